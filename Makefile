@@ -1,0 +1,42 @@
+# make sweep   install, then the first sweep      make test       the tests, the slow ones left out
+# make ui      the record in a browser            make test-full  every test
+# make lint    ruff and mypy
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Asked for by name and version, torch comes as a CPU build where one is provided.
+TORCH := torch==2.13.0
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+.PHONY: sweep test test-full ui lint clean
+.DEFAULT_GOAL := sweep
+
+sweep: $(VENV)/installed
+	$(BIN)/python -m sweeplora +sweep=rank_alpha
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m "not slow"
+
+test-full: $(VENV)/installed-test
+	$(BIN)/python -m pytest
+
+ui: $(VENV)/installed
+	$(BIN)/python -m sweeplora ui
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) $(TORCH)
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(PIP) --editable '.[test]'
+	touch $@

@@ -1,0 +1,1 @@
+"""Experiment tracking and sweep orchestration for LoRA training of diffusion models."""

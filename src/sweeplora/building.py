@@ -1,0 +1,16 @@
+"""What a config node names, built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.utils import instantiate
+
+
+def build(node: Mapping[str, Any]) -> Any:
+    """The object, or with `_partial_` the function, of a node's `_target_`; lists and mappings stay plain Python's.
+
+    Hydra's own containers would end up in an optimizer's saved state.
+    """
+    return instantiate(node, _convert_="all")

@@ -1,0 +1,120 @@
+"""What training asks of a base model, whatever its family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+
+class Text(NamedTuple):
+    """Encoded captions: `hidden` [B, T, D] for cross attention, `pooled` [B, P] for the time embedding."""
+
+    hidden: Tensor
+    pooled: Tensor
+
+
+class Family(Protocol):
+    """A frozen base model held in parts."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in file names and metadata."""
+        ...
+
+    @property
+    def unet(self) -> nn.Module:
+        """The network that predicts."""
+        ...
+
+    @property
+    def text_encoders(self) -> Sequence[nn.Module]:
+        """The text encoders, in the order in which their hidden states are joined."""
+        ...
+
+    @property
+    def vae(self) -> nn.Module:
+        """The autoencoder between pixels and latents."""
+        ...
+
+    @property
+    def tokenizers(self) -> Sequence[PreTrainedTokenizerBase]:
+        """One for each text encoder."""
+        ...
+
+    @property
+    def alphas_cumprod(self) -> Tensor:
+        """The noise schedule [T], float64, on the CPU."""
+        ...
+
+    @property
+    def prediction(self) -> Literal["epsilon", "v_prediction"]:
+        """What the U-Net predicts."""
+        ...
+
+    @property
+    def scheduler_config(self) -> Mapping[str, Any]:
+        """The noise schedule as samplers read it, with prediction and betas as trained here."""
+        ...
+
+    @property
+    def resolution(self) -> int:
+        """Default side of an image in pixels."""
+        ...
+
+    @property
+    def divisor(self) -> int:
+        """Image sides are multiples of it."""
+        ...
+
+    @property
+    def scale_factor(self) -> int:
+        """Pixels to a latent."""
+        ...
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents."""
+        ...
+
+    @property
+    def token_limit(self) -> int:
+        """Longest caption in tokens, start and end included."""
+        ...
+
+    @property
+    def vae_folder(self) -> Path:
+        """Holds all that the VAE's output depends on."""
+        ...
+
+    @property
+    def text_folders(self) -> tuple[Path, ...]:
+        """Hold all that the text encoders' output depends on."""
+        ...
+
+    def encode_text(self, captions: Sequence[str]) -> Text:
+        """Encode captions, padded to the token limit; gradients flow to text encoders that train."""
+        ...
+
+    def unconditional(self, count: int) -> Text:
+        """What guidance moves away from when no negative prompt is given."""
+        ...
+
+    def encode_images(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 3, H, W] in [-1, 1] -> posterior mean and standard deviation, shifted and scaled."""
+        ...
+
+    def predict(self, noisy: Tensor, timesteps: Tensor, text: Text, sizes: Tensor) -> Tensor:
+        """The U-Net's prediction [B, C, h, w]; `sizes` [B, 6]: original h, w, crop top, left, target h, w."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Scaled latents [B, C, h, w] -> pixels [B, 3, H, W] in [0, 1]."""
+        ...
+
+    def checkpoint_gradients(self) -> None:
+        """Compute the U-Net's activations again in the backward pass instead of keeping them."""
+        ...

@@ -1,0 +1,1 @@
+"""Adapter networks: their options, the modules they attach to, and their files."""

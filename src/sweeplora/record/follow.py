@@ -1,0 +1,157 @@
+"""The mirror as a process of its own: look every two seconds, wait out a server that is down, end with its parent."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import select
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import yaml
+
+from sweeplora.record.facts import one_line
+from sweeplora.record.mirror import SINGLE, Mirror, Tracking
+from sweeplora.record.session import write_session
+from sweeplora.record.workspace import FOLDER, back_up, rules_of
+from sweeplora.rundir import hold, is_held
+
+TICK = 2.0
+_LONGEST_WAIT = 15.0
+"""Seconds between two attempts at a store that does not answer."""
+
+_SHARE = 100.0
+_LONGEST_PAUSE = 8.0
+"""Seconds to pause for one that a look took of the processor, and at most: the training needs it more."""
+
+_ORPHANS_SECONDS = 12.0
+"""Trainings whose driver died end within ten seconds, at a checkpoint."""
+
+BEHIND = 3
+"""Exit code: the store did not answer to the end; the folders know what is missing."""
+
+
+class Leash:
+    """Tells when to finish: standard input was closed, or the parent is gone."""
+
+    def __init__(self) -> None:
+        self._parent = os.getppid()
+        self.pulled = False
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most so long; whether it is time to finish."""
+        deadline = time.monotonic() + seconds
+        while not self.pulled and (left := deadline - time.monotonic()) > 0:
+            readable, _, _ = select.select([sys.stdin], [], [], min(left, 1.0))
+            closed = bool(readable) and os.read(sys.stdin.fileno(), 4096) == b""
+            self.pulled = closed or os.getppid() != self._parent
+        return self.pulled
+
+
+def follow(mirror: Mirror, leash: Leash, patience: float) -> int:
+    """Mirror until told to finish, then completely; returns the exit code, 0 or BEHIND.
+
+    `patience`: seconds that a store which does not answer is tried for after that.
+    """
+    with _sole(mirror.path, leash):
+        wait = 0.0
+        gc.freeze()
+        gc.enable()
+        while not leash.wait(wait):
+            began = time.process_time()
+            if _attempt(mirror) is None:
+                wait = max(TICK, min(_LONGEST_PAUSE, _SHARE * (time.process_time() - began)))
+            else:
+                wait = max(TICK, min(_LONGEST_WAIT, 1.5 * wait))
+        if mirror.is_orphaned():
+            _watch_orphans(mirror)
+        return _finish(mirror, patience)
+
+
+def _sole(folder: Path, leash: Leash) -> BinaryIO:
+    """The lock of a folder's only mirror; the one of a driver that just died is waited for."""
+    lock = folder / "mirror.lock"
+    while is_held(lock):
+        leash.wait(1.0)
+        time.sleep(0.05)
+    return hold(lock)
+
+
+def _attempt(mirror: Mirror, abandoned: bool = False) -> str | None:
+    """One turn; what went wrong, in one line."""
+    from sweeplora.record.store import TROUBLE  # imports mlflow, seconds
+
+    try:
+        mirror.turn(abandoned)
+    except TROUBLE as error:
+        trouble = one_line(error)
+        sys.stderr.write(f"{time.strftime('%H:%M:%S')} recording waits: {trouble}\n")
+        sys.stderr.flush()
+        return trouble
+    return None
+
+
+def _watch_orphans(mirror: Mirror) -> None:
+    deadline = time.monotonic() + _ORPHANS_SECONDS
+    while time.monotonic() < deadline:
+        _attempt(mirror)
+        time.sleep(TICK)
+
+
+def _finish(mirror: Mirror, patience: float) -> int:
+    deadline = time.monotonic() + patience
+    while (trouble := _attempt(mirror, abandoned=True)) is not None:
+        if time.monotonic() > deadline:
+            sys.stdout.write(
+                f"the record of {mirror.path.name} is behind ({trouble}); nothing is lost: "
+                "the next command or `python -m sweeplora sync` catches up\n"
+            )
+            return BEHIND
+        time.sleep(1.0)
+    return 0
+
+
+def read_config(folder: Path, given: Path | None, leash: Leash) -> dict[str, Any] | None:
+    """The config given, or that of the first run that appears in the folder."""
+    while True:
+        found = [given] if given else sorted([*folder.glob("config.yaml"), *folder.glob("*/config.yaml")])
+        if found:
+            config = yaml.safe_load(found[0].read_text())
+            assert isinstance(config, dict), "a resolved config is a mapping"
+            return config
+        if leash.wait(0.2):
+            return None
+
+
+def begin_session(folder: Path, runs: Path, config: Mapping[str, Any], tracking: Tracking) -> None:
+    """Write down where the command runs from, before its user goes on editing."""
+    here = Path.cwd().resolve()
+    backup = None
+    if tracking.workspace:
+        rules = rules_of(config, runs, tracking.workspace_cap_mib)
+        backup = back_up(here, rules, runs / FOLDER)
+    write_session(folder, here, backup)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`python -m sweeplora.record.mirror`: mirror one study or single run until standard input is closed."""
+    parser = argparse.ArgumentParser(prog="python -m sweeplora.record.mirror", description=__doc__)
+    parser.add_argument("--runs", type=Path, required=True, help="the folder of all runs")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--study", help="a sweep's name")
+    which.add_argument("--single", help="a single run's name")
+    parser.add_argument("--config", type=Path, help="a resolved config; default: the first run's")
+    parser.add_argument("--patience", type=float, default=20.0, help="seconds to try at the end (default 20)")
+    given = parser.parse_args(arguments)
+    folder = given.runs / given.study if given.study else given.runs / SINGLE / given.single
+    leash = Leash()
+    config = read_config(folder, given.config, leash)
+    if config is None or not config["tracking"]["enabled"]:
+        return 0
+    tracking = Tracking(**{key: value for key, value in config["tracking"].items() if key != "_target_"})
+    begin_session(folder, given.runs, config, tracking)
+    return follow(Mirror(folder, tracking), leash, given.patience)

@@ -1,0 +1,112 @@
+"""Optuna's side of a study: what was asked and told, kept in SQLite, over any number of drivers' lives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import optuna
+from optuna.trial import TrialState
+
+from sweeplora.errors import UserError
+from sweeplora.sweep.known import free_name
+from sweeplora.sweep.proposals import Proposal, propose
+from sweeplora.sweep.question import Question
+from sweeplora.sweep.search import build_pruner, build_search
+from sweeplora.sweep.space import Scalar
+
+_LOCKED_SECONDS = 60
+Told = Literal["complete", "pruned", "failed", "infeasible"]
+
+
+class Asked(NamedTuple):
+    """One trial as Optuna and we know it."""
+
+    number: int
+    proposal: Proposal
+    trial: optuna.Trial
+
+
+class Ledger:
+    """A study's trials. COMPLETE, PRUNED and FAIL count; RUNNING ones of a dead driver are taken over."""
+
+    def __init__(self, study: optuna.Study, question: Question, grid: Sequence[dict[str, Scalar]] | None) -> None:
+        self._study = study
+        self._question = question
+        self._grid = grid
+
+    def left(self) -> list[Asked]:
+        """Trials that a driver began and did not end."""
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [self._asked(optuna.Trial(self._study, trial._trial_id)) for trial in running]
+
+    def counted(self) -> int:
+        """Trials that ended, whichever way."""
+        return len(self._study.get_trials(deepcopy=False, states=_ENDED))
+
+    def ask(self) -> Asked | None:
+        """The next trial, or None when as many as the question wants were asked."""
+        trials = self._study.get_trials(deepcopy=False)
+        if sum(trial.state != TrialState.WAITING for trial in trials) >= self._question.trials:
+            return None
+        if self._grid is not None and all(trial.state != TrialState.WAITING for trial in trials):
+            taken = {trial.user_attrs["point"] for trial in trials}
+            index = next(index for index in range(len(self._grid)) if index not in taken)
+            self._study.enqueue_trial(self._grid[index], user_attrs={"point": index})
+        return self._asked(self._study.ask())
+
+    def report(self, asked: Asked, step: int, value: float) -> bool:
+        """Note an intermediate value; True when the pruner gives the trial up."""
+        asked.trial.report(value, step)
+        return bool(asked.trial.should_prune())
+
+    def tell(self, asked: Asked, told: Told, values: Sequence[float] = ()) -> None:
+        """End a trial. An infeasible one is pruned with a broken constraint, which every sampler heeds."""
+        if told == "infeasible":
+            asked.trial.set_constraint("feasible", 1.0)
+        self._study.tell(asked.trial, list(values) if told == "complete" else None, state=_STATES[told])
+
+    def study(self) -> optuna.Study:
+        """The study itself, for plots."""
+        return self._study
+
+    def _asked(self, trial: optuna.Trial) -> Asked:
+        return Asked(trial.number, propose(self._question.space, trial), trial)
+
+
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+_STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "infeasible": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+
+
+def open_ledger(runs: Path, question: Question) -> Ledger:
+    """Open or continue the study of that name. Raises UserError when it asked something else so far."""
+    optuna.logging.disable_default_handler()
+    optuna.logging.enable_propagation()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.RDBStorage(
+        f"sqlite:///{runs / 'optuna.db'}", engine_kwargs={"connect_args": {"timeout": _LOCKED_SECONDS}}
+    )
+    build_search(question.config["search"], question.space, 0)
+    pruner = build_pruner(question.config["pruner"])
+    study = optuna.create_study(
+        storage=storage,
+        study_name=question.name,
+        directions=["minimize"] * len(question.objectives),
+        load_if_exists=True,
+    )
+    asked = study.user_attrs.get("question")
+    if asked is None:
+        study.set_user_attr("question", dict(question.identity))
+    elif changed := question.differences(asked):
+        told = ", ".join(changed[:4]) + (", ..." if len(changed) > 4 else "")
+        mend = f"that study asked something else ({told} changed); give it another name, e.g. sweep.name="
+        raise UserError("sweep.name", question.name, mend + free_name(runs, question.name))
+    search = build_search(question.config["search"], question.space, len(study.get_trials(deepcopy=False)))
+    study.sampler, study.pruner = search.sampler, pruner
+    return Ledger(study, question, search.grid)

@@ -1,0 +1,204 @@
+"""What a person sees while trials run: a live table in a terminal, one plain line per change elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sweeplora.sweep.trial import Progress
+
+_REFRESH_SECONDS = 1.0
+_STYLES = {
+    "complete": "green",
+    "running": "bold",
+    "starting": "dim",
+    "pruned": "yellow",
+    "failed": "red",
+    "diverged": "red",
+    "interrupted": "magenta",
+}
+
+
+@dataclass
+class Row:
+    """One trial on the screen; `steps` is how many it will take, where known."""
+
+    title: str
+    params: str
+    state: str
+    steps: int | None
+    progress: Progress = field(default_factory=Progress)
+    note: str = ""
+
+
+@dataclass
+class Board:
+    """All there is to show: a heading, how many of how many trials ended, the best one so far, the rows."""
+
+    heading: str
+    total: int
+    ended: int = 0
+    best: str = ""
+    rows: list[Row] = field(default_factory=list)
+
+
+class Screen(Protocol):
+    """Where a study or a single run tells what happens."""
+
+    def event(self, line: str) -> None:
+        """Something changed: one line where there is no table to show it."""
+
+    def say(self, line: str) -> None:
+        """A line that must be read in any case."""
+
+    def show(self, board: Board) -> None:
+        """The state of everything, to be drawn when it is time to."""
+
+    def close(self) -> None:
+        """Leave the last state standing."""
+
+
+class PlainScreen:
+    """No terminal: a line per event."""
+
+    def event(self, line: str) -> None:
+        """Print it."""
+        print(line, flush=True)
+
+    def say(self, line: str) -> None:
+        """Print it."""
+        print(line, flush=True)
+
+    def show(self, board: Board) -> None:
+        """Events have said it."""
+
+    def close(self) -> None:
+        """Nothing stands open."""
+
+
+class LiveScreen:
+    """A table that is redrawn about once a second."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._board: Board | None = None
+        self._next = 0.0
+
+    def event(self, line: str) -> None:
+        """The table shows it."""
+        self._next = 0.0
+
+    def say(self, line: str) -> None:
+        """Print it above the table."""
+        self._console.print(Text(line), soft_wrap=True)
+
+    def show(self, board: Board) -> None:
+        """Draw, unless the last drawing is fresh."""
+        self._board = board
+        if time.monotonic() >= self._next:
+            self._draw(board)
+            self._next = time.monotonic() + _REFRESH_SECONDS
+
+    def close(self) -> None:
+        """Draw a last time and let the cursor go below."""
+        if self._live is not None and self._board is not None:
+            self._draw(self._board)
+            self._live.stop()
+            self._live = None
+
+    def _draw(self, board: Board) -> None:
+        if self._live is None:
+            self._live = Live(console=self._console, auto_refresh=False, redirect_stderr=False)
+            self._live.start()
+        self._live.update(drawn(board, self._console.height - 6), refresh=True)
+
+
+def open_screen() -> Screen:
+    """The live table where standard output is a terminal."""
+    return LiveScreen(Console()) if sys.stdout.isatty() else PlainScreen()
+
+
+def drawn(board: Board, most: int) -> Group:
+    """The board as something rich can draw, with at most `most` rows: the running ones and the latest others."""
+    heading = Text.assemble((board.heading, "bold"), f"  {board.ended}/{board.total} trials")
+    if board.best:
+        heading.append(f"  best {board.best}", "green")
+    table = Table(box=None, padding=(0, 1), expand=True)
+    table.add_column("trial", no_wrap=True)
+    table.add_column("values", ratio=3, no_wrap=True, overflow="ellipsis")
+    table.add_column("state", no_wrap=True)
+    table.add_column("step", no_wrap=True, justify="right")
+    table.add_column("", width=12)
+    for name in ("loss", "val/loss", "img/s", "left"):
+        table.add_column(name, no_wrap=True, justify="right")
+    for row in visible(board.rows, most):
+        table.add_row(*_cells(row))
+    return Group(heading, table)
+
+
+def visible(rows: Sequence[Row], most: int) -> list[Row]:
+    """The rows there is room for, in their order: every running one, then the latest."""
+    by_need = sorted(range(len(rows)), key=lambda i: (rows[i].state not in ("running", "starting"), -i))
+    return [rows[i] for i in sorted(by_need[: max(most, 1)])]
+
+
+def params_text(params: Mapping[str, object]) -> str:
+    """Searched values on one line, by the last part of their names: `dim=8 alpha=4`."""
+    return " ".join(f"{key.rpartition('.')[2]}={number(value)}" for key, value in params.items())
+
+
+def number(value: object, missing: str = "-") -> str:
+    """A number short enough to read; other values as they are."""
+    if value is None:
+        return missing
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def clock(seconds: float | None) -> str:
+    """Seconds as `m:ss` or `h:mm:ss`."""
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def near(path: Path) -> Path:
+    """A path as one would type it here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def left(row: Row) -> float | None:
+    """Seconds until the last step at the speed so far."""
+    pace = row.progress.seconds_a_step
+    if row.state != "running" or pace is None or row.steps is None:
+        return None
+    return max(0, row.steps - row.progress.step) * pace
+
+
+def _cells(row: Row) -> list[Text | ProgressBar | str]:
+    values, step = row.progress.values, row.progress.step
+    bar: ProgressBar | str = ProgressBar(total=row.steps, completed=step) if row.steps else ""
+    return [
+        row.title,
+        row.params,
+        Text(f"{row.state} {row.note}".strip(), _STYLES.get(row.state, "")),
+        f"{step}/{row.steps}" if row.steps else str(step),
+        bar,
+        number(values.get("loss")),
+        number(values.get("val/loss")),
+        number(values.get("images_per_second")),
+        clock(left(row)),
+    ]

@@ -1,0 +1,180 @@
+"""A study from the command line to its leaderboard; a command line without a space is a single run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+
+from sweeplora.errors import UserError
+from sweeplora.rundir import hold, read_json, write_json, write_whole
+from sweeplora.sweep.forks import Starter, ahead
+from sweeplora.sweep.halt import Halt
+from sweeplora.sweep.known import free_name
+from sweeplora.sweep.launch import TRAINING, Local
+from sweeplora.sweep.question import Composed, Composer, Facts, Question, read_question
+from sweeplora.sweep.quiet import logging_to
+from sweeplora.sweep.recorder import Recorder, finish_recorder, start_recorder
+from sweeplora.sweep.report import Leaderboard, lines
+from sweeplora.sweep.screen import Screen, near, number, open_screen, params_text
+from sweeplora.sweep.single import INTERRUPTED, SOME_FAILED, WELL, run_single
+from sweeplora.sweep.space import Dimension, split_command_line
+from sweeplora.sweep.trial import now
+
+Compose = Callable[[Sequence[str]], Composed]
+Check = Callable[[dict[str, Any]], Facts]
+
+
+def run(overrides: Sequence[str], compose: Compose, check: Check, training: str = TRAINING) -> int:
+    """Run what the command line asks for, a single run or a study, and return the exit code.
+
+    Exit codes: 0 well, 1 something failed, 130 interrupted. Raises UserError, before any process is started,
+    for bad input. `training` is the module whose `main` takes a run folder.
+    """
+    plain, swept = split_command_line(overrides)
+    composed = compose(plain)
+    sweep = composed.config["sweep"]
+    if swept or sweep["space"]:
+        return run_study(composed, Composer(plain, compose, check), swept, training)
+    for key in ("name", "trials"):
+        if sweep[key] is not None:
+            mend = "there is nothing to search; add +sweep=…, or name a space such as 'network.dim=choice(4,8)'"
+            raise UserError(f"sweep.{key}", sweep[key], mend)
+    return run_single(Composer(plain, compose, check).candidate(()), training)
+
+
+def run_study(composed: Composed, composer: Composer, swept: Mapping[str, Dimension], training: str = TRAINING) -> int:
+    """Begin a study, or continue it where an earlier driver left it."""
+    question = read_question(composed, composer, swept)
+    launcher: Local = instantiate(composed.config["launcher"])
+    launcher.plan(question.trials)
+    runs = Path(composed.config["runs"]).absolute()
+    folder = runs / question.name
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_driver(folder, question.name), Halt() as halt, logging_to(folder / "driver.log"):
+        return _Study(question, composer, launcher, runs).run(training, halt)
+
+
+class _Study:
+    """One driver's life: from the open store to the closed record."""
+
+    def __init__(self, question: Question, composer: Composer, launcher: Local, runs: Path) -> None:
+        # Optuna is half a second of imports: only now that all input is good.
+        from sweeplora.sweep.ledger import open_ledger
+
+        self._question = question
+        self._composer = composer
+        self._launcher = launcher
+        self._runs = runs
+        self._folder = runs / question.name
+        self._ledger = open_ledger(runs, question)
+        if self._ledger.counted() and not any(self._folder.glob("*/trial.json")):
+            mend = (
+                f"runs/optuna.db has this study, its folder is gone; give sweep.name={free_name(runs, question.name)}"
+            )
+            raise UserError("sweep.name", question.name, mend)
+        self._summary: dict[str, Any] = self._described()
+
+    def run(self, training: str, halt: Halt) -> int:
+        """Start helpers, drive the trials, end the helpers, say what came of it."""
+        from sweeplora.sweep.driver import Driver
+        from sweeplora.sweep.jobs import Workshop
+
+        open_trials = self._question.trials - self._ledger.counted()
+        slots = self._launcher.plan(max(1, open_trials))
+        starter = Starter(ahead(training, self._question.config), self._folder / "preload.log", forks=open_trials > 1)
+        if open_trials > 0:
+            starter.warm(slots[0])
+        recorder = self._recorder()
+        screen = open_screen()
+        shop = Workshop(self._question, self._composer, self._ledger, starter, self._runs)
+        driver = Driver(shop, slots, screen, halt)
+        state = "interrupted"
+        try:
+            driver.run()
+            state = "finished" if driver.board.ended >= driver.board.total else "interrupted"
+        finally:
+            screen.close()
+            starter.kill() if halt.now else starter.close()
+            self._close(state)
+        board = driver.leaderboard()
+        if not halt.asked and open_trials > 0:
+            self._draw()
+        finish_recorder(recorder, screen, halt)
+        return self._tell(board, screen, halt)
+
+    def _recorder(self) -> Recorder | None:
+        write_whole(self._folder / "config.yaml", self._question.composed.yaml)
+        write_json(self._folder / "study.json", self._summary)
+        arguments = ["--runs", str(self._runs), "--study", self._question.name]
+        arguments += ["--config", str(self._folder / "config.yaml")]
+        return start_recorder(self._question.config, arguments, self._folder / "mirror.log")
+
+    def _described(self) -> dict[str, Any]:
+        question = self._question
+        before = read_json(self._folder / "study.json") or {}
+        objectives = list(question.objectives)
+        return {
+            "study": question.name,
+            "objective": objectives[0] if len(objectives) == 1 else objectives,
+            "direction": "minimize",
+            "search": question.config["search"],
+            "pruner": question.config["pruner"],
+            "space": question.space.described(),
+            "trials": question.trials,
+            "overrides": list(self._composer.base),
+            "started": before.get("started", now()),
+            "ended": None,
+            "state": "running",
+            "driver_pid": os.getpid(),
+            "command": sys.argv,
+        }
+
+    def _close(self, state: str) -> None:
+        self._summary |= {"state": state, "ended": now()}
+        write_json(self._folder / "study.json", self._summary)
+
+    def _draw(self) -> None:
+        from sweeplora.sweep.plots import draw_plots
+
+        draw_plots(self._ledger.study(), self._question.objectives, self._folder / "plots")
+
+    def _tell(self, board: Leaderboard, screen: Screen, halt: Halt) -> int:
+        for line in ("", *lines(board), "", *_summary(board, self._folder)):
+            screen.say(line)
+        if self._summary["state"] == "interrupted":
+            screen.say("interrupted; the same command continues the study")
+            return INTERRUPTED
+        failed = board.counts().get("failed", 0)
+        return SOME_FAILED if failed or board.best is None else WELL
+
+
+def _summary(board: Leaderboard, folder: Path) -> list[str]:
+    told = [", ".join(f"{count} {verdict}" for verdict, count in board.counts().items())]
+    told += [f"trial {e.number} failed: {e.message}" for e in board.entries if e.verdict == "failed"]
+    best = board.best
+    if best is not None:
+        values = ", ".join(f"{name} {number(value)}" for name, value in zip(board.objectives, best.values, strict=True))
+        told.append(f"best:    trial {best.number}, {values} ({params_text(best.params)})")
+        told.append(f"weights: {near(best.weights) if best.weights else 'none'}")
+    told.append(f"study:   {near(folder)}")
+    told.append("browse:  python -m sweeplora ui")
+    return told
+
+
+@contextmanager
+def _only_driver(folder: Path, name: str) -> Iterator[None]:
+    """Hold a study's driver.lock. Raises UserError when a living driver holds it."""
+    try:
+        lock = hold(folder / "driver.lock")
+    except BlockingIOError:
+        pid = (read_json(folder / "study.json") or {}).get("driver_pid")
+        mend = f"another command (process {pid}) is running this study; wait for it or give another name"
+        raise UserError("sweep.name", name, mend) from None
+    with lock:
+        yield

@@ -1,0 +1,57 @@
+"""What many tests stand on: a tiny random model, a few pictures, and a parent that forks real trainings."""
+
+from __future__ import annotations
+
+import os
+
+# One thread a process: the suite runs beside other work, and forks must not inherit a pool of threads.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from tests.run.trainings import Trainings
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of SDXL's architecture and random weights."""
+    from sweeplora.models import tiny
+
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    tiny.build(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`train/` with 7 square, 3 wide and 2 tall pictures, `val/` with 3, all different and captioned."""
+    folder = tmp_path_factory.mktemp("pictures")
+    sizes = [(64, 64)] * 7 + [(96, 48)] * 3 + [(40, 80)] * 2
+    for index, size in enumerate(sizes):
+        _picture(folder / "train", f"p{index:02d}", size, index)
+    for index, size in enumerate([(64, 64), (64, 64), (96, 48)]):
+        _picture(folder / "val", f"v{index}", size, 100 + index)
+    return folder
+
+
+def _picture(folder: Path, name: str, size: tuple[int, int], number: int) -> None:
+    folder.mkdir(exist_ok=True)
+    image = Image.new("RGB", size, (40 + number * 2 % 200, 255 - number * 7 % 200, number * 37 % 256))
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((number % 20, 5, 30 + number % 9, 35), fill=(number * 53 % 256, 90, 200))
+    image.save(folder / f"{name}.png")
+    (folder / f"{name}.txt").write_text(f"shape {number}, ellipse, colour {number % 5}")
+
+
+@pytest.fixture(scope="session")
+def trainings(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path) -> Iterator[Trainings]:
+    """Real trainings of the tiny model on the pictures, forked from one preloaded parent."""
+    made = Trainings(tmp_path_factory.mktemp("runs"), tiny_model, pictures)
+    yield made
+    made.close()

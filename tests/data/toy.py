@@ -1,0 +1,56 @@
+"""A family of a few numbers that stands in for a base model where only the data's side matters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from sweeplora.models.family import Text
+
+
+class Toy:
+    """Latents are means over 4 x 4 pixels, text is letters; counts what it encodes."""
+
+    name = "toy"
+    prediction: Literal["epsilon", "v_prediction"] = "epsilon"
+    resolution, latent_channels, scale_factor, divisor, token_limit = 64, 3, 4, 16, 8
+
+    def __init__(self) -> None:
+        self.unet: nn.Module = nn.Linear(1, 1)
+        self.vae: nn.Module = nn.Linear(1, 1)
+        self.text_encoders: list[nn.Module] = [nn.Linear(1, 1)]
+        self.tokenizers: list[PreTrainedTokenizerBase] = []
+        self.alphas_cumprod = torch.linspace(1, 0, 1000)
+        self.scheduler_config: Mapping[str, Any] = {}
+        self.vae_folder = Path("vae")
+        self.text_folders: tuple[Path, ...] = ()
+        self.images = 0
+        self.captions: list[str] = []
+
+    def encode_images(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        self.images += len(pixels)
+        mean = nn.functional.avg_pool2d(pixels, 4)
+        return mean, torch.full_like(mean, 0.5)
+
+    def encode_text(self, captions: Sequence[str]) -> Text:
+        self.captions += captions
+        rows = [[float(ord(letter)) for letter in f"{caption:\0<8}"[:8]] for caption in captions]
+        hidden = torch.tensor(rows)[..., None] * self.text_encoders[0].get_parameter("weight")
+        return Text(hidden, hidden.mean(1))
+
+    def unconditional(self, count: int) -> Text:
+        return self.encode_text([""] * count)
+
+    def predict(self, noisy: Tensor, timesteps: Tensor, text: Text, sizes: Tensor) -> Tensor:
+        return noisy
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return latents
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> None:
+        pass

@@ -1,0 +1,332 @@
+"""What the store holds after the mirror looked, whatever happened before."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sweeplora.errors import UserError
+from sweeplora.record.mirror import SINGLE, Mirror, Tracking, sync
+from sweeplora.rundir import MetricsWriter, hold, write_json
+from tests.record.mlflow_store import Contents
+from tests.record.servers import closed_port
+from tests.record.study_folder import STARTED, StudyFolder, tracking_of
+
+
+def look(study: StudyFolder, abandoned: bool = False) -> Contents:
+    """A new mirror, as a new process would make it, looks once."""
+    Mirror(study.path, tracking_of(study.runs)).turn(abandoned)
+    return Contents(tracking_of(study.runs).uri)
+
+
+def finished_study(runs: Path) -> StudyFolder:
+    """Two complete trials."""
+    study = StudyFolder(runs)
+    for number, dim in enumerate((2, 4)):
+        trial = study.trial(number, dim)
+        trial.steps(0, 20)
+        trial.sample(10)
+        trial.complete(value=float(dim))
+    study.write("finished")
+    return study
+
+
+def forget(study: StudyFolder) -> None:
+    """Lose every memory of what was sent."""
+    for memory in study.path.rglob("mirror.json"):
+        memory.unlink()
+
+
+def test_a_sweep_is_a_parent_run_with_its_trials_below(runs: Path) -> None:
+    found = look(finished_study(runs)).runs()
+    assert set(found) == {"rank", "rank/000-000000000002", "rank/001-000000000004"}
+    parent = found["rank"].info
+    children = [run for folder, run in found.items() if folder != "rank"]
+    assert all(run.data.tags["mlflow.parentRunId"] == parent.run_id for run in children)
+    assert (parent.run_name, parent.status) == ("rank", "FINISHED")
+    assert (parent.start_time, parent.end_time) == (int(STARTED * 1000), int(STARTED * 1000) + 100_000)
+
+
+def test_a_trial_has_its_parameters_points_files_and_times(runs: Path) -> None:
+    contents = look(finished_study(runs))
+    run = contents.runs()["rank/001-000000000004"]
+    assert run.data.params["network.dim"] == "4"
+    assert run.data.params["network.conv_dim"] == "null"
+    assert run.data.params["optimizer.betas"] == "[0.9, 0.99]"
+    assert contents.history(run, "loss") == [(step, 4 + 1 / (step + 1)) for step in range(21)]
+    assert run.info.end_time - run.info.start_time == 9000
+    named = {"config.yaml", "overrides.txt", "trial.json", "result.json", "dataset.json", "log.txt"}
+    files = contents.files(run)
+    assert named | {"weights/toy-000001.safetensors"} <= files
+    assert sum(name.startswith("images/00 a red apple fruit+step+10+timestamp+") for name in files) == 2
+    assert run.data.tags["mlflow.loggedImages"] == "True"
+
+
+def test_the_sweep_carries_the_best_value_so_far_and_a_leaderboard(runs: Path) -> None:
+    contents = look(finished_study(runs))
+    parent = contents.runs()["rank"]
+    assert contents.history(parent, "best/val/loss") == [(1, 2.0), (2, 2.0)]
+    assert parent.data.tags["sweeplora.best"] == "000-000000000002"
+    assert "| 1 | 000 | 2 | 2 | complete |" in parent.data.tags["mlflow.note.content"]
+
+
+def test_looking_again_changes_nothing(runs: Path) -> None:
+    study = finished_study(runs)
+    before = look(study).everything()
+    assert look(study).everything() == before
+
+
+def test_losing_the_memory_doubles_nothing(runs: Path) -> None:
+    study = finished_study(runs)
+    before = look(study).everything()
+    forget(study)
+    assert look(study).everything() == before
+
+
+def test_a_record_made_in_many_looks_equals_one_made_at_once(runs: Path, empty_database: Path, tmp_path: Path) -> None:
+    study = StudyFolder(runs)
+    growing = Mirror(study.path, tracking_of(runs))
+    for number, dim in enumerate((2, 4)):
+        trial = study.trial(number, dim)
+        growing.turn()
+        trial.steps(0, 9)
+        growing.turn()
+        trial.sample(10)
+        trial.steps(10, 20)
+        growing.turn()
+        trial.complete(value=float(dim))
+        growing.turn()
+    study.write("finished")
+    growing.turn()
+    step_by_step = Contents(tracking_of(runs).uri).everything()
+    other = tracking_of(runs, f"sqlite:///{shutil.copy(empty_database, tmp_path / 'other.db')}")
+    Mirror(study.path, other).turn()
+    assert Contents(other.uri).everything() == step_by_step
+
+
+def test_a_running_trial_is_running_in_the_store(runs: Path) -> None:
+    study = StudyFolder(runs)
+    study.trial(0, 2).steps(0, 3)
+    found = look(study).runs()
+    assert {run.info.status for run in found.values()} == {"RUNNING"}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status"),
+    [("pruned", "KILLED"), ("interrupted", "KILLED"), ("failed", "FAILED"), ("diverged", "FAILED")],
+)
+def test_every_ending_is_told_from_the_others(runs: Path, verdict: str, status: str) -> None:
+    study = StudyFolder(runs)
+    study.trial(0, 2).verdict(verdict)
+    run = look(study).runs()["rank/000-000000000002"]
+    assert (run.info.status, run.data.tags["sweeplora.verdict"]) == (status, verdict)
+
+
+def test_a_trial_whose_driver_died_does_not_run_for_ever(runs: Path) -> None:
+    study = StudyFolder(runs)
+    study.trial(0, 2).steps(0, 3)
+    found = look(study, abandoned=True).runs()
+    assert {run.info.status for run in found.values()} == {"KILLED"}
+
+
+def test_a_living_driver_is_not_declared_dead(runs: Path) -> None:
+    study = StudyFolder(runs)
+    trial = study.trial(0, 2)
+    with hold(study.path / "driver.lock"), hold(trial.run.lock):
+        found = look(study, abandoned=True).runs()
+    assert {run.info.status for run in found.values()} == {"RUNNING"}
+
+
+def test_an_interrupted_trial_that_goes_on_runs_again_in_the_same_run(runs: Path) -> None:
+    study = StudyFolder(runs)
+    trial = study.trial(0, 2)
+    trial.steps(0, 5)
+    first = look(study, abandoned=True).runs()["rank/000-000000000002"]
+    trial.verdict("running")
+    trial.steps(6, 7)
+    contents = look(study)
+    again = contents.runs()["rank/000-000000000002"]
+    assert again.info.run_id == first.info.run_id
+    assert again.info.status == "RUNNING"
+    assert [step for step, _ in contents.history(again, "loss")] == list(range(8))
+
+
+def test_steps_done_again_after_a_checkpoint_are_not_doubled(runs: Path) -> None:
+    study = StudyFolder(runs)
+    trial = study.trial(0, 2)
+    trial.steps(0, 9, images_per_second=10.0)
+    look(study)
+    trial.steps(5, 12, later=60.0, images_per_second=11.0)
+    trial.complete(1.0)
+    contents = look(study)
+    run = contents.runs()["rank/000-000000000002"]
+    assert [step for step, _ in contents.history(run, "loss")] == list(range(13))
+    assert [step for step, _ in contents.history(run, "images_per_second")] == list(range(13))
+
+
+def test_the_store_shows_the_last_truth_of_a_step_done_again(runs: Path) -> None:
+    study = StudyFolder(runs)
+    trial = study.trial(0, 2)
+    trial.steps(0, 9, **{"val/loss": 0.5})
+    look(study)
+    trial.steps(9, 9, later=60.0, **{"val/loss": 0.25})
+    trial.complete(0.25)
+    run = look(study).runs()["rank/000-000000000002"]
+    assert run.data.metrics["val/loss"] == 0.25
+
+
+def test_a_torn_line_waits_until_it_is_whole(runs: Path) -> None:
+    study = StudyFolder(runs)
+    trial = study.trial(0, 2)
+    trial.steps(0, 3)
+    line = json.dumps({"step": 4, "time": STARTED, "values": {"loss": 9.0}}) + "\n"
+    with trial.run.metrics.open("a") as stream:
+        stream.write(line[:20])
+    contents = look(study)
+    assert len(contents.history(contents.runs()["rank/000-000000000002"], "loss")) == 4
+    with trial.run.metrics.open("a") as stream:
+        stream.write(line[20:])
+    contents = look(study)
+    assert contents.history(contents.runs()["rank/000-000000000002"], "loss")[-1] == (4, 9.0)
+
+
+def test_a_line_torn_for_good_is_dropped(runs: Path) -> None:
+    study = StudyFolder(runs)
+    trial = study.trial(0, 2)
+    trial.steps(0, 3)
+    with trial.run.metrics.open("a") as stream:
+        stream.write('{"step": 4, "ti')
+    writer = MetricsWriter(trial.run.metrics)
+    writer.write(5, {"loss": 1.0})
+    writer.close()
+    contents = look(study)
+    steps = [step for step, _ in contents.history(contents.runs()["rank/000-000000000002"], "loss")]
+    assert steps == [0, 1, 2, 3, 5]
+
+
+def test_a_value_that_is_not_finite_does_not_stop_the_record(runs: Path) -> None:
+    study = StudyFolder(runs)
+    trial = study.trial(0, 2)
+    trial.steps(0, 3)
+    trial.steps(4, 4, grad_norm=float("nan"))
+    trial.steps(5, 5, grad_norm=float("inf"))
+    trial.verdict("diverged")
+    contents = look(study)
+    assert len(contents.history(contents.runs()["rank/000-000000000002"], "loss")) == 6
+
+
+def test_more_points_than_one_call_takes_arrive(runs: Path) -> None:
+    study = StudyFolder(runs)
+    study.trial(0, 2).steps(0, 2500)
+    contents = look(study)
+    assert len(contents.history(contents.runs()["rank/000-000000000002"], "loss")) == 2501
+
+
+def test_a_study_made_anew_under_the_same_name_is_another_run(runs: Path) -> None:
+    study = StudyFolder(runs)
+    study.trial(0, 2).steps(0, 3)
+    look(study)
+    forget(study)
+    study.write("running", started=STARTED + 1000)
+    look(study)
+    database = sqlite3.connect(runs / "mlflow.db")
+    assert database.execute("select count(*) from runs").fetchone() == (4,)
+    database.close()
+
+
+def test_a_run_deleted_in_the_ui_stays_deleted(runs: Path) -> None:
+    study = finished_study(runs)
+    contents = look(study)
+    contents.client.delete_run(contents.runs()["rank/000-000000000002"].info.run_id)
+    forget(study)
+    assert "rank/000-000000000002" not in look(study).runs()
+
+
+def test_a_database_lost_under_the_memories_is_filled_again(runs: Path, empty_database: Path) -> None:
+    study = finished_study(runs)
+    before = look(study).everything()
+    shutil.copy(empty_database, runs / "mlflow.db")
+    assert look(study).everything() == before
+
+
+def test_credentials_in_a_config_do_not_reach_the_store(runs: Path) -> None:
+    study = StudyFolder(runs)
+    trial = study.trial(0, 2)
+    address = "https://me:" + "hunter22@host/pictures"
+    text = trial.run.config.read_text().replace("dir: pictures", f"dir: {address}")
+    trial.run.config.write_text(text)
+    trial.complete(1.0)
+    contents = look(study)
+    run = contents.runs()["rank/000-000000000002"]
+    assert run.data.params["data.dir"] == "https://host/pictures"
+    assert "hunter22" not in Path(contents.client.download_artifacts(run.info.run_id, "config.yaml")).read_text()
+
+
+def test_a_single_run_is_recorded_without_a_sweep(runs: Path) -> None:
+    study = StudyFolder(runs, "made")
+    trial = study.trial(0, 2)
+    trial.steps(0, 3)
+    trial.complete(1.0)
+    single = runs / SINGLE / "cats"
+    single.parent.mkdir()
+    trial.run.path.rename(single)
+    content = json.loads((single / "trial.json").read_text())
+    write_json(single / "trial.json", {**content, "study": None, "number": None, "params": {}})
+    tracking = tracking_of(runs)
+    Mirror(single, tracking).turn()
+    run = Contents(tracking.uri).runs()["single/cats"]
+    assert (run.info.run_name, run.info.status) == ("cats", "FINISHED")
+    assert "mlflow.parentRunId" not in run.data.tags
+
+
+def test_a_proposal_that_was_refused_is_a_failed_run(runs: Path) -> None:
+    study = StudyFolder(runs)
+    trial = study.trial(0, 2)
+    trial.run.config.unlink()
+    trial.verdict("failed")
+    assert look(study).runs()["rank/000-000000000002"].info.status == "FAILED"
+
+
+def test_a_single_run_waits_for_its_first_attempt(runs: Path) -> None:
+    single = runs / SINGLE / "cats"
+    single.mkdir(parents=True)
+    write_json(single / "trial.json", {"study": None, "verdict": "running", "attempts": []})
+    Mirror(single, tracking_of(runs)).turn()
+    assert Contents(tracking_of(runs).uri).runs() == {}
+
+
+def test_sync_catches_up_with_every_folder_and_leaves_held_ones_alone(runs: Path) -> None:
+    study = finished_study(runs)
+    tracking = tracking_of(runs)
+    with hold(study.path / "mirror.lock"):
+        assert sync(runs, {}) == []
+        assert Contents(tracking.uri).runs() == {}
+    assert sync(runs, {}) == []
+    assert len(Contents(tracking.uri).runs()) == 3
+
+
+def test_sync_sends_each_folder_where_its_own_config_says(runs: Path) -> None:
+    finished_study(runs)
+    silent = StudyFolder(runs, "silent")
+    silent.write("finished")
+    node = {"_target_": "sweeplora.record.mirror.Tracking", **vars(silent.tracking), "enabled": False}
+    (silent.path / "config.yaml").write_text(yaml.safe_dump({"tracking": node}))
+    assert sync(runs, {}) == []
+    assert not any(name.startswith("silent") for name in Contents(tracking_of(runs).uri).runs())
+
+
+def test_sync_says_what_went_wrong(runs: Path) -> None:
+    finished_study(runs)
+    (line,) = sync(runs, {"uri": f"http://127.0.0.1:{closed_port()}"})
+    assert line.startswith(str(runs / "rank"))
+
+
+@pytest.mark.parametrize("uri", ["runs/mlflow", "file:///tmp/mlruns"])
+def test_an_address_that_mlflow_has_no_store_for_is_refused(uri: str) -> None:
+    with pytest.raises(UserError, match=r"tracking\.uri"):
+        Tracking(True, uri, "runs/artifacts", "sweeplora", True, 64)

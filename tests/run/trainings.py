@@ -1,0 +1,82 @@
+"""Starts real trainings for tests and waits for them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from sweeplora.compose import compose
+from sweeplora.rundir import RunDir
+from sweeplora.sweep.forks import Forked, Starter, ahead
+from sweeplora.sweep.launch import TRAINING, Own, Slot, command
+
+PATIENCE_SECONDS = 120.0
+
+
+class Trainings:
+    """Makes run folders below one `runs` folder and trains them in forked processes."""
+
+    def __init__(self, runs: Path, model: Path, pictures: Path) -> None:
+        self.runs = runs
+        prompts = runs / "prompts.txt"
+        prompts.write_text("shape 3, ellipse --d 5 --s 4\na tall one --w 48 --h 80 --d 6 --s 3 --n dull --ss ddim\n")
+        self._common = [
+            f"runs={runs}",
+            f"model.path={model}",
+            "data=folder",
+            f"data.dir={pictures / 'train'}",
+            f"data.val_dir={pictures / 'val'}",
+            f"sample.prompts={prompts}",
+            "train.epochs=2",
+            "train.validation_timesteps=2",
+            "train.probe_images=2",
+            "sample.at_first=false",
+        ]
+        self._starter = Starter(ahead(TRAINING, compose(self._common).config), runs / "preload.log", forks=True)
+
+    def folder(self, name: str, *overrides: str) -> RunDir:
+        """A run folder with its config, not yet trained."""
+        composed = compose([*self._common, "name=test", *overrides])
+        return RunDir.create(self.runs / name, composed.yaml)
+
+    def start(self, run: RunDir) -> Own | Forked:
+        """A training of one process, unsupervised."""
+        return self._starter.start(run, _Alone(0, 1, 1, "cpu", ()))
+
+    def train(self, name: str, *overrides: str) -> RunDir:
+        """Train to the end, however that is."""
+        run = self.folder(name, *overrides)
+        process = self.start(run)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while process.poll() is None:
+            assert time.monotonic() < deadline, run.log.read_text()[-2000:]
+            time.sleep(0.02)
+        return run
+
+    def train_together(self, name: str, processes: int, *overrides: str) -> RunDir:
+        """Train through `accelerate launch`."""
+        run = self.folder(name, *overrides)
+        slot = _Alone(0, processes, 1, "cpu", ())
+        with run.log.open("ab") as log:
+            subprocess.run(
+                command(run.path, slot),
+                env=os.environ | slot.environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                timeout=PATIENCE_SECONDS,
+                check=False,
+            )
+        return run
+
+    def close(self) -> None:
+        """End the parent."""
+        self._starter.close()
+
+
+class _Alone(Slot):
+    """A slot whose trainings look for no supervisor."""
+
+    def environment(self) -> dict[str, str]:
+        return super().environment() | {"SWEEPLORA_SUPERVISED": "0"}

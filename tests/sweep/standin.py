@@ -1,0 +1,113 @@
+"""A training that trains nothing: it reads config.yaml, writes what a training writes, and honours SIGTERM.
+
+The environment variable STANDIN (JSON) says how it behaves: `steps`, `seconds` a step, and lists of ranks that
+`fail` once, `fail_always`, `crash` (SIGSEGV), `diverge`, are `refused` or `stubborn` (deaf to SIGTERM).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import yaml
+
+from sweeplora.rundir import MetricsWriter, RunDir, is_held, write_json, write_whole
+
+FINISHED, FAILED, REFUSED, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 4
+
+
+_asked: list[int] = []
+
+
+class Stopped(Exception):
+    """SIGTERM came, or the supervisor is gone."""
+
+
+def loss_of(config: dict[str, Any], step: int, steps: int) -> float:
+    """A loss that falls over the steps to a value that depends on rank, alpha and learning rate."""
+    network, lr = config["network"], config["optimizer"]["lr"]
+    floor = 1 + abs(math.log2(network["dim"]) - 3) + network["alpha"] / 100 + abs(math.log10(lr) + 3) / 10
+    return float(floor + (1 - step / steps))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Pretend to train the run folder `argv[0]`."""
+    run = RunDir(Path(argv[0]))
+    if os.environ.get("RANK", "0") != "0":
+        return _accompany(run)
+    config = yaml.safe_load(run.config.read_text())
+    behaviour = json.loads(os.environ.get("STANDIN", "{}"))
+    dim = config["network"]["dim"]
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if dim in behaviour.get("stubborn", []) else _stop)
+    started = time.monotonic()
+    steps = behaviour.get("steps", 5)
+    result: dict[str, Any] = {"status": "finished", "message": "", "steps": steps, "weights": None}
+    result["world_size"] = int(os.environ.get("WORLD_SIZE", "1"))
+    try:
+        code = _train(run, config, behaviour, result)
+    except Stopped:
+        code, result["status"] = INTERRUPTED, "interrupted"
+    result["seconds"] = time.monotonic() - started
+    write_json(run.result, result)
+    return code
+
+
+def _accompany(run: RunDir) -> int:
+    """What the other processes of a trial do: wait for the first one's result."""
+    signal.signal(signal.SIGTERM, _stop)
+    while not _asked and not run.result.exists() and is_held(run.lock):
+        time.sleep(0.05)
+    return FINISHED
+
+
+def _train(run: RunDir, config: dict[str, Any], behaviour: dict[str, Any], result: dict[str, Any]) -> int:
+    dim, steps = config["network"]["dim"], result["steps"]
+    print(f"rank {dim}, {os.environ['OMP_NUM_THREADS']} threads", flush=True)
+    code = _misbehave(run, dim, behaviour, result)
+    if code != FINISHED:
+        return code
+    metrics = MetricsWriter(run.metrics)
+    metrics.write(0, {"val/loss": loss_of(config, 0, steps)})
+    for step in range(1, steps + 1):
+        time.sleep(behaviour.get("seconds", 0.0))
+        if _asked or not is_held(run.lock):
+            raise Stopped
+        loss = loss_of(config, step, steps)
+        metrics.write(step, {"loss": loss + 0.1, "val/loss": loss, "val/best": loss, "images_per_second": 9.0})
+        if dim in behaviour.get("diverge", []):
+            result |= {"status": "diverged", "message": "loss is nan at step 1: a.png"}
+            return DIVERGED
+    run.weights.mkdir(exist_ok=True)
+    write_whole(run.weights / "standin.safetensors", b"weights")
+    result["weights"] = "weights/standin.safetensors"
+    return FINISHED
+
+
+def _misbehave(run: RunDir, dim: int, behaviour: dict[str, Any], result: dict[str, Any]) -> int:
+    first_time = not (run.path / "tried").exists()
+    (run.path / "tried").touch()
+    if dim in behaviour.get("crash", []):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if dim in behaviour.get("fail_always", []) or (first_time and dim in behaviour.get("fail", [])):
+        result |= {"status": "failed", "message": f"rank {dim} does not work"}
+        return FAILED
+    if dim in behaviour.get("refused", []):
+        result |= {"status": "refused", "message": f"network.dim={dim}: give another"}
+        return REFUSED
+    return FINISHED
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    _asked.append(number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

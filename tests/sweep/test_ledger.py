@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from sweeplora.errors import UserError
+from sweeplora.sweep.ledger import Ledger, open_ledger
+from sweeplora.sweep.question import Question
+from sweeplora.sweep.space import parse_space
+
+TPE = {"_target_": "optuna.samplers.TPESampler", "seed": 0, "n_startup_trials": 3, "multivariate": True}
+GRID = {"_target_": "sweeplora.sweep.search.grid", "seed": 0}
+NONE = {"_target_": "optuna.pruners.NopPruner"}
+MEDIAN = {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 1}
+
+
+class Composed(NamedTuple):
+    config: dict[str, Any]
+    yaml: str = ""
+    overrides: tuple[str, ...] = ()
+
+
+def question(
+    space: Mapping[str, Any], trials: int, search: dict[str, Any] = TPE, pruner: dict[str, Any] = NONE
+) -> Question:
+    read = parse_space(space)
+    identity = {"space": read.described(), "objective": ["val/loss"], "search": search["_target_"]}
+    identity |= {"signature": "abc", "config": {"seed": 0}}
+    return Question("s", read, ("val/loss",), trials, Composed({"search": search, "pruner": pruner}), identity)
+
+
+def all_trials(ledger: Ledger) -> list[optuna.trial.FrozenTrial]:
+    return ledger.study().get_trials(deepcopy=False)
+
+
+def test_pruned_failed_and_diverged_trials_count_towards_the_total(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path, question({"x": "interval(0, 1)"}, 4))
+    for told in ("complete", "pruned", "failed", "infeasible"):
+        asked = ledger.ask()
+        assert asked is not None
+        ledger.tell(asked, told, [0.5] if told == "complete" else [])
+    assert ledger.ask() is None
+    assert ledger.counted() == 4
+    states = [trial.state for trial in all_trials(ledger)]
+    assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.PRUNED]
+    assert all_trials(ledger)[3].constraints == {"feasible": 1.0}
+
+
+def test_trials_of_a_dead_driver_are_taken_over_with_their_values(tmp_path: Path) -> None:
+    asks = question({"x": "interval(0, 1)"}, 3)
+    first = open_ledger(tmp_path, asks).ask()
+    assert first is not None
+    ledger = open_ledger(tmp_path, asks)
+    (left,) = ledger.left()
+    assert (left.number, left.proposal) == (0, first.proposal)
+    second = ledger.ask()
+    assert second is not None and second.number == 1
+    assert second.proposal != first.proposal
+    ledger.tell(left, "complete", [1.0])
+    assert open_ledger(tmp_path, asks).counted() == 1
+
+
+def test_a_grid_is_gone_through_once_whatever_happens_to_its_drivers(tmp_path: Path) -> None:
+    asks = question({"x": "choice(1, 2, 3)", "y": "choice(a, b)"}, 6, GRID)
+    seen = []
+    for _ in range(6):
+        asked = open_ledger(tmp_path, asks).ask()
+        assert asked is not None
+        seen.append(tuple(asked.proposal.params.values()))
+    assert open_ledger(tmp_path, asks).ask() is None
+    assert len(set(seen)) == 6
+
+
+def test_a_trial_worse_than_the_median_is_given_up(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path, question({"x": "interval(0, 1)"}, 3, TPE, MEDIAN))
+    good, bad = ledger.ask(), ledger.ask()
+    assert good is not None and bad is not None
+    assert not ledger.report(good, 10, 0.1)
+    ledger.tell(good, "complete", [0.1])
+    assert not ledger.report(bad, 5, 0.9)
+    assert ledger.report(bad, 10, 0.8)
+
+
+def test_another_question_under_a_known_name_is_refused(tmp_path: Path) -> None:
+    open_ledger(tmp_path, question({"x": "interval(0, 1)"}, 3))
+    (tmp_path / "s-2").mkdir()
+    with pytest.raises(UserError, match=r"space changed.*sweep\.name=s-3"):
+        open_ledger(tmp_path, question({"x": "interval(0, 2)"}, 3))
+    assert open_ledger(tmp_path, question({"x": "interval(0, 1)"}, 9)).ask() is not None

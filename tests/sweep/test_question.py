@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sweeplora.compose import compose
+from sweeplora.errors import UserError
+from sweeplora.sweep.question import Composer, Question, read_question
+from sweeplora.sweep.space import split_command_line
+from tests.sweep.drive import check
+
+
+def asked(*words: str) -> Question:
+    plain, swept = split_command_line(words)
+    return read_question(compose(plain), Composer(plain, compose, check), swept)
+
+
+def test_a_sweep_file_and_the_command_line_make_one_question() -> None:
+    question = asked("+sweep=rank_alpha", "network.alpha=2", "network.dim=choice(4,32)")
+    assert question.space.described() == {"network.dim": "choice(4, 32)"}
+    assert (question.name, question.trials, question.objectives) == ("rank_alpha", 2, ("val/loss",))
+
+
+def test_a_sweep_on_the_command_line_alone_is_named_after_its_keys() -> None:
+    question = asked("network.dim=choice(4,8)", "optimizer.lr=choice(1e-3,1e-4)", "search=grid")
+    assert (question.name, question.trials) == ("dim_lr", 4)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["network.dim=choice(4,8)"], r"sweep\.trials=None: give a number of trials"),
+        (["network.dim=choice(4,8)", "search=grid", "sweep.trials=3"], "the grid has 2 points"),
+        (["network.dim=interval(4,8)", "search=grid"], "a grid needs choice"),
+        (["+sweep=rank_alpha", "network.dim=4", "network.alpha=1"], "nothing is left to search"),
+        (["network.dims=choice(4,8)", "search=grid"], r"network\.dims=4: no such key; nearest: network\.dim"),
+        (["network=choice(locon,lokon)", "search=grid"], "network=lokon: no such choice"),
+        (["network.dim=choice(4,13)", "search=grid"], "network.dim=13: give another"),
+        (["network.dim=choice(4,8)", "search=grid", "sweep.name=single"], "give a folder's name"),
+        (["network.dim=choice(4,8)", "search=grid", "sweep.name=a/b"], "give a folder's name"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_is_refused(words: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        asked(*words)
+
+
+def test_the_same_question_is_known_again_and_another_is_told_by_its_keys() -> None:
+    words = ["+sweep=rank_alpha"]
+    before: dict[str, Any] = dict(asked(*words).identity)
+    assert asked(*words, "launcher.slots=1", "runs=elsewhere", "tracking=none").differences(before) == []
+    assert asked(*words, "train.epochs=3").differences(before) == ["train.epochs"]
+    assert asked(*words, "network.dim=choice(2,4)").differences(before) == ["space"]
+    assert asked(*words, "search=random", "sweep.trials=5").differences(before) == ["search"]
+    unsaid = before | {"signature": "another"}
+    assert "program's own version" in asked(*words).differences(unsaid)[0]

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+from tests.sweep.commands import command, living_in, start, until
+
+
+def folders(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "runs/single").iterdir())
+
+
+def test_a_run_trains_once_and_is_found_again(tmp_path: Path) -> None:
+    code, output, errors = command(tmp_path, "name=one")
+    assert (code, errors) == (0, "")
+    assert "weights: runs/single/one/weights/standin.safetensors" in output
+    trial = json.loads((tmp_path / "runs/single/one/trial.json").read_text())
+    assert (trial["verdict"], trial["study"], len(trial["attempts"])) == ("complete", None, 1)
+    code, output, _ = command(tmp_path, "name=other")
+    assert code == 0 and "already there: runs/single/one" in output
+    assert folders(tmp_path) == ["one"]
+
+
+def test_another_experiment_of_the_same_name_takes_the_next_free_folder(tmp_path: Path) -> None:
+    command(tmp_path, "name=one")
+    command(tmp_path, "name=one", "seed=1")
+    command(tmp_path, "name=one", "reuse=false")
+    assert folders(tmp_path) == ["one", "one-2", "one-3"]
+
+
+def test_a_failure_is_tried_again_and_then_said(tmp_path: Path) -> None:
+    code, output, _ = command(tmp_path, "name=one", "network.dim=4", behaviour={"fail_always": [4]})
+    assert code == 1
+    assert "failed: rank 4 does not work" in output and "runs/single/one/log.txt" in output
+    assert len(json.loads((tmp_path / "runs/single/one/trial.json").read_text())["attempts"]) == 2
+
+
+def test_an_interrupted_run_goes_on_in_its_folder(tmp_path: Path) -> None:
+    first = start(tmp_path, "name=one", behaviour={"steps": 400, "seconds": 0.1})
+    until((tmp_path / "runs/single/one/metrics.jsonl").exists)
+    refused = command(tmp_path, "name=one", behaviour={"steps": 400, "seconds": 0.1})
+    assert refused[0] == 2 and "is running in runs/single/one" in refused[2]
+    first.send_signal(signal.SIGINT)
+    output, _ = first.communicate(timeout=20)
+    assert first.returncode == 130 and "the same command starts it again" in output
+    assert living_in(tmp_path) == []
+    assert command(tmp_path, "name=one")[0] == 0
+    assert folders(tmp_path) == ["one"]
