@@ -1,0 +1,1 @@
+"""The program that builds the shipped emoji model and its demo sets."""

@@ -1,0 +1,223 @@
+"""Photograph MLflow's UI on a runs folder: run list, a trial's metrics, its sample grid and its artifacts.
+
+    python tools/screenshots.py RUNS OUT [--study NAME]
+
+Starts the UI on a free port, drives a headless Chromium over its debugging pipe, stops both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from sweeplora.record.mirror import ui
+
+_START_SECONDS = 90.0
+_PAGE_SECONDS = 30.0
+
+_CLOSE_ASSISTANT = """
+    [...document.querySelectorAll('button')].filter(b => /close/i.test(b.ariaLabel || '')).forEach(b => b.click())
+"""
+_CHARTS = "document.querySelectorAll('.js-plotly-plot').length > 0"
+_SCROLLING = "e => e.scrollHeight > e.clientHeight + 5 && /auto|scroll/.test(getComputedStyle(e).overflowY)"
+_SCROLL_DOWN = f"[...document.querySelectorAll('div')].filter({_SCROLLING}).forEach(e => {{ e.scrollTop = 1e6 }})"
+_SHOW_PICTURES = "[...document.images].reverse().forEach(e => e.scrollIntoView({block: 'center'}))"
+_SLIDERS = "document.querySelectorAll('[role=slider]')"
+_LAST_MARK = """
+    e => {
+        e.scrollIntoView({block: 'center'})
+        let track = e
+        while (track.getBoundingClientRect().width < 100) track = track.parentElement
+        const box = track.getBoundingClientRect()
+        return JSON.stringify([box.right - 6, e.getBoundingClientRect().top + e.getBoundingClientRect().height / 2])
+    }
+"""
+
+
+class Browser:
+    """A headless Chromium, spoken to in its DevTools protocol: JSON messages that end in a zero byte."""
+
+    def __init__(self, profile: Path, width: int = 1500, height: int = 950) -> None:
+        to_browser, self._write = os.pipe()
+        self._read, from_browser = os.pipe()
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+        flags += [f"--user-data-dir={profile}", f"--window-size={width},{height}", "--remote-debugging-pipe"]
+        # Chromium reads its pipe on descriptor 3 and answers on 4.
+        shell = f'exec 3<&{to_browser} 4>&{from_browser}; exec chromium "$@"'
+        self._process = subprocess.Popen(
+            ["sh", "-c", shell, "sh", *flags, "about:blank"],
+            pass_fds=(to_browser, from_browser),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(to_browser)
+        os.close(from_browser)
+        self._buffer = b""
+        self._count = 0
+        self._session: str | None = None
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """Send one command and wait for its answer."""
+        self._count += 1
+        message: dict[str, Any] = {"id": self._count, "method": method, "params": params}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._next()
+            if answer.get("id") == self._count:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']}")
+                result: dict[str, Any] = answer["result"]
+                return result
+
+    def _next(self) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            data = os.read(self._read, 1 << 20)
+            if not data:
+                raise RuntimeError("chromium has ended")
+            self._buffer += data
+        line, self._buffer = self._buffer.split(b"\0", 1)
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def evaluate(self, script: str) -> Any:
+        """The value of a JavaScript expression in the page."""
+        return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
+
+    def open(self, address: str, until: str) -> None:
+        """Go to a page and wait until a JavaScript expression holds, then for what is still drawn."""
+        self.call("Page.navigate", url="about:blank")
+        self.call("Page.navigate", url=address)
+        self.wait(until)
+
+    def wait(self, until: str) -> None:
+        """Wait until a JavaScript expression holds; raises TimeoutError naming it."""
+        deadline = time.monotonic() + _PAGE_SECONDS
+        while not self.evaluate(until):
+            if time.monotonic() > deadline:
+                raise TimeoutError(until)
+            time.sleep(0.3)
+        time.sleep(2.5)
+
+    def click(self, x: float, y: float) -> None:
+        """Press and release the left button at a point of the window."""
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def shoot(self, file: Path) -> None:
+        """Write a PNG of what is visible."""
+        file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+
+    def close(self) -> None:
+        """End the browser."""
+        self._process.terminate()
+        self._process.wait(timeout=20)
+
+
+def free_port() -> int:
+    """A port on the loopback that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(address: str) -> None:
+    """Wait until a server answers."""
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except (urllib.error.URLError, ConnectionError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+def find(runs: Path, study: str | None) -> tuple[str, str]:
+    """(experiment id, run id) of the newest trial with samples of a study, or of any."""
+    database = sqlite3.connect(runs / "mlflow.db")
+    query = (
+        "select r.experiment_id, r.run_uuid from runs r join tags t on t.run_uuid = r.run_uuid"
+        " where t.key = 'sweeplora.root' and (? is null or t.value = ?) and r.lifecycle_stage = 'active'"
+        " and exists (select 1 from tags i where i.run_uuid = r.run_uuid and i.key = 'mlflow.loggedImages')"
+        " order by r.start_time desc"
+    )
+    row = database.execute(query, (study, study)).fetchone()
+    database.close()
+    assert row is not None, "no run with samples in this store"
+    return str(row[0]), str(row[1])
+
+
+def photograph(browser: Browser, base: str, experiment: str, run: str, out: Path) -> None:
+    """The views, one PNG each; parents are opened so that their trials show."""
+    has = "document.body.innerText.includes({!r})".format
+    runs = f"{base}/#/experiments/{experiment}/runs"
+    browser.open(runs, "document.querySelectorAll('.ag-row').length > 0")
+    browser.evaluate(_CLOSE_ASSISTANT)
+    browser.evaluate("document.querySelectorAll('.ag-row button').forEach(button => button.click())")
+    time.sleep(3)
+    browser.shoot(out / "runs.png")
+    browser.open(f"{runs}?compareRunsMode=CHART", _CHARTS)
+    browser.shoot(out / "charts.png")
+    browser.open(f"{runs}/{run}", has("Parameters"))
+    browser.shoot(out / "trial.png")
+    browser.open(f"{runs}/{run}/model-metrics", _CHARTS)
+    browser.shoot(out / "metrics.png")
+    # Cards are drawn when they come into view, and a run's parameters stand above its pictures.
+    browser.evaluate(_SCROLL_DOWN)
+    time.sleep(3)
+    for index in range(browser.evaluate(f"{_SLIDERS}.length")):
+        browser.click(*json.loads(browser.evaluate(f"({_LAST_MARK})({_SLIDERS}[{index}])")))
+    time.sleep(3)
+    browser.evaluate(_SHOW_PICTURES)
+    time.sleep(2)
+    browser.shoot(out / "images.png")
+    browser.open(f"{runs}/{run}/artifacts", has("weights"))
+    browser.shoot(out / "artifacts.png")
+
+
+def main() -> None:
+    """Serve, photograph, stop."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--study")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    command = ui(given.runs, port)
+    nowhere = subprocess.DEVNULL
+    server = subprocess.Popen(command.argv, env=command.env, stdout=nowhere, stderr=nowhere, start_new_session=True)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health")
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+            browser = Browser(Path(profile))
+            try:
+                photograph(browser, f"http://127.0.0.1:{port}", *find(given.runs, given.study), given.out)
+            finally:
+                browser.close()
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(timeout=30)
+
+
+if __name__ == "__main__":
+    main()
