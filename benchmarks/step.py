@@ -1,0 +1,141 @@
+"""Steps per second and peak memory of one trial, and what a step's time is spent on.
+
+    python benchmarks/step.py --model FOLDER --resolution 1024 --batch 1 --network locon --set network.dim=16
+
+Trains on random pictures of the asked size. The first steps are left out (`--warm-up`); the rest are timed one by
+one, and the median counts. Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+
+from sweeplora.building import build as build_node
+from sweeplora.compose import compose
+from sweeplora.data.batches import plan, windows
+from sweeplora.diffusion.targets import Noising
+from sweeplora.loop import Recipe, Trainer
+from sweeplora.optim import make_optimizer
+from sweeplora.outputs import peak_memory_mib
+from sweeplora.processes import Processes
+from sweeplora.rundir import RunDir
+from sweeplora.stop import Stop
+from sweeplora.train import build_network, prepare
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer, materials = build(arguments, Path(folder))
+        spent = instrument(trainer)
+        times = []
+        for epoch in range(1, arguments.warm_up + arguments.steps + 1):
+            (window,) = windows(plan(materials.dataset, arguments.batch, 0, epoch), 1)
+            if epoch == arguments.warm_up + 1:
+                spent.update(dict.fromkeys(spent, 0.0))
+            started = clock(trainer)
+            trainer.train_window(window, epoch, materials.loader, 1.0)
+            times.append(clock(trainer) - started)
+    timed = times[arguments.warm_up :]
+    median = statistics.median(timed)
+    print(json.dumps({
+        "network": arguments.network,
+        "seconds_a_step": round(median, 5),
+        "steps_a_second": round(1 / median, 3),
+        "images_a_second": round(arguments.batch / median, 3),
+        "share_of_time": {name: round(value / sum(timed), 4) for name, value in spent.items()},
+        "share_of_the_rest": round(1 - sum(spent.values()) / sum(timed), 4),
+        "peak_memory_mib": round(peak_memory_mib(trainer.processes.device), 1),
+    }))  # fmt: skip
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", help="a diffusers folder; the shipped one where it is left out")
+    parser.add_argument("--resolution", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--network", default="locon")
+    parser.add_argument("--precision", default="no", choices=["no", "fp16", "bf16"])
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--warm-up", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--set", nargs="*", default=[], help="further overrides")
+    return parser.parse_args()
+
+
+def build(arguments: argparse.Namespace, folder: Path) -> tuple[Trainer, Any]:
+    """A trainer as a run would make it, over one batch of random pictures."""
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    random = np.random.default_rng(0)
+    for index in range(arguments.batch):
+        pixels = random.integers(0, 256, (arguments.resolution, arguments.resolution, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(pictures / f"{index}.png")
+        (pictures / f"{index}.txt").write_text(f"picture {index}")
+    overrides = [
+        f"network={arguments.network}", "data=folder",
+        f"data.dir={pictures}", f"data.resolution={arguments.resolution}",
+        f"train.batch_size={arguments.batch}", f"train.mixed_precision='{arguments.precision}'", f"runs={folder}",
+        "train.probe_images=0", *arguments.set,
+    ]  # fmt: skip
+    if arguments.model:
+        overrides += ["model=sdxl", f"model.path={arguments.model}"]
+    config = yaml.safe_load(compose(overrides).yaml)
+    run = RunDir.create(folder / "run", yaml.safe_dump(config))
+    settings = build_node(config["train"])
+    processes = Processes(settings.mixed_precision, "cuda" if torch.cuda.is_available() else "cpu", Stop(None))
+    family = build_node(config["model"])
+    materials = prepare(run, config, family, processes)
+    network = build_network(config, family, processes)
+    optimizer = make_optimizer(build_node(config["optimizer"]), network)
+    noising = Noising(family.alphas_cumprod, family.prediction)
+    recipe = Recipe(build_node(config["noise"]), build_node(config["loss"]), noising, settings, 0)
+    return Trainer(recipe, family, network, optimizer, processes), materials
+
+
+def instrument(trainer: Trainer) -> dict[str, float]:
+    """Add up the seconds of the forward pass, the backward pass and the optimizer from here on."""
+    spent: dict[str, float] = {}
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        spent[name] = 0.0
+
+        @wraps(function)
+        def call(*positional: Any, **named: Any) -> Any:
+            started = clock(trainer)
+            result = function(*positional, **named)
+            spent[name] += clock(trainer) - started
+            return result
+
+        return call
+
+    trainer.family.predict = timed("forward", trainer.family.predict)  # type: ignore[method-assign]
+    trainer.processes.backward = timed("backward", trainer.processes.backward)  # type: ignore[method-assign]
+    trainer.optimizer.step = timed("optimizer", trainer.optimizer.step)  # type: ignore[method-assign]
+    return spent
+
+
+def clock(trainer: Trainer) -> float:
+    """Seconds, after the device has done what it was given."""
+    if trainer.processes.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+if __name__ == "__main__":
+    main()
