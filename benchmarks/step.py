@@ -14,27 +14,25 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import yaml
 from PIL import Image
 
-from sweeplora.building import build as build_node
 from sweeplora.compose import compose
 from sweeplora.data.batches import plan, windows
-from sweeplora.diffusion.targets import Noising
-from sweeplora.loop import Recipe, Trainer
-from sweeplora.optim import make_optimizer
+from sweeplora.loop import Trainer
 from sweeplora.outputs import peak_memory_mib
+from sweeplora.prepare import Materials, load_model, prepare
 from sweeplora.processes import Processes
 from sweeplora.rundir import RunDir
 from sweeplora.stop import Stop
-from sweeplora.train import build_network, prepare
+from sweeplora.train import build_network, build_trainer
 
 
 def main() -> None:
@@ -45,11 +43,12 @@ def main() -> None:
         spent = instrument(trainer)
         times = []
         for epoch in range(1, arguments.warm_up + arguments.steps + 1):
-            (window,) = windows(plan(materials.dataset, arguments.batch, 0, epoch), 1)
+            parts = windows(plan(materials.dataset, arguments.batch, 0, epoch), 1)
+            stream = materials.loader.stream(trainer.requests(parts, epoch, arguments.warm_up + arguments.steps))
             if epoch == arguments.warm_up + 1:
                 spent.update(dict.fromkeys(spent, 0.0))
             started = clock(trainer)
-            trainer.train_window(window, epoch, materials.loader, 1.0)
+            trainer.train_window(parts[0], epoch, stream, 1.0)
             times.append(clock(trainer) - started)
     timed = times[arguments.warm_up :]
     median = statistics.median(timed)
@@ -78,7 +77,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build(arguments: argparse.Namespace, folder: Path) -> tuple[Trainer, Any]:
+def build(arguments: argparse.Namespace, folder: Path) -> tuple[Trainer, Materials]:
     """A trainer as a run would make it, over one batch of random pictures."""
     pictures = folder / "pictures"
     pictures.mkdir()
@@ -90,22 +89,24 @@ def build(arguments: argparse.Namespace, folder: Path) -> tuple[Trainer, Any]:
     overrides = [
         f"network={arguments.network}", "data=folder",
         f"data.dir={pictures}", f"data.resolution={arguments.resolution}",
-        f"train.batch_size={arguments.batch}", f"train.mixed_precision='{arguments.precision}'", f"runs={folder}",
+        f"train.batch_size={arguments.batch}", f"train.mixed_precision='{arguments.precision}'",
         "train.probe_images=0", *arguments.set,
     ]  # fmt: skip
     if arguments.model:
         overrides += ["model=sdxl", f"model.path={arguments.model}"]
-    config = yaml.safe_load(compose(overrides).yaml)
+    return assemble(overrides, folder)
+
+
+def assemble(overrides: Sequence[str], folder: Path) -> tuple[Trainer, Materials]:
+    """A trainer and its data as a run with these overrides would make them."""
+    config = yaml.safe_load(compose([*overrides, f"runs={folder}"]).yaml)
     run = RunDir.create(folder / "run", yaml.safe_dump(config))
-    settings = build_node(config["train"])
-    processes = Processes(settings.mixed_precision, "cuda" if torch.cuda.is_available() else "cpu", Stop(None))
-    family = build_node(config["model"])
+    device: Literal["cpu", "cuda"] = "cuda" if torch.cuda.is_available() else "cpu"
+    processes = Processes(config["train"]["mixed_precision"], device, Stop(None))
+    family = load_model(config, processes)
     materials = prepare(run, config, family, processes)
     network = build_network(config, family, processes)
-    optimizer = make_optimizer(build_node(config["optimizer"]), network)
-    noising = Noising(family.alphas_cumprod, family.prediction)
-    recipe = Recipe(build_node(config["noise"]), build_node(config["loss"]), noising, settings, 0)
-    return Trainer(recipe, family, network, optimizer, processes), materials
+    return build_trainer(config, family, network, processes), materials
 
 
 def instrument(trainer: Trainer) -> dict[str, float]:
@@ -125,7 +126,7 @@ def instrument(trainer: Trainer) -> dict[str, float]:
         return call
 
     trainer.family.predict = timed("forward", trainer.family.predict)  # type: ignore[method-assign]
-    trainer.processes.backward = timed("backward", trainer.processes.backward)  # type: ignore[method-assign]
+    torch.Tensor.backward = timed("backward", torch.Tensor.backward)  # type: ignore[method-assign]
     trainer.optimizer.step = timed("optimizer", trainer.optimizer.step)  # type: ignore[method-assign]
     return spent
 

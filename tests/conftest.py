@@ -29,6 +29,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_sd15(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of SD 1.5's architecture and random weights."""
+    from sweeplora.models import tiny
+
+    return tiny.build(tmp_path_factory.mktemp("sd15") / "tiny", "sd15")
+
+
+@pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`train/` with 7 square, 3 wide and 2 tall pictures, `val/` with 3, all different and captioned."""
     folder = tmp_path_factory.mktemp("pictures")

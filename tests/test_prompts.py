@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sweeplora.errors import UserError
-from sweeplora.prompts import Prompt, parse_line, read_prompts
+from sweeplora.prompts import Prompt, check_prompts, idle, parse_line, read_prompts
 
 
 def _read(tmp_path: Path, name: str, text: str) -> list[Prompt]:
@@ -46,6 +46,15 @@ def test_comments_and_blank_lines_do_not_count(tmp_path: Path) -> None:
     assert [prompt.prompt for prompt in prompts] == ["a cat", "a dog # not a comment"]
 
 
+def test_options_are_read_in_capitals_too() -> None:
+    assert parse_line("a cat --W 64 --SS ddim", "here") == Prompt("a cat", width=64, sampler="ddim")
+
+
+def test_json_may_hold_lines(tmp_path: Path) -> None:
+    lines = json.dumps(["a cat --w 64", {"prompt": "a dog"}])
+    assert _read(tmp_path, "p.json", lines) == [Prompt("a cat", width=64), Prompt("a dog")]
+
+
 def test_toml_and_json_say_the_same_as_lines(tmp_path: Path) -> None:
     toml = '[prompt]\nwidth = 64\nscale = 4\n[[prompt.subset]]\nprompt = "a cat"\nsample_steps = 3\n'
     as_json = json.dumps([{"prompt": "a cat", "width": 64, "guidance": 4.0, "steps": 3}])
@@ -65,7 +74,15 @@ def test_toml_and_json_say_the_same_as_lines(tmp_path: Path) -> None:
         ("p.txt", "# nothing\n", "holds no prompt"),
         ("p.yaml", "a cat", "come as .txt, .toml or .json"),
         ("p.json", "[", "cannot be parsed"),
-        ("p.json", '["a cat"]', "expected a list of prompts"),
+        ("p.json", "[1]", "expected a list of prompts"),
+        ("p.json", '["a cat --w 0"]', "prompt 1: width '0'"),
+        ("p.txt", "a cat --s 1001", "line 1: steps '1001'"),
+        ("p.txt", "a cat --g 3.5", "--g is an embedded guidance, which neither SDXL nor SD 1.5 has"),
+        ("p.txt", "a cat --cn pose.png", "--cn is a ControlNet's image"),
+        ("p.txt", "a cat --ctr 0.5", "--ctr is Lumina's"),
+        ("p.txt", "a cat --rcfg 1", "--rcfg is Lumina's"),
+        ("p.txt", "a cat --fs 3", "--fs is a flow model's shift"),
+        ("p.json", '[{"prompt": "a cat", "controlnet_image": "x"}]', "controlnet_image is a ControlNet's image"),
         ("p.json", '[{"prompt": "a cat", "color": 1}]', "prompt 1: no option color"),
         ("p.json", '[{"width": 64}]', "prompt"),
         ("p.toml", 'prompt = "a cat"', "[[prompt.subset]]"),
@@ -81,3 +98,23 @@ def test_a_bad_file_is_refused_with_the_place(tmp_path: Path, name: str, text: s
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not readable"):
         read_prompts(tmp_path / "none.txt")
+
+
+def test_a_prompt_whose_sampler_does_not_go_with_the_settings_is_refused() -> None:
+    check_prompts([Prompt("a cat"), Prompt("a dog", sampler="ddim")], "euler_a", 20, False)
+    with pytest.raises(UserError, match=r'sample\.karras=True: the prompt "a dog" asks for it: sampler ddim'):
+        check_prompts([Prompt("a cat"), Prompt("a dog", sampler="ddim")], "euler", 20, True)
+    with pytest.raises(UserError, match=r'sample\.steps=3: the prompt "a cat" asks for it: sampler pndm needs'):
+        check_prompts([Prompt("a cat", steps=3)], "pndm", 20, False)
+
+
+@pytest.mark.parametrize(("prompts", "processes", "waiting"), [(5, 4, 3), (1, 2, 1), (7, 3, 2)])
+def test_a_remainder_that_idles_processes_is_said(prompts: int, processes: int, waiting: int) -> None:
+    said = idle(prompts, processes)
+    assert said is not None and f"{prompts} sample prompts over {processes} processes: {waiting} of them wait" in said
+    assert f"{prompts + waiting} prompts would take no longer" in said
+
+
+@pytest.mark.parametrize(("prompts", "processes"), [(4, 4), (6, 3), (5, 1), (0, 2)])
+def test_prompts_that_share_out_evenly_are_not_worth_a_line(prompts: int, processes: int) -> None:
+    assert idle(prompts, processes) is None

@@ -28,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _do(given: list[str]) -> int:
+    if given[:1] == ["convert"]:
+        return _convert(given[1:])
     if "--help" in given or "-h" in given:
         return _help()
     if "--version" in given:
@@ -79,6 +81,12 @@ def _ui(words: list[str]) -> int:
     command = ui(runs, port)
     print(f"http://127.0.0.1:{port}", flush=True)
     os.execvpe(command.argv[0], command.argv, dict(command.env))
+
+
+def _convert(words: list[str]) -> int:
+    from sweeplora.convert.command import main as convert
+
+    return convert(words)
 
 
 def _sync(overrides: list[str]) -> int:

@@ -21,7 +21,10 @@ _NAMES: dict[str, Any] = {
     **{"Optional": typing.Optional, "Union": typing.Union, "List": list, "Tuple": tuple, "Dict": dict},
     **{"Sequence": Sequence, "Mapping": Mapping, "Iterable": Iterable},
 }
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+_WORDS: dict[Any, str] = {
+    **{int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"},
+    **dict.fromkeys((dict, Mapping), "a mapping"),
+}
 _LISTS = (list, tuple, set, Sequence, Iterable)
 
 
@@ -72,7 +75,7 @@ def describe(kind: Any) -> str:
         inner = {describe(argument) for argument in arguments if argument is not ...}
         length = f" of {len(arguments)}" if origin is tuple and ... not in arguments else ""
         return f"a list{length}" + (f", each {' or '.join(sorted(inner))}" if inner else "")
-    return _WORDS.get(kind, "text" if kind is Path else "another value")
+    return _WORDS.get(origin or kind, "text" if kind is Path else "another value")
 
 
 def _resolve(name: str, lookup: Lookup, depth: int) -> Any:

@@ -11,24 +11,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
-from annotated_types import Ge, Gt, Lt, MinLen
+from annotated_types import Ge, MinLen
 from hydra.utils import get_object
 
 from sweeplora.binding import MISSING, check_node, check_value
+from sweeplora.combinations import check_half_precision, check_loss, check_optimizer, check_rates
 from sweeplora.content import exists_and_writable
 from sweeplora.data.batches import Length, length
-from sweeplora.data.index import Dataset, keeps_text
+from sweeplora.data.captions import plain
+from sweeplora.data.index import Dataset, keeps_latents, keeps_text
 from sweeplora.errors import UserError
 from sweeplora.identity import identify
-from sweeplora.models import folder
-from sweeplora.models.folder import ModelFacts
+from sweeplora.models.facts import ModelFacts
 from sweeplora.nearest import nearest
-from sweeplora.networks.keys import count_selected
-from sweeplora.prompts import read_prompts
+from sweeplora.networks import blocks, start
+from sweeplora.networks.keys import selected
+from sweeplora.networks.refusals import check_boft, check_norm_limit
+from sweeplora.notices import too_long
+from sweeplora.prompts import Prompt, check_prompts, idle, read_prompts
 from sweeplora.rules import arguments, check_rules
+from sweeplora.signatures import signature_of
 
 GROUPS = (
-    *("model", "data", "network", "optimizer", "scheduler", "noise", "loss", "train", "sample"),
+    *("model", "data", "network", "optimizer", "rates", "scheduler", "noise", "loss", "train", "sample"),
     *("search", "pruner", "launcher", "tracking"),
 )
 METRICS = (
@@ -50,17 +55,9 @@ _SWEEP: dict[str, Any] = {
     "trials": Annotated[int, Ge(1)] | None,
     "space": dict[str, Any],
 }
-_OPTIMIZER: dict[str, Any] = {
-    "lr": Annotated[float, Gt(0)],
-    "betas": list[Annotated[float, Ge(0), Lt(1)]],
-    "weight_decay": Annotated[float, Ge(0)],
-    "eps": Annotated[float, Ge(0)],
-}
-"""What optimizers mean by these names wherever they have them."""
+_BOFT = "sweeplora.networks.algorithms.BOFT"
 _FILE_NAME = re.compile(r"[\w()+,=@-][\w()+,=@. -]*")
 _LEAST_FREE = 1 << 29
-_OWN_RATE = "prodigyopt.Prodigy"
-_LEAST_OWN_RATE = 0.1
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class Facts:
 
     `signature` names the experiment; `contents` and `code` are what it was made of besides the config;
     `steps` counts optimizer steps and `arithmetic` says in one line how they come about. `validates`: images are
-    held out.
+    held out. `notices`: what works but is worth a look, a line each.
     """
 
     signature: str
@@ -78,6 +75,7 @@ class Facts:
     steps: int
     arithmetic: str
     validates: bool
+    notices: tuple[str, ...]
 
 
 class Slot(Protocol):
@@ -94,6 +92,13 @@ class Launcher(Protocol):
         """The places for trials; UserError where this machine has none."""
 
 
+class Model(Protocol):
+    """A target of conf/model."""
+
+    def facts(self) -> ModelFacts:
+        """What its files say, all of it found good; UserError otherwise."""
+
+
 class Images(Protocol):
     """A target of conf/data."""
 
@@ -106,15 +111,19 @@ def check(config: Mapping[str, Any]) -> Facts:
     check_shape(config)
     check_combinations(config)
     check_place(Path(config["runs"]))
-    if _draws(config["sample"]):
-        read_prompts(Path(config["sample"]["prompts"]))
+    prompts = read_previews(config["sample"])
     model = read_model(config)
     dataset = read_data(config, model)
     planned = plan_length(config["train"], dataset)
-    identity = identify(config, model, dataset, draws=_draws(config["sample"]))
-    arithmetic = _arithmetic(config["train"], planned)
+    identity = identify(config, model, dataset, draws=bool(prompts))
     return Facts(
-        identity.signature, identity.contents, identity.code, planned.steps, arithmetic, bool(dataset.validation)
+        signature=identity.signature,
+        contents=identity.contents,
+        code=identity.code,
+        steps=planned.steps,
+        arithmetic=_arithmetic(config["train"], planned),
+        validates=bool(dataset.validation),
+        notices=_notices(config, model, dataset, prompts),
     )
 
 
@@ -139,16 +148,14 @@ def check_shape(config: Mapping[str, Any]) -> None:
 def check_combinations(config: Mapping[str, Any]) -> None:
     """Values that are good one by one and not together."""
     optimizer, precision = config["optimizer"], config["train"]["mixed_precision"]
-    for key in [key for key in _OPTIMIZER if key in optimizer]:
-        check_value(f"optimizer.{key}", optimizer[key], _OPTIMIZER[key])
-    if optimizer["_target_"] == _OWN_RATE and optimizer.get("lr", 1) < _LEAST_OWN_RATE:
-        mend = "another optimizer's rate: Prodigy multiplies by it what it finds itself; use 1 and optimizer.d_coef"
-        raise UserError("optimizer.lr", optimizer["lr"], mend)
+    check_optimizer(optimizer, config["scheduler"], config["rates"])
+    check_half_precision(optimizer, config["train"]["network_precision"])
     if _device(json.dumps(config["launcher"])) == "cpu":
         if precision == "fp16":
             raise UserError("train.mixed_precision", "fp16", "a CPU has no half precision; use no or bf16")
         if optimizer["_target_"].startswith("bitsandbytes."):
             raise UserError("optimizer", optimizer["_target_"], "needs an NVIDIA GPU; use optimizer=adamw")
+    check_norm_limit(config["network"], config["train"]["max_weight_norm"])
     _check_objectives(config)
 
 
@@ -163,24 +170,44 @@ def check_place(runs: Path) -> None:
         raise UserError("runs", runs, f"only {free >> 20} MiB are free there; a run needs {_LEAST_FREE >> 20}")
 
 
+def read_previews(sample: Mapping[str, Any]) -> list[Prompt]:
+    """The prompts of the previews, none where nothing is drawn."""
+    if not _draws(sample):
+        return []
+    prompts = read_prompts(Path(sample["prompts"]))
+    check_prompts(prompts, sample["sampler"], sample["steps"], sample["karras"])
+    return prompts
+
+
 def read_model(config: Mapping[str, Any]) -> ModelFacts:
-    """The facts of the model's folder, and that network and training fit it."""
-    model, network, train = config["model"], config["network"], config["train"]
-    facts = folder.read(Path(model["path"]), Path(model["vae"]) if model["vae"] else None)
-    folder.schedule(facts, model["prediction"], model["zero_terminal_snr"])
+    """The facts of the model, and that network and training fit it."""
+    network, train = config["network"], config["train"]
+    source: Model = _built("model", json.dumps(config["model"]))
+    facts = source.facts()
     if train["max_timestep"] > facts.num_timesteps:
         raise UserError("train.max_timestep", train["max_timestep"], f"the model has {facts.num_timesteps}")
-    if not count_selected(facts, network["preset"], network["text_encoders"]):
+    blocks.check_counts(network, facts.layout)
+    start.check(network, facts)
+    check_rates(config["rates"], network, facts.layout)
+    check_loss(config["loss"], facts.prediction)
+    layers = selected(facts, network)
+    if not layers:
         raise UserError("network.preset", network["preset"], "selects no layer of this model; use full")
+    if network["_target_"] == _BOFT:
+        check_boft(network["dim"], layers.values())
     return facts
 
 
 def read_data(config: Mapping[str, Any], model: ModelFacts) -> Dataset:
     """The data set, and that training and objective fit it."""
-    node = config["data"]
-    images: Images = _built("data", json.dumps(node))
+    images: Images = _built("data", json.dumps(config["data"]))
     dataset = images.read(model.divisor, model.resolution, Path(config["runs"], "cache"))
-    keeps_text(dataset.cache_text, dataset.rules, config["network"]["text_encoders"])
+    keeps_text(dataset, config["network"]["text_encoders"])
+    keeps_latents(dataset)
+    masked = next((one for one in dataset.train if one.mask is not None), None)
+    signature = signature_of(config["loss"]["_target_"], "loss._target_")
+    if masked is not None and signature is not None and not _takes_mask(config["loss"]):
+        raise UserError("loss", config["loss"]["_target_"], f"takes no mask, and {masked.name} has one; use loss=mse")
     return dataset
 
 
@@ -235,9 +262,27 @@ def _check_objectives(config: Mapping[str, Any]) -> None:
         raise UserError("train.probe_images", 0, "sweep.objective=probe/loss needs some")
 
 
+def _notices(
+    config: Mapping[str, Any], model: ModelFacts, dataset: Dataset, prompts: Sequence[Prompt]
+) -> tuple[str, ...]:
+    captions = [(one.name, plain(one.caption, one.treatment.rules)) for one in (*dataset.train, *dataset.validation)]
+    texts = [(f"prompt {number}", text) for number, one in enumerate(prompts, 1) for text in (one.prompt, one.negative)]
+    left_over = idle(len(prompts), config["launcher"].get("processes_per_trial", 1)) if prompts else None
+    said = [] if left_over is None else [left_over]
+    long_captions = too_long(model, "caption", captions, dataset.weighted_captions)
+    return (*long_captions, *too_long(model, "prompt", texts, config["sample"]["weighted"]), *said)
+
+
 def _draws(sample: Mapping[str, Any]) -> bool:
     """Whether any preview image is asked for."""
     return any(sample[key] for key in ("every_epochs", "every_steps", "at_first", "at_last"))
+
+
+def _takes_mask(node: Mapping[str, Any]) -> bool:
+    """Whether a loss, a function or an object that is called, has an argument for the mask."""
+    target = node["_target_"]
+    called = signature_of(target if node.get("_partial_") else f"{target}.__call__", "loss._target_")
+    return called is None or called.open or "mask" in called.parameters
 
 
 def _arithmetic(train: Mapping[str, Any], planned: Length) -> str:

@@ -46,6 +46,11 @@ class ContentHashes:
             digest.update(f"{path.relative_to(root).as_posix()}\0{self.file(path)}\n".encode())
         return digest.hexdigest()
 
+    def all(self, paths: Iterable[Path]) -> str:
+        """Hex sha256 over several files and folders, in the order given, wherever they lie."""
+        parts = (self.folder(path) if path.is_dir() else self.file(path) for path in paths)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
     def save(self) -> None:
         """Write the memo back if anything was learned."""
         if self._changed:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from sweeplora.data.index import Picture
 from sweeplora.data.loader import Encode, Still
 from sweeplora.diffusion.targets import Noising, add_noise, target
 from sweeplora.diffusion.timesteps import stratified
@@ -58,6 +59,13 @@ class Triples:
         example = self.examples[index]
         generator = _generator(self.seed, "val/noise", example.identity, place)
         return torch.randn(example.latents.shape, generator=generator)
+
+
+def few(pictures: Sequence[Picture], count: int | None, seed: int, what: str) -> tuple[Picture, ...]:
+    """At most `count` of the pictures (None: all), chosen by (seed, what) and content, in their order."""
+    ranked = sorted(pictures, key=lambda picture: seed_of(seed, what, picture.sha256))
+    chosen = set(ranked[:count])
+    return tuple(picture for picture in pictures if picture in chosen)
 
 
 @dataclass(frozen=True)

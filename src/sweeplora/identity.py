@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from sweeplora.content import ContentHashes
 from sweeplora.data.index import Dataset, content_hash
 from sweeplora.imports import reachable
-from sweeplora.models.folder import ModelFacts
+from sweeplora.models.facts import ModelFacts
 from sweeplora.rundir import UNSIGNED, signature
 from sweeplora.sources import module_file, module_of
 
@@ -37,12 +37,12 @@ class Identity:
 def identify(config: Mapping[str, Any], model: ModelFacts, dataset: Dataset, *, draws: bool) -> Identity:
     """Hash everything that decides a run's result; `draws`: preview images are part of it."""
     hashes = ContentHashes(Path(config["runs"], "cache", "hashes.json"))
-    contents = {"model.path": hashes.files(_model_files(model), model.path)}
-    contents["data.dir"] = content_hash(dataset)
-    if config["model"]["vae"]:
-        contents["model.vae"] = hashes.files([*model.vae.weights, *_configs(model.vae.path)], model.vae.path)
-    if config["data"].get("val_dir"):
-        contents["data.val_dir"] = contents["data.dir"]
+    contents = {"data.dir": content_hash(dataset), **_models(config, model, hashes)}
+    for key in ("val_dir", "reg_dir", "mask_dir", "subsets"):
+        if config["data"].get(key):
+            contents[f"data.{key}"] = contents["data.dir"]
+    if config["network"]["weights"]:
+        contents["network.weights"] = hashes.file(Path(config["network"]["weights"]))
     prompts = Path(config["sample"]["prompts"])
     contents["sample.prompts"] = hashes.file(prompts) if draws else "none"
     hashes.save()
@@ -50,27 +50,28 @@ def identify(config: Mapping[str, Any], model: ModelFacts, dataset: Dataset, *, 
     return Identity(signature(config, contents, code), contents, code)
 
 
-def _model_files(model: ModelFacts) -> list[Path]:
-    """What is loaded from a model's folder: no other variant of the weights, no card."""
-    weights = [file for part in model.parts.values() for file in part.weights]
-    inside = [file for file in weights if file.is_relative_to(model.path)]
-    return sorted([*inside, *(file for name in ("", "*") for file in _configs(model.path, name))])
-
-
-def _configs(folder: Path, below: str = "") -> list[Path]:
-    """JSON files and the tokenizers' merges."""
-    return [
-        file
-        for kind in ("*.json", "merges.txt")
-        for file in folder.glob(f"{below}/{kind}" if below else kind)
-        if not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    ]
+def _models(config: Mapping[str, Any], model: ModelFacts, hashes: ContentHashes) -> dict[str, str]:
+    """Hashes for every key of the model that holds a path; the model's covers all that is read of it."""
+    node = config["model"]
+    found = {"model.path": hashes.all(model.files)}
+    if node["vae"]:
+        found["model.vae"] = found["model.path"]
+    if node["base_weights"]:
+        found["model.base_weights"] = hashes.all(Path(file) for file in node["base_weights"])
+    return found
 
 
 def _targets(config: Mapping[str, Any]) -> set[str]:
-    """Every `_target_` that a training builds."""
-    signed = {key: value for key, value in config.items() if key not in UNSIGNED}
-    return {node["_target_"] for node in signed.values() if isinstance(node, dict) and "_target_" in node}
+    """Every `_target_` that a training builds, those inside others too."""
+    return {target for key, value in config.items() if key not in UNSIGNED for target in _targets_in(value)}
+
+
+def _targets_in(value: object) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            yield value["_target_"]
+        for inner in value.values():
+            yield from _targets_in(inner)
 
 
 @functools.lru_cache(maxsize=64)

@@ -7,16 +7,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, MinLen
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 
 from sweeplora.data.batches import Batch, share
-from sweeplora.data.loader import Loaded, Loader
-from sweeplora.diffusion.losses import Loss
+from sweeplora.data.captions import Moment
+from sweeplora.data.loader import Loaded, Request
+from sweeplora.diffusion.noise import PerturbsInput
 from sweeplora.diffusion.targets import Noising, add_noise, target
 from sweeplora.diffusion.timesteps import uniform
 from sweeplora.errors import UserError
@@ -25,8 +26,13 @@ from sweeplora.networks.lycoris import Network
 from sweeplora.optim import FlatGradients, LearningRates
 from sweeplora.processes import Processes
 from sweeplora.randomness import seed_of
+from sweeplora.scaling import LossScale
 
 Noise = Callable[[Tensor, Sequence[Generator]], Tensor]
+"""(latents [B, C, h, w], one generator a sample) -> noise of that shape; float32 on the latents' device."""
+
+Loss = Callable[..., Tensor]
+"""(output, target, timesteps, noising) -> losses [B]; with masked data a fifth argument, the mask [B, 1, h, w]."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,11 @@ class Train:
     """Length, batch, precision, and when something is saved or validated.
 
     epochs or steps (optimizer steps) give the length. batch_size counts images of one bucket over all
-    processes, accumulation batches to a step. max_grad_norm 0 never clips. Timesteps are drawn from
-    [min_timestep, max_timestep). save_every_epochs and validate_every_epochs: 0 leaves the last (and for
-    validation the first); validate_every_steps counts optimizer steps and adds to the latter.
-    validation_timesteps noise levels are scored for every held-out image, and for probe_images training images.
+    processes, accumulation batches to a step. max_grad_norm 0 never clips; max_weight_norm 0 never scales.
+    Timesteps are drawn from [min_timestep, max_timestep). save_every_epochs and validate_every_epochs: 0 leaves
+    the last (and for validation the first); what counts in optimizer steps adds to them. save_last_epochs and
+    save_last_steps delete older weights of this run, never the last. validation_timesteps noise levels are
+    scored for every held-out image (at most validation_images of them) and for probe_images training images.
     """
 
     epochs: Annotated[int, Ge(1)] | None
@@ -46,13 +53,22 @@ class Train:
     accumulation: Annotated[int, Ge(1)]
     max_grad_norm: Annotated[float, Ge(0)]
     mixed_precision: Literal["no", "fp16", "bf16"]
+    network_precision: Literal["fp32", "fp16", "bf16"]
     save_precision: Literal["fp32", "fp16", "bf16"]
     gradient_checkpointing: bool
+    compile: Annotated[str, MinLen(1)] | None
+    lowram: bool
     min_timestep: Annotated[int, Ge(0)]
     max_timestep: Annotated[int, Ge(1)]
+    max_weight_norm: Annotated[float, Ge(0)]
     save_every_epochs: Annotated[int, Ge(0)]
+    save_every_steps: Annotated[int, Ge(0)]
+    save_last_epochs: Annotated[int, Ge(0)]
+    save_last_steps: Annotated[int, Ge(0)]
+    save_as: Literal["safetensors", "ckpt"]
     validate_every_epochs: Annotated[int, Ge(0)]
     validate_every_steps: Annotated[int, Ge(0)]
+    validation_images: Annotated[int, Ge(1)] | None
     validation_timesteps: Annotated[int, Ge(1)]
     probe_images: Annotated[int, Ge(0)]
 
@@ -65,6 +81,12 @@ class Train:
                 self.min_timestep,
                 f"must be below train.max_timestep={self.max_timestep}",
             )
+        if self.network_precision not in ("fp32", self.mixed_precision):
+            mend = f"needs train.mixed_precision={self.network_precision}; or keep the network in fp32"
+            raise UserError("train.network_precision", self.network_precision, mend)
+        for last, every in (("save_last_epochs", "save_every_epochs"), ("save_last_steps", "save_every_steps")):
+            if getattr(self, last) and not getattr(self, every):
+                raise UserError(f"train.{last}", getattr(self, last), f"has no effect without train.{every}; give both")
 
 
 class Diverged(Exception):
@@ -106,9 +128,21 @@ class Trainer:
         self._rates = LearningRates(optimizer)
         trained = [p for group in optimizer.param_groups for p in group["params"]]
         self._flat = FlatGradients(trained, room=recipe.settings.accumulation + 1)
+        self._scale = LossScale() if recipe.settings.mixed_precision == "fp16" else None
 
-    def train_window(self, window: Sequence[Batch], epoch: int, loader: Loader, multiplier: float) -> dict[str, float]:
-        """One optimizer step over a window of batches; returns what to log.
+    def requests(self, parts: Sequence[Sequence[Batch]], epoch: int, num_steps: int) -> list[Request]:
+        """What this process loads for the coming windows of an epoch, in the order in which they take it."""
+        return [
+            Request(mine, Moment(epoch, step, num_steps))
+            for step, window in enumerate(parts, start=self.step)
+            for batch in window
+            if (mine := self._mine(batch)).items
+        ]
+
+    def train_window(
+        self, window: Sequence[Batch], epoch: int, stream: Iterator[Loaded], multiplier: float
+    ) -> dict[str, float]:
+        """One optimizer step over a window of batches, `stream` giving this process's shares; returns what to log.
 
         Raises Diverged when the window's loss is not finite and Interrupted when a process was asked to stop;
         in both cases nothing is updated.
@@ -117,19 +151,23 @@ class Trainer:
         self._flat.clear()
         total = sum(len(batch.items) for batch in window)
         for number, batch in enumerate(window):
-            self._accumulate(number, batch, epoch, loader, total)
+            if self._mine(batch).items:
+                self._accumulate(number, next(stream), epoch, total)
         self._flat.room[-1] = float(self.processes.stop.asked)
-        self.processes.sum_(self._flat.buffer)
+        for buffer in self._flat.buffers:
+            self.processes.sum_(buffer)
         *sums, stop = self._flat.room.tolist()
         if stop:
             raise Interrupted(f"asked to stop after step {self.step}")
         loss = sum(sums) / total
         if not math.isfinite(loss):
             raise self._diverged("loss", _culprits(window, sums))
-        norm = self._clip()
-        if self.processes.scaler is None and not math.isfinite(norm):
+        scale = 1.0 if self._scale is None else self._scale.value
+        norm = self._flat.clip(self.recipe.settings.max_grad_norm, scale)
+        if self._scale is None and not math.isfinite(norm):
             raise self._diverged("gradient", window)
-        self._update(multiplier)
+        self._update(multiplier, math.isfinite(norm))
+        limited = self._limit_norms()
         self.step += 1
         seconds = time.perf_counter() - started
         return {
@@ -137,56 +175,70 @@ class Trainer:
             "grad_norm": norm,
             "images_per_second": total / seconds,
             **self._rates.current(),
+            **limited,
         }
 
-    def _accumulate(self, number: int, batch: Batch, epoch: int, loader: Loader, total: int) -> None:
-        mine = share(batch, self.processes.rank, self.processes.world_size)
-        if not mine.items:
-            return
-        loaded = loader.load(mine, epoch)
+    def _mine(self, batch: Batch) -> Batch:
+        return share(batch, self.processes.rank, self.processes.world_size)
+
+    def _accumulate(self, number: int, loaded: Loaded, epoch: int, total: int) -> None:
         with _library_draws(seed_of(self.recipe.seed, "library", self.step, number), self.processes.device):
             losses = self.losses(loaded, epoch)
-            self.processes.backward(losses.sum() / total)
+            scale = 1.0 if self._scale is None else self._scale.value
+            (losses.sum() * (scale / total)).backward()
         self._flat.room[number] += losses.detach().sum()
 
     def losses(self, loaded: Loaded, epoch: int) -> Tensor:
         """Weighted loss [b] of each sample of a loaded batch."""
         recipe, device = self.recipe, self.processes.device
-        latents = loaded.latents.to(device)
+        loaded_latents = loaded.latents()
+        latents = loaded_latents.to(device)
         draws = [(epoch, item.index, item.repeat) for item in loaded.items]
         timesteps = uniform(
             _generators(recipe.seed, "timestep", draws),
             recipe.settings.min_timestep,
             recipe.settings.max_timestep,
         )
-        noise = recipe.noise(loaded.latents, _generators(recipe.seed, "noise", draws)).to(device)
+        noise, for_input = self._noise(loaded_latents, draws)
         alphas = recipe.noising.alphas_cumprod[timesteps].to(device, torch.float32)
         timesteps = timesteps.to(device)
-        noisy = add_noise(latents, noise, alphas)
+        noisy = add_noise(latents, for_input.to(device), alphas)
+        self.network.at(timesteps, len(recipe.noising.alphas_cumprod))
         with self.processes.autocast():
             text = loaded.text()
             output = self.family.predict(noisy, timesteps, text, loaded.sizes.to(device))
-        wanted = target(latents, noise, alphas, recipe.noising.prediction)
-        return recipe.loss(output, wanted, timesteps, recipe.noising)
+        wanted = target(latents, noise.to(device), alphas, recipe.noising.prediction)
+        masked = () if loaded.mask is None else (loaded.mask.to(device),)
+        losses = recipe.loss(output, wanted, timesteps, recipe.noising, *masked)
+        return losses * loaded.weights.to(losses)
 
-    def _clip(self) -> float:
-        """Bring the gradients to their true scale and clip them; returns their norm from before."""
-        if self.processes.scaler is not None:
-            self.processes.scaler.unscale_(self.optimizer)
-        return float(self._flat.clip(self.recipe.settings.max_grad_norm))
+    def _noise(self, latents: Tensor, draws: Sequence[tuple[int, int, int]]) -> tuple[Tensor, Tensor]:
+        """The noise of the target, and the one of the noisy input where the recipe perturbs it."""
+        noise: Any = self.recipe.noise
+        seed = self.recipe.seed
+        drawn = noise(latents, _generators(seed, "noise", draws))
+        if not isinstance(noise, PerturbsInput):
+            return drawn, drawn
+        return drawn, noise.for_input(drawn, _generators(seed, "input noise", draws))
+
+    def _limit_norms(self) -> dict[str, float]:
+        maximum = self.recipe.settings.max_weight_norm
+        if not maximum:
+            return {}
+        limit = self.network.limit_norms(maximum)
+        return {"weight_norm/scaled": limit.scaled, "weight_norm/mean": limit.mean, "weight_norm/max": limit.largest}
 
     def _diverged(self, what: str, batches: Sequence[Batch]) -> Diverged:
         names = dict.fromkeys(name for batch in batches for name in batch.names)
         return Diverged(f"the {what} of step {self.step + 1} is not finite; its files: {', '.join(names)}")
 
-    def _update(self, multiplier: float) -> None:
-        scaler = self.processes.scaler
+    def _update(self, multiplier: float, finite: bool) -> None:
+        """Let the optimizer step, unless half precision overflowed: then only its scale learns from that."""
         self._rates.set(multiplier)
-        if scaler is None:
+        if finite:
             self.optimizer.step()
-        else:
-            scaler.step(self.optimizer)
-            scaler.update()
+        if self._scale is not None:
+            self._scale.update(finite)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import math
 import resource
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sweeplora.processes import DTYPES
 from sweeplora.prompts import read_prompts
 from sweeplora.rundir import MetricsWriter, RunDir
 from sweeplora.sample import Previews, Sample, is_due
+from sweeplora.saving import Kept, Retention
 
 
 class Outputs:
@@ -39,7 +41,9 @@ class Outputs:
         self._writer = MetricsWriter(run.metrics) if self._main else None
         self._baseline: float | None = None
         self.last: dict[str, float] = {}
-        self.weights: str | None = None
+        settings = trainer.recipe.settings
+        retention = Retention(settings.save_last_epochs, settings.save_last_steps)
+        self._kept = Kept(run.weights, config["name"], f".{settings.save_as}", retention)
 
     def log(self, values: Mapping[str, float]) -> None:
         """Record numbers at the trainer's step; one that is not finite (a band without a triple) is left out."""
@@ -52,7 +56,11 @@ class Outputs:
         """Save, score and preview what is due after `epoch` of `epochs`; 0 is before the first step."""
         settings, last = self._trainer.recipe.settings, epoch == epochs
         if last or (epoch > 0 and is_due(epoch, settings.save_every_epochs)):
-            self._save(epoch, last)
+            write = partial(self._write_weights, epoch)
+            if last:
+                self._kept.last(write)
+            else:
+                self._kept.epoch(epoch, write)
         if last or epoch == 0 or is_due(epoch, settings.validate_every_epochs):
             self._validate(validation, probe)
         if self._previews.settings.due(epoch, epochs):
@@ -62,10 +70,12 @@ class Outputs:
             numbers = ", ".join(f"{key} {value:.5f}" for key, value in told.items())
             print(f"epoch {epoch}/{epochs}, step {self._trainer.step}: {numbers}", flush=True)
 
-    def step_done(self, validation: Triples, probe: Triples) -> None:
-        """Score and preview what is due at the trainer's step."""
-        step = self._trainer.step
-        if is_due(step, self._trainer.recipe.settings.validate_every_steps):
+    def step_done(self, epoch: int, validation: Triples, probe: Triples) -> None:
+        """Save, score and preview what is due at the trainer's step, in `epoch`."""
+        step, settings = self._trainer.step, self._trainer.recipe.settings
+        if is_due(step, settings.save_every_steps):
+            self._kept.step(step, partial(self._write_weights, epoch))
+        if is_due(step, settings.validate_every_steps):
             self._validate(validation, probe)
         if is_due(step, self._previews.settings.every_steps):
             self._preview()
@@ -93,24 +103,21 @@ class Outputs:
             trainer = self._trainer
             self._previews.write(self._run.samples, trainer.step, trainer.family, trainer.processes)
 
-    def _save(self, epoch: int, last: bool) -> None:
-        """Write the network's weights: `<name>-<epoch>.safetensors`, without the epoch for the last."""
-        name = self._config["name"]
-        file = f"{name}.safetensors" if last else f"{name}-{epoch:06d}.safetensors"
-        self.weights = f"{self._run.weights.name}/{file}"
+    @property
+    def weights(self) -> str | None:
+        """The newest weights, as a path in the run's folder."""
+        newest = self._kept.newest
+        return None if newest is None else f"{self._run.weights.name}/{newest.name}"
+
+    def _write_weights(self, epoch: int, path: Path) -> None:
         if not self._main:
             return
-        self._run.weights.mkdir(exist_ok=True)
-        trainer, pictures = self._trainer, self._dataset.train
-        metadata = weights.metadata(self._config, trainer.family, epoch, trainer.step, pictures)
+        path.parent.mkdir(exist_ok=True)
+        trainer = self._trainer
+        metadata = weights.metadata(self._config, trainer.family, epoch, trainer.step, self._dataset.train)
         with self._for_use():
-            state = self._trainer.network.state_dict()
-            weights.save(
-                self._run.weights / file,
-                state,
-                metadata,
-                DTYPES[self._trainer.recipe.settings.save_precision],
-            )
+            state = trainer.network.state_dict()
+            weights.save(path, state, metadata, DTYPES[trainer.recipe.settings.save_precision])
 
     def _score(self, triples: Triples) -> Score:
         trainer = self._trainer

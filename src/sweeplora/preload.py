@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from sweeplora.imports import reachable
 from sweeplora.rundir import RunDir
 
 _PR_SET_PDEATHSIG = 1
@@ -35,13 +36,19 @@ def main(argv: Sequence[str]) -> int:
         return 0
     answers = os.dup(1)
     os.dup2(2, 1)  # what an import prints is no answer
-    for name in argv:
+    for name in [*argv, *_late(argv)]:
         importlib.import_module(name)
     # What is alive now stays shared with the children: no collection touches it again.
     gc.collect()
     gc.freeze()
     Parent(importlib.import_module(argv[0]).main, answers).serve()
     return 0
+
+
+def _late(modules: Sequence[str]) -> list[str]:
+    """Our own modules that these import only when they are used: a child would import them again and again."""
+    own = [module for module in modules if module.partition(".")[0] == __name__.partition(".")[0]]
+    return sorted(reachable(own, late=True))
 
 
 class Parent:

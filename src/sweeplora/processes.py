@@ -33,7 +33,6 @@ class Processes:
         self.world_size: int = self._accelerator.num_processes
         self.device: torch.device = self._accelerator.device
         self.dtype: torch.dtype = DTYPES[precision]
-        self.scaler = self._accelerator.scaler
         expected = int(os.environ.get("WORLD_SIZE", "1"))
         assert self.world_size == expected, f"{self.world_size} processes joined, {expected} were started"
 
@@ -46,10 +45,6 @@ class Processes:
         """Compute in the run's precision."""
         context: AbstractContextManager[None] = self._accelerator.autocast()
         return context
-
-    def backward(self, loss: Tensor) -> None:
-        """Add this loss's gradients to the buffers, scaled where fp16 needs it."""
-        self._accelerator.backward(loss)
 
     def sum_(self, values: Tensor) -> Tensor:
         """Sum a tensor over all processes, in place."""

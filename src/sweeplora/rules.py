@@ -25,11 +25,11 @@ def check_rules(key: str, node: Mapping[str, Any]) -> None:
     found = find_target(target, f"{key}._target_")
     if found is None or not isinstance(found.node, ast.ClassDef):
         return
-    rule = method(found.node, "__post_init__")
-    if rule is None:
-        return
     if is_light(module_of(target)):
         get_object(target)(**arguments(node))
+        return
+    rule = method(found.node, "__post_init__")
+    if rule is None:
         return
     names: dict[str, Any] = {"__builtins__": builtins, "UserError": UserError}
     exec(compile(ast.Module([rule], []), target, "exec"), names)

@@ -124,7 +124,11 @@ def method(node: ast.ClassDef, name: str) -> ast.FunctionDef | None:
 
 @functools.lru_cache(maxsize=256)
 def _parse(path: Path, _modified: int) -> ast.Module:
-    return ast.parse(path.read_bytes(), str(path))
+    try:
+        return ast.parse(path.read_bytes(), str(path))
+    except (SyntaxError, ValueError) as error:
+        line = error.lineno if isinstance(error, SyntaxError) else 1
+        raise UserError(str(path), f"line {line}", f"is no Python ({error.args[0]}); mend the file") from error
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:

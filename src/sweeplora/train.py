@@ -6,7 +6,8 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,36 +16,21 @@ import torch
 import yaml
 
 from sweeplora.building import build
-from sweeplora.content import ContentHashes
-from sweeplora.data.batches import Length, length, plan, windows
-from sweeplora.data.cache import Cache, captions_of
-from sweeplora.data.index import Dataset, Picture, keeps_text, manifest, probe
-from sweeplora.data.loader import Encode, Loader, stills
+from sweeplora.data.batches import plan, windows
 from sweeplora.diffusion.targets import Noising
 from sweeplora.errors import UserError
-from sweeplora.evaluate import Triples
 from sweeplora.loop import Diverged, Interrupted, Recipe, Train, Trainer
 from sweeplora.lr import Schedule
 from sweeplora.models.family import Family
 from sweeplora.networks.lycoris import PARTS, Network, attach
 from sweeplora.optim import make_optimizer
 from sweeplora.outputs import Outputs, peak_memory_mib
-from sweeplora.processes import Processes
+from sweeplora.prepare import Materials, load_model, prepare
+from sweeplora.processes import DTYPES, Processes
 from sweeplora.rundir import RunDir, write_json
 from sweeplora.stop import INTERRUPTED, Stop
 
 EXIT_CODES = {"finished": 0, "failed": 1, "refused": 2, "diverged": 3, "interrupted": INTERRUPTED}
-
-
-@dataclass(frozen=True)
-class Materials:
-    """What is trained on: the images' latents and captions, and the triples that are scored."""
-
-    dataset: Dataset
-    length: Length
-    loader: Loader
-    validation: Triples
-    probe: Triples
 
 
 @dataclass
@@ -60,18 +46,16 @@ def train(run: RunDir, stop: Stop) -> Ending:
     """From the config in the folder to the last weights; several processes run this side by side."""
     config = yaml.safe_load(run.config.read_text())
     settings: Train = build(config["train"])
+    schedule: Schedule = build(config["scheduler"])
     processes = Processes(settings.mixed_precision, _device(), stop)
     _share_threads()
-    family: Family = build(config["model"])
+    family = load_model(config, processes)
     materials = prepare(run, config, family, processes)
     network = build_network(config, family, processes)
-    optimizer = make_optimizer(build(config["optimizer"]), network)
-    noising = Noising(family.alphas_cumprod, family.prediction)
-    recipe = Recipe(build(config["noise"]), build(config["loss"]), noising, settings, config["seed"])
-    trainer = Trainer(recipe, family, network, optimizer, processes)
+    trainer = build_trainer(config, family, network, processes)
     outputs = Outputs(run, config, trainer, materials.dataset)
     _announce(processes, materials, network)
-    ending = run_epochs(trainer, materials, outputs, build(config["scheduler"]))
+    ending = run_epochs(trainer, materials, outputs, schedule)
     ending.details = {
         "step": trainer.step,
         "steps": materials.length.steps,
@@ -83,58 +67,25 @@ def train(run: RunDir, stop: Stop) -> Ending:
     return ending
 
 
-def prepare(run: RunDir, config: dict[str, Any], family: Family, processes: Processes) -> Materials:
-    """Read the images, and encode them and their captions where that was not done before."""
-    settings: Train = build(config["train"])
-    root = Path(config["runs"]) / "cache"
-    dataset: Dataset = build(config["data"]).read(family.divisor, family.resolution, root)
-    if processes.is_main:
-        write_json(run.path / "dataset.json", {"name": dataset.name, "files": manifest(dataset)})
-
-    hashes = ContentHashes(root / "hashes.json")
-    cache = Cache(root, _progress(processes.stop))
-    for part in (family.vae, *family.text_encoders):
-        part.to(processes.device)
-    latents = cache.latents(dataset, family, hashes.folder(family.vae_folder))
-    encode: Encode = family.encode_text
-    if keeps_text(dataset.cache_text, dataset.rules, config["network"]["text_encoders"]):
-        encoders_hash = "-".join(hashes.folder(folder) for folder in family.text_folders)
-        encode = cache.texts(captions_of(dataset), family, encoders_hash, processes.device).encode
-    settle(family, processes, encoders_stay=encode == family.encode_text)
-    if processes.is_main:
-        hashes.save()
-
-    def triples(pictures: Sequence[Picture]) -> Triples:
-        examples = stills(pictures, latents, dataset.rules)
-        return Triples(examples, settings.validation_timesteps, dataset.validation_seed, encode)
-
-    return Materials(
-        dataset=dataset,
-        length=length(dataset, settings.batch_size, settings.accumulation, settings.epochs, settings.steps),
-        loader=Loader(dataset, latents, encode, config["seed"]),
-        validation=triples(dataset.validation),
-        probe=triples(probe(dataset, settings.probe_images)),
-    )
-
-
-def settle(family: Family, processes: Processes, encoders_stay: bool) -> None:
-    """Leave on the device, in the run's precision, what every step needs; the rest waits on the CPU."""
-    family.vae.to("cpu")
-    for encoder in family.text_encoders:
-        encoder.to(processes.device if encoders_stay else "cpu", processes.dtype)
-    family.unet.to(processes.device, processes.dtype)
-    if processes.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(processes.device)
-
-
 def build_network(config: dict[str, Any], family: Family, processes: Processes) -> Network:
-    """Attach the network to the frozen base; its own weights stay in float32."""
+    """Attach the network to the frozen base, its own weights in the precision that they train in."""
+    settings = config["train"]
     network = attach(family, build(config["network"]), config["seed"])
-    network.to(processes.device, torch.float32)
+    network.to(processes.device, DTYPES[settings["network_precision"]])
     network.train(True)
-    if config["train"]["gradient_checkpointing"]:
+    if settings["gradient_checkpointing"]:
         family.checkpoint_gradients()
+    if settings["compile"] is not None:
+        family.unet.compile(backend=settings["compile"])
     return network
+
+
+def build_trainer(config: dict[str, Any], family: Family, network: Network, processes: Processes) -> Trainer:
+    """The state of the training, before its first step."""
+    optimizer = make_optimizer(build(config["optimizer"]), network, build(config["rates"]))
+    noising = Noising(family.alphas_cumprod, family.prediction)
+    recipe = Recipe(build(config["noise"]), build(config["loss"]), noising, build(config["train"]), config["seed"])
+    return Trainer(recipe, family, network, optimizer, processes)
 
 
 def run_epochs(trainer: Trainer, materials: Materials, outputs: Outputs, schedule: Schedule) -> Ending:
@@ -156,13 +107,13 @@ def run_epoch(trainer: Trainer, materials: Materials, outputs: Outputs, schedule
     """The windows of one epoch, or as many of them as the training's length leaves."""
     settings, steps = trainer.recipe.settings, materials.length.steps
     batches = plan(materials.dataset, settings.batch_size, trainer.recipe.seed, epoch)
-    for window in windows(batches, settings.accumulation):
-        if trainer.step == steps:
-            return
-        values = trainer.train_window(window, epoch, materials.loader, schedule(trainer.step, steps))
-        memory = peak_memory_mib(trainer.processes.device)
-        outputs.log({**values, "memory_mib": memory, "epoch": epoch})
-        outputs.step_done(materials.validation, materials.probe)
+    parts = windows(batches, settings.accumulation)[: steps - trainer.step]
+    with closing(materials.loader.stream(trainer.requests(parts, epoch, steps))) as stream:
+        for window in parts:
+            values = trainer.train_window(window, epoch, stream, schedule(trainer.step, steps))
+            memory = peak_memory_mib(trainer.processes.device)
+            outputs.log({**values, "memory_mib": memory, "epoch": epoch})
+            outputs.step_done(epoch, materials.validation, materials.probe)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -199,16 +150,6 @@ def _share_threads() -> None:
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads is not None:
         torch.set_num_threads(int(threads))
-
-
-def _progress(stop: Stop) -> Callable[[str, int, int], None]:
-    def tell(what: str, done: int, missing: int) -> None:
-        if stop.asked:
-            raise Interrupted(f"asked to stop while encoding {what}")
-        if done == missing:
-            print(f"encoded {missing} {what}", flush=True)
-
-    return tell
 
 
 def _announce(processes: Processes, materials: Materials, network: Network) -> None:

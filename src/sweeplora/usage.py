@@ -11,6 +11,7 @@ _VERBS = """\
 usage: python -m sweeplora [key=value | group=choice | +sweep=NAME ...]     train once, or run a sweep
        python -m sweeplora ui [--port 5000] [runs=DIR]                      open the record in a browser
        python -m sweeplora sync [runs=DIR]                                  bring the record up to date
+       python -m sweeplora convert COMMAND | SCRIPT                         take over a training of sd-scripts
        python -m sweeplora --cfg [...]                                      print the configuration, run nothing
        python -m sweeplora --help | --version
 """

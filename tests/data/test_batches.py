@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
 from sweeplora.data.batches import Batch, Item, length, plan, share, windows
 from sweeplora.data.buckets import Size
-from sweeplora.data.captions import CaptionRules
-from sweeplora.data.index import Dataset, Picture
-
-RULES = CaptionRules("", "", ",", shuffle=False, keep_tokens=0, dropout=0.0, tag_dropout=0.0)
+from sweeplora.data.index import Dataset
+from tests.data.folders import dataset, entry
 
 
 def _dataset(*counts: tuple[tuple[int, int], int, int]) -> Dataset:
     """Pictures by (bucket, how many, repeats)."""
-    pictures = [
-        Picture(Path("x"), f"{size}-{number}", "", *size, repeats, f"{size}{number}", Size(*size))
-        for size, many, repeats in counts
-        for number in range(many)
-    ]
-    return Dataset("x", tuple(pictures), (), RULES, False, None, 0, 64)
+    return dataset([entry(size, number, repeats) for size, many, repeats in counts for number in range(many)])
 
 
 UNEVEN = _dataset(((64, 64), 7, 1), ((80, 48), 3, 2), ((48, 80), 1, 1))
@@ -60,10 +53,20 @@ def test_the_order_follows_from_seed_and_epoch_alone() -> None:
 
 
 def test_buckets_are_mixed() -> None:
-    dataset = _dataset(((64, 64), 40, 1), ((80, 48), 40, 1))
-    buckets = [batch.bucket for batch in plan(dataset, 4, seed=0, epoch=1)]
+    even = _dataset(((64, 64), 40, 1), ((80, 48), 40, 1))
+    buckets = [batch.bucket for batch in plan(even, 4, seed=0, epoch=1)]
     changes = sum(a != b for a, b in itertools.pairwise(buckets))
     assert changes > 3  # sorted by bucket it would be 1
+
+
+def test_regularisation_images_share_batches_with_the_others() -> None:
+    pictures = [entry((64, 64), number) for number in range(24)]
+    regular = [replace(one, treatment=replace(one.treatment, is_reg=True)) for one in pictures[12:]]
+    mixed = dataset([*pictures[:12], *regular])
+    batches = plan(mixed, 4, seed=0, epoch=1)
+    kinds = [{mixed.train[item.index].treatment.is_reg for item in batch.items} for batch in batches]
+    assert len(batches) == 6
+    assert {True, False} in kinds
 
 
 def test_windows_take_the_accumulation_and_the_last_may_be_short() -> None:

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sweeplora.data.captions import is_fixed
-from sweeplora.data.index import Dataset, content_hash, keeps_text, manifest, probe
+from sweeplora.data.index import Dataset, content_hash, keeps_text, manifest
 from sweeplora.errors import UserError
 from tests.data.folders import picture, settings, several
 
@@ -175,8 +174,9 @@ def test_a_sub_folder_that_repeats_zero_times_is_refused(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"resolution": 70}, r"data.resolution=70: must be a multiple of 16, .*; take 64 or 80"),
-        ({"resolution": 8}, r"data.resolution=8: must be a multiple of 16, .*; take 16"),
+        ({"resolution": 70, "bucket": False}, r"data.resolution=70: must be a multiple of 16, .*; take 64 or 80"),
+        ({"resolution": 8, "bucket": False}, r"data.resolution=8: must be a multiple of 16, .*; take 16"),
+        ({"resolution": 8}, r"data.bucket_step=16: must be at most the resolution, 8"),
         ({"bucket_step": 24}, r"data.bucket_step=24: must be a multiple of 16"),
         ({"bucket_step": 80}, r"data.bucket_step=80: must be at most the resolution, 64"),
         ({"bucket_min": 40}, r"data.bucket_min=40: must be a multiple of 16, the step of the buckets"),
@@ -217,25 +217,15 @@ def test_a_larger_resolution_moves_the_buckets_along(tmp_path: Path) -> None:
     assert [one.bucket for one in _read(tmp_path, bucket=False).train] == [(64, 64), (64, 64)]
 
 
-def test_text_outputs_are_kept_when_they_cannot_change() -> None:
-    fixed, random = settings(Path("x")).rules, settings(Path("x"), shuffle_caption=True).rules
-    assert is_fixed(fixed)
-    assert keeps_text(None, fixed, trains_text_encoders=False)
-    assert not keeps_text(None, fixed, trains_text_encoders=True)
-    assert not keeps_text(None, random, trains_text_encoders=False)
-    assert not keeps_text(False, fixed, trains_text_encoders=False)
+def test_text_outputs_are_kept_when_they_cannot_change(tmp_path: Path) -> None:
+    several(tmp_path, 1)
+    fixed, random = _read(tmp_path), _read(tmp_path, shuffle_caption=True)
+    assert keeps_text(fixed, trains_text_encoders=False)
+    assert not keeps_text(fixed, trains_text_encoders=True)
+    assert not keeps_text(random, trains_text_encoders=False)
+    assert not keeps_text(_read(tmp_path, cache_text=False), trains_text_encoders=False)
     with pytest.raises(UserError, match=r"data.cache_text=True: network.text_encoders=true"):
-        keeps_text(True, fixed, trains_text_encoders=True)
-
-
-def test_the_probe_is_a_fixed_choice_of_training_images(tmp_path: Path) -> None:
-    several(tmp_path, 12)
-    dataset = _read(tmp_path)
-    chosen = probe(dataset, 5)
-    assert len(chosen) == 5
-    assert chosen == probe(_read(tmp_path), 5)
-    assert [one.name for one in chosen] != [one.name for one in dataset.train[:5]]
-    assert probe(dataset, 100) == dataset.train
+        keeps_text(_read(tmp_path, cache_text=True), trains_text_encoders=True)
 
 
 def test_the_manifest_lists_every_file_with_its_hash(tmp_path: Path) -> None:
@@ -268,7 +258,7 @@ def test_the_content_hash_changes_with_captions_images_and_repeats_only(tmp_path
 def test_reading_a_data_set_imports_no_torch(tmp_path: Path) -> None:
     several(tmp_path, 1)
     code = (
-        "import sys; from sweeplora.data.batches import plan; from sweeplora.data.index import Folder;"
+        "import sys; from sweeplora.data.batches import plan; from sweeplora.data.folder import Folder;"
         "assert not {'torch', 'numpy', 'diffusers'} & set(sys.modules), sorted(sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

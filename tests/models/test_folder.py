@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from sweeplora.errors import UserError
-from sweeplora.models import folder, sdxl
+from tests.models.families import load, sdxl
 
 
 @pytest.fixture
@@ -27,19 +27,20 @@ def edit(file: Path, **changes: object) -> None:
 
 
 def test_the_tiny_models_facts(tiny_model: Path) -> None:
-    facts = folder.read(tiny_model)
+    facts = sdxl(tiny_model).facts()
     assert (facts.resolution, facts.scale_factor, facts.divisor, facts.latent_channels) == (64, 4, 16, 4)
-    assert (facts.token_limit, facts.prediction, facts.num_timesteps) == (77, "epsilon", 1000)
-    assert (facts.family, facts.force_zeros) == ("sdxl", True)
+    assert (facts.max_tokens, facts.prediction, facts.num_timesteps) == (75, "epsilon", 1000)
+    assert (facts.layout.name, facts.force_zeros) == ("sdxl", True)
     assert set(facts.parts) == {"unet", "vae", "text_encoder", "text_encoder_2"}
-    assert all(part.variant is None for part in facts.parts.values())
+    assert {file.name for file in facts.files} >= {"model_index.json", "tokenizer.json", "config.json"}
+    assert all(file.is_relative_to(tiny_model) for file in facts.files)
 
 
 def test_sdxls_numbers_come_from_its_configs(copy: Path) -> None:
     edit(copy / "unet/config.json", sample_size=128, block_out_channels=[320, 640, 1280])
     edit(copy / "vae/config.json", block_out_channels=[128, 256, 512, 512])
     edit(copy / "scheduler/scheduler_config.json", prediction_type="v_prediction")
-    facts = folder.read(copy)
+    facts = sdxl(copy).facts()
     assert (facts.resolution, facts.scale_factor, facts.divisor) == (1024, 8, 32)
     assert facts.prediction == "v_prediction"
 
@@ -62,7 +63,7 @@ def test_sdxls_numbers_come_from_its_configs(copy: Path) -> None:
 def test_a_missing_part_is_named(part: str, copy: Path) -> None:
     (copy / part).unlink()
     with pytest.raises(UserError) as caught:
-        folder.read(copy)
+        sdxl(copy).facts()
     assert caught.value.key == "model.path"
     assert part in str(caught.value)
 
@@ -96,13 +97,13 @@ def flow_prediction(model: Path) -> None:
         (unreadable_config, "unet/config.json is no JSON"),
         (other_architecture, "unet/config.json is not SDXL's"),
         (flow_prediction, "prediction_type flow_prediction"),
-        (shutil.rmtree, "the folder does not exist"),
+        (shutil.rmtree, "it does not exist"),
     ],
 )
 def test_what_cannot_be_used_is_said(harm: Callable[[Path], None], words: str, copy: Path) -> None:
     harm(copy)
     with pytest.raises(UserError) as caught:
-        folder.read(copy)
+        sdxl(copy).facts()
     assert caught.value.key == "model.path"
     assert words in str(caught.value)
 
@@ -119,21 +120,22 @@ def test_half_precision_variants_and_shards_are_found_and_loaded(copy: Path, tin
     index = {"metadata": {}, "weight_map": weight_map}
     (unet / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
     (unet / "diffusion_pytorch_model.safetensors").unlink()
-    facts = folder.read(copy)
-    assert [part.variant for part in facts.parts.values()] == [None, None, "fp16", None]
-    assert [file.name for file in facts.unet.weights] == ["a.safetensors", "b.safetensors"]
-    assert facts.unet.shapes() == folder.read(tiny_model).unet.shapes()
-    model = sdxl.load(str(copy), "sharded", None, None, False)
+    facts = sdxl(copy).facts()
+    index = "diffusion_pytorch_model.safetensors.index.json"
+    assert [file.name for file in facts.unet.files] == ["config.json", index, "a.safetensors", "b.safetensors"]
+    assert facts.text_encoders[0].files[1].name == "model.fp16.safetensors"
+    assert facts.unet.shapes() == sdxl(tiny_model).facts().unet.shapes()
+    model = load(copy)
     assert all((value == tensors[name]).all() for name, value in model.unet.state_dict().items())
     (unet / "b.safetensors").unlink()
     with pytest.raises(UserError, match=r"unet/b\.safetensors is missing"):
-        folder.read(copy)
+        sdxl(copy).facts()
 
 
 def test_another_vae_is_a_folder_of_its_own_or_a_whole_models(copy: Path, tiny_model: Path) -> None:
     edit(copy / "vae/config.json", scaling_factor=2.5)
     for given in (copy, copy / "vae"):
-        facts = folder.read(tiny_model, given)
+        facts = sdxl(tiny_model, vae=str(given)).facts()
         assert facts.vae.path == copy / "vae"
         assert facts.vae.config["scaling_factor"] == 2.5
 
@@ -142,16 +144,15 @@ def test_a_vae_that_is_missing_or_of_another_model_is_refused(copy: Path, tiny_m
     edit(copy / "vae/config.json", latent_channels=16)
     for given, words in ((copy, "16 channels"), (copy / "none", "does not exist"), (copy / "unet", "latent_channels")):
         with pytest.raises(UserError) as caught:
-            folder.read(tiny_model, given)
+            sdxl(tiny_model, vae=str(given)).facts()
         assert caught.value.key == "model.vae"
         assert words in str(caught.value)
 
 
 def test_zero_terminal_snr_needs_v_prediction(tiny_model: Path) -> None:
-    facts = folder.read(tiny_model)
     with pytest.raises(UserError, match=r"model\.zero_terminal_snr=True: needs model\.prediction=v_prediction"):
-        folder.schedule(facts, None, zero_terminal_snr=True)
-    made = folder.schedule(facts, "v_prediction", zero_terminal_snr=True)
+        sdxl(tiny_model, zero_terminal_snr=True).facts()
+    made = sdxl(tiny_model, prediction="v_prediction", zero_terminal_snr=True).facts().scheduler
     assert (made["prediction_type"], made["rescale_betas_zero_snr"]) == ("v_prediction", True)
     assert made["beta_end"] == 0.012
 
@@ -159,9 +160,10 @@ def test_zero_terminal_snr_needs_v_prediction(tiny_model: Path) -> None:
 def test_betas_of_another_kind_are_refused(copy: Path) -> None:
     edit(copy / "scheduler/scheduler_config.json", beta_schedule="squaredcos_cap_v2")
     with pytest.raises(UserError, match="beta_schedule squaredcos_cap_v2"):
-        folder.schedule(folder.read(copy), None, zero_terminal_snr=False)
+        sdxl(copy).facts()
 
 
 def test_a_folder_is_read_without_torch() -> None:
-    code = "import sys, sweeplora.models.folder; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
+    imported = "import sys, sweeplora.models.sdxl, sweeplora.models.sd15"
+    code = f"{imported}; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,15 +12,15 @@ import torch
 from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
 from diffusers.schedulers.scheduling_euler_discrete import rescale_zero_terminal_snr
 
-from sweeplora.models import sdxl
-from sweeplora.models.sdxl import SDXL
+from sweeplora.models.family import Family
+from tests.models.families import CPU, load, sdxl
 
 PROMPTS = ["red apple, food", "x" * 200, ""]
 
 
 @pytest.fixture(scope="module")
-def model(tiny_model: Path) -> SDXL:
-    return sdxl.load(str(tiny_model), "tiny", None, None, False)
+def model(tiny_model: Path) -> Family:
+    return load(tiny_model)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def pipe(tiny_model: Path) -> Any:
     return StableDiffusionXLPipeline.from_pretrained(tiny_model)
 
 
-def test_captions_are_encoded_as_the_pipeline_does(model: SDXL, pipe: Any) -> None:
+def test_captions_are_encoded_as_the_pipeline_does(model: Family, pipe: Any) -> None:
     with torch.no_grad():
         hidden, zero_hidden, pooled, zero_pooled = pipe.encode_prompt(PROMPTS, device="cpu")
         text, nothing = model.encode_text(PROMPTS), model.unconditional(3)
@@ -37,7 +37,7 @@ def test_captions_are_encoded_as_the_pipeline_does(model: SDXL, pipe: Any) -> No
     assert not nothing.hidden.any()
 
 
-def test_different_captions_pool_differently(model: SDXL) -> None:
+def test_different_captions_pool_differently(model: Family) -> None:
     pooled = model.encode_text(["red apple", "rocket", ""]).pooled
     assert float(torch.pdist(pooled).min()) > 0.1
 
@@ -46,12 +46,12 @@ def test_a_model_without_forced_zeros_encodes_the_empty_text(tiny_model: Path, t
     folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps({**index, "force_zeros_for_empty_prompt": False}))
-    other = sdxl.load(str(folder), "other", None, None, False)
+    other = load(folder)
     with torch.no_grad():
         assert torch.equal(other.unconditional(2).hidden, other.encode_text(["", ""]).hidden)
 
 
-def test_the_prediction_is_the_unets_own(model: SDXL, pipe: Any) -> None:
+def test_the_prediction_is_the_unets_own(model: Family, pipe: Any) -> None:
     noisy = torch.randn(3, 4, 12, 20)
     timesteps = torch.tensor([0, 500, 999])
     sizes = torch.tensor([[100.0, 60.0, 4.0, 0.0, 48.0, 80.0]] * 3)
@@ -65,7 +65,7 @@ def test_the_prediction_is_the_unets_own(model: SDXL, pipe: Any) -> None:
     assert not torch.equal(ours, swapped)
 
 
-def test_latents_are_the_scaled_posterior_and_decode_to_the_vaes_picture(model: SDXL, pipe: Any) -> None:
+def test_latents_are_the_scaled_posterior_and_decode_to_the_vaes_picture(model: Family, pipe: Any) -> None:
     pixels = torch.rand(2, 3, 48, 64) * 2 - 1
     with torch.no_grad():
         mean, std = model.encode_images(pixels)
@@ -79,30 +79,30 @@ def test_latents_are_the_scaled_posterior_and_decode_to_the_vaes_picture(model: 
     assert image.shape == (2, 3, 48, 64) and 0 <= float(image.min()) <= float(image.max()) <= 1
 
 
-def test_another_vae_takes_the_place_of_the_models_own(tiny_model: Path, tmp_path: Path, model: SDXL) -> None:
+def test_another_vae_takes_the_place_of_the_models_own(tiny_model: Path, tmp_path: Path, model: Family) -> None:
     vae = Path(shutil.copytree(tiny_model / "vae", tmp_path / "vae"))
     config = json.loads((vae / "config.json").read_text())
     (vae / "config.json").write_text(
         json.dumps({**config, "scaling_factor": config["scaling_factor"] * 3, "shift_factor": 0.25})
     )
-    other = sdxl.load(str(tiny_model), "tiny", str(vae), None, False)
+    other = load(tiny_model, vae=str(vae))
     pixels = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         (mine, _), (theirs, _) = model.encode_images(pixels), other.encode_images(pixels)
         torch.testing.assert_close(theirs, 3 * (mine - 0.25 * config["scaling_factor"]))
         torch.testing.assert_close(other.decode(theirs), model.decode(mine), rtol=1e-4, atol=1e-5)
-    assert other.vae_folder == vae
+    assert {path.parent for path in other.vae_paths} == {vae}
 
 
-def test_the_schedule_is_the_schedulers(model: SDXL, tiny_model: Path) -> None:
+def test_the_schedule_is_the_schedulers(model: Family, tiny_model: Path) -> None:
     scheduler = EulerDiscreteScheduler.from_pretrained(tiny_model, subfolder="scheduler")
     torch.testing.assert_close(model.alphas_cumprod.float(), scheduler.alphas_cumprod, rtol=1e-5, atol=1e-6)
     assert model.alphas_cumprod.shape == (1000,)
     assert model.prediction == "epsilon"
 
 
-def test_zero_terminal_snr_ends_in_pure_noise(model: SDXL, tiny_model: Path) -> None:
-    rescaled = sdxl.load(str(tiny_model), "tiny", None, "v_prediction", True)
+def test_zero_terminal_snr_ends_in_pure_noise(model: Family, tiny_model: Path) -> None:
+    rescaled = load(tiny_model, prediction="v_prediction", zero_terminal_snr=True)
     products = rescaled.alphas_cumprod
     assert products[-1] == 0
     torch.testing.assert_close(products[0], model.alphas_cumprod[0])
@@ -118,12 +118,12 @@ def test_a_models_own_zero_terminal_snr_is_kept(tiny_model: Path, tmp_path: Path
     file = folder / "scheduler/scheduler_config.json"
     config = json.loads(file.read_text())
     file.write_text(json.dumps({**config, "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}))
-    model = sdxl.load(str(folder), "noob", None, None, False)
+    model = load(folder)
     assert (model.prediction, float(model.alphas_cumprod[-1])) == ("v_prediction", 0.0)
 
 
 def test_half_precision_leaves_the_vae_whole_and_answers_in_float32(tiny_model: Path) -> None:
-    model = sdxl.load(str(tiny_model), "tiny", None, None, False)
+    model = load(tiny_model)
     for part in (model.unet, *model.text_encoders):
         part.to(torch.bfloat16)
     assert (model.unet.dtype, model.vae.dtype) == (torch.bfloat16, torch.float32)
@@ -135,7 +135,20 @@ def test_half_precision_leaves_the_vae_whole_and_answers_in_float32(tiny_model: 
     assert bool(output.isfinite().all())
 
 
-def test_the_base_is_frozen_and_evaluates(model: SDXL) -> None:
+def test_the_unet_may_be_read_in_half_precision_at_once(tiny_model: Path, model: Family) -> None:
+    half = sdxl(tiny_model).load(CPU, torch.bfloat16)
+    for name, tensor in half.unet.state_dict().items():
+        assert torch.equal(tensor, model.unet.state_dict()[name].bfloat16())
+    assert {p.dtype for part in (half.vae, *half.text_encoders) for p in part.parameters()} == {torch.float32}
+
+
+def test_weights_go_straight_to_the_device_that_is_named(tiny_model: Path) -> None:
+    nowhere = sdxl(tiny_model).load(torch.device("meta"))
+    for part in (nowhere.unet, nowhere.vae, *nowhere.text_encoders):
+        assert {tensor.device.type for tensor in (*part.parameters(), *part.buffers())} == {"meta"}
+
+
+def test_the_base_is_frozen_and_evaluates(model: Family) -> None:
     for part in (model.unet, model.vae, *model.text_encoders):
         assert not part.training
         assert not any(parameter.requires_grad for parameter in part.parameters())

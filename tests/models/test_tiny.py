@@ -8,7 +8,8 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from safetensors.torch import load_file
 
-from sweeplora.models import sdxl, tiny
+from sweeplora.models import tiny
+from tests.models.families import load
 
 
 def test_diffusers_opens_it_and_draws(tiny_model: Path) -> None:
@@ -37,7 +38,7 @@ def test_building_leaves_torchs_generator_and_no_half_made_folder(tmp_path: Path
 
 
 def test_any_text_has_tokens_of_its_own(tiny_model: Path) -> None:
-    model = sdxl.load(str(tiny_model), "tiny", None, None, False)
+    model = load(tiny_model)
     for tokenizer in model.tokenizers:
         text = "".join(chr(code) for code in range(34, 127)) + " é 猫"
         ids = tokenizer(text).input_ids
@@ -47,7 +48,7 @@ def test_any_text_has_tokens_of_its_own(tiny_model: Path) -> None:
 
 
 def test_the_vaes_latents_have_unit_deviation(tiny_model: Path) -> None:
-    model = sdxl.load(str(tiny_model), "tiny", None, None, False)
+    model = load(tiny_model)
     coarse = torch.rand(16, 3, 8, 8, generator=torch.Generator().manual_seed(2)) * 2 - 1
     with torch.no_grad():
         mean, _ = model.encode_images(torch.nn.functional.interpolate(coarse, scale_factor=8, mode="bilinear"))

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import functools
 from typing import Any
 
-import yaml
+from hydra.utils import get_object
 
-from sweeplora.networks.algorithms import Algorithm, LoCon, LoHa, LoKr
+from sweeplora.compose import compose
+from sweeplora.networks.algorithms import Algorithm
 
-_CONF = Path(__file__).parents[2] / "conf" / "network"
-_KINDS: dict[str, type[Any]] = {"locon": LoCon, "loha": LoHa, "lokr": LoKr}
+KINDS = ("locon", "dora", "loha", "lokr", "dylora", "glora", "tlora", "full", "ia3", "diag-oft", "boft")
 
 
-def options(kind: str, **changes: Any) -> Algorithm:
-    """`locon`, `loha` or `lokr` as its file in conf/network says, but for `changes`."""
-    values = yaml.safe_load((_CONF / f"{kind}.yaml").read_text())
-    del values["_target_"]
-    made: Algorithm = _KINDS[kind](**{**values, **changes})
+def options(kind: str, **changes: Any) -> Any:
+    """An algorithm as its file in conf/network says, but for `changes`."""
+    values = {**_shipped(kind), **changes}
+    made: Algorithm = get_object(values.pop("_target_"))(**values)
     return made
+
+
+@functools.cache
+def _shipped(kind: str) -> dict[str, Any]:
+    config: dict[str, Any] = compose([f"network={kind}"]).config["network"]
+    return config

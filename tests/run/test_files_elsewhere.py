@@ -14,6 +14,7 @@ from lycoris.modules.locon import LoConModule
 from PIL import Image
 from safetensors.torch import load_file
 
+from sweeplora.models.sdxl import LAYOUT
 from sweeplora.networks.keys import unet_layers
 from tests.run.trainings import Trainings
 
@@ -36,7 +37,8 @@ def pipeline(model: Path) -> StableDiffusionXLPipeline:
 def pictures(pipe: StableDiffusionXLPipeline) -> list[np.ndarray]:
     """The two prompts of the tests' trainings, written out in diffusers' own words."""
     config = pipe.scheduler.config
-    pipe.scheduler = EulerAncestralDiscreteScheduler.from_config(config)
+    schedule = {key: config[key] for key in ("beta_start", "beta_end", "beta_schedule")}
+    pipe.scheduler = EulerAncestralDiscreteScheduler(**schedule)
     first = pipe(
         "shape 3, ellipse",
         num_inference_steps=4,
@@ -44,7 +46,7 @@ def pictures(pipe: StableDiffusionXLPipeline) -> list[np.ndarray]:
         generator=torch.Generator().manual_seed(5),
         output_type="np",
     ).images[0]
-    pipe.scheduler = DDIMScheduler.from_config(config, clip_sample=False)
+    pipe.scheduler = DDIMScheduler(**schedule, clip_sample=False)
     second = pipe(
         "a tall one",
         negative_prompt="dull",
@@ -91,7 +93,7 @@ def merge(pipe: StableDiffusionXLPipeline, file: Path) -> None:
         if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d)
     }
     merged = 0
-    for name, key in unet_layers(shapes, "full").items():
+    for name, key in unet_layers(shapes, "full", LAYOUT).items():
         if f"{key}.dora_scale" in tensors:
             module = per_input_dora(tensors, key, layers[name])
         else:

@@ -20,6 +20,8 @@ class Facts(NamedTuple):
     signature: str
     steps: int | None
     validates: bool = True
+    arithmetic: str = "as many images as steps"
+    notices: tuple[str, ...] = ()
 
 
 def check(config: dict[str, Any]) -> Facts:

@@ -109,7 +109,7 @@ def test_a_parent_that_cannot_import_fails_its_children_and_says_why(tmp_path: P
 
 def test_the_parent_imports_what_the_config_has_the_training_build() -> None:
     config = {
-        "model": {"_target_": "sweeplora.models.sdxl.load"},
+        "model": {"_target_": "sweeplora.models.sdxl.SDXL"},
         "network": {"_target_": "sweeplora.networks.algorithms.LoCon"},
         "optimizer": {"_target_": "torch.optim.AdamW"},
         "launcher": {"_target_": "sweeplora.sweep.launch.Local"},

@@ -43,7 +43,9 @@ class Length(NamedTuple):
 def plan(dataset: Dataset, batch_size: int, seed: int, epoch: int) -> list[Batch]:
     """All batches of one epoch: every image as often as it repeats, in an order of (seed, epoch) alone.
 
-    Each bucket is shuffled and cut into batches, the last one short; then the batches are mixed.
+    Each bucket is shuffled and cut into batches, the last one short; then the batches are mixed. Images of all
+    subsets, regularisation images too, share a bucket. (In the reference every `[[datasets]]` of a TOML has
+    batches of its own.)
     """
     batches: list[Batch] = []
     for bucket, items in sorted(_by_bucket(dataset.train).items()):

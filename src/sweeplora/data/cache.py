@@ -1,40 +1,31 @@
-"""Latents and text encoder outputs, made once for each content and kept below `runs/cache/`."""
+"""What frozen encoders make of pictures and captions, made once for each content and kept below `runs/cache/`."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from sweeplora.data.ahead import ahead
 from sweeplora.data.captions import plain
-from sweeplora.data.images import ImageFault
 from sweeplora.data.index import Dataset, Picture
-from sweeplora.data.pixels import read
-from sweeplora.data.store import Store, Tensors
+from sweeplora.data.latents import Kept, Latents, Online, latent_key, mask_key, mask_of, pixels_of
+from sweeplora.data.posteriors import encode
+from sweeplora.data.store import KEPT_BYTES, Store, Tensors
 from sweeplora.errors import UserError
 from sweeplora.models.family import Family, Text
 
 Progress = Callable[[str, int, int], None]
 """Told (what, done, missing) as entries are made, and while another process makes them; may raise to stop."""
 
-_PIXEL_RULES = "1"  # part of every latent's key; raise it when pixels.read() gives other numbers
+_PIXEL_RULES = "2"  # part of every latent's and mask's key; raise it when pixels.py gives other numbers
+_CAPTIONS_TOGETHER = 8
 _READ_AHEAD = 16
-
-
-class Latents:
-    """The VAE's posterior of every picture of a data set, by content, bucket and mirroring."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def posterior(self, picture: Picture, flip: bool) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation [C, h, w], on the CPU."""
-        entry = self._store.read(_latent_key(picture, flip))
-        return entry["mean"], entry["std"]
 
 
 class Texts:
@@ -54,89 +45,123 @@ class Texts:
 class Cache:
     """Outputs of frozen encoders, addressed by content and shared by all runs.
 
-    Entries are made one at a time, not in batches: a batch changes the last bits of what it holds, and an
-    entry must be a function of its key alone. Autocast must be off.
+    An entry is a function of its key alone: the size of a batch changes the last bits of what is in it, so all
+    batches are filled up to one size, which is part of the key (`posteriors.encode` says how far that holds).
+    Number of threads and device change last bits too and are no part of it: who comes first decides for all.
+    Of what has been read each kind keeps up to `kept_bytes` in memory. Autocast must be off.
     """
 
-    def __init__(self, root: Path, progress: Progress) -> None:
+    def __init__(self, root: Path, progress: Progress, kept_bytes: int = KEPT_BYTES) -> None:
         self._root = root
         self._progress = progress
+        self._kept_bytes = kept_bytes
 
     def latents(self, dataset: Dataset, family: Family, vae_hash: str) -> Latents:
-        """Posteriors of all training and validation pictures, mirrored ones too where the data set flips.
+        """Posteriors of all training and validation pictures, mirrored ones too where they flip, and their masks.
 
-        `vae_hash` stands for the VAE's weights and configuration. The VAE is not needed any more afterwards.
-        Raises UserError for an image file that has changed or gone since it was read into the data set.
+        `vae_hash` stands for the VAE's weights and configuration, the scale of its latents included. The VAE is
+        not needed any more afterwards. Raises UserError for an image file that has changed or gone since it was
+        read into the data set.
         """
         wanted = [
-            (picture, flip) for picture in dataset.train for flip in ((False, True) if dataset.flip else (False,))
+            (picture, flip)
+            for picture in dataset.train
+            for flip in ((False, True) if picture.treatment.flip else (False,))
         ]
         wanted += [(picture, False) for picture in dataset.validation]
-        pictures = {_latent_key(*one): one for one in wanted}
-        store = Store(self._root / "latents" / _digest(vae_hash, _precision(family.vae), _PIXEL_RULES))
+        pictures = {latent_key(*one): one for one in wanted}
+        together = dataset.vae_batch_size
+        digest = _digest(vae_hash, _precision(family.vae), _PIXEL_RULES, str(together))
+        store = self._store("latents", digest)
 
         def make(keys: Sequence[str]) -> Iterator[tuple[str, Tensors]]:
-            pixels = _read_ahead([pictures[key] for key in keys])
-            for key, values in zip(keys, pixels, strict=True):
-                with torch.no_grad():
-                    mean, std = family.encode_images(values[None])
-                _refuse_overflow(mean, pictures[key][0])
-                yield key, {"mean": mean[0].cpu(), "std": std[0].cpu()}
+            ordered = sorted(keys, key=lambda key: pictures[key][0].bucket)
+            with closing(ahead(lambda key: pixels_of(*pictures[key]), ordered, _threads(), _READ_AHEAD)) as pixels:
+                for group in _alike(ordered, pictures, together):
+                    values = encode(family, [next(pixels) for _ in group], together)
+                    for key, posterior in zip(group, values, strict=True):
+                        _refuse_overflow(posterior, pictures[key][0])
+                        yield key, {"posterior": posterior}
 
-        store.fill(list(pictures), make, lambda done, missing: self._progress("latents", done, missing))
-        return Latents(store)
+        store.fill(list(pictures), make, self._teller("latents"))
+        return Kept(store, self._masks(dataset, family))
 
-    def texts(self, captions: Sequence[str], family: Family, encoders_hash: str, device: torch.device | str) -> Texts:
+    def online(self, dataset: Dataset, family: Family, _vae_hash: str) -> Latents:
+        """Latents encoded anew whenever they are asked for: nothing is kept, and the VAE is needed all the time.
+
+        Takes what `latents` takes, so that a caller may choose between the two.
+        """
+        return Online(family, dataset.vae_batch_size)
+
+    def texts(self, dataset: Dataset, family: Family, encoders_hash: str, device: torch.device | str) -> Texts:
         """Outputs of the frozen text encoders for every different caption, to be used on `device`.
 
-        `encoders_hash` stands for both encoders' weights, configurations and tokenizers.
+        `encoders_hash` stands for the encoders' weights, configurations and tokenizers, and for which of their
+        layers is read.
         """
-        named = {_text_key(caption): caption for caption in captions}
+        weighted = dataset.weighted_captions
+        named = {_text_key(caption): caption for caption in captions_of(dataset)}
         precision = _precision(family.text_encoders[0])
-        store = Store(self._root / "texts" / _digest(encoders_hash, precision, str(family.token_limit)))
+        parts = (precision, str(family.token_limit), str(weighted), str(_CAPTIONS_TOGETHER))
+        store = self._store("texts", _digest(encoders_hash, *parts))
 
         def make(keys: Sequence[str]) -> Iterator[tuple[str, Tensors]]:
-            for key in keys:
+            for start in range(0, len(keys), _CAPTIONS_TOGETHER):
+                group = list(keys[start : start + _CAPTIONS_TOGETHER])
+                full = group + group[-1:] * (_CAPTIONS_TOGETHER - len(group))
                 with torch.no_grad():
-                    text = family.encode_text([named[key]])
-                yield key, {"hidden": text.hidden[0].cpu(), "pooled": text.pooled[0].cpu()}
+                    text = family.encode_text([named[key] for key in full], weighted=weighted)
+                for key, hidden, pooled in zip(group, text.hidden.cpu(), text.pooled.cpu(), strict=False):
+                    yield key, {"hidden": hidden.clone(), "pooled": pooled.clone()}
 
-        store.fill(list(named), make, lambda done, missing: self._progress("texts", done, missing))
+        store.fill(list(named), make, self._teller("texts"))
         return Texts(store, device)
+
+    def _masks(self, dataset: Dataset, family: Family) -> Store:
+        factor = family.scale_factor
+        pictures = {mask_key(one): one for one in (*dataset.train, *dataset.validation) if one.mask is not None}
+        store = self._store("masks", _digest(_PIXEL_RULES, str(factor)))
+
+        def make(keys: Sequence[str]) -> Iterable[tuple[str, Tensors]]:
+            with closing(ahead(lambda key: mask_of(pictures[key], factor), keys, _threads(), _READ_AHEAD)) as masks:
+                for key, mask in zip(keys, masks, strict=True):
+                    yield key, {"mask": mask}
+
+        store.fill(list(pictures), make, self._teller("masks"))
+        return store
+
+    def _store(self, kind: str, digest: str) -> Store:
+        return Store(self._root / kind / digest, self._kept_bytes)
+
+    def _teller(self, what: str) -> Callable[[int, int], None]:
+        return lambda done, missing: self._progress(what, done, missing)
 
 
 def captions_of(dataset: Dataset) -> list[str]:
     """Every different caption of the data set, without its random parts."""
     pictures = (*dataset.train, *dataset.validation)
-    return list(dict.fromkeys(plain(picture.caption, dataset.rules) for picture in pictures))
+    return list(dict.fromkeys(plain(picture.caption, picture.treatment.rules) for picture in pictures))
 
 
-def _read_ahead(wanted: Sequence[tuple[Picture, bool]]) -> Iterator[Tensor]:
-    """Pixels [3, H, W] of each, decoded by threads a little ahead of the encoder."""
-    with ThreadPoolExecutor() as threads:
-        for start in range(0, len(wanted), _READ_AHEAD):
-            yield from threads.map(_pixels, wanted[start : start + _READ_AHEAD])
+def _alike(keys: Sequence[str], pictures: dict[str, tuple[Picture, bool]], together: int) -> Iterator[list[str]]:
+    """Runs of at most `together` neighbouring keys whose pictures have one bucket."""
+    group: list[str] = []
+    for key in keys:
+        if group and (len(group) == together or pictures[group[0]][0].bucket != pictures[key][0].bucket):
+            yield group
+            group = []
+        group.append(key)
+    yield group
 
 
-def _pixels(wanted: tuple[Picture, bool]) -> Tensor:
-    picture, flip = wanted
-    try:
-        return torch.from_numpy(read(picture, flip))
-    except ImageFault as fault:
-        raise UserError("data.dir", picture.path, f"the image {fault}; start the run again") from None
-    except OSError as error:
-        raise UserError("data.dir", picture.path, f"the image cannot be read ({error.strerror})") from None
-
-
-def _refuse_overflow(mean: Tensor, picture: Picture) -> None:
-    if not mean.isfinite().all():
+def _refuse_overflow(posterior: torch.Tensor, picture: Picture) -> None:
+    if not posterior.isfinite().all():
         mend = "the VAE's latents are not finite; take another VAE by model.vae, or look at this image"
         raise UserError("data.dir", picture.path, mend)
 
 
-def _latent_key(picture: Picture, flip: bool) -> str:
-    width, height = picture.bucket
-    return f"{picture.sha256[:40]}-{width}x{height}{'-flip' if flip else ''}"
+def _threads() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def _text_key(caption: str) -> str:

@@ -1,54 +1,149 @@
-"""Captions as a training sees them: prefix and suffix, dropout, shuffled and dropped tags."""
+"""Captions as a training sees them: the rules of sd-scripts, in its order."""
 
 from __future__ import annotations
 
+import math
 import random
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
+
+_WILDCARD = re.compile(r"\{([^}]+)\}")
+# Stand for {{ and }} while wildcards are looked for; control characters occur in no caption.
+_OPEN, _CLOSE = "\x02", "\x03"
+
+Choose = Callable[[list[str]], str]
+
+
+class Moment(NamedTuple):
+    """When a sample is seen: its epoch, from 1; the optimizer steps done before it, of `num_steps` in all."""
+
+    epoch: int
+    step: int
+    num_steps: int
 
 
 @dataclass(frozen=True)
 class CaptionRules:
-    """What is done to every caption; the rates are shares from 0 to 1."""
+    """What is done to every caption; the rates are shares from 0 to 1.
+
+    `dropout_every_epochs` 0 is never; `warmup_steps` below 1 is a share of all steps, 0 is none. `replacements`
+    are pairs of a text and what it becomes: of several, one at random. Where nothing splits captions into tags
+    `keep_tokens_separator` is None.
+    """
 
     prefix: str
     suffix: str
     separator: str
+    secondary_separator: str | None
     shuffle: bool
     keep_tokens: int
+    keep_tokens_separator: str | None
     dropout: float
+    dropout_every_epochs: int
     tag_dropout: float
+    wildcards: bool
+    warmup_min: int
+    warmup_steps: float
+    replacements: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def splits(self) -> bool:
+        """Whether captions are taken apart into tags."""
+        return self.shuffle or self.tag_dropout > 0 or self.warmup_steps > 0
 
 
 def is_fixed(rules: CaptionRules) -> bool:
     """Whether a caption is the same text at every step, so that its encoding can be kept."""
-    return not (rules.shuffle or rules.dropout > 0 or rules.tag_dropout > 0)
+    drops = rules.dropout > 0 or rules.dropout_every_epochs > 0
+    chooses = rules.wildcards or any(len(texts) > 1 for _, texts in rules.replacements)
+    return not (rules.splits or drops or chooses)
 
 
 def plain(caption: str, rules: CaptionRules) -> str:
-    """The caption without its random parts, for validation: prefix, first line, suffix.
+    """The caption without its random parts, for validation: prefix, first line, suffix, replacements.
 
-    It does not depend on any rule about dropping or shuffling, so that trials that differ in those are
-    measured alike.
+    Of a wildcard and of several replacements it has the first. It does not depend on any rule about dropping
+    or shuffling, so that trials that differ in those are measured alike.
     """
-    first_line = caption.strip().split("\n")[0].strip()
-    return " ".join(part for part in (rules.prefix, first_line, rules.suffix) if part)
+    text = _dressed(_lines(caption)[0], rules)
+    if rules.wildcards:
+        text = _resolve(text, _first)
+    if rules.keep_tokens_separator and rules.keep_tokens_separator in text:
+        text = ", ".join(tag for tags in _split(text, rules) for tag in tags)
+    return _replaced(text, rules, _first)
 
 
-def render(caption: str, rules: CaptionRules, draw: random.Random) -> str:
+def render(caption: str, rules: CaptionRules, draw: random.Random, moment: Moment) -> str:
     """The caption of one sample at one step.
 
-    In sd-scripts' order: prefix and suffix, dropout of the whole caption (which ends it), first line, split
-    at the separator, shuffle and dropout of the tags after the first `keep_tokens`, joined by a comma and a
-    blank. Where neither shuffles nor drops tags the text stays as it was written.
+    In sd-scripts' order: prefix and suffix, dropout of the whole caption (which ends it), wildcards, split at
+    the separator, warm-up, shuffle and dropout of the flexible tags, joined by a comma and a blank, secondary
+    separator, replacements. Where nothing splits, the text stays as it was written. With wildcards a caption
+    of several lines gives one of them, and as there the prefix belongs to its first line, the suffix to its
+    last.
     """
-    text = plain(caption, rules)
-    if draw.random() < rules.dropout:
+    text = _dressed("\n".join(_lines(caption)) if rules.wildcards else _lines(caption)[0], rules)
+    if draw.random() < rules.dropout or _is_empty_epoch(rules, moment):
         return ""
-    if not rules.shuffle and rules.tag_dropout == 0:
-        return text
-    tags = [tag.strip() for tag in text.split(rules.separator)]
-    kept, loose = tags[: rules.keep_tokens], tags[rules.keep_tokens :]
-    if rules.shuffle:
-        draw.shuffle(loose)
-    loose = [tag for tag in loose if draw.random() >= rules.tag_dropout]
-    return ", ".join(kept + loose)
+    if rules.wildcards:
+        text = _resolve(draw.choice(text.split("\n")), draw.choice)
+    if rules.splits:
+        kept, flexible, last = _split(text, rules)
+        flexible = flexible[: _warm(len(flexible), rules, moment)]
+        if rules.shuffle:
+            draw.shuffle(flexible)
+        flexible = [tag for tag in flexible if draw.random() >= rules.tag_dropout]
+        text = ", ".join(kept + flexible + last)
+    return _replaced(text, rules, draw.choice)
+
+
+def _first(texts: list[str]) -> str:
+    return texts[0]
+
+
+def _lines(caption: str) -> list[str]:
+    return [line.strip() for line in caption.split("\n") if line.strip()] or [""]
+
+
+def _dressed(text: str, rules: CaptionRules) -> str:
+    return " ".join(part for part in (rules.prefix, text, rules.suffix) if part)
+
+
+def _is_empty_epoch(rules: CaptionRules, moment: Moment) -> bool:
+    return rules.dropout_every_epochs > 0 and moment.epoch % rules.dropout_every_epochs == 0
+
+
+def _resolve(text: str, choose: Choose) -> str:
+    """One alternative of every `{a|b}`; doubled braces become single ones."""
+    hidden = text.replace("{{", _OPEN).replace("}}", _CLOSE)
+    chosen = _WILDCARD.sub(lambda match: choose(match[1].split("|")), hidden)
+    return chosen.replace(_OPEN, "{").replace(_CLOSE, "}")
+
+
+def _split(text: str, rules: CaptionRules) -> tuple[list[str], list[str], list[str]]:
+    """Tags that stay in front, those that may move, and those that stay at the end."""
+    if not rules.keep_tokens_separator or rules.keep_tokens_separator not in text:
+        tags = [tag.strip() for tag in text.strip().split(rules.separator)]
+        return tags[: rules.keep_tokens], tags[rules.keep_tokens :], []
+    parts = [*text.split(rules.keep_tokens_separator, 2), ""]
+    front, middle, end = ([tag.strip() for tag in part.split(rules.separator) if tag.strip()] for part in parts[:3])
+    return front, middle, end
+
+
+def _warm(count: int, rules: CaptionRules, moment: Moment) -> int:
+    """How many of `count` flexible tags are seen: warmup_min at first, in a straight line to all of them."""
+    steps = rules.warmup_steps if rules.warmup_steps >= 1 else math.floor(rules.warmup_steps * moment.num_steps)
+    if moment.step >= steps:
+        return count
+    return math.floor(moment.step * ((count - rules.warmup_min) / steps)) + rules.warmup_min
+
+
+def _replaced(text: str, rules: CaptionRules, choose: Choose) -> str:
+    if rules.secondary_separator:
+        text = text.replace(rules.secondary_separator, rules.separator)
+    for old, texts in rules.replacements:
+        new = choose(list(texts)) if len(texts) > 1 else texts[0]
+        text = text.replace(old, new) if old else new
+    return text

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -26,7 +27,7 @@ SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", 
 UNREADABLE_SUFFIXES = frozenset((".heic", ".heif", ".jxl", ".jp2", ".psd"))
 """Names that are images too, which nothing here can decode: refused rather than left out silently."""
 
-_RULES = 1  # part of a remembered verdict; raise it when decode() judges differently
+_RULES = 2  # part of a remembered verdict; raise it when decode() judges differently
 _SAVE_EVERY = 256
 # Pillow's decoders report a damaged file in all of these ways.
 _DAMAGE = (
@@ -48,20 +49,25 @@ class ImageFault(Exception):
     """Why a file cannot be trained on, in a few words."""
 
 
-def decode(data: bytes) -> Image.Image:
-    """The picture in a file's bytes as RGB: upright (EXIF), transparency on white, 16-bit grey as 8 bits.
+def decode(data: bytes, *, keep_alpha: bool = False) -> Image.Image:
+    """The picture in a file's bytes as RGB: upright (EXIF), transparency on white, 16 bits as 8.
 
-    Raises ImageFault for a file that is no image, is cut off, moves, or has colours that have no plain RGB.
-    CMYK is converted without its colour profile, as everywhere else profiles are ignored.
+    With `keep_alpha` as RGBA instead: the colours as they lie below the transparency, opaque where the file has
+    none. Raises ImageFault for a file that is no image, is cut off, moves, or has colours that have no plain
+    RGB. Of 16-bit colours Pillow keeps the upper 8 bits; 16-bit grey is rounded. CMYK is converted without its
+    colour profile, as everywhere else profiles are ignored.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
             _refuse_unusable(image)
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            upright = ImageOps.exif_transpose(image)
+            return _plain(upright).convert("RGBA") if keep_alpha else _on_white(_plain(upright))
     except ImageFault:
         raise
     except UnidentifiedImageError:
+        if data[4:10] == b"ftypav":
+            raise ImageFault("is an AVIF file that is cut off, or that this Pillow was built without") from None
         raise ImageFault("is not an image that can be read") from None
     except Image.DecompressionBombError:
         raise ImageFault("has more pixels than any training can use") from None
@@ -86,15 +92,22 @@ def _has_second_frame(image: Image.Image) -> bool:
     return True
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _plain(image: Image.Image) -> Image.Image:
+    """The picture with levels of 8 bits: RGBA where anything may be transparent, else RGB."""
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
         # Pillow alone would clip 16-bit grey to white instead of scaling it.
+        lowest, highest = cast("tuple[int, int]", image.getextrema())
+        if lowest < 0 or highest >= 1 << 16:
+            raise ImageFault("has 32-bit grey levels, which have no known white")
         return image.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L").convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    picture = image.convert("RGBA")
-    canvas = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(canvas, picture).convert("RGB")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    canvas = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(canvas, image).convert("RGB")
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,47 @@
-"""The data set of a run: the images it trains on and is validated on, their buckets and captions."""
+"""The data set of a run: the images it trains on and is validated on, their buckets, captions and treatment."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
-
-from sweeplora.data.buckets import Size, bucket_sizes, choose
+from sweeplora.data.buckets import Size
 from sweeplora.data.captions import CaptionRules, is_fixed
-from sweeplora.data.images import Verdicts
-from sweeplora.data.pictures import Found, read_folder
-from sweeplora.data.split import refuse_shared, split
 from sweeplora.errors import UserError
-from sweeplora.randomness import seed_of
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What is done to the images of one subset, shared by all of them.
+
+    `is_reg`: regularisation images, whose loss is weighted by the data set's prior_loss_weight.
+    """
+
+    rules: CaptionRules
+    flip: bool
+    color: bool
+    random_crop: bool
+    is_reg: bool
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Where an image's loss counts: an image of its size with this content, or (None) its own alpha channel."""
+
+    path: Path | None
+    sha256: str | None
 
 
 @dataclass(frozen=True)
 class Picture:
     """One image of a data set: width and height of the upright file, and the bucket it is scaled and cut to.
 
-    `caption` is the text of the caption file, before any rule; `name` is the path below the data folder.
+    `caption` is the text of the caption file, before any rule; `name` is the path below its folder; `scaled`
+    is its size before it is cut to `bucket`.
     """
 
     path: Path
@@ -34,148 +52,65 @@ class Picture:
     repeats: int
     sha256: str
     bucket: Size
+    scaled: Size
+    treatment: Treatment
+    mask: Mask | None
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images in a stable order, by name: an index into `train` or `validation` identifies one for good."""
+    """Images in a stable order, by subset and name: an index into `train` or `validation` identifies one for good.
+
+    `train` ends with the regularisation images. `resolution` is the size of a preview.
+    """
 
     name: str
     train: tuple[Picture, ...]
     validation: tuple[Picture, ...]
-    rules: CaptionRules
-    flip: bool
     cache_text: bool | None
+    cache_latents: bool | None
+    frozen_latents: bool
+    weighted_captions: bool
+    prior_loss_weight: float
     validation_seed: int
-    resolution: int
-
-
-@dataclass(frozen=True)
-class Folder:
-    """Images with same-stem caption files; conf/data/folder.yaml explains every key."""
-
-    name: Annotated[str, MinLen(1)]
-    dir: Annotated[str, MinLen(1)]
-    val_dir: Annotated[str, MinLen(1)] | None
-    val_split: Annotated[float, Ge(0), Lt(1)]
-    validation_seed: int
-    resolution: Annotated[int, Gt(0)] | None
-    bucket: bool
-    bucket_min: Annotated[int, Gt(0)] | None
-    bucket_max: Annotated[int, Gt(0)] | None
-    bucket_step: Annotated[int, Gt(0)] | None
-    caption_extension: Annotated[str, MinLen(2)]
-    caption_prefix: str
-    caption_suffix: str
-    caption_separator: Annotated[str, MinLen(1)]
-    shuffle_caption: bool
-    keep_tokens: Annotated[int, Ge(0)]
-    caption_dropout: Annotated[float, Ge(0), Le(1)]
-    tag_dropout: Annotated[float, Ge(0), Le(1)]
-    flip: bool
-    cache_text: bool | None
-
-    def __post_init__(self) -> None:
-        """Refuse combinations in which one key would have no effect."""
-        if self.val_dir is not None and self.val_split > 0:
-            raise UserError("data.val_split", self.val_split, "data.val_dir is given too; keep one")
-        if not self.caption_extension.startswith(".") or "/" in self.caption_extension:
-            raise UserError("data.caption_extension", self.caption_extension, "begin it with a dot: .txt")
-        for key in ("bucket_min", "bucket_max", "bucket_step"):
-            if not self.bucket and getattr(self, key) is not None:
-                raise UserError(f"data.{key}", getattr(self, key), "has no effect with data.bucket=false")
-        if not self.shuffle_caption and self.tag_dropout == 0:
-            mend = "has no effect without data.shuffle_caption=true or data.tag_dropout; leave it as it was"
-            if self.keep_tokens > 0:
-                raise UserError("data.keep_tokens", self.keep_tokens, mend)
-            if self.caption_separator != ",":
-                raise UserError("data.caption_separator", self.caption_separator, mend)
-        if self.cache_text and not is_fixed(self.rules):
-            raise UserError("data.cache_text", True, f"{_random_key(self)} changes captions; set it to null")
+    resolution: Size
+    workers: int
+    vae_batch_size: int
 
     @property
-    def rules(self) -> CaptionRules:
-        """The caption rules of all images."""
-        return CaptionRules(
-            prefix=self.caption_prefix,
-            suffix=self.caption_suffix,
-            separator=self.caption_separator,
-            shuffle=self.shuffle_caption,
-            keep_tokens=self.keep_tokens,
-            dropout=self.caption_dropout,
-            tag_dropout=self.tag_dropout,
-        )
+    def treatments(self) -> tuple[Treatment, ...]:
+        """What is done to the training images, once for each subset, in order."""
+        return _treatments(self.train)
 
-    def sizes(self, divisor: int, default_resolution: int) -> list[Size]:
-        """The buckets, ascending; `divisor` and `default_resolution` (pixels) are the model's."""
-        resolution = self.resolution or default_resolution
-        _refuse_remainder("resolution", resolution, divisor, "which the model needs")
-        if not self.bucket:
-            return [Size(resolution, resolution)]
-        step = self.bucket_step or divisor
-        _refuse_remainder("bucket_step", step, divisor, "which the model needs")
-        shortest = self.bucket_min or max(step, resolution // 2 // step * step)
-        longest = self.bucket_max or resolution * 2 // step * step
-        _refuse_remainder("bucket_min", shortest, step, "the step of the buckets")
-        _refuse_remainder("bucket_max", longest, step, "the step of the buckets")
-        for key, value in (("bucket_step", step), ("bucket_min", shortest)):
-            if value > resolution:
-                raise UserError(f"data.{key}", value, f"must be at most the resolution, {resolution}")
-        if longest < resolution:
-            raise UserError("data.bucket_max", longest, f"must be at least the resolution, {resolution}")
-        return bucket_sizes(resolution, shortest, longest, step)
-
-    def read(self, divisor: int, default_resolution: int, cache: Path | None = None) -> Dataset:
-        """Read the folders; `cache` is `runs/cache/`, where hashes and verdicts on images are remembered.
-
-        Raises UserError for the first thing that is wrong.
-        """
-        sizes = self.sizes(divisor, default_resolution)
-        verdicts = Verdicts(cache)
-        found = self._found("data.dir", self.dir, verdicts)
-        if self.val_dir is None:
-            train, held_out = split(found, self.val_split, self.validation_seed)
-        else:
-            train, held_out = found, self._found("data.val_dir", self.val_dir, verdicts)
-            refuse_shared(train, held_out, self.val_dir)
-        return Dataset(
-            name=self.name,
-            train=tuple(_picture(one, one.repeats, sizes) for one in train),
-            validation=tuple(_picture(one, 1, sizes) for one in held_out),
-            rules=self.rules,
-            flip=self.flip,
-            cache_text=self.cache_text,
-            validation_seed=self.validation_seed,
-            resolution=self.resolution or default_resolution,
-        )
-
-    def _found(self, key: str, folder: str, verdicts: Verdicts) -> list[Found]:
-        blank_captions = bool(self.caption_prefix or self.caption_suffix)
-        return read_folder(key, Path(folder).expanduser(), self.caption_extension, blank_captions, verdicts)
+    @property
+    def fixed_captions(self) -> bool:
+        """Whether no training image's caption ever changes."""
+        return all(is_fixed(treatment.rules) for treatment in self.treatments)
 
 
-def keeps_text(cache_text: bool | None, rules: CaptionRules, trains_text_encoders: bool) -> bool:
+def keeps_text(dataset: Dataset, trains_text_encoders: bool) -> bool:
     """Whether text encoder outputs are kept: by default whenever they cannot change during the training.
 
     Raises UserError where `cache_text` asks for it although they do change.
     """
-    if cache_text and trains_text_encoders:
+    if dataset.cache_text and trains_text_encoders:
         raise UserError("data.cache_text", True, "network.text_encoders=true changes outputs; set it to null")
-    if cache_text is None:
-        return is_fixed(rules) and not trains_text_encoders
-    return cache_text
+    if dataset.cache_text is None:
+        return dataset.fixed_captions and not trains_text_encoders
+    return dataset.cache_text
 
 
-def probe(dataset: Dataset, count: int) -> tuple[Picture, ...]:
-    """At most `count` training images, chosen by `validation_seed` and content, in the set's order."""
-    ranked = sorted(dataset.train, key=lambda picture: seed_of(dataset.validation_seed, "probe", picture.sha256))
-    chosen = set(ranked[:count])
-    return tuple(picture for picture in dataset.train if picture in chosen)
+def keeps_latents(dataset: Dataset) -> bool:
+    """Whether latents are kept: by default whenever no image changes before it is encoded."""
+    if dataset.cache_latents is None:
+        return not any(treatment.color or treatment.random_crop for treatment in dataset.treatments)
+    return dataset.cache_latents
 
 
 def manifest(dataset: Dataset) -> list[dict[str, Any]]:
-    """What went into the run for the record: one entry a file, its size in bytes and in pixels."""
-    parts = (("train", dataset.train), ("validation", dataset.validation))
+    """What went into the run for the record: one entry an image, its size in bytes and in pixels."""
+    parts = [("regularisation" if picture.treatment.is_reg else "train", picture) for picture in dataset.train]
+    parts += [("validation", picture) for picture in dataset.validation]
     return [
         {
             "split": split,
@@ -186,38 +121,44 @@ def manifest(dataset: Dataset) -> list[dict[str, Any]]:
             "height": picture.height,
             "caption": picture.caption,
             "bucket": list(picture.bucket),
+            "scaled": list(picture.scaled),
             "repeats": picture.repeats,
+            "mask": _mask_entry(picture.mask),
         }
-        for split, pictures in parts
-        for picture in pictures
+        for split, picture in parts
     ]
 
 
 def content_hash(dataset: Dataset) -> str:
-    """Hex sha256 of what the data folders hold, for the signature: names, images, captions and repeats."""
-    parts = [
-        [[picture.name, picture.sha256, picture.caption, picture.repeats] for picture in pictures]
-        for pictures in (dataset.train, dataset.validation)
+    """Hex sha256 of what the data folders hold and of how each image is treated, for the signature.
+
+    It holds names, images, captions, masks, repeats, sizes and the treatment that each image's subset gives it,
+    and no path: folders may move.
+    """
+    treatments = _treatments((*dataset.train, *dataset.validation))
+    numbers = {id(treatment): number for number, treatment in enumerate(treatments)}
+    pictures = [
+        [_content(picture, numbers[id(picture.treatment)]) for picture in part]
+        for part in (dataset.train, dataset.validation)
     ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    rules = [asdict(treatment) for treatment in treatments]
+    return hashlib.sha256(json.dumps([rules, *pictures]).encode()).hexdigest()
 
 
-def _picture(found: Found, repeats: int, sizes: list[Size]) -> Picture:
-    width, height = found.size
-    bucket = choose(width, height, sizes)
-    return Picture(found.path, found.name, found.caption, width, height, repeats, found.sha256, bucket)
+def _treatments(pictures: Sequence[Picture]) -> tuple[Treatment, ...]:
+    # All images of a subset share one object: to compare those is much quicker than their rules.
+    return tuple({id(picture.treatment): picture.treatment for picture in pictures}.values())
 
 
-def _refuse_remainder(key: str, value: int, divisor: int, whose: str) -> None:
-    if value % divisor:
-        below = value // divisor * divisor
-        near = f"{below} or {below + divisor}" if below else str(divisor)
-        raise UserError(f"data.{key}", value, f"must be a multiple of {divisor}, {whose}; take {near}")
+def _content(picture: Picture, treatment: int) -> list[Any]:
+    mask = picture.mask and ("alpha" if picture.mask.path is None else picture.mask.sha256)
+    sizes = [*picture.bucket, *picture.scaled]
+    return [picture.name, picture.sha256, picture.caption, picture.repeats, sizes, treatment, mask]
 
 
-def _random_key(folder: Folder) -> str:
-    if folder.shuffle_caption:
-        return "data.shuffle_caption=true"
-    if folder.caption_dropout > 0:
-        return f"data.caption_dropout={folder.caption_dropout}"
-    return f"data.tag_dropout={folder.tag_dropout}"
+def _mask_entry(mask: Mask | None) -> dict[str, Any] | str | None:
+    if mask is None:
+        return None
+    if mask.path is None:
+        return "alpha"
+    return {"path": str(mask.path), "bytes": mask.path.stat().st_size, "sha256": mask.sha256}

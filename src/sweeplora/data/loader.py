@@ -1,39 +1,58 @@
-"""What a training step and a validation take from the data: latents, captions and size ids of given items."""
+"""What a training step and a validation take from the data: latents, captions, masks and size ids of given items."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
+from sweeplora.data.ahead import ahead
 from sweeplora.data.batches import Batch, Item
-from sweeplora.data.cache import Latents
-from sweeplora.data.captions import CaptionRules, plain, render
+from sweeplora.data.captions import Moment, plain, render
 from sweeplora.data.index import Dataset, Picture
-from sweeplora.data.pixels import size_ids
+from sweeplora.data.latents import Fetched, Latents
+from sweeplora.data.pixels import View, anywhere, middle, size_ids
+from sweeplora.data.posteriors import draw, normal
 from sweeplora.models.family import Text
 from sweeplora.randomness import seed_of
 
 Encode = Callable[[Sequence[str]], Text]
 
 
+class Request(NamedTuple):
+    """A process's share of a batch, which has at least one item, and when it is trained on."""
+
+    batch: Batch
+    moment: Moment
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A process's share of a batch, on the CPU.
 
-    latents [b, C, h, w] drawn from the posterior, sizes [b, 6] as SDXL orders them (pixels), `captions` as
-    rendered for this step; `text()` encodes or looks them up when it is called, on the encoder's device and
-    under the caller's autocast and gradient mode.
+    sizes [b, 6] as SDXL orders them (pixels), `captions` as rendered for this moment, `weights` [b] of the
+    samples' losses, `mask` [b, 1, h, w] in [0, 1] where the loss counts, None where no image of the share has
+    one. `latents()` and `text()` compute, look up or encode when they are called: in the caller's thread, on
+    the encoder's device, text under the caller's autocast and gradient mode.
     """
 
     items: tuple[Item, ...]
-    latents: Tensor
     sizes: Tensor
     captions: tuple[str, ...]
+    weights: Tensor
+    mask: Tensor | None
     encode: Encode
+    draw: Callable[[], Tensor]
+
+    def latents(self) -> Tensor:
+        """Latents [b, C, h, w] drawn from the posteriors, on the CPU; autocast must be off."""
+        return self.draw()
 
     def text(self) -> Text:
         """Text encoder outputs of the captions."""
@@ -53,6 +72,14 @@ class Still:
     sizes: Tensor
 
 
+class _Prepared(NamedTuple):
+    picture: Picture
+    view: View
+    caption: str
+    fetched: Fetched
+    noise: Tensor
+
+
 class Loader:
     """Loads shares of batches; what is random about an item follows from (seed, epoch, item) alone.
 
@@ -65,45 +92,92 @@ class Loader:
         self._encode = encode
         self._seed = seed
 
-    def load(self, batch: Batch, epoch: int) -> Loaded:
-        """The tensors of a batch, or of a process's share of one, that has at least one item."""
-        assert batch.items, "an empty share loads nothing"
-        flips = [self._dataset.flip and self._seed_of("flip", epoch, item) % 2 == 1 for item in batch.items]
-        pictures = [self._dataset.train[item.index] for item in batch.items]
-        latents = [
-            self._draw(picture, flip, epoch, item)
-            for picture, flip, item in zip(pictures, flips, batch.items, strict=True)
-        ]
-        sizes = [size_ids(picture, flip) for picture, flip in zip(pictures, flips, strict=True)]
-        captions = tuple(
-            render(picture.caption, self._dataset.rules, random.Random(self._seed_of("caption", epoch, item)))
-            for picture, item in zip(pictures, batch.items, strict=True)
-        )
-        return Loaded(
-            batch.items,
-            torch.stack(latents),
-            torch.tensor(sizes, dtype=torch.float32),
-            captions,
-            self._encode,
-        )
+    def load(self, batch: Batch, moment: Moment) -> Loaded:
+        """One share."""
+        return next(self._stream([Request(batch, moment)], workers=0))
 
-    def _draw(self, picture: Picture, flip: bool, epoch: int, item: Item) -> Tensor:
-        mean, std = self._latents.posterior(picture, flip)
-        generator = Generator().manual_seed(self._seed_of("posterior", epoch, item))
-        return mean.float() + std.float() * torch.randn(mean.shape, generator=generator)
+    def stream(self, requests: Sequence[Request]) -> Generator[Loaded, None, None]:
+        """The requested shares in order; the data set's `workers` threads read and decode ahead.
+
+        They begin at most two batches and one picture each before it is asked for, and nothing depends on how
+        many they are. What goes wrong with a picture is raised where its batch comes. Close the iterator to end
+        before the last one.
+        """
+        return self._stream(requests, self._dataset.workers)
+
+    def _stream(self, requests: Sequence[Request], workers: int) -> Generator[Loaded, None, None]:
+        assert all(request.batch.items for request in requests), "an empty share loads nothing"
+        wanted = [(item, request.moment) for request in requests for item in request.batch.items]
+        room = workers + 2 * max((len(request.batch.items) for request in requests), default=0)
+        with closing(ahead(self._prepare, wanted, workers, room)) as prepared:
+            for request in requests:
+                yield self._joined(request.batch.items, list(islice(prepared, len(request.batch.items))))
+
+    def _prepare(self, wanted: tuple[Item, Moment]) -> _Prepared:
+        item, moment = wanted
+        picture = self._dataset.train[item.index]
+        view = self._view(picture, moment.epoch, item)
+        words = random.Random(self._seed_of("caption", moment.epoch, item))
+        caption = render(picture.caption, picture.treatment.rules, words, moment)
+        fetched = self._latents.fetch(picture, view)
+        seed = self._posterior_seed(picture, view, moment.epoch, item)
+        return _Prepared(picture, view, caption, fetched, normal(seed, fetched.shape))
+
+    def _view(self, picture: Picture, epoch: int, item: Item) -> View:
+        treatment = picture.treatment
+        flip = treatment.flip and self._seed_of("flip", epoch, item) % 2 == 1
+        if treatment.random_crop:
+            view = anywhere(picture, flip, random.Random(self._seed_of("crop", epoch, item)))
+        else:
+            view = middle(picture, flip)
+        return view._replace(color=self._seed_of("color", epoch, item)) if treatment.color else view
+
+    def _posterior_seed(self, picture: Picture, view: View, epoch: int, item: Item) -> int:
+        """A new draw for every epoch and repeat, or one that only the picture's content and its flip decide.
+
+        The latter is the reference's cached sample, which it draws once, writes down and shares between runs.
+        """
+        if self._dataset.frozen_latents:
+            return seed_of(0, "frozen posterior", picture.sha256, int(view.flip))
+        return self._seed_of("posterior", epoch, item)
+
+    def _joined(self, items: tuple[Item, ...], parts: Sequence[_Prepared]) -> Loaded:
+        noise = torch.stack([part.noise for part in parts])
+        contents = [part.fetched.content for part in parts]
+        sizes = [size_ids(part.picture, part.view) for part in parts]
+        prior = self._dataset.prior_loss_weight
+        return Loaded(
+            items=items,
+            sizes=torch.tensor(sizes, dtype=torch.float32),
+            captions=tuple(part.caption for part in parts),
+            weights=torch.tensor([prior if part.picture.treatment.is_reg else 1.0 for part in parts]),
+            mask=_joined_masks([part.fetched for part in parts]),
+            encode=self._encode,
+            draw=lambda: draw(self._latents.posteriors(contents), noise),
+        )
 
     def _seed_of(self, what: str, epoch: int, item: Item) -> int:
         return seed_of(self._seed, what, epoch, item.index, item.repeat)
 
 
-def stills(pictures: Sequence[Picture], latents: Latents, rules: CaptionRules) -> list[Still]:
+def stills(pictures: Sequence[Picture], latents: Latents) -> list[Still]:
     """The pictures as validation sees them, the same for every seed."""
-    return [
-        Still(
-            identity=picture.sha256,
-            latents=latents.posterior(picture, flip=False)[0].float(),
-            caption=plain(picture.caption, rules),
-            sizes=torch.tensor(size_ids(picture, flip=False), dtype=torch.float32),
-        )
-        for picture in pictures
-    ]
+    return [_still(picture, latents) for picture in pictures]
+
+
+def _still(picture: Picture, latents: Latents) -> Still:
+    view = middle(picture)
+    posterior = latents.posteriors([latents.fetch(picture, view).content])[0]
+    return Still(
+        identity=picture.sha256,
+        latents=posterior[0],
+        caption=plain(picture.caption, picture.treatment.rules),
+        sizes=torch.tensor(size_ids(picture, view), dtype=torch.float32),
+    )
+
+
+def _joined_masks(fetched: Sequence[Fetched]) -> Tensor | None:
+    """Masks [b, 1, h, w], ones for images without; None where no image has one."""
+    if all(one.mask is None for one in fetched):
+        return None
+    return torch.stack([torch.ones(1, *one.shape[1:]) if one.mask is None else one.mask for one in fetched])

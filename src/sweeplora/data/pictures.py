@@ -27,34 +27,70 @@ class Found:
     sha256: str
 
 
-def read_folder(key: str, folder: Path, extension: str, blank_captions: bool, verdicts: Verdicts) -> list[Found]:
+@dataclass(frozen=True)
+class Captions:
+    """Where captions come from: files with `extension` beside the images.
+
+    Where there is none: the name of the sub-folder without its number where `folder_captions` says so, else
+    `class_tokens`. `may_be_empty`: an empty caption file is meant.
+    """
+
+    extension: str
+    class_tokens: str | None
+    folder_captions: bool
+    may_be_empty: bool
+
+
+def read_folder(key: str, folder: Path, captions: Captions, verdicts: Verdicts) -> list[Found]:
     """Every image below `folder`, ordered by name.
 
     A sub-folder `N_name` directly below repeats its images N times. `key` is the configuration key that named
-    the folder, `blank_captions` says that an empty caption file is meant. Raises UserError for a folder that
-    is missing or holds no image, for images without a caption and for images that cannot be trained on.
+    the folder. Raises UserError for a folder that is missing or holds no image, for images without a caption
+    and for images that cannot be trained on.
     """
-    if not folder.is_dir():
-        state = "is a file" if folder.exists() else "does not exist"
-        raise UserError(key, folder, f"the folder {state}; give a folder of images with {extension} captions")
-    try:
-        names = sorted(_names(folder, frozenset()))
-    except OSError as error:
-        raise UserError(key, error.filename, f"the folder cannot be read ({error.strerror})") from None
-    images = [name for name in names if Path(name).suffix.lower() in SUFFIXES]
-    strange = [name for name in names if Path(name).suffix.lower() in UNREADABLE_SUFFIXES]
+    names = names_below(key, folder, f"images with {captions.extension} captions")
+    images = [name for name in names if suffix(name) in SUFFIXES]
+    strange = [name for name in names if suffix(name) in UNREADABLE_SUFFIXES]
     if strange:
         count = len(images) + len(strange)
         raise UserError(key, folder, _some(strange, count, "in a format not read here", "make them PNG or JPEG"))
     if not images:
         raise UserError(key, folder, f"there is no image in it; {' '.join(sorted(SUFFIXES))} files are taken")
-    captions = _captions(key, folder, images, extension, blank_captions)
-    judged = _judged(key, folder, images, verdicts)
+    texts = _captions(key, folder, images, captions)
     return [
         Found(folder / name, name, caption, size, _repeats(key, name), one.sha256)
-        for name, caption, one in zip(images, captions, judged, strict=True)
+        for name, caption, one in zip(images, texts, judged(key, folder, images, verdicts), strict=True)
         if (size := one.size)
     ]
+
+
+def suffix(name: str) -> str:
+    """The end of a file's name from its last dot on, in small letters."""
+    return os.path.splitext(name)[1].lower()
+
+
+def names_below(key: str, folder: Path, what: str) -> list[str]:
+    """Paths of the visible files below `folder`, relative to it, ordered; `what` it should hold, for messages."""
+    if not folder.is_dir():
+        state = "is a file" if folder.exists() else "does not exist"
+        raise UserError(key, folder, f"the folder {state}; give a folder of {what}")
+    try:
+        return sorted(_names(folder, frozenset()))
+    except OSError as error:
+        raise UserError(key, error.filename, f"the folder cannot be read ({error.strerror})") from None
+
+
+def judged(key: str, folder: Path, images: list[str], verdicts: Verdicts) -> list[Judged]:
+    """The verdicts on image files below `folder`. Raises UserError for those that cannot be used."""
+    try:
+        found = verdicts.judge([folder / name for name in images])
+    except OSError as error:
+        raise UserError(key, error.filename, f"the image cannot be read ({error.strerror})") from None
+    bad = [(name, one.fault) for name, one in zip(images, found, strict=True) if one.fault]
+    if bad:
+        count = f" ({len(bad)} such images in all)" if len(bad) > 1 else ""
+        raise UserError(key, folder / bad[0][0], f"the image {bad[0][1]}{count}; replace it or take it away")
+    return found
 
 
 def _names(folder: Path, above: frozenset[str]) -> Iterator[str]:
@@ -71,17 +107,26 @@ def _names(folder: Path, above: frozenset[str]) -> Iterator[str]:
             yield entry.name
 
 
-def _captions(key: str, folder: Path, images: list[str], extension: str, blank: bool) -> list[str]:
-    texts = [_caption((folder / name).with_suffix(extension), key) for name in images]
+def _captions(key: str, folder: Path, images: list[str], captions: Captions) -> list[str]:
+    stems = [os.path.join(folder, os.path.splitext(name)[0]) for name in images]
+    written = [_caption(Path(stem + captions.extension), key) for stem in stems]
+    texts = [_instead(name, captions) if text is None else text for name, text in zip(images, written, strict=True)]
     missing = [name for name, text in zip(images, texts, strict=True) if text is None]
     if missing:
-        mend = f"write {Path(missing[0]).with_suffix(extension).name} and the like beside them"
+        mend = f"write {Path(missing[0]).with_suffix(captions.extension).name} and the like beside them"
         raise UserError(key, folder, _some(missing, len(images), "without a caption", mend))
     empty = [name for name, text in zip(images, texts, strict=True) if not text]
-    if empty and not blank:
+    if empty and not captions.may_be_empty:
         mend = "write captions, or give data.caption_prefix for all"
         raise UserError(key, folder, _some(empty, len(images), "with an empty caption file", mend))
     return [text or "" for text in texts]
+
+
+def _instead(name: str, captions: Captions) -> str | None:
+    """The caption of an image that has no caption file."""
+    first, _, below = name.partition("/")
+    match = _REPEATS.match(first) if below and captions.folder_captions else None
+    return first[match.end() :] if match else captions.class_tokens
 
 
 def _caption(path: Path, key: str) -> str | None:
@@ -93,18 +138,6 @@ def _caption(path: Path, key: str) -> str | None:
         raise UserError(key, path, f"the caption cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise UserError(key, path, "the caption is not UTF-8 text; save it as UTF-8") from None
-
-
-def _judged(key: str, folder: Path, images: list[str], verdicts: Verdicts) -> list[Judged]:
-    try:
-        judged = verdicts.judge([folder / name for name in images])
-    except OSError as error:
-        raise UserError(key, error.filename, f"the image cannot be read ({error.strerror})") from None
-    bad = [(name, one.fault) for name, one in zip(images, judged, strict=True) if one.fault]
-    if bad:
-        count = f" ({len(bad)} such images in all)" if len(bad) > 1 else ""
-        raise UserError(key, folder / bad[0][0], f"the image {bad[0][1]}{count}; replace it or take it away")
-    return judged
 
 
 def _repeats(key: str, name: str) -> int:

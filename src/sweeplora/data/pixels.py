@@ -1,46 +1,115 @@
-"""One picture as the numbers a VAE reads, scaled and cut to its bucket."""
+"""One picture as the levels a VAE is given, scaled and cut to its bucket, and its mask cut with it."""
 
 from __future__ import annotations
 
 import hashlib
+import random
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sweeplora.data.buckets import Fit, fit, flipped_left
+from sweeplora.data import masks
+from sweeplora.data.augment import change_color
+from sweeplora.data.buckets import centred
 from sweeplora.data.images import ImageFault, decode
 from sweeplora.data.index import Picture
 
 
-def read(picture: Picture, flip: bool) -> NDArray[np.float32]:
-    """Pixels [3, H, W] in [-1, 1] of the picture, or of its mirror image, in its bucket's size.
+class View(NamedTuple):
+    """How a picture is looked at: where the scaled image is cut (pixels), whether the cut is mirrored.
+
+    `color` is the seed of its change of colour, None without.
+    """
+
+    left: int
+    top: int
+    flip: bool
+    color: int | None
+
+
+class Cut(NamedTuple):
+    """Levels [3, H, W] of a picture in its bucket's size, and [H, W] of its mask where it has one."""
+
+    pixels: NDArray[np.uint8]
+    mask: NDArray[np.uint8] | None
+
+
+def middle(picture: Picture, flip: bool = False) -> View:
+    """The picture cut in its middle, in its own colours."""
+    placed = centred(picture.scaled, picture.bucket)
+    return View(placed.left, placed.top, flip, None)
+
+
+def anywhere(picture: Picture, flip: bool, draw: random.Random) -> View:
+    """The picture cut at any place, each as likely as the others."""
+    left = draw.randint(0, picture.scaled.width - picture.bucket.width)
+    return View(left, draw.randint(0, picture.scaled.height - picture.bucket.height), flip, None)
+
+
+def size_ids(picture: Picture, view: View) -> tuple[int, int, int, int, int, int]:
+    """SDXL's six size and crop ids: original height and width, crop top and left, target height and width.
+
+    The crop is the one of this view, in the mirrored image where it is mirrored. (The reference tells of a
+    crop in the middle, whatever was cut.)
+    """
+    left = picture.scaled.width - picture.bucket.width - view.left if view.flip else view.left
+    return (picture.height, picture.width, view.top, left, picture.bucket.height, picture.bucket.width)
+
+
+def read(picture: Picture, view: View) -> Cut:
+    """The picture and its mask in its bucket's size.
 
     Lanczos both ways: Pillow widens the filter when it shrinks, so nothing aliases. (sd-scripts shrinks by
-    area averages, which is a little softer, and enlarges by Lanczos.) Raises ImageFault where the file is no
+    area averages, which is a little softer, and enlarges by Lanczos.) Raises ImageFault where a file is no
     longer the one that was read into the data set, and OSError where it is gone.
     """
-    data = picture.path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != picture.sha256:
+    image, mask = _opened(picture)
+    if image.size != picture.scaled:
+        image = image.resize(picture.scaled, Image.Resampling.LANCZOS)
+    image = _crop(image, picture, view)
+    if view.color is not None:
+        image = change_color(image, random.Random(view.color))
+    pixels = np.ascontiguousarray(_levels(image, view.flip).transpose(2, 0, 1))
+    return Cut(pixels, None if mask is None else _mask(mask, picture, view))
+
+
+def read_mask(picture: Picture, view: View) -> NDArray[np.uint8]:
+    """Levels [H, W] of a picture's mask alone; raises as `read` does."""
+    assert picture.mask is not None, f"{picture.name} has no mask"
+    if picture.mask.path is None:
+        mask = masks.split(_bytes(picture.path, picture.sha256))[1]
+    else:
+        mask = masks.drawn(_bytes(picture.mask.path, picture.mask.sha256))
+    return _mask(mask, picture, view)
+
+
+def _opened(picture: Picture) -> tuple[Image.Image, Image.Image | None]:
+    data = _bytes(picture.path, picture.sha256)
+    if picture.mask is None:
+        return decode(data), None
+    if picture.mask.path is None:
+        return masks.split(data)
+    return decode(data), masks.drawn(_bytes(picture.mask.path, picture.mask.sha256))
+
+
+def _bytes(path: Path, sha256: str | None) -> bytes:
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
         raise ImageFault("has changed since the run began")
-    image = decode(data)
-    placed = placing(picture)
-    if image.size != placed.scaled:
-        image = image.resize(placed.scaled, Image.Resampling.LANCZOS)
-    right, bottom = placed.left + picture.bucket.width, placed.top + picture.bucket.height
-    values = np.asarray(image.crop((placed.left, placed.top, right, bottom)), np.float32)
-    if flip:
-        values = values[:, ::-1]
-    return np.ascontiguousarray(values.transpose(2, 0, 1)) / np.float32(127.5) - np.float32(1)
+    return data
 
 
-def size_ids(picture: Picture, flip: bool) -> tuple[int, int, int, int, int, int]:
-    """SDXL's six size and crop ids: original height and width, crop top and left, target height and width."""
-    placed = placing(picture)
-    left = flipped_left(placed, picture.bucket) if flip else placed.left
-    return (picture.height, picture.width, placed.top, left, picture.bucket.height, picture.bucket.width)
+def _crop(image: Image.Image, picture: Picture, view: View) -> Image.Image:
+    return image.crop((view.left, view.top, view.left + picture.bucket.width, view.top + picture.bucket.height))
 
 
-def placing(picture: Picture) -> Fit:
-    """How the picture comes into its bucket."""
-    return fit(picture.width, picture.height, picture.bucket)
+def _mask(mask: Image.Image, picture: Picture, view: View) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(_levels(_crop(masks.scale(mask, picture.scaled), picture, view), view.flip))
+
+
+def _levels(image: Image.Image, flip: bool) -> NDArray[np.uint8]:
+    levels = np.asarray(image, np.uint8)
+    return levels[:, ::-1] if flip else levels

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sweeplora.data.pictures import Found
+from sweeplora.data.index import Picture
 from sweeplora.errors import UserError
 from sweeplora.randomness import seed_of
 
 
-def split(found: list[Found], share: float, seed: int) -> tuple[list[Found], list[Found]]:
-    """Training and held-out files, by `share` (0 to below 1) of the different contents.
+def split(
+    pictures: Sequence[Picture], share: float, seed: int, barred: frozenset[str]
+) -> tuple[list[Picture], list[Picture]]:
+    """Training and held-out images, by `share` (0 to below 1) of the different contents.
 
     The draw ranks contents by (seed, content), so that adding an image moves few others; equal files stay
-    together. Raises UserError where one part would be empty.
+    together, also in different subsets. The contents in `barred` are never held out: they are trained on as
+    regularisation images. Raises UserError where one part would be empty.
     """
-    contents = sorted({one.sha256 for one in found}, key=lambda sha256: seed_of(seed, "split", sha256))
+    contents = {one.sha256 for one in pictures} - barred
     count = round(share * len(contents))
     if share > 0 and not 0 < count < len(contents):
         part = "no image is held out" if count == 0 else "no image is left to train on"
         raise UserError("data.val_split", share, f"of {len(contents)} images {part}; choose another share")
-    held_out = set(contents[:count])
-    train = [one for one in found if one.sha256 not in held_out]
-    return train, [one for one in found if one.sha256 in held_out]
+    held_out = set(sorted(contents, key=lambda sha256: seed_of(seed, "split", sha256))[:count])
+    train = [one for one in pictures if one.sha256 not in held_out]
+    return train, [one for one in pictures if one.sha256 in held_out]
 
 
-def refuse_shared(train: Sequence[Found], held_out: Sequence[Found], val_dir: str) -> None:
+def refuse_shared(train: Sequence[Picture], held_out: Sequence[Picture], val_dir: str) -> None:
     """Raise UserError where a held-out image is trained on too, whatever its name."""
     trained = {one.sha256: one.name for one in train}
     shared = [one for one in held_out if one.sha256 in trained]
     if shared:
         first = f"{shared[0].name} is {trained[shared[0].sha256]}"
-        mend = f"{len(shared)} of its images are in data.dir too (first: {first}); keep each in one"
+        mend = f"{len(shared)} of its images are trained on too (first: {first}); keep each in one"
         raise UserError("data.val_dir", val_dir, mend)

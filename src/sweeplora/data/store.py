@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,9 @@ from sweeplora.rundir import hold, write_whole
 Tensors = dict[str, Tensor]
 Make = Callable[[Sequence[str]], Iterable[tuple[str, Tensors]]]
 
-_KEPT_BYTES = 512 << 20
+KEPT_BYTES = 512 << 20
+"""Of memory for what a store has read: a thousand posteriors of SDXL's size."""
+
 _POLL_SECONDS = 0.1
 
 
@@ -28,13 +31,16 @@ class Store:
 
     One file an entry, because entries are shared by data sets that overlap and are made by trainings that may
     die at any moment. What has been read stays in memory up to `kept_bytes` in all; the rest is read again
-    when it is asked for.
+    when it is asked for, without its checksum, which takes most of the time of a first reading. Threads may
+    read at once.
     """
 
-    def __init__(self, folder: Path, kept_bytes: int = _KEPT_BYTES) -> None:
+    def __init__(self, folder: Path, kept_bytes: int = KEPT_BYTES) -> None:
         self._folder = folder
         self._room = kept_bytes
         self._kept: dict[str, Tensors] = {}
+        self._good: set[str] = set()
+        self._keeping = threading.Lock()
 
     def fill(self, keys: Sequence[str], make: Make, tick: Callable[[int, int], None]) -> None:
         """Give every key a good entry: `make` gets the keys that have none and yields (key, tensors).
@@ -53,6 +59,7 @@ class Store:
                 path.parent.mkdir(exist_ok=True)
                 write_whole(path, _pack(tensors))
                 self._keep(key, tensors)
+                self._good.add(key)
                 tick(done, len(missing))
 
     def read(self, key: str) -> Tensors:
@@ -67,18 +74,21 @@ class Store:
 
     def _load(self, key: str) -> Tensors | None:
         try:
-            tensors = _unpack(self._path(key).read_bytes())
+            data = self._path(key).read_bytes()
         except FileNotFoundError:
             return None
+        tensors = _unpack(data, checked=key in self._good)
         if tensors is not None:
+            self._good.add(key)
             self._keep(key, tensors)
         return tensors
 
     def _keep(self, key: str, tensors: Tensors) -> None:
         size = sum(tensor.nbytes for tensor in tensors.values())
-        if size <= self._room:
-            self._room -= size
-            self._kept[key] = tensors
+        with self._keeping:
+            if size <= self._room and key not in self._kept:
+                self._room -= size
+                self._kept[key] = tensors
 
     def _path(self, key: str) -> Path:
         return self._folder / key[:2] / f"{key}.safetensors"
@@ -106,9 +116,14 @@ def _pack(tensors: Tensors) -> bytes:
     return safetensors.torch.save(contiguous, metadata={"sum": _checksum(bare[_data_start(bare) :])})
 
 
-def _unpack(data: bytes) -> Tensors | None:
-    """The tensors in a file's bytes, or None where the file is not as it was written."""
+def _unpack(data: bytes, checked: bool) -> Tensors | None:
+    """The tensors in a file's bytes, or None where the file is not as it was written.
+
+    `checked`: its checksum has been compared before.
+    """
     try:
+        if checked:
+            return safetensors.torch.load(data)
         start = _data_start(data)
         header: dict[str, Any] = json.loads(data[8:start])
         if header["__metadata__"]["sum"] != _checksum(data[start:]):

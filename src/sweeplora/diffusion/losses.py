@@ -13,7 +13,7 @@ from sweeplora.diffusion.targets import Noising, Prediction
 from sweeplora.errors import UserError
 
 _HUBER_C = 0.1
-_DEBIASED_SNR_CAP = 1000.0
+_SNR_CAP = 1000.0
 
 
 @dataclass(frozen=True)
@@ -23,48 +23,73 @@ class Loss:
     kind: l2, l1, huber 2c(sqrt(d^2 + c^2) - c) or smooth_l1 2(sqrt(d^2 + c^2) - c), d the difference.
     huber_c: c at the clean end of its schedule; None means 0.1.
     huber_schedule: how c changes with the noise level, see `huber_threshold`; None means snr.
-    min_snr_gamma: weights min(snr, gamma) / snr for epsilon, / (snr + 1) for v (Hang et al. 2023, arXiv:2303.09556).
-    debiased: weights 1 / sqrt(min(snr, 1000)) for epsilon, 1 / (snr + 1) for v (Yu et al. 2023, arXiv:2310.08442).
-    Both weights multiply where both are asked for, as in sd-scripts.
+    huber_scale: multiplies the exponential and the constant schedule; None means 1.
+    min_snr_gamma: see `min_snr_weight`. debiased: see `debiased_weight`.
+    v_pred_like: see `v_like_weight`. scale_v_like_epsilon: see `epsilon_like_weight`.
+    All weights that are asked for multiply, as in sd-scripts, and follow from the noise schedule that is trained
+    with, a rescaled one (zero terminal SNR) included; there they follow from the one before the rescaling.
     """
 
     kind: Literal["l2", "l1", "huber", "smooth_l1"]
     huber_c: Annotated[float, Interval(gt=0, le=1)] | None
     huber_schedule: Literal["snr", "exponential", "constant"] | None
+    huber_scale: Annotated[float, Gt(0)] | None
     min_snr_gamma: Annotated[float, Gt(0)] | None
     debiased: bool
+    v_pred_like: Annotated[float, Gt(0)] | None
+    scale_v_like_epsilon: bool
 
     def __post_init__(self) -> None:
-        for key in ("huber_c", "huber_schedule"):
+        for key in ("huber_c", "huber_schedule", "huber_scale"):
             value = getattr(self, key)
             if value is not None and self.kind in ("l1", "l2"):
                 raise UserError(f"loss.{key}", value, f"loss.kind={self.kind} does not use it; leave it null")
+        if self.huber_scale is not None and self.huber_schedule in (None, "snr"):
+            mend = "the snr schedule does not use it; choose loss.huber_schedule=exponential or constant"
+            raise UserError("loss.huber_scale", self.huber_scale, mend)
 
-    def __call__(self, output: Tensor, target: Tensor, timesteps: Tensor, noising: Noising) -> Tensor:
-        """Weighted losses [B] in float32 of model outputs [B, ...] at `timesteps` [B]."""
-        a = noising.alphas_cumprod.to(timesteps.device)[timesteps].to(output.device, torch.float32)
+    def __call__(
+        self, output: Tensor, target: Tensor, timesteps: Tensor, noising: Noising, mask: Tensor | None = None
+    ) -> Tensor:
+        """Weighted losses [B] in float32 of model outputs [B, C, h, w] at `timesteps` [B].
+
+        `mask` [B, 1, h, w] in [0, 1] multiplies every element's loss before the mean over all elements, those
+        that are masked out included, as in sd-scripts.
+        """
+        a = noising.alphas_cumprod.to(timesteps.device)[timesteps].to(output.device)
         loss = self._distance(output.float() - target.float(), a, timesteps, noising)
-        snr = a / (1 - a)
+        if mask is not None:
+            loss = loss * mask
+        return loss.flatten(1).mean(1) * self._weight(a / (1 - a), noising.prediction).float()
+
+    def _weight(self, snr: Tensor, prediction: Prediction) -> Tensor:
+        """Product of the weights [B] at these signal-to-noise ratios [B]."""
+        weight = torch.ones_like(snr)
         if self.min_snr_gamma is not None:
-            loss = loss * min_snr_weight(snr, self.min_snr_gamma, noising.prediction)
+            weight = weight * min_snr_weight(snr, self.min_snr_gamma, prediction)
+        if self.scale_v_like_epsilon:
+            weight = weight * epsilon_like_weight(snr)
+        if self.v_pred_like is not None:
+            weight = weight * v_like_weight(snr, self.v_pred_like)
         if self.debiased:
-            loss = loss * debiased_weight(snr, noising.prediction)
-        return loss
+            weight = weight * debiased_weight(snr, prediction)
+        return weight
 
     def _distance(self, difference: Tensor, a: Tensor, timesteps: Tensor, noising: Noising) -> Tensor:
+        """Every element's loss, [B, ...]."""
         if self.kind == "l2":
-            return difference.square().flatten(1).mean(1)
+            return difference.square()
         if self.kind == "l1":
-            return difference.abs().flatten(1).mean(1)
+            return difference.abs()
         c = huber_threshold(
             a,
             timesteps.to(a.device) / len(noising.alphas_cumprod),
             _HUBER_C if self.huber_c is None else self.huber_c,
             self.huber_schedule or "snr",
         )
-        c = c.view(-1, *[1] * (difference.dim() - 1))
+        c = (c * (self.huber_scale or 1.0)).float().view(-1, *[1] * (difference.dim() - 1))
         scale = 2 * c if self.kind == "huber" else 2.0
-        return (scale * ((difference.square() + c.square()).sqrt() - c)).flatten(1).mean(1)
+        return scale * ((difference.square() + c.square()).sqrt() - c)
 
 
 def huber_threshold(a: Tensor, progress: Tensor, c: float, schedule: str) -> Tensor:
@@ -82,12 +107,40 @@ def huber_threshold(a: Tensor, progress: Tensor, c: float, schedule: str) -> Ten
 
 
 def min_snr_weight(snr: Tensor, gamma: float, prediction: Prediction) -> Tensor:
-    """min(snr, gamma) over snr (epsilon) or snr + 1 (v), [B]."""
-    return snr.clamp(max=gamma) / (snr if prediction == "epsilon" else snr + 1)
+    """min(snr, gamma) over snr (epsilon) or snr + 1 (v), [B] (Hang et al. 2023, arXiv:2303.09556).
+
+    At an snr of 0 that is 1 for epsilon, its limit (sd-scripts: not a number), and 0 for v.
+    """
+    if prediction == "epsilon":
+        return (gamma / snr).clamp(max=1.0)
+    return snr.clamp(max=gamma) / (snr + 1)
 
 
 def debiased_weight(snr: Tensor, prediction: Prediction) -> Tensor:
-    """1 / sqrt(min(snr, 1000)) (epsilon) or 1 / (snr + 1) (v), [B]."""
+    """1 / sqrt(snr) (epsilon) or 1 / (snr + 1) (v), [B], with an snr of at most 1000.
+
+    Source: Yu et al. 2023, arXiv:2310.08442, and sd-scripts, whose cap holds for v too. For epsilon the snr counts
+    also as at least 1/1000, which only a schedule that ends without any signal reaches: there the weight would
+    be infinite.
+    """
     if prediction == "epsilon":
-        return snr.clamp(max=_DEBIASED_SNR_CAP).rsqrt()
-    return 1 / (snr + 1)
+        return snr.clamp(1 / _SNR_CAP, _SNR_CAP).rsqrt()
+    return 1 / (snr.clamp(max=_SNR_CAP) + 1)
+
+
+def epsilon_like_weight(snr: Tensor) -> Tensor:
+    """snr / (snr + 1), [B], with an snr of at most 1000: a v-prediction's squared error counts as its epsilon's would.
+
+    Source: sd-scripts' `scale_v_pred_loss_like_noise_pred`. It is 0 where the input is all noise.
+    """
+    capped = snr.clamp(max=_SNR_CAP)
+    return capped / (capped + 1)
+
+
+def v_like_weight(snr: Tensor, share: float) -> Tensor:
+    """1 + share (snr + 1) / snr, [B]: adds `share` of the loss that v-prediction would have to epsilon's.
+
+    The snr counts as at most 1000, and as at least 1/1000, see `debiased_weight`. Source: sd-scripts'
+    `v_pred_like_loss`.
+    """
+    return 1 + share / epsilon_like_weight(snr.clamp(min=1 / _SNR_CAP))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol, runtime_checkable
 
 import torch
 from annotated_types import Ge, Interval
@@ -16,13 +16,23 @@ from sweeplora.errors import UserError
 _DEFAULT_DISCOUNT = 0.3
 
 
+@runtime_checkable
+class PerturbsInput(Protocol):
+    """A noise whose noisy input holds other noise than the one that the model is asked for."""
+
+    def for_input(self, noise: Tensor, generators: Sequence[Generator]) -> Tensor:
+        """What goes into the noisy input in place of `noise` [B, C, H, W]; sample i draws from generator i."""
+        ...
+
+
 @dataclass(frozen=True)
 class Gaussian:
     """Plain noise with additions, each of them off at zero.
 
     offset: strength of one constant per channel and sample. offset_random_strength: uniform between 0 and offset
     instead. adaptive_scale: adds this much of the channel's mean to the offset. multires_iterations: levels of
-    pyramid noise, each with the weight multires_discount (None: 0.3) against the one before.
+    pyramid noise, each with the weight multires_discount (None: 0.3) against the one before. input_gamma: strength
+    of the noise that only the input gets. input_gamma_random_strength: uniform between 0 and input_gamma instead.
     """
 
     offset: Annotated[float, Ge(0)]
@@ -30,6 +40,8 @@ class Gaussian:
     adaptive_scale: float
     multires_iterations: Annotated[int, Ge(0)]
     multires_discount: Annotated[float, Interval(gt=0, le=1)] | None
+    input_gamma: Annotated[float, Ge(0)]
+    input_gamma_random_strength: bool
 
     def __post_init__(self) -> None:
         idle = "has no effect without noise.offset; give an offset or leave it out"
@@ -40,6 +52,9 @@ class Gaussian:
         if not self.multires_iterations and self.multires_discount is not None:
             mend = "has no effect without noise.multires_iterations; give some levels or leave it null"
             raise UserError("noise.multires_discount", self.multires_discount, mend)
+        if not self.input_gamma and self.input_gamma_random_strength:
+            mend = "has no effect without noise.input_gamma; give a strength or leave it out"
+            raise UserError("noise.input_gamma_random_strength", True, mend)
 
     def __call__(self, latents: Tensor, generators: Sequence[Generator]) -> Tensor:
         """Noise of the shape of `latents` [B, C, H, W], float32 on their device; sample i draws from generator i.
@@ -51,18 +66,32 @@ class Gaussian:
         pairs = zip(latents.float().cpu(), generators, strict=True)
         return torch.stack([self._one(latent, generator) for latent, generator in pairs]).to(latents.device)
 
+    def for_input(self, noise: Tensor, generators: Sequence[Generator]) -> Tensor:
+        """`noise` [B, C, H, W] plus more of strength input_gamma (Ning et al. 2023, arXiv:2301.11706)."""
+        if not self.input_gamma:
+            return noise
+        return noise + torch.stack([self._extra(noise[0], generator) for generator in generators]).to(noise.device)
+
     def _one(self, latent: Tensor, generator: Generator) -> Tensor:
         noise = torch.randn(latent.shape, generator=generator)
         if self.offset:
-            share = torch.rand((), generator=generator) if self.offset_random_strength else 1.0
-            noise = noise + channel_offset(latent, self.offset * share, self.adaptive_scale, generator)
+            strength = _strength(self.offset, self.offset_random_strength, generator)
+            noise = noise + channel_offset(latent, strength, self.adaptive_scale, generator)
         if self.multires_iterations:
             discount = _DEFAULT_DISCOUNT if self.multires_discount is None else self.multires_discount
             noise = pyramid(noise, self.multires_iterations, discount, generator)
         return noise
 
+    def _extra(self, like: Tensor, generator: Generator) -> Tensor:
+        extra = torch.randn(like.shape, generator=generator)
+        return extra * _strength(self.input_gamma, self.input_gamma_random_strength, generator)
 
-def channel_offset(latent: Tensor, offset: Tensor | float, scale: float, generator: Generator) -> Tensor:
+
+def _strength(most: float, is_random: bool, generator: Generator) -> float:
+    return most * float(torch.rand((), generator=generator)) if is_random else most
+
+
+def channel_offset(latent: Tensor, offset: float, scale: float, generator: Generator) -> Tensor:
     """One constant per channel, [C, 1, 1]: max(0, offset + scale |mean of the channel|) times a normal draw.
 
     `latent` is [C, H, W]. Source: Guttenberg 2023, "Diffusion with offset noise"; the adaptive term is that of
@@ -84,7 +113,8 @@ def pyramid(noise: Tensor, iterations: int, discount: float, generator: Generato
         ratio = 2.0 + 2.0 * float(torch.rand((), generator=generator))
         rows, columns = (max(1, int(side / ratio**level)) for side in (height, width))
         coarse = torch.randn((1, channels, rows, columns), generator=generator)
-        fine = interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
+        # The first level has full size already.
+        fine = interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False) if level else coarse
         noise = noise + discount**level * fine[0]
         if rows == 1 or columns == 1:
             break

@@ -9,9 +9,14 @@ from typing import Any, Literal, NamedTuple, Protocol
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from sweeplora.models.facts import ModelFacts
+
 
 class Text(NamedTuple):
-    """Encoded captions: `hidden` [B, T, D] for cross attention, `pooled` [B, P] for the time embedding."""
+    """Encoded captions: `hidden` [B, T, D] for cross attention, `pooled` [B, P] for the time embedding.
+
+    Families without a pooled embedding have P = 0.
+    """
 
     hidden: Tensor
     pooled: Tensor
@@ -23,6 +28,11 @@ class Family(Protocol):
     @property
     def name(self) -> str:
         """What it is called in file names and metadata."""
+        ...
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What was known of it before it was loaded."""
         ...
 
     @property
@@ -82,21 +92,24 @@ class Family(Protocol):
 
     @property
     def token_limit(self) -> int:
-        """Longest caption in tokens, start and end included."""
+        """Length of an encoded caption in tokens, start and end included."""
         ...
 
     @property
-    def vae_folder(self) -> Path:
-        """Holds all that the VAE's output depends on."""
+    def vae_paths(self) -> tuple[Path, ...]:
+        """The files that decide the VAE's output."""
         ...
 
     @property
-    def text_folders(self) -> tuple[Path, ...]:
-        """Hold all that the text encoders' output depends on."""
+    def text_paths(self) -> tuple[Path, ...]:
+        """The files that decide the text encoders' output."""
         ...
 
-    def encode_text(self, captions: Sequence[str]) -> Text:
-        """Encode captions, padded to the token limit; gradients flow to text encoders that train."""
+    def encode_text(self, captions: Sequence[str], weighted: bool = False) -> Text:
+        """Encode captions, padded to the token limit; gradients flow to text encoders that train.
+
+        `weighted`: brackets and numbers in a caption weigh its words, `(word:1.2)`.
+        """
         ...
 
     def unconditional(self, count: int) -> Text:
@@ -108,7 +121,10 @@ class Family(Protocol):
         ...
 
     def predict(self, noisy: Tensor, timesteps: Tensor, text: Text, sizes: Tensor) -> Tensor:
-        """The U-Net's prediction [B, C, h, w]; `sizes` [B, 6]: original h, w, crop top, left, target h, w."""
+        """The U-Net's prediction [B, C, h, w]; `sizes` [B, 6]: original h, w, crop top, left, target h, w.
+
+        Families that are not told sizes pass them over.
+        """
         ...
 
     def decode(self, latents: Tensor) -> Tensor:

@@ -2,143 +2,300 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt
 
 from sweeplora.errors import UserError
+from sweeplora.networks.refusals import (
+    OF_BLOCKS,
+    OF_KERNELS,
+    refuse,
+    refuse_beside,
+    refuse_dora,
+    refuse_places,
+    refuse_rank_dropout,
+    refuse_ranks,
+)
 
-WITHOUT_CONVOLUTIONS = ("attn-mlp", "attn-only")
+if TYPE_CHECKING:
+    from sweeplora.networks.adapter import Adapter
 
-
-class Algorithm(Protocol):
-    """What every algorithm has; ranks and scales as LyCORIS defines them."""
-
-    @property
-    def dim(self) -> int: ...
-    @property
-    def alpha(self) -> float: ...
-    @property
-    def conv_dim(self) -> int | None: ...
-    @property
-    def conv_alpha(self) -> float | None: ...
-    @property
-    def preset(self) -> str: ...
-    @property
-    def text_encoders(self) -> bool: ...
-    @property
-    def rank_dropout(self) -> float: ...
-    @property
-    def module_dropout(self) -> float: ...
-    @property
-    def dora(self) -> bool: ...
-    @property
-    def use_tucker(self) -> bool: ...
-    @property
-    def use_scalar(self) -> bool: ...
-    @property
-    def rs_lora(self) -> bool: ...
+Preset = Literal[
+    "full",
+    "full-lin",
+    "blocks",
+    "attn-mlp",
+    "attn-only",
+    "unet-only",
+    "unet-transformer-only",
+    "unet-convblock-only",
+]
+Share = Annotated[float, Ge(0), Lt(1)]
+Dim = Annotated[int, Ge(1)]
+Alpha = Annotated[float, Gt(0)]
+BlockDim = Annotated[int, Ge(0)]
+BlockAlpha = Annotated[float, Ge(0)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoCon:
+class Algorithm:
+    """What every algorithm has: where adapters go, and what they start from."""
+
+    preset: Preset
+    unet: bool
+    text_encoders: bool
+    train_norm: bool
+    weights: str | None
+    dim_from_weights: bool
+    module_dropout: Share
+
+    def __post_init__(self) -> None:
+        refuse_places(self)
+
+    def adapter(self) -> Callable[..., Adapter[Any]]:
+        """What carries this algorithm out on one layer: (algorithm, key, layer, rank) -> adapter; imports torch."""
+        raise TypeError(f"{type(self).__name__} is no algorithm by itself")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked(Algorithm):
+    """An algorithm whose size follows from a rank, or from the size of a block."""
+
+    dim: Dim
+    conv_dim: Dim | None
+    block_dims: list[BlockDim] | None
+    conv_block_dims: list[BlockDim] | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_ranks(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaled(Ranked):
+    """An algorithm whose update is scaled by alpha / dim."""
+
+    alpha: Alpha
+    conv_alpha: Alpha | None
+    block_alphas: list[BlockAlpha] | None
+    conv_block_alphas: list[BlockAlpha] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoCon(Scaled):
     """LoRA on linear layers and convolutions (Yeh et al. 2023, arXiv:2309.14859): W + alpha/dim up @ down."""
 
-    dim: Annotated[int, Ge(1)]
-    alpha: Annotated[float, Gt(0)]
-    conv_dim: Annotated[int, Ge(1)] | None
-    conv_alpha: Annotated[float, Gt(0)] | None
-    preset: Literal["full", "attn-mlp", "attn-only", "unet-only"]
-    text_encoders: bool
-    dropout: Annotated[float, Ge(0), Lt(1)]
-    rank_dropout: Annotated[float, Ge(0), Lt(1)]
-    module_dropout: Annotated[float, Ge(0), Lt(1)]
+    dropout: Share
+    rank_dropout: Share
+    rank_dropout_scale: bool
     dora: bool
+    wd_on_output: bool
     use_tucker: bool
     use_scalar: bool
     rs_lora: bool
+    bypass_mode: bool | None
 
     def __post_init__(self) -> None:
-        _refuse_without_effect(self)
+        super().__post_init__()
+        refuse_rank_dropout(self)
+        refuse_dora(self)
         if self.dora and self.dropout:
             raise UserError("network.dropout", self.dropout, "has no effect with network.dora; use 0")
+        refuse_beside(self, "dropout")
+
+    def adapter(self) -> Callable[..., Adapter[Any]]:
+        from sweeplora.networks.lowrank import LoConAdapter
+
+        return LoConAdapter
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoHa:
+class LoHa(Scaled):
     """Hadamard product of two low-rank updates (Hyeon-Woo et al. 2021, arXiv:2108.06098)."""
 
-    dim: Annotated[int, Ge(1)]
-    alpha: Annotated[float, Gt(0)]
-    conv_dim: Annotated[int, Ge(1)] | None
-    conv_alpha: Annotated[float, Gt(0)] | None
-    preset: Literal["full", "attn-mlp", "attn-only", "unet-only"]
-    text_encoders: bool
-    rank_dropout: Annotated[float, Ge(0), Lt(1)]
-    module_dropout: Annotated[float, Ge(0), Lt(1)]
+    rank_dropout: Share
+    rank_dropout_scale: bool
     dora: bool
+    wd_on_output: bool
     use_tucker: bool
     use_scalar: bool
     rs_lora: bool
+    bypass_mode: bool | None
 
     def __post_init__(self) -> None:
-        _refuse_without_effect(self)
+        super().__post_init__()
+        refuse_rank_dropout(self)
+        refuse_dora(self)
+
+    def adapter(self) -> Callable[..., Adapter[Any]]:
+        from sweeplora.networks.products import LoHaAdapter
+
+        return LoHaAdapter
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoKr:
+class LoKr(Scaled):
     """Kronecker product of a small and a low-rank matrix (Yeh et al. 2023, arXiv:2309.14859)."""
 
-    dim: Annotated[int, Ge(1)]
-    alpha: Annotated[float, Gt(0)]
-    conv_dim: Annotated[int, Ge(1)] | None
-    conv_alpha: Annotated[float, Gt(0)] | None
     factor: Annotated[int, Ge(-1)]
     decompose_both: bool
     full_matrix: bool
-    preset: Literal["full", "attn-mlp", "attn-only", "unet-only"]
-    text_encoders: bool
-    rank_dropout: Annotated[float, Ge(0), Lt(1)]
-    module_dropout: Annotated[float, Ge(0), Lt(1)]
+    unbalanced_factorization: bool
+    rank_dropout: Share
+    rank_dropout_scale: bool
     dora: bool
+    wd_on_output: bool
     use_tucker: bool
     use_scalar: bool
     rs_lora: bool
+    bypass_mode: bool | None
 
     def __post_init__(self) -> None:
-        _refuse_without_effect(self)
+        super().__post_init__()
+        refuse_rank_dropout(self)
+        refuse_dora(self)
         if self.factor == 0:
             raise UserError("network.factor", 0, "give the small matrix's size, or -1 for as square as it goes")
-        if not self.full_matrix:
-            return
-        for key in ("decompose_both", "use_tucker", "rs_lora", "conv_dim", "conv_alpha"):
-            value = getattr(self, key)
-            if value:
-                mend = "has no effect with network.full_matrix, where nothing has a rank; leave one of the two out"
-                raise UserError(f"network.{key}", value, mend)
+        if self.full_matrix:
+            mend = "has no effect with network.full_matrix, where nothing has a rank; leave one of the two out"
+            refuse(self, ("decompose_both", "rs_lora", "dim_from_weights", *OF_BLOCKS, *OF_KERNELS), mend)
+
+    def adapter(self) -> Callable[..., Adapter[Any]]:
+        from sweeplora.networks.products import LoKrAdapter
+
+        return LoKrAdapter
 
 
-def rank_of(algorithm: Algorithm, shape: tuple[int, ...]) -> tuple[int, float]:
-    """Rank and alpha for a layer with this weight shape: the convolution's own where its kernel is above 1x1."""
-    if any(side > 1 for side in shape[2:]):
-        return algorithm.conv_dim or algorithm.dim, algorithm.conv_alpha or algorithm.alpha
-    return algorithm.dim, algorithm.alpha
+@dataclass(frozen=True, kw_only=True)
+class DyLoRA(Scaled):
+    """A LoRA that is good at every rank in steps of block_size (Valipour et al. 2022, arXiv:2210.07558)."""
+
+    block_size: Annotated[int, Ge(1)]
+    bypass_mode: bool | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ranks: dict[str, list[int]] = {"dim": [self.dim], "conv_dim": [self.conv_dim or 0]}
+        ranks |= {"block_dims": self.block_dims or [], "conv_block_dims": self.conv_block_dims or []}
+        for key, values in ranks.items():
+            if any(value % self.block_size for value in values):
+                mend = f"must be a multiple of network.block_size={self.block_size}"
+                raise UserError(f"network.{key}", getattr(self, key), mend)
+
+    def adapter(self) -> Callable[..., Adapter[Any]]:
+        from sweeplora.networks.lowrank import DyLoRAAdapter
+
+        return DyLoRAAdapter
 
 
-def _refuse_without_effect(algorithm: Algorithm) -> None:
-    """Raise UserError for the first option that these others make idle."""
-    if algorithm.text_encoders and algorithm.preset == "unet-only":
-        mend = "has no effect with network.preset=unet-only; use another preset, or false"
-        raise UserError("network.text_encoders", True, mend)
-    if algorithm.preset not in WITHOUT_CONVOLUTIONS:
-        return
-    idle = {
-        "conv_dim": algorithm.conv_dim,
-        "conv_alpha": algorithm.conv_alpha,
-        "use_tucker": algorithm.use_tucker,
-    }
-    for key, value in idle.items():
-        if value:
-            mend = f"network.preset={algorithm.preset} has no convolutions above 1x1; use preset full, or leave it out"
-            raise UserError(f"network.{key}", value, mend)
+@dataclass(frozen=True, kw_only=True)
+class GLoRA(Scaled):
+    """W A + B with both low-rank (Chavan et al. 2023, arXiv:2306.07967)."""
+
+    dropout: Share
+    rank_dropout: Share
+    rank_dropout_scale: bool
+    use_scalar: bool
+    rs_lora: bool
+    bypass_mode: bool | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_rank_dropout(self)
+        refuse_beside(self, "dropout", "rank_dropout")
+
+    def adapter(self) -> Callable[..., Adapter[Any]]:
+        from sweeplora.networks.lowrank import GLoRAAdapter
+
+        return GLoRAAdapter
+
+
+@dataclass(frozen=True, kw_only=True)
+class TLoRA(Scaled):
+    """LoRA whose rank shrinks as the noise grows, from singular vectors (Soboleva et al. 2025, arXiv:2507.05964)."""
+
+    sig_type: Literal["principal", "middle", "last"]
+    use_data_init: bool
+    min_rank: Annotated[int, Ge(1)]
+    rank_exponent: Annotated[float, Gt(0)]
+    dropout: Share
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weights:
+            mend = "a file of T-LoRA holds a plain LoRA, from which its parts cannot be told; use network=locon"
+            raise UserError("network.weights", self.weights, mend)
+        if self.min_rank > self.dim:
+            raise UserError("network.min_rank", self.min_rank, f"must not be above network.dim={self.dim}")
+
+    def adapter(self) -> Callable[..., Adapter[Any]]:
+        from sweeplora.networks.timed import TLoRAAdapter
+
+        return TLoRAAdapter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Full(Algorithm):
+    """The whole difference of weight and bias, without a rank."""
+
+    rank_dropout: Share
+    rank_dropout_scale: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_rank_dropout(self)
+
+    def adapter(self) -> Callable[..., Adapter[Any]]:
+        from sweeplora.networks.direct import FullAdapter
+
+        return FullAdapter
+
+
+@dataclass(frozen=True, kw_only=True)
+class IA3(Algorithm):
+    """One factor for each output channel, or each input channel (Liu et al. 2022, arXiv:2205.05638)."""
+
+    train_on_input: bool
+    bypass_mode: bool | None
+
+    def adapter(self) -> Callable[..., Adapter[Any]]:
+        from sweeplora.networks.direct import IA3Adapter
+
+        return IA3Adapter
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagOFT(Ranked):
+    """Rotations of blocks of output channels (Qiu et al. 2023, arXiv:2306.07280); dim is the blocks' size."""
+
+    constraint: Annotated[float, Ge(0)]
+    rescaled: bool
+    rank_dropout: Share
+    rank_dropout_scale: bool
+    bypass_mode: bool | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_rank_dropout(self)
+
+    def adapter(self) -> Callable[..., Adapter[Any]]:
+        from sweeplora.networks.rotations import DiagOFTAdapter
+
+        return DiagOFTAdapter
+
+
+@dataclass(frozen=True, kw_only=True)
+class BOFT(Ranked):
+    """Rotations in butterfly stages (Liu et al. 2023, arXiv:2311.06243); dim is the largest size of a block."""
+
+    constraint: Annotated[float, Ge(0)]
+    rescaled: bool
+    bypass_mode: bool | None
+
+    def adapter(self) -> Callable[..., Adapter[Any]]:
+        from sweeplora.networks.rotations import BOFTAdapter
+
+        return BOFTAdapter

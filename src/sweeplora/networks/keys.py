@@ -3,63 +3,104 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from sweeplora.models.folder import ModelFacts
+from sweeplora.models.layout import Layout
+from sweeplora.networks.blocks import ranks_in, ranks_of
 
 Shapes = Mapping[str, tuple[int, ...]]
 """diffusers' or transformers' module name -> shape of its weight: (out, in) or (out, in, kernel, kernel)."""
 
-ENCODER_PREFIXES = ("lora_te1", "lora_te2")
 
-_UNET_LAYERS = {
-    "full": re.compile(""),
-    "unet-only": re.compile(""),
-    "attn-mlp": re.compile(r"\.attentions\.\d+\."),
-    "attn-only": re.compile(r"\.attn[12]\."),
-}
-_ENCODER_LAYERS = {
-    "full": re.compile(r"\.layers\.\d+\.(self_attn|mlp)\."),
-    "attn-mlp": re.compile(r"\.layers\.\d+\.(self_attn|mlp)\."),
-    "attn-only": re.compile(r"\.layers\.\d+\.self_attn\."),
-    "unet-only": re.compile(r"(?!)"),
-}
+class Shaped(Protocol):
+    """What is asked of a model's facts here."""
 
-_OUTER = {
-    "conv_in": "input_blocks.0.0",
-    "conv_out": "out.2",
-    "time_embedding.linear_1": "time_embed.0",
-    "time_embedding.linear_2": "time_embed.2",
-    "add_embedding.linear_1": "label_emb.0.0",
-    "add_embedding.linear_2": "label_emb.0.2",
-}
-_RESNET = {
-    "conv1": "in_layers.2",
-    "time_emb_proj": "emb_layers.1",
-    "conv2": "out_layers.3",
-    "conv_shortcut": "skip_connection",
-}
-_BLOCK = re.compile(r"(down_blocks|up_blocks|mid_block)(?:\.(\d+))?\.(\w+)\.(\d+)\.(.+)")
+    @property
+    def layout(self) -> Layout: ...
+    def unet_shapes(self) -> Shapes: ...
+    def encoder_shapes(self) -> Sequence[Shapes]: ...
 
 
-def unet_layers(shapes: Shapes, preset: str) -> dict[str, str]:
+@dataclass(frozen=True)
+class Preset:
+    """What is selected: patterns over module names with a dot before them, and whether kernels above 1x1 count.
+
+    `norms`: the U-Net's norms that train with `train_norm`; LyCORIS takes those inside the parts it selects, and
+    none of a text encoder.
+    """
+
+    unet: re.Pattern[str]
+    encoder: re.Pattern[str]
+    norms: re.Pattern[str]
+    kernels: bool = True
+
+
+_ALL = re.compile("")
+_NONE = re.compile(r"(?!)")
+_BLOCKS = re.compile(r"\.(resnets|attentions|downsamplers|upsamplers)\.\d+\.")
+_TRANSFORMERS = re.compile(r"\.attentions\.\d+\.")
+_RESIDUAL = re.compile(r"\.(resnets|downsamplers|upsamplers)\.\d+\.|\.conv_(in|out)$")
+_ATTENTION = re.compile(r"\.attn[12]\.")
+_ENCODER = re.compile(r"\.layers\.\d+\.(self_attn|mlp)\.")
+_ENCODER_ATTENTION = re.compile(r"\.layers\.\d+\.self_attn\.")
+
+PRESETS = {
+    "full": Preset(_ALL, _ENCODER, _BLOCKS),
+    "full-lin": Preset(_ALL, _ENCODER, _BLOCKS, kernels=False),
+    "blocks": Preset(_BLOCKS, _ENCODER, _BLOCKS),
+    "attn-mlp": Preset(_TRANSFORMERS, _ENCODER, _TRANSFORMERS),
+    "attn-only": Preset(_ATTENTION, _ENCODER_ATTENTION, _NONE),
+    "unet-only": Preset(_ALL, _NONE, _BLOCKS),
+    "unet-transformer-only": Preset(_TRANSFORMERS, _NONE, _TRANSFORMERS),
+    "unet-convblock-only": Preset(_RESIDUAL, _NONE, _RESIDUAL),
+}
+"""full: every linear layer and convolution of the U-Net, attention and MLP of the text encoders. full-lin: without
+kernels above 1x1. blocks: without the layers outside the U-Net's blocks (embeddings, first and last convolution),
+which is what sd-scripts' own networks.lora trains with a conv_dim. attn-mlp: all of the transformers. attn-only:
+the attentions' projections. unet-only: full without text encoders. unet-transformer-only: attn-mlp without text
+encoders. unet-convblock-only: residual blocks, resampling, first and last convolution."""
+
+
+def unet_layers(shapes: Shapes, preset: str, layout: Layout) -> dict[str, str]:
     """The U-Net's layers that a preset selects: module name -> key in a file.
 
-    full and unet-only: every linear layer and convolution. attn-mlp: all of the transformers. attn-only: the
-    attention's projections. Keys carry SDXL's original names (`lora_unet_input_blocks_4_1_...`), since one
-    popular web UI drops a layer of files named as diffusers does.
+    `shapes` must hold every linear layer and convolution of the U-Net; norms may be among them and are passed
+    over. SDXL's keys carry its original names (`lora_unet_input_blocks_4_1_...`), since one popular web UI drops
+    a layer of files named as diffusers does; SD 1.5's carry diffusers' names, as sd-scripts writes them.
     """
-    originals = original_names(shapes)
-    pattern = _UNET_LAYERS[preset]
-    return {name: f"lora_unet_{originals[name]}".replace(".", "_") for name in shapes if pattern.search(f".{name}")}
+    chosen, names = PRESETS[preset], layout.unet_names(shapes)
+    return {
+        name: unet_key(names[name])
+        for name, shape in shapes.items()
+        if len(shape) > 1
+        and chosen.unet.search(f".{name}")
+        and (chosen.kernels or not any(side > 1 for side in shape[2:]))
+    }
 
 
-def encoder_layers(shapes: Shapes, preset: str, prefix: str) -> dict[str, str]:
+def norm_layers(names: Iterable[str], preset: str, layout: Layout) -> dict[str, str]:
+    """The U-Net's norms that train with a preset and `train_norm`: module name -> key, as LyCORIS writes them.
+
+    `names` must hold every norm of the U-Net. Norms of text encoders are not among those that LyCORIS selects.
+    """
+    known, pattern = list(names), PRESETS[preset].norms
+    originals = layout.unet_names(known)
+    return {name: unet_key(originals[name]) for name in known if pattern.search(f".{name}")}
+
+
+def unet_key(name: str) -> str:
+    """What a layer of the U-Net is called in a file, from its name with dots."""
+    return f"lora_unet_{name}".replace(".", "_")
+
+
+def encoder_layers(shapes: Iterable[str], preset: str, prefix: str) -> dict[str, str]:
     """A text encoder's layers that a preset selects: module name -> key; embeddings and projection never.
 
-    transformers has dropped `text_model` from the first encoder's module names; in files both have it.
+    transformers has dropped `text_model` from the names of an encoder without a projection; in files it stands.
     """
-    pattern = _ENCODER_LAYERS[preset]
+    pattern = PRESETS[preset].encoder
     return {
         name: f"{prefix}_text_model.{name.removeprefix('text_model.')}".replace(".", "_")
         for name in shapes
@@ -67,60 +108,17 @@ def encoder_layers(shapes: Shapes, preset: str, prefix: str) -> dict[str, str]:
     }
 
 
-def count_selected(facts: ModelFacts, preset: str, text_encoders: bool) -> int:
-    """How many layers a preset selects in the model of a folder, from the headers of its weights."""
-    count = len(unet_layers(facts.unet.shapes(), preset))
-    if text_encoders:
-        pairs = zip(facts.text_encoders, ENCODER_PREFIXES, strict=True)
-        count += sum(len(encoder_layers(part.shapes(), preset, prefix)) for part, prefix in pairs)
-    return count
-
-
-def original_names(names: Iterable[str]) -> dict[str, str]:
-    """diffusers' U-Net module names -> the names in SDXL's own checkpoint.
-
-    `names` must hold all layers of the U-Net: how many a block has, and whether it has attention, is read
-    from them. Raises ValueError for a name outside the structure.
-    """
-    known = list(names)
-    resnets = {int(m[1]) for name in known if (m := re.match(r"down_blocks\.0\.resnets\.(\d+)\.", name))}
-    attentive = {int(m[1]) for name in known if (m := re.match(r"up_blocks\.(\d+)\.attentions\.", name))}
-    return {name: _original(name, len(resnets), attentive) for name in known}
-
-
-def _original(name: str, layers: int, attentive: set[int]) -> str:
-    if name in _OUTER:
-        return _OUTER[name]
-    match = _BLOCK.fullmatch(name)
-    if match is None:
-        raise ValueError(f"{name} is no layer of an SDXL U-Net")
-    side, block, kind, index, rest = match.groups()
-    return f"{_place(side, int(block or 0), (kind, int(index)), layers, attentive)}.{_inside(kind, side, rest)}"
-
-
-def _place(side: str, block: int, part: tuple[str, int], layers: int, attentive: set[int]) -> str:
-    """Position of a part in the flat list of blocks: input_blocks.N.M, middle_block.N, output_blocks.N.M.
-
-    Every resnet opens a block and its attention follows it; on the way down the resampling is a block of its
-    own, on the way up it ends the block of the last resnet.
-    """
-    kind, index = part
-    if side == "mid_block":
-        return f"middle_block.{1 if kind == 'attentions' else 2 * index}"
-    if side == "down_blocks":
-        first = 1 + block * (layers + 1)
-        if kind == "downsamplers":
-            return f"input_blocks.{first + layers}.0"
-        return f"input_blocks.{first + index}.{int(kind == 'attentions')}"
-    first = block * (layers + 1)
-    if kind == "upsamplers":
-        return f"output_blocks.{first + layers}.{1 + int(block in attentive)}"
-    return f"output_blocks.{first + index}.{int(kind == 'attentions')}"
-
-
-def _inside(kind: str, side: str, rest: str) -> str:
-    if kind == "resnets":
-        return _RESNET[rest]
-    if kind == "downsamplers":
-        return "op"
-    return rest
+def selected(facts: Shaped, network: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """All layers that the config's network group selects in a model, none in a block of rank 0: key -> shape."""
+    found: dict[str, tuple[int, ...]] = {}
+    preset, layout, ranks = network["preset"], facts.layout, ranks_in(network)
+    if network["unet"]:
+        shapes = facts.unet_shapes()
+        layers = unet_layers(shapes, preset, layout).items()
+        found |= {
+            key: shapes[name] for name, key in layers if ranks is None or ranks_of(ranks, layout, name, shapes[name])
+        }
+    if network["text_encoders"]:
+        for encoder, prefix in zip(facts.encoder_shapes(), layout.encoder_prefixes, strict=True):
+            found |= {key: encoder[name] for name, key in encoder_layers(encoder, preset, prefix).items()}
+    return found

@@ -1,8 +1,9 @@
-"""A network's file: safetensors with the metadata that web UIs read."""
+"""A network's file: its tensors, and the metadata that web UIs read."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,22 +15,30 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from sweeplora.models.family import Family
+from sweeplora.models.layout import diffusers_names
 from sweeplora.rundir import write_whole
 
 _LEGACY_WINDOW = slice(0x100000, 0x110000)
-_ARGUMENTS = (
-    "conv_dim",
-    "conv_alpha",
-    "preset",
-    "factor",
-    "decompose_both",
-    "full_matrix",
-    "rank_dropout",
-    "module_dropout",
-    "use_tucker",
-    "use_scalar",
-    "rs_lora",
-)
+_LYCORIS_NAMES = {"DiagOFT": "diag-oft"}
+_OWN_ENTRIES = ("dim", "alpha", "dropout")
+_NO_ARGUMENTS = ("unet", "text_encoders", "weights", "dim_from_weights", "dora")
+_USUAL_TOKENS = 75
+
+
+class Rules(Protocol):
+    """What is asked of a caption's rules here."""
+
+    @property
+    def separator(self) -> str: ...
+
+
+class Treated(Protocol):
+    """What is asked of an image's treatment here."""
+
+    @property
+    def rules(self) -> Rules: ...
+    @property
+    def is_reg(self) -> bool: ...
 
 
 class Captioned(Protocol):
@@ -41,20 +50,30 @@ class Captioned(Protocol):
     def caption(self) -> str: ...
     @property
     def repeats(self) -> int: ...
+    @property
+    def treatment(self) -> Treated: ...
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], dtype: torch.dtype) -> None:
-    """Write `Network.state_dict()` in a precision, whole or not at all.
+    """Write `Network.state_dict()` in a precision, whole or not at all, as its suffix says.
 
-    alpha stays in float32: it is no weight, and a LoKr's rank may be above what half precision holds. The
-    hashes that web UIs look files up by (`sshs_*`) are added to the metadata.
+    alpha stays in float32: it is no weight, and a LoKr's rank may be above what half precision holds. Into
+    .safetensors go the metadata, with the hashes that web UIs look files up by (`sshs_*`). A .ckpt is a plain
+    pickle of the tensors and holds no metadata at all.
     """
-    assert any(name.endswith(".alpha") for name in tensors), "these are not the tensors of a file"
-    stored = {
-        name: value.detach().to("cpu", torch.float32 if name.endswith(".alpha") else dtype).contiguous()
-        for name, value in tensors.items()
-    }
-    write_whole(path, _serialize(stored, {**metadata, **_hashes(stored, metadata)}))
+    stored = {name: _stored(name, value, dtype) for name, value in tensors.items()}
+    if path.suffix == ".ckpt":
+        buffer = io.BytesIO()
+        torch.save({name: value.clone() for name, value in stored.items()}, buffer)  # of a view it saves the whole
+        write_whole(path, buffer.getvalue())
+    else:
+        write_whole(path, _serialize(stored, {**metadata, **_hashes(stored, metadata)}))
+
+
+def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
+    if name.endswith(".alpha"):
+        return value.detach().to("cpu", torch.float32)
+    return value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
 
 
 def _serialize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
@@ -90,103 +109,178 @@ def metadata(
     `pictures` the training images. `ss_*` as sd-scripts writes them, `modelspec.*` by Stability AI's ModelSpec
     1.0.0; no dates, so that the same experiment gives the same bytes.
     """
-    described = {**_network(config), **_training(config, epoch, step), **_model(config, family)}
-    described |= _dataset(config, pictures) if pictures else {}
+    described = {
+        **_network(config["network"]),
+        **_training(config, epoch, step),
+        **_rates(config),
+        **_noise_and_loss(config["noise"], config["loss"]),
+        **_treatment(config["data"]),
+        **_model(config, family),
+    }
+    described |= _dataset(config["data"], pictures) if pictures else {}
     texts = {
         f"ss_{key}": json.dumps(value) if isinstance(value, dict) else str(value) for key, value in described.items()
     }
     return {**texts, **_modelspec(config, family)}
 
 
-def _network(config: Mapping[str, Any]) -> dict[str, Any]:
-    network = config["network"]
-    arguments = {key: str(network[key]) for key in _ARGUMENTS if network.get(key) is not None}
-    algorithm = network["_target_"].rpartition(".")[2].lower()
-    decomposed = {"dora_wd": "True", "wd_on_output": "False"} if network["dora"] else {}
+def _network(network: Mapping[str, Any]) -> dict[str, Any]:
+    """The algorithm by LyCORIS' names; an option that the algorithm does not have is None."""
+    name = network["_target_"].rpartition(".")[2]
+    arguments = {
+        key: _argument(value)
+        for key, value in network.items()
+        if not key.startswith("_") and key not in (*_OWN_ENTRIES, *_NO_ARGUMENTS) and value is not None
+    }
+    if "dora" in network:
+        arguments["dora_wd"] = str(network["dora"])
     return {
         "network_module": "lycoris.kohya",
-        "network_dim": network["dim"],
-        "network_alpha": network["alpha"],
-        "network_dropout": network.get("dropout"),
-        "network_args": {"algo": algorithm, **arguments, **decomposed},
+        **{f"network_{key}": network.get(key) for key in _OWN_ENTRIES},
+        "network_args": {"algo": _LYCORIS_NAMES.get(name, name.lower()), **arguments},
     }
 
 
+def _argument(value: object) -> str:
+    return ",".join(str(number) for number in value) if isinstance(value, list) else str(value)
+
+
 def _training(config: Mapping[str, Any], epoch: int, step: int) -> dict[str, Any]:
-    train, data, noise = config["train"], config["data"], config["noise"]
-    optimizer, scheduler = config["optimizer"], config["scheduler"]
+    train = config["train"]
     return {
         "output_name": config["name"],
         "epoch": epoch,
         "steps": step,
         "num_epochs": train["epochs"],
+        "max_train_steps": train["steps"],
         "seed": config["seed"],
-        "learning_rate": optimizer.get("lr"),
-        "unet_lr": optimizer.get("lr"),
-        "text_encoder_lr": optimizer.get("lr") if config["network"]["text_encoders"] else None,
-        "optimizer": optimizer["_target_"],
-        "lr_scheduler": scheduler["_target_"].rpartition(".")[2],
-        "lr_warmup_steps": scheduler.get("warmup"),
         "total_batch_size": train["batch_size"],
         "gradient_accumulation_steps": train["accumulation"],
         "gradient_checkpointing": train["gradient_checkpointing"],
         "mixed_precision": train["mixed_precision"],
+        "full_fp16": train["network_precision"] == "fp16",
         "max_grad_norm": train["max_grad_norm"],
+        "scale_weight_norms": train["max_weight_norm"] or None,
+        "lowram": train["lowram"],
+    }
+
+
+def _rates(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Learning rates, and whose optimizer and schedule they go through; a user's own may have none."""
+    optimizer, scheduler, rates, network = (config[key] for key in ("optimizer", "scheduler", "rates", "network"))
+    general = optimizer.get("lr")
+    unet, encoders = (general if rates[key] is None else rates[key] for key in ("unet", "text_encoder"))
+    return {
+        "learning_rate": general,
+        "unet_lr": unet if network["unet"] else None,
+        "text_encoder_lr": encoders if network["text_encoders"] else None,
+        "optimizer": optimizer["_target_"],
+        "lr_scheduler": scheduler.get("path") or scheduler["_target_"].rpartition(".")[2],
+        "lr_warmup_steps": scheduler.get("warmup"),
+    }
+
+
+def _noise_and_loss(noise: Mapping[str, Any], loss: Mapping[str, Any]) -> dict[str, Any]:
+    """What sd-scripts has words for; a user's own noise or loss has none of it."""
+    return {
         "noise_offset": noise.get("offset") or None,
+        "noise_offset_random_strength": noise.get("offset_random_strength"),
+        "adaptive_noise_scale": noise.get("adaptive_scale") or None,
         "multires_noise_iterations": noise.get("multires_iterations") or None,
-        "min_snr_gamma": config["loss"].get("min_snr_gamma"),
+        "multires_noise_discount": noise.get("multires_discount"),
+        "ip_noise_gamma": noise.get("input_gamma") or None,
+        "ip_noise_gamma_random_strength": noise.get("input_gamma_random_strength"),
+        "min_snr_gamma": loss.get("min_snr_gamma"),
+        "debiased_estimation": loss.get("debiased"),
+        "loss_type": loss.get("kind"),
+        "huber_c": loss.get("huber_c"),
+        "huber_scale": loss.get("huber_scale"),
+        "huber_schedule": loss.get("huber_schedule"),
+    }
+
+
+def _treatment(data: Mapping[str, Any]) -> dict[str, Any]:
+    """How images and captions are treated; a user's own data set may have other options."""
+    return {
+        "prior_loss_weight": data.get("prior_loss_weight"),
         "shuffle_caption": data.get("shuffle_caption"),
         "keep_tokens": data.get("keep_tokens"),
         "caption_dropout_rate": data.get("caption_dropout"),
+        "caption_dropout_every_n_epochs": data.get("caption_dropout_every_epochs"),
+        "caption_tag_dropout_rate": data.get("tag_dropout"),
         "enable_bucket": data.get("bucket"),
+        "bucket_no_upscale": data.get("bucket_no_upscale"),
+        "min_bucket_reso": data.get("bucket_min"),
+        "max_bucket_reso": data.get("bucket_max"),
         "flip_aug": data.get("flip"),
+        "color_aug": data.get("color"),
+        "random_crop": data.get("random_crop"),
     }
 
 
 def _model(config: Mapping[str, Any], family: Family) -> dict[str, Any]:
     model = config["model"]
-    side = config["data"].get("resolution") or family.resolution
     return {
-        "base_model_version": "sdxl_base_v1-0",
+        "base_model_version": family.facts.layout.base_model_version,
         "v2": False,
         "sd_model_name": Path(model["path"]).name,
         "vae_name": Path(model["vae"]).name if model["vae"] else None,
-        "zero_terminal_snr": model["zero_terminal_snr"],
-        "resolution": (side, side),
-        "max_token_length": None,
-        "clip_skip": None,
+        "zero_terminal_snr": bool(family.scheduler_config["rescale_betas_zero_snr"]),
+        "resolution": _size(config, family),
+        "max_token_length": None if model["max_tokens"] == _USUAL_TOKENS else model["max_tokens"],
+        "clip_skip": model.get("clip_skip"),
+        "fp8_base": model["base_precision"] == "fp8",
     }
 
 
-def _dataset(config: Mapping[str, Any], pictures: Sequence[Captioned]) -> dict[str, Any]:
+def _size(config: Mapping[str, Any], family: Family) -> tuple[int, int]:
+    """Width and height that the data set is brought to, unless a subset says another."""
+    asked = config["data"].get("resolution") or family.resolution
+    width, height = (asked, asked) if isinstance(asked, int) else asked
+    return width, height
+
+
+def _dataset(data: Mapping[str, Any], pictures: Sequence[Captioned]) -> dict[str, Any]:
     """Images and tags by the folder that they come from; files beside the `N_name` folders count for the set."""
+    trained, regular = (_by_folder(data, pictures, is_reg) for is_reg in (False, True))
+    return {
+        "num_train_images": sum(picture.repeats for members in trained.values() for picture in members),
+        "num_reg_images": sum(picture.repeats for members in regular.values() for picture in members),
+        "dataset_dirs": {folder: _counts(members) for folder, members in trained.items()},
+        "reg_dataset_dirs": {folder: _counts(members) for folder, members in regular.items()},
+        "tag_frequency": {folder: _tags(members) for folder, members in trained.items()},
+    }
+
+
+def _by_folder(data: Mapping[str, Any], pictures: Sequence[Captioned], is_reg: bool) -> dict[str, list[Captioned]]:
     folders: dict[str, list[Captioned]] = {}
     for picture in pictures:
-        parent = picture.name.partition("/")[0] if "/" in picture.name else config["data"].get("name", "data")
-        folders.setdefault(parent, []).append(picture)
-    separator = config["data"].get("caption_separator", ",")
-    return {
-        "num_train_images": sum(picture.repeats for picture in pictures),
-        "num_reg_images": 0,
-        "dataset_dirs": {
-            folder: {"n_repeats": members[0].repeats, "img_count": len(members)} for folder, members in folders.items()
-        },
-        "tag_frequency": {folder: _tags(members, separator) for folder, members in folders.items()},
-    }
+        if picture.treatment.is_reg == is_reg:
+            folder, _, file = picture.name.partition("/")
+            folders.setdefault(folder if file else data.get("name", "data"), []).append(picture)
+    return folders
 
 
-def _tags(pictures: Iterable[Captioned], separator: str) -> dict[str, int]:
-    tags = (tag.strip() for picture in pictures for tag in picture.caption.split(separator))
+def _counts(pictures: Sequence[Captioned]) -> dict[str, int]:
+    return {"n_repeats": pictures[0].repeats, "img_count": len(pictures)}
+
+
+def _tags(pictures: Iterable[Captioned]) -> dict[str, int]:
+    tags = (tag.strip() for one in pictures for tag in one.caption.split(one.treatment.rules.separator))
     return dict(Counter(tag for tag in tags if tag))
 
 
 def _modelspec(config: Mapping[str, Any], family: Family) -> dict[str, str]:
-    side = config["data"].get("resolution") or family.resolution
+    """`implementation`: the one whose layer names the keys carry."""
+    width, height = _size(config, family)
+    layout = family.facts.layout
+    named_by_diffusers = layout.unet_names is diffusers_names
+    sgm = "https://github.com/Stability-AI/generative-models"
     return {
         "modelspec.sai_model_spec": "1.0.0",
-        "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
-        "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
+        "modelspec.architecture": f"{layout.architecture}/lora",
+        "modelspec.implementation": "diffusers" if named_by_diffusers else sgm,
         "modelspec.title": config["name"],
-        "modelspec.resolution": f"{side}x{side}",
+        "modelspec.resolution": f"{width}x{height}",
         "modelspec.prediction_type": "v" if family.prediction == "v_prediction" else "epsilon",
     }

@@ -13,7 +13,7 @@ from sweeplora.record.session import FOLDER, MANIFEST
 
 _TEXTS = ("config.yaml", "trial.json", "study.json", "leaderboard.csv", "leaderboard.md")
 _PLAIN = ("result.json", "dataset.json", "log.txt")
-_FOLDERS = (("weights", ".safetensors"), ("plots", ""), (FOLDER, ""))
+_FOLDERS = ("weights", "plots", FOLDER)
 
 
 class Piece(NamedTuple):
@@ -34,8 +34,8 @@ def pieces(folder: Path) -> list[Piece]:
     named = [folder / name for name in (*_TEXTS, *_PLAIN)]
     found = [path for path in named if path.is_file()]
     found += list(_visible(folder / "samples", ".png"))
-    for name, suffix in _FOLDERS:
-        found += list(_visible(folder / name, suffix))
+    for name in _FOLDERS:
+        found += list(_visible(folder / name, ""))
     return [Piece(path.relative_to(folder).as_posix(), path) for path in found]
 
 

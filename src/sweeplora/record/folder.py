@@ -128,7 +128,8 @@ class Folder:
         due = [(piece, piece.fingerprint) for piece in found]
         due = [(piece, mark) for piece, mark in due if self._memory.files.get(piece.key) != mark]
         for start in range(0, len(due), _FILES_A_CALL):
-            some = due[start : start + _FILES_A_CALL]
+            # Weights may have been deleted since by the run's own retention.
+            some = [(piece, mark) for piece, mark in due[start : start + _FILES_A_CALL] if piece.source.exists()]
             with tempfile.TemporaryDirectory(prefix="sweeplora-") as folder:
                 stage([piece for piece, _ in some], Path(folder), subject.identity, subject.started)
                 store.upload(self._id, Path(folder))

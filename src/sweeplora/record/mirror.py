@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -16,6 +17,7 @@ from sweeplora.errors import UserError
 from sweeplora.record import facts
 from sweeplora.record.artifacts import session_pieces
 from sweeplora.record.session import backups_of, session_of, tags_of
+from sweeplora.record.tensorboard import Board
 from sweeplora.record.ui import ui
 from sweeplora.record.workspace import FOLDER
 from sweeplora.rundir import RunDir, hold, is_held, read_json
@@ -40,9 +42,20 @@ class Tracking:
     experiment: Annotated[str, MinLen(1)]
     workspace: bool
     workspace_cap_mib: Annotated[float, Gt(0)]
+    tensorboard: Annotated[str, MinLen(1)] | None = None  # run folders from before these two have neither
+    tensorboard_prefix: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse addresses that MLflow 3 has no store for."""
+        """Refuse addresses that MLflow 3 has no store for, and event files that nothing could write."""
+        if self.tensorboard_prefix and self.tensorboard is None:
+            mend = "has no effect without tracking.tensorboard; give its folder too"
+            raise UserError("tracking.tensorboard_prefix", self.tensorboard_prefix, mend)
+        if self.tensorboard is not None and not self.enabled:
+            mend = "tracking=none records nothing; use tracking=mlflow, or null"
+            raise UserError("tracking.tensorboard", self.tensorboard, mend)
+        if self.tensorboard is not None and find_spec("tensorboard") is None:
+            mend = "the package is not installed; pip install 'sweeplora[tensorboard]', or null"
+            raise UserError("tracking.tensorboard", self.tensorboard, mend)
         if "://" not in self.uri or self.uri.startswith("file:"):
             mend = "give sqlite:///PATH.db for a database beside the runs, or the http:// address of a server"
             raise UserError("tracking.uri", self.uri, mend)
@@ -72,6 +85,8 @@ class Mirror:
         self._tracking = tracking
         self._single = path.parent.name == SINGLE
         self._workspaces = (path.parent.parent if self._single else path.parent) / FOLDER
+        folder = tracking.tensorboard
+        self._board = Board(Path(folder), tracking.tensorboard_prefix) if folder else None
         self._store: Store | None = None
         self._known: dict[str, Known] = {}
         self._folders: dict[Path, Folder] = {}
@@ -87,6 +102,7 @@ class Mirror:
         from sweeplora.record.store import TROUBLE
 
         try:
+            self._write_events()
             self._turn(abandoned)
         except TROUBLE:
             # A call that failed may yet have arrived: connect again and compare before going on.
@@ -112,6 +128,15 @@ class Mirror:
         parent = self._study(store, study, abandoned)
         for path in self._paths() if parent is not None else []:
             self._run(store, path, _Above(parent, float(study["started"]), facts.command_of(study)), abandoned)
+
+    def _write_events(self) -> None:
+        """TensorBoard's files, which need no store."""
+        if self._board is None:
+            return
+        for path in self._paths():
+            if started := facts.began(self._trial(path), 0.0):
+                name = self._root if self._single else f"{self._root}/{path.name}"
+                self._board.update(path, name, int(started))
 
     def _paths(self) -> list[Path]:
         return [self.path] if self._single else sorted(p.parent for p in self.path.glob("*/trial.json"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from sweeplora.errors import UserError
-from sweeplora.rundir import UNSIGNED
+from sweeplora.rundir import is_unsigned
 from sweeplora.sweep.proposals import every_choice
 from sweeplora.sweep.search import grid_points, is_grid, prunes
 from sweeplora.sweep.space import Dimension, Space, all_keys, on_command_line, parse_space
@@ -44,8 +44,16 @@ class Facts(Protocol):
         """Optimizer steps it will take."""
 
     @property
+    def arithmetic(self) -> str:
+        """How the steps come about, in a line."""
+
+    @property
     def validates(self) -> bool:
         """Whether images are held out."""
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What works but is worth a look, a line each."""
 
 
 class Candidate(NamedTuple):
@@ -89,6 +97,7 @@ class Question:
     trials: int
     composed: Composed
     identity: Mapping[str, Any]
+    notices: tuple[str, ...] = ()
 
     @property
     def config(self) -> dict[str, Any]:
@@ -115,7 +124,7 @@ def read_question(composed: Composed, composer: Composer, swept: Mapping[str, Di
     if not space:
         raise UserError("sweep.space", "{}", "nothing is left to search; name keys, e.g. 'network.dim=choice(4,8)'")
     for key in all_keys(space):
-        if key.partition(".")[0] in UNSIGNED:
+        if is_unsigned(key):
             mend = "changes how a trial runs, not what it learns; give it one value outside of the space"
             raise UserError(f"sweep.space.{key}", "searched", mend)
     covers = [composer.candidate(overrides) for overrides in every_choice(space)]
@@ -127,7 +136,7 @@ def read_question(composed: Composed, composer: Composer, swept: Mapping[str, Di
     if len(objectives) > 1 and prunes(composed.config["pruner"]):
         raise UserError("pruner", "on", "several objectives cannot be pruned; give pruner=none or one objective")
     search = composed.config["search"]
-    signed = {key: value for key, value in covers[0].composed.config.items() if key not in UNSIGNED}
+    signed = {key: value for key, value in covers[0].composed.config.items() if not is_unsigned(key)}
     identity = {
         "space": space.described(),
         "objective": list(objectives),
@@ -136,7 +145,8 @@ def read_question(composed: Composed, composer: Composer, swept: Mapping[str, Di
         "config": signed,
     }
     trials = _trials(sweep["trials"], search, space)
-    return Question(_name(sweep["name"], space), space, objectives, trials, composed, identity)
+    notices = tuple(dict.fromkeys(line for one in covers for line in one.facts.notices))
+    return Question(_name(sweep["name"], space), space, objectives, trials, composed, identity, notices)
 
 
 def _objectives(written: object) -> tuple[str, ...]:

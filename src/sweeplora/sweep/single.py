@@ -85,6 +85,9 @@ def _new_record(candidate: Candidate) -> dict[str, Any]:
 def _drive(supervision: Supervision, candidate: Candidate, screen: Screen, halt: Halt) -> Ending:
     row = Row("", "", "running", candidate.facts.steps, supervision.progress)
     board = Board(supervision.run.path.name, 1, rows=[row])
+    for notice in candidate.facts.notices:
+        screen.event(notice)
+    screen.event(candidate.facts.arithmetic)
     screen.event(f"{near(supervision.run.path)} started: {candidate.facts.steps} steps")
     try:
         while True:

@@ -93,6 +93,8 @@ class _Study:
         recorder = self._recorder()
         screen = open_screen()
         shop = Workshop(self._question, self._composer, self._ledger, starter, self._runs)
+        for notice in self._question.notices:
+            screen.event(notice)
         driver = Driver(shop, slots, screen, halt)
         state = "interrupted"
         try:

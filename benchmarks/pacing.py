@@ -1,0 +1,35 @@
+"""Lets a training go so many steps at a time: both sides of a comparison take turns on the same machine.
+
+Imports nothing but the standard library, since it also runs in the other side's environment.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+
+
+class Pace:
+    """Counts steps; after the first few and then after every segment it reports its time and waits to be told on."""
+
+    def __init__(self, warmup: int, segment: int) -> None:
+        self._segment = segment
+        self._left = warmup
+        self._started = time.perf_counter()
+        self._output = sys.stdout
+        sys.stdout = sys.stderr  # what the training prints must not mix with the reports
+
+    def step(self) -> None:
+        """One optimizer step is done. Ends the process when the other end has closed the input."""
+        self._left -= 1
+        if self._left > 0:
+            return
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        report = {"seconds": time.perf_counter() - self._started, "memory_mib": peak}
+        print(json.dumps(report), file=self._output, flush=True)
+        if not sys.stdin.readline():
+            sys.exit(0)
+        self._left = self._segment
+        self._started = time.perf_counter()

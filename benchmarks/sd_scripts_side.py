@@ -1,0 +1,104 @@
+"""The other side of against_sd_scripts.py: sd-scripts' own training loop on a small model, in its own environment.
+
+It runs a checkout that the user has, at the widths of the model file it is given: the U-Net's width constants are
+replaced while it runs, the text encoders and the VAE are small ones, since their outputs are cached anyway.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+SPEC: dict[str, Any] = json.loads(sys.argv[1])
+sys.path.insert(0, SPEC["checkout"])
+sys.path.insert(1, str(Path(__file__).parent))
+os.chdir(SPEC["checkout"])
+
+import library.sdxl_original_unet as original  # noqa: E402
+import sdxl_train_network  # noqa: E402
+import torch  # noqa: E402
+import train_network  # noqa: E402
+from diffusers import AutoencoderKL  # noqa: E402
+from library import sdxl_model_util, strategy_sdxl, train_util  # noqa: E402
+from pacing import Pace  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer  # noqa: E402
+
+PREFIX = "model.diffusion_model."
+
+
+class Paced(tqdm):  # type: ignore[type-arg]
+    """The loop's progress bar, which it moves once an optimizer step."""
+
+    pace: Pace | None = None
+
+    def update(self, n: float | None = 1) -> bool | None:
+        if self.desc.startswith("steps") and Paced.pace is not None:
+            Paced.pace.step()
+        return super().update(n)
+
+
+class Small(sdxl_train_network.SdxlNetworkTrainer):  # type: ignore[misc]
+    """The trainer with a model of other widths and a vocabulary from a folder."""
+
+    def load_target_model(self, args: Any, weight_dtype: Any, accelerator: Any) -> tuple[Any, ...]:
+        tensors = {key.removeprefix(PREFIX): value for key, value in load_file(SPEC["model"]).items() if PREFIX in key}
+        width, depths = shrink(tensors)
+        unet = original.SdxlUNet2DConditionModel()
+        unet.load_state_dict({key: value.float() for key, value in tensors.items()})
+        train_util.replace_unet_modules(unet, args.mem_eff_attn, args.xformers, args.sdpa)
+        vae = AutoencoderKL.from_config(AutoencoderKL.load_config(Path(SPEC["folder"], "vae")))
+        self.load_stable_diffusion_format, self.logit_scale, self.ckpt_info = True, None, None
+        first, second = (encoder_config(name) for name in ("text_encoder", "text_encoder_2"))
+        encoders = [CLIPTextModel(first), CLIPTextModelWithProjection(second)]
+        assert width == unet.model_channels, depths
+        return sdxl_model_util.MODEL_VERSION_SDXL_BASE_V1_0, encoders, vae, unet
+
+    def get_tokenize_strategy(self, args: Any) -> Any:
+        strategy = strategy_sdxl.SdxlTokenizeStrategy.__new__(strategy_sdxl.SdxlTokenizeStrategy)
+        folders = [Path(SPEC["folder"], name) for name in ("tokenizer", "tokenizer_2")]
+        strategy.tokenizer1, strategy.tokenizer2 = (CLIPTokenizer.from_pretrained(folder) for folder in folders)
+        strategy.tokenizer2.pad_token_id = 0
+        strategy.max_length = strategy.tokenizer1.model_max_length
+        return strategy
+
+
+def encoder_config(name: str) -> CLIPTextConfig:
+    """The small text encoder's configuration."""
+    return CLIPTextConfig.from_pretrained(Path(SPEC["folder"], name))
+
+
+def shrink(tensors: dict[str, torch.Tensor]) -> tuple[int, list[int]]:
+    """Replace the U-Net's constants by the widths and depths found in its tensors."""
+    width = tensors["input_blocks.0.0.weight"].shape[0]
+    context = tensors["input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"].shape[1]
+    original.MODEL_CHANNELS, original.TIME_EMBED_DIM = width, 4 * width
+    original.ADM_IN_CHANNELS = tensors["label_emb.0.0.weight"].shape[1]
+    depths = [1 + max(int(key.split(".")[4]) for key in tensors if key.startswith(f"input_blocks.{n}.1.transformer"))
+              for n in (4, 7)]  # fmt: skip
+    transformer = original.Transformer2DModel
+    full = transformer.__init__
+
+    def small(self: Any, *positional: Any, **options: Any) -> None:
+        level = 0 if options["num_transformer_layers"] == 2 else 1
+        full(self, *positional, **options | {"cross_attention_dim": context, "num_transformer_layers": depths[level]})
+
+    transformer.__init__ = small
+    return width, depths
+
+
+def main() -> None:
+    parser = sdxl_train_network.setup_parser()
+    args = parser.parse_args(SPEC["flags"])
+    torch.set_num_threads(SPEC["threads"])
+    Paced.pace = Pace(SPEC["warmup"], SPEC["segment"])
+    train_network.tqdm = Paced
+    Small().train(args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""What images are treated with: the options of a flag, a dataset or a subset, as keys of the group `data`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sweeplora.errors import UserError
+
+FLAG_OF = {"num_repeats": "dataset_repeats", "batch_size": "train_batch_size"}
+"""Options whose flag has another name."""
+
+SAME = {
+    "num_repeats": "repeats",
+    "class_tokens": "class_tokens",
+    "caption_prefix": "caption_prefix",
+    "caption_suffix": "caption_suffix",
+    "caption_separator": "caption_separator",
+    "secondary_separator": "secondary_separator",
+    "shuffle_caption": "shuffle_caption",
+    "keep_tokens": "keep_tokens",
+    "keep_tokens_separator": "keep_tokens_separator",
+    "enable_wildcard": "wildcards",
+    "caption_dropout_rate": "caption_dropout",
+    "caption_dropout_every_n_epochs": "caption_dropout_every_epochs",
+    "caption_tag_dropout_rate": "tag_dropout",
+    "token_warmup_min": "token_warmup_min",
+    "token_warmup_step": "token_warmup_steps",
+    "color_aug": "color",
+    "flip_aug": "flip",
+    "random_crop": "random_crop",
+    "alpha_mask": "alpha_mask",
+    "conditioning_data_dir": "mask_dir",
+}
+"""Options that keep their value; by default both sides mean the same."""
+
+BUCKETS = ("min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale")
+OPTIONS = ("resolution", "enable_bucket", *BUCKETS, "caption_extension", *SAME)
+"""All that a subset's images can be treated with."""
+
+NO_USE = {
+    "cache_info": "sizes and hashes of images are always remembered here",
+    "custom_attributes": "nothing of these two scripts reads it",
+    "network_multiplier": "nothing of these two scripts reads it",
+}
+NOT_HERE = {
+    "face_crop_aug_range": "cropping around faces is not supported",
+    "resize_interpolation": "images are always resized by Lanczos; there by area to shrink, unless this is given",
+}
+
+Value = tuple[Any, str]
+"""An option's value and where it was said."""
+
+
+class Treated(NamedTuple):
+    """Our keys with their value and source; options without effect and why."""
+
+    keys: dict[str, Value]
+    idle: dict[str, str]
+
+
+def treated(options: Mapping[str, Value], said: frozenset[str]) -> Treated:
+    """One subset's options as our keys; `said` are those that somebody gave: the rest is as it is here anyway."""
+    found = Treated({}, {})
+    _sizes(options, found)
+    _buckets(options, found)
+    extension, source = options["caption_extension"]
+    found.keys["caption_extension"] = (extension if extension.startswith(".") else f".{extension}", source)
+    found.keys.update({key: options[option] for option, key in SAME.items() if option in said})
+    _captions(options, found)
+    return found
+
+
+def sides(resolution: Any) -> int | list[int]:
+    """`1024`, `"1024"`, `"1024,768"` or `[1024, 768]` as a side, or width and height. Raises UserError."""
+    words = resolution if isinstance(resolution, list | tuple) else str(resolution).split(",")
+    try:
+        numbers = [int(word) for word in words]
+    except ValueError as error:
+        raise UserError("--resolution", resolution, "give a side, or width,height, in pixels") from error
+    if len(numbers) not in (1, 2):
+        raise UserError("--resolution", resolution, "give a side, or width,height, in pixels")
+    return numbers[0] if len(set(numbers)) == 1 else numbers
+
+
+def _sizes(options: Mapping[str, Value], found: Treated) -> None:
+    resolution, source = options["resolution"]
+    if resolution is None:
+        raise UserError("--resolution", "", "is not given, and the reference needs it")
+    found.keys["resolution"] = (sides(resolution), source)
+
+
+def _buckets(options: Mapping[str, Value], found: Treated) -> None:
+    on = bool(options["enable_bucket"][0])
+    found.keys["bucket"] = (on, options["enable_bucket"][1])
+    if not on:
+        found.idle.update(dict.fromkeys(BUCKETS, "there are no buckets without enable_bucket"))
+        return
+    step, source = options["bucket_reso_steps"]
+    found.keys["bucket_step"] = (step, source)
+    if options["bucket_no_upscale"][0]:
+        found.keys["bucket_no_upscale"] = (True, options["bucket_no_upscale"][1])
+        why = "bucket_no_upscale makes buckets of the images' own sizes"
+        found.idle.update(dict.fromkeys(("min_bucket_reso", "max_bucket_reso"), why))
+        return
+    least, least_source = options["min_bucket_reso"]
+    most, most_source = options["max_bucket_reso"]
+    found.keys["bucket_min"] = (least // step * step, least_source)
+    found.keys["bucket_max"] = (-(-most // step) * step, most_source)
+
+
+def _captions(options: Mapping[str, Value], found: Treated) -> None:
+    """Leave out what can have no effect: here it would be refused."""
+    splits = any(options[name][0] for name in ("shuffle_caption", "caption_tag_dropout_rate", "token_warmup_step"))
+    why = "captions are not split without shuffle_caption, caption_tag_dropout_rate or token_warmup_step"
+    useless = {} if splits else {"keep_tokens": why, "keep_tokens_separator": why}
+    if not splits and not options["secondary_separator"][0]:
+        useless["caption_separator"] = why
+    if not options["token_warmup_step"][0]:
+        useless["token_warmup_min"] = "there is no token_warmup_step"
+    found.idle.update(useless)
+    for option in useless:
+        found.keys.pop(SAME[option], None)
+    for option in ("keep_tokens_separator", "secondary_separator", "class_tokens", "conditioning_data_dir"):
+        if found.keys.get(SAME[option], ("", ""))[0] == "" and SAME[option] in found.keys:
+            del found.keys[SAME[option]]
+            found.idle[option] = "an empty text says what is so without it"

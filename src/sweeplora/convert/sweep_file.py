@@ -1,0 +1,107 @@
+"""The file a conversion writes: choices of groups, then values, in the form of a file of `sweeps/`."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from sweeplora.convert.conversion import Conversion
+from sweeplora.convert.entries import settings
+from sweeplora.convert.flags import FLAGS
+
+_ORDER = (
+    *("name", "seed", "runs", "model", "data", "network", "optimizer", "rates", "scheduler", "noise", "loss", "train"),
+    *("sample", "tracking", "launcher"),
+)
+_WIDTH = 112
+_WHOLE: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+_SECRET = re.compile(r"(token|api_key|secret|password)$")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Mappings a line for each key, lists of numbers and texts on one line."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        """A list; one that holds mappings is spread over lines."""
+        return super().represent_sequence(tag, sequence, not any(isinstance(one, dict) for one in sequence))
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Nothing is written by reference."""
+        return True
+
+
+def text(conversion: Conversion, name: str) -> str:
+    """The whole file; `name` is the one it will be called by, `+sweep=name`."""
+    values = settings(conversion.entries)
+    choices = {key: value for key, value in values.items() if key in _ORDER[3:]}
+    rest = {key: value for key, value in values.items() if key not in choices}
+    defaults = "\n".join(f"  - override /{group}: {choices[group]}" for group in _ORDER if group in choices)
+    tree = nested(rest)
+    ordered = {key: tree[key] for key in _ORDER if key in tree}
+    assert len(ordered) == len(tree), f"groups without a place in the file: {set(tree) - set(ordered)}"
+    body = yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)
+    return f"# @package _global_\n{_header(conversion, name)}defaults:\n{defaults}\n{body}"
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as a tree; a leading plus, which a command line needs, is not written."""
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        *groups, last = key.removeprefix("+").split(".")
+        place = tree
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[last] = _plain(value)
+    return tree
+
+
+def shown(words: Sequence[str]) -> str:
+    """A command for people: words with spaces in quotes, secrets left out."""
+    found: list[str] = []
+    hide = False
+    for word in words:
+        flag, joined, _ = word.lstrip("-").partition("=")
+        secret = word.startswith("--") and is_secret(flag)
+        if hide and not word.startswith("--"):
+            found.append("…")
+        elif secret and joined:
+            found.append(f"--{flag}=…")
+        else:
+            found.append(f'"{word}"' if not word or any(c.isspace() or c in "|&;#" for c in word) else word)
+        hide = secret and not joined
+    return " ".join(found)
+
+
+def is_secret(flag: str) -> bool:
+    """Whether a flag's value is for its owner's eyes: a token, a key; also where only its beginning is written."""
+    name = flag.lstrip("-")
+    full = [known for known in FLAGS if known.startswith(name)]
+    return _SECRET.search(full[0] if len(full) == 1 else name) is not None
+
+
+def _header(conversion: Conversion, name: str) -> str:
+    command = conversion.command
+    whole = shown([*command.launcher, command.script, *command.words])
+    lines = [
+        f"# One training, converted from a command of sd-scripts ({command.script}).",
+        f"# Run it with: python -m sweeplora +sweep={name}",
+        "# To search around it, add a `sweep:` block with a name and a space, as the other files here have.",
+        f"# What became of each flag: {name}.conversion.md. The command was:",
+        *textwrap.wrap(whole, _WIDTH, initial_indent="#   ", subsequent_indent="#   ", **_WHOLE),
+    ]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """The value as YAML holds it; `${` in a text would be read as a reference."""
+    if isinstance(value, str):
+        return value.replace("${", "\\${")
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    return value

@@ -1,0 +1,71 @@
+"""Attention of a U-Net by torch's own kernel, by xformers', or in slices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from sweeplora.models import attention
+from sweeplora.models.attention import Kind
+
+_SLICE = 1024
+"""Queries in one slice."""
+
+
+def apply(unet: Any, kind: Kind) -> None:
+    """Set how every attention of a diffusers U-Net is computed; `sdpa` is what it does by itself."""
+    attention.check(kind)
+    match kind:
+        case "xformers":
+            unet.enable_xformers_memory_efficient_attention()
+        case "sliced":
+            unet.set_attn_processor(Sliced())
+
+
+class Sliced:
+    """Attention in slices of the queries, each computed again in the backward pass.
+
+    The scores of one slice [B, heads, 1024, keys] are the most that is held at any time, also while training:
+    what the reference's `mem_eff_attn` is for, on devices where torch has no such kernel of its own.
+    """
+
+    def __call__(
+        self,
+        layers: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """[B, T, D] -> [B, T, D]; keys and values come from `encoder_hidden_states` [B, S, E] where there are any.
+
+        The arguments' names are diffusers'. A U-Net of SD 1.5 or SDXL has no mask and no norms in its attention.
+        """
+        assert attention_mask is None and layers.group_norm is None and layers.spatial_norm is None
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        inputs = ((layers.to_q, hidden_states), (layers.to_k, context), (layers.to_v, context))
+        query, key, value = (_by_head(layer(values), layers.heads) for layer, values in inputs)
+        joined = _in_slices(query, key, value).transpose(1, 2).flatten(2)
+        output: Tensor = layers.to_out[1](layers.to_out[0](joined))
+        return output
+
+
+def _by_head(values: Tensor, heads: int) -> Tensor:
+    """[B, T, heads x D] -> [B, heads, T, D]."""
+    batch, length, _ = values.shape
+    return values.view(batch, length, heads, -1).transpose(1, 2)
+
+
+def _in_slices(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(D)) v, every slice of the queries by itself."""
+    slices: list[Tensor] = [
+        checkpoint(_attend, part, key, value, use_reentrant=False) for part in query.split(_SLICE, dim=2)
+    ]
+    return torch.cat(slices, dim=2)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    return torch.matmul(scores.softmax(-1), value)

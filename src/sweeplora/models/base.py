@@ -1,0 +1,88 @@
+"""A base model as a configuration names it: what every family takes, and what can be wrong with it; no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import MinLen
+
+from sweeplora.errors import UserError
+from sweeplora.models import attention, folder, one_file
+from sweeplora.models.architecture import Architecture
+from sweeplora.models.facts import ModelFacts, Part, schedule
+
+
+@dataclass(frozen=True)
+class Base:
+    """The keys of conf/model.
+
+    `name` stands in file names and metadata. `path`: a diffusers folder or one file. `vae`: another VAE, None
+    for the model's own. `prediction` None takes what the model says of itself. `max_tokens`: the longest
+    caption. `base_precision` fp8 keeps the frozen U-Net in 8 bits. `base_weights`: LoRA files that are merged
+    in first, each times its multiplier.
+    """
+
+    name: Annotated[str, MinLen(1)]
+    path: Annotated[str, MinLen(1)]
+    vae: Annotated[str, MinLen(1)] | None
+    prediction: Literal["epsilon", "v_prediction"] | None
+    zero_terminal_snr: bool
+    max_tokens: Literal[75, 150, 225]
+    attention: Literal["sdpa", "xformers", "sliced"]
+    vae_precision: Literal["fp32", "fp16", "bf16"]
+    base_precision: Literal["fp8"] | None
+    base_weights: Annotated[list[str], MinLen(1)] | None
+    base_weights_multiplier: list[float] | None
+
+    @property
+    def merged(self) -> list[tuple[Path, float]]:
+        """The LoRA files to merge, each with its multiplier; raises UserError for lists that do not fit."""
+        files, multipliers = self.base_weights or [], self.base_weights_multiplier
+        if multipliers is None:
+            multipliers = [1.0] * len(files)
+        if len(multipliers) != len(files):
+            mend = f"give one number for each of the {len(files)} files of model.base_weights, or null"
+            raise UserError("model.base_weights_multiplier", multipliers, mend)
+        return [(Path(file), multiplier) for file, multiplier in zip(files, multipliers, strict=True)]
+
+
+def read(base: Base, architecture: Architecture) -> ModelFacts:
+    """The facts of the model that `base` names; raises UserError for all that can be wrong with it."""
+    from sweeplora.networks.start import check_mergeable
+
+    attention.check(base.attention)
+    path = Path(base.path)
+    if not path.exists():
+        raise UserError(
+            "model.path", path, "it does not exist; give a diffusers folder, a .safetensors or a .ckpt file"
+        )
+    reader = folder.read_model if path.is_dir() else one_file.read_model
+    found = reader(path, architecture, own_vae=base.vae is None)
+    vae = found.vae or _other_vae(Path(str(base.vae)), architecture)
+    facts = ModelFacts(
+        path=path,
+        layout=architecture.layout,
+        unet=found.unet,
+        vae=vae,
+        text_encoders=found.text_encoders,
+        tokenizers=found.tokenizers,
+        tokenizer_files=found.tokenizer_files,
+        scheduler=schedule(path, found.scheduler, base.prediction, base.zero_terminal_snr),
+        force_zeros=found.force_zeros,
+        max_tokens=base.max_tokens,
+        other_files=(*found.files, *(file for file, _ in base.merged)),
+    )
+    channels, taken = facts.latent_channels, facts.unet.entry("in_channels")
+    if channels != taken:
+        mend = f"it makes {channels} channels, the U-Net takes {taken}; give a VAE made for this model"
+        raise UserError("model.vae", facts.vae.path, mend)
+    check_mergeable("model.base_weights", [file for file, _ in base.merged], facts)
+    return facts
+
+
+def _other_vae(path: Path, architecture: Architecture) -> Part:
+    if not path.exists():
+        raise UserError("model.vae", path, "it does not exist; give a VAE's folder or file, or null")
+    return folder.read_vae(path) if path.is_dir() else one_file.read_vae(path, architecture.layout.name)

@@ -1,0 +1,83 @@
+"""Stable Diffusion 1.5: one text encoder, whose last layers may be skipped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Ge
+
+from sweeplora.errors import UserError
+from sweeplora.models.architecture import Architecture, Conditioning, Encoder
+from sweeplora.models.base import Base, read
+from sweeplora.models.facts import ModelFacts
+from sweeplora.models.layout import Layout, diffusers_names, sd15_block
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from sweeplora.models.family import Family, Text
+
+LAYOUT = Layout(
+    name="sd15",
+    encoder_prefixes=("lora_te",),
+    unet_names=diffusers_names,
+    num_blocks=25,
+    blocks="12 down, 1 middle, 12 up",
+    block_of=sd15_block,
+    base_model_version="sd_v1",
+    architecture="stable-diffusion-v1",
+)
+
+ARCHITECTURE = Architecture(
+    title="SD 1.5",
+    layout=LAYOUT,
+    encoders=(
+        Encoder(
+            part="text_encoder",
+            tokenizer="tokenizer",
+            projects=False,
+            original="cond_stage_model.transformer.",
+            style="clip",
+            padding="end",
+        ),
+    ),
+    addition_embed_type=None,
+    heads=lambda channels: 8,
+    force_zeros=False,
+)
+
+
+@dataclass(frozen=True)
+class SD15(Base):
+    """An SD 1.5 model: a diffusers folder, or one file in the original layout.
+
+    `clip_skip`: which of the encoder's last layers conditions the U-Net, 1 the last, 2 the last but one.
+    """
+
+    clip_skip: Annotated[int, Ge(1)]
+
+    def facts(self) -> ModelFacts:
+        """What is known of it before it is loaded; raises UserError for all that can be wrong with it."""
+        facts = read(self, ARCHITECTURE)
+        layers = facts.text_encoders[0].entry("num_hidden_layers")
+        if self.clip_skip > layers:
+            raise UserError("model.clip_skip", self.clip_skip, f"the text encoder has {layers} layers")
+        return facts
+
+    def load(self, device: torch.device, precision: torch.dtype | None = None) -> Family:
+        """Read it onto `device`, frozen and in evaluation mode, in float32; the U-Net in `precision` if that is given.
+
+        Captions are encoded by the layer that `clip_skip` names and the encoder's last norm; there is no pooled
+        output.
+        """
+        from sweeplora.models.loaded import Placement, load
+
+        conditioning = Conditioning(layer=-self.clip_skip, final_norm=True, conditions=no_conditions)
+        return load(self, ARCHITECTURE, self.facts(), conditioning, Placement(device, precision))
+
+
+def no_conditions(text: Text, sizes: Tensor) -> dict[str, Tensor] | None:
+    """None: the U-Net takes nothing besides the hidden states."""
+    return None

@@ -1,0 +1,105 @@
+"""Where a tensor lies in a file, and other views of the same bytes: nothing is read here, no torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+ITEM_SIZES = {
+    **{"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1},
+    **{"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1},
+}
+"""Bytes an element, by safetensors' names of types."""
+
+_LENGTH_BYTES = 8
+
+
+class UnreadableFile(Exception):
+    """A file of weights that cannot be used; the message goes on after the file's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A tensor in a file: `offset` bytes from its start, `stride` in elements, `dtype` as safetensors names it."""
+
+    file: Path
+    offset: int
+    dtype: str
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def extent(self) -> int:
+        """Bytes from the first element to the end of the last."""
+        if 0 in self.shape:
+            return 0
+        last = sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
+        return (last + 1) * ITEM_SIZES[self.dtype]
+
+    def transposed(self) -> Stored:
+        """A matrix with rows and columns exchanged."""
+        return replace(self, shape=self.shape[::-1], stride=self.stride[::-1])
+
+    def without_kernel(self) -> Stored:
+        """A 1x1 convolution's weight (out, in, 1, 1) as a linear layer's (out, in)."""
+        return replace(self, shape=self.shape[:2], stride=self.stride[:2])
+
+    def third(self, index: int) -> Stored:
+        """One of three equal parts along the first dimension: query, key and value of a fused projection."""
+        rows = self.shape[0] // 3
+        offset = self.offset + index * rows * self.stride[0] * ITEM_SIZES[self.dtype]
+        return replace(self, offset=offset, shape=(rows, *self.shape[1:]))
+
+
+def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of a tensor whose elements lie in order."""
+    return tuple(prod(shape[place + 1 :]) for place in range(len(shape)))
+
+
+def read_safetensors(file: Path) -> dict[str, Stored]:
+    """Every tensor of a safetensors file by name.
+
+    Raises UnreadableFile where the file is none or is cut short, FileNotFoundError where there is none.
+    """
+    size = file.stat().st_size
+    try:
+        start, header = _header(file, size)
+        found = {name: _stored(file, start, entry) for name, entry in header.items() if name != "__metadata__"}
+    except (ValueError, KeyError, TypeError, IndexError):
+        raise UnreadableFile("is no safetensors file") from None
+    if size < max((one.offset + one.extent for one in found.values()), default=0):
+        raise UnreadableFile("is truncated")
+    return found
+
+
+def metadata_of(file: Path) -> dict[str, str]:
+    """The free text of a safetensors file; empty where it carries none. Raises UnreadableFile."""
+    try:
+        _, header = _header(file, file.stat().st_size)
+    except ValueError:
+        raise UnreadableFile("is no safetensors file") from None
+    return dict(header.get("__metadata__") or {})
+
+
+def _header(file: Path, size: int) -> tuple[int, dict[str, Any]]:
+    """Where the tensors' bytes begin, and the JSON before them."""
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+        if not 0 < length <= size - _LENGTH_BYTES:
+            raise ValueError("header longer than the file")
+        header = json.loads(stream.read(length))
+    if not isinstance(header, dict):
+        raise ValueError("header is no object")
+    return _LENGTH_BYTES + length, header
+
+
+def _stored(file: Path, start: int, entry: dict[str, Any]) -> Stored:
+    shape = tuple(int(side) for side in entry["shape"])
+    first, last = entry["data_offsets"]
+    dtype = str(entry["dtype"])
+    if last - first != prod(shape) * ITEM_SIZES[dtype]:
+        raise ValueError("shape and bytes differ")
+    return Stored(file, start + int(first), dtype, shape, contiguous(shape))

@@ -1,0 +1,237 @@
+"""One layer's adapter: it holds a LyCORIS module and takes the layer's forward over."""
+
+from __future__ import annotations
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from lycoris.modules.base import LycorisBaseModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sweeplora.errors import UserError
+
+# It warns on the standard output about every LoKr factor that is small enough to be kept whole.
+logging.getLogger("LyCORIS").setLevel(logging.ERROR)
+
+# Left to itself, on a GPU it times several kernels and keeps the fastest: another machine, other numbers.
+os.environ["LYCORIS_KERNEL_BACKEND"] = "torch"
+
+Layer = nn.Linear | nn.Conv2d
+Module = TypeVar("Module", bound=LycorisBaseModule)
+
+
+class Adapter(ABC, Generic[Module]):
+    """One module on one layer, whose forward it takes over until `detach`.
+
+    The module holds the parameters; the sums are done here, because LyCORIS' own forwards are wrong or slow in
+    places. `strength`: 0 is the layer itself, 1 the whole update. `plus`: what the names of LoRA+'s fast
+    parameters start with. The constructor of an algorithm's adapter makes the module, initialised from torch's
+    generator so that its update is nothing yet.
+    """
+
+    plus: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, module: Module, layer: nn.Module, algorithm: Any) -> None:
+        self.module = module.to(next(layer.parameters()).device)
+        self.strength = 1.0
+        self._layer = layer
+        self._base = layer.forward
+        self._skip: float = algorithm.module_dropout
+        layer.forward = self.forward
+
+    def detach(self) -> None:
+        """Give the layer its own forward back."""
+        del self._layer.forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer's output with the update at `strength`; 0 is the layer itself."""
+        if self.strength == 0 or (self._skip and self.module.training and torch.rand(1).item() < self._skip):
+            base: Tensor = self._base(x)
+            return base
+        return self.output(x)
+
+    @abstractmethod
+    def output(self, x: Tensor) -> Tensor:
+        """The layer's output with the update at a strength other than 0."""
+
+    def state(self) -> dict[str, Tensor]:
+        """All that training goes on from."""
+        return dict(self.module.named_parameters())
+
+    @abstractmethod
+    def file_tensors(self) -> dict[str, Tensor]:
+        """What a file holds of this adapter, by the names that loaders know."""
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what a file holds of this layer, so that the update is the file's.
+
+        Raises UserError for a tensor that is missing, unknown, or of another shape.
+        """
+        known = self.file_tensors()
+        for name in (*tensors, *known):
+            if name not in known or (name not in tensors and name not in ("alpha", "bm.weight")):
+                word = "unknown to" if name in tensors else "missing for"
+                raise self._unfit(name, f"{word} this network; choose the file's own algorithm and its options")
+        with torch.no_grad():
+            self._load(tensors)
+
+    @abstractmethod
+    def _load(self, tensors: Mapping[str, Tensor]) -> None: ...
+
+    def _copy(self, mine: Tensor, tensors: Mapping[str, Tensor], name: str, factor: float | Tensor = 1.0) -> None:
+        """Copy a file's tensor times a factor; 1x1 kernels may be written with or without their sides."""
+        given = tensors[name]
+        if _plain(given.shape) != _plain(mine.shape):
+            mend = f"has the shape {tuple(given.shape)}, not {tuple(mine.shape)}; use network.dim_from_weights=true"
+            raise self._unfit(name, f"{mend}, and the file's own options")
+        mine.copy_((given.to(mine.device, torch.float32) * factor).view(mine.shape))
+
+    def _unfit(self, name: str, mend: str) -> UserError:
+        return UserError("network.weights", f"{self.module.lora_name}.{name}", mend)
+
+
+class WeightAdapter(Adapter[Module]):
+    """An adapter on a linear layer or a convolution, whose update can be added to the layer's weight.
+
+    Beside: the update's output is added to the layer's. In the weight: where all is float32 the changed weight
+    takes the layer's place, which saves one of two products.
+    """
+
+    _layer: Layer
+
+    def __init__(self, module: Module, layer: Layer, algorithm: Any) -> None:
+        super().__init__(module, layer, algorithm)
+        self._kind = F.conv2d if isinstance(layer, nn.Conv2d) else F.linear
+        self._options: dict[str, Any] = module.kw_dict
+        self._shape = layer.weight.shape  # a layer in 8 bits computes its weight whenever it is read
+        self._bypass: bool | None = algorithm.bypass_mode if "bypass_mode" in vars(algorithm) else None
+
+    @abstractmethod
+    def update(self) -> Tensor:
+        """What is added to the layer's weight at strength 1 without dropout: its shape, scaled once, float32."""
+
+    def factors(self) -> list[Tensor]:
+        """What a limited norm is divided among: tensors whose product the update is; empty: it has no limit."""
+        return []
+
+    def norm(self) -> Tensor:
+        """Frobenius norm of the scaled update, or of what LyCORIS limits in its place."""
+        norm: Tensor = torch.linalg.vector_norm(self.update())
+        return norm
+
+    def output(self, x: Tensor) -> Tensor:
+        """The layer's output with the update in its weight, or computed apart and added."""
+        layer = self._layer
+        half = torch.is_autocast_enabled(x.device.type)
+        if not (half or self._bypass) and x.dtype == torch.float32 == layer.weight.dtype:
+            whole: Tensor = self._kind(x, self.whole(), layer.bias, **self._options)
+            return whole
+        if half:
+            with torch.autocast(x.device.type, enabled=False):
+                change = self.change()
+        else:
+            change = self.change()
+        added: Tensor = self._kind(x, change.to(x.dtype), None, **self._options)
+        base: Tensor = self._base(x)
+        return base + added
+
+    def whole(self) -> Tensor:
+        """The changed weight in float32, at the strength that is set."""
+        return weight_of(self._layer) + self.change()
+
+    def change(self) -> Tensor:
+        """What is added to the layer's weight, at the strength that is set; always in float32.
+
+        In half precision, a small update would be lost in a sum with the weight.
+        """
+        change = self._dropped(self.update())
+        return change if self.strength == 1 else self.strength * change
+
+    def _dropped(self, update: Tensor) -> Tensor:
+        return update
+
+    def _channels(self, values: Tensor) -> Tensor:
+        """One value for each output channel, shaped to go with the layer's output."""
+        return values.view(-1, 1, 1) if self._kind is F.conv2d else values
+
+
+class Rows:
+    """Rank dropout as LyCORIS defines it for a rebuilt weight: some of its rows are silenced."""
+
+    def __init__(self, algorithm: Any) -> None:
+        self.rate: float = algorithm.rank_dropout
+        self.scaled: bool = algorithm.rank_dropout_scale
+
+    def kept(self, count: int, like: Tensor) -> Tensor:
+        """Zeros (a share of `rate`) and ones [count], drawn on the CPU so that every device drops the same.
+
+        `scaled`: divided by the share that is kept, as LyCORIS does; if none is kept all stays zero.
+        """
+        kept = (torch.rand(count) >= self.rate).to(torch.float32)
+        if self.scaled:
+            kept = kept / kept.mean().clamp(min=1 / count)
+        return kept.to(like.device, like.dtype)
+
+    def of(self, update: Tensor) -> Tensor:
+        """The update with rows silenced."""
+        return update * self.kept(len(update), update).view(-1, *[1] * (update.dim() - 1))
+
+
+class RowsAdapter(WeightAdapter[Module]):
+    """A `WeightAdapter` with rank dropout over the rows of its update."""
+
+    def __init__(self, module: Module, layer: Layer, algorithm: Any) -> None:
+        super().__init__(module, layer, algorithm)
+        self._rows = Rows(algorithm)
+
+    def _dropped(self, update: Tensor) -> Tensor:
+        return self._rows.of(update) if self._rows.rate and self.module.training else update
+
+
+class DecomposedAdapter(RowsAdapter[Module]):
+    """A `RowsAdapter` whose weight may be split into direction and a trained magnitude (DoRA).
+
+    The norm is taken per input channel, or with `wd_on_output` per output channel.
+    """
+
+    def __init__(self, module: Module, layer: Layer, algorithm: Any) -> None:
+        super().__init__(module, layer, algorithm)
+        self._dora: bool = algorithm.dora
+        kept = 0 if algorithm.wd_on_output else 1
+        self._axes = [axis for axis in range(layer.weight.dim()) if axis != kept]
+        if self._dora:
+            self.module.dora_scale.data = self._norms(weight_of(layer).detach())
+
+    def _norms(self, weight: Tensor) -> Tensor:
+        """Norms of the channels [1, in, …] or [out, 1, …]; never 0, and equal for equal weights to the last bit."""
+        norms: Tensor = torch.linalg.vector_norm(weight, dim=self._axes, keepdim=True)
+        return norms + torch.finfo(torch.float32).eps
+
+    def whole(self) -> Tensor:
+        """The changed weight in float32, at the strength that is set."""
+        if not self._dora:
+            return super().whole()
+        base = weight_of(self._layer)
+        direction = base + self._dropped(self.update())
+        whole = direction * (self.module.dora_scale.float() / self._norms(direction))
+        return whole if self.strength == 1 else torch.lerp(base, whole, self.strength)
+
+    def change(self) -> Tensor:
+        """What is added to the layer's weight, at the strength that is set; always in float32."""
+        return self.whole() - weight_of(self._layer) if self._dora else super().change()
+
+
+def weight_of(layer: nn.Module) -> Tensor:
+    """A layer's weight in float32."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    return weight.float()
+
+
+def _plain(shape: torch.Size) -> tuple[int, ...]:
+    return tuple(shape[:2]) if all(side == 1 for side in shape[2:]) else tuple(shape)

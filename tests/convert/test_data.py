@@ -1,0 +1,187 @@
+"""Folders and datasets' files into the group `data`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeplora.convert.conversion import Conversion
+from sweeplora.convert.entries import settings
+from sweeplora.errors import UserError
+from tests.convert.commands import converted, fate, keys, of_text
+
+_THREE = """
+[general]
+shuffle_caption = true
+keep_tokens = 1
+caption_extension = "txt"
+flip_aug = true
+
+[[datasets]]
+resolution = [768, 512]
+batch_size = 4
+enable_bucket = true
+min_bucket_reso = 300
+keep_tokens = 2
+
+  [[datasets.subsets]]
+  image_dir = "/a"
+  num_repeats = 3
+  class_tokens = "girl"
+
+  [[datasets.subsets]]
+  image_dir = "/b"
+  flip_aug = false
+  cache_info = true
+
+[[datasets]]
+resolution = 512
+batch_size = 4
+
+  [[datasets.subsets]]
+  image_dir = "/r"
+  is_reg = true
+  shuffle_caption = false
+"""
+
+
+def _with_file(tmp_path: Path, text: str, flags: str = "", name: str = "d.toml") -> Conversion:
+    file = tmp_path / name
+    file.write_text(text)
+    return of_text(
+        "accelerate launch --num_processes=2 sdxl_train_network.py --pretrained_model_name_or_path=/m.safetensors "
+        f"--output_name=it --network_module=lycoris.kohya --dataset_config={file} {flags}"
+    )
+
+
+def _values(tmp_path: Path, text: str, flags: str = "") -> dict[str, Any]:
+    return settings(_with_file(tmp_path, text, flags).entries)
+
+
+def test_what_all_subsets_share_is_said_once_and_the_nearest_table_wins(tmp_path: Path) -> None:
+    made = _values(tmp_path, _THREE)
+    assert made["data.caption_extension"] == ".txt"
+    first, second, third = made["data.subsets"]
+    assert first == {
+        "dir": "/a",
+        "resolution": [768, 512],
+        "bucket": True,
+        "bucket_step": 64,
+        "bucket_min": 256,
+        "bucket_max": 1024,
+        "repeats": 3,
+        "class_tokens": "girl",
+        "shuffle_caption": True,
+        "keep_tokens": 2,
+        "flip": True,
+    }
+    assert second["flip"] is False
+    assert "repeats" not in second
+    assert third == {
+        "dir": "/r",
+        "is_reg": True,
+        "resolution": 512,
+        "bucket": False,
+        "shuffle_caption": False,
+        "flip": True,
+    }
+    assert made["train.batch_size"] == 8
+    assert made["data.prior_loss_weight"] == 1.0
+
+
+def test_every_key_of_the_file_is_accounted_for(tmp_path: Path) -> None:
+    made = _with_file(tmp_path, _THREE, "--keep_tokens=5 --train_data_dir=/x --train_batch_size=9")
+    assert fate(made, "[general] keep_tokens") == {"idle"}
+    assert fate(made, "[[datasets]] 1 keep_tokens") == {"became"}
+    assert fate(made, "[[datasets]] 1 min_bucket_reso") == {"became"}
+    assert fate(made, "[[datasets.subsets]] 1.2 cache_info") == {"idle"}
+    assert fate(made, "[[datasets.subsets]] 2.1 is_reg") == {"became"}
+    assert fate(made, "--keep_tokens") == fate(made, "--train_data_dir") == fate(made, "--train_batch_size") == {"idle"}
+
+
+def test_flags_stand_for_what_no_table_says(tmp_path: Path) -> None:
+    text = '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "/a"\n'
+    made = _values(tmp_path, text, "--resolution=512 --color_aug --dataset_repeats=2 --train_batch_size=3")
+    assert (made["data.dir"], made["data.resolution"], made["data.color"], made["data.repeats"]) == ("/a", 512, True, 2)
+    assert made["train.batch_size"] == 6
+    assert "data.subsets" not in made
+
+
+def test_the_file_may_be_json(tmp_path: Path) -> None:
+    text = json.dumps({"datasets": [{"resolution": 512, "subsets": [{"image_dir": "/a"}]}]})
+    assert settings(_with_file(tmp_path, text, name="d.json").entries)["data.dir"] == "/a"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (_THREE.replace("batch_size = 4", "batch_size = 2", 1), "batch_size 2, 4"),
+        (_THREE.replace("flip_aug", "flip_agu", 1), "flip_agu.*nearest: flip_aug"),
+        (_THREE.replace('"/r"', '"/r"\nmetadata_file = "m.json"'), "metadata_file"),
+        (_THREE.replace('"/r"', '"/r"\nconditioning_data_dir = "/m"'), "--masked_loss only"),
+        ("[general]\nflip_aug = true", "no \\[\\[datasets.subsets\\]\\]"),
+    ],
+)
+def test_a_file_that_cannot_be_kept_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        _with_file(tmp_path, text)
+
+
+def test_masks_come_from_a_folder_with_masked_loss(tmp_path: Path) -> None:
+    text = '[[datasets]]\nresolution=512\n[[datasets.subsets]]\nimage_dir = "/a"\nconditioning_data_dir = "/m"\n'
+    assert _values(tmp_path, text, "--masked_loss")["data.mask_dir"] == "/m"
+    assert fate(converted("--masked_loss"), "--masked_loss") == {"idle"}
+
+
+def test_without_buckets_their_sizes_do_nothing() -> None:
+    made = converted("--min_bucket_reso=320 --bucket_no_upscale")
+    assert settings(made.entries)["data.bucket"] is False
+    assert fate(made, "--min_bucket_reso") == fate(made, "--bucket_no_upscale") == {"idle"}
+
+
+def test_buckets_that_shrink_only_have_no_bounds() -> None:
+    made = converted("--enable_bucket --bucket_no_upscale --max_bucket_reso=2048")
+    values = settings(made.entries)
+    assert values["data.bucket_no_upscale"] is True
+    assert "data.bucket_max" not in values
+    assert fate(made, "--max_bucket_reso") == {"idle"}
+
+
+def test_kept_tokens_do_nothing_where_captions_are_not_split() -> None:
+    assert fate(converted("--keep_tokens=1"), "--keep_tokens") == {"idle"}
+    assert keys("--keep_tokens=1 --shuffle_caption")["data.keep_tokens"] == 1
+
+
+def test_folders_that_sd_scripts_ignores_are_named(tmp_path: Path) -> None:
+    for name in ("3_cats", "dogs"):
+        (tmp_path / name).mkdir()
+    made = converted(f"--train_data_dir={tmp_path} --reg_data_dir=/r --prior_loss_weight=0.5")
+    (entry,) = [entry for entry in made.entries if entry.key == "data.dir"]
+    assert entry.note.endswith("ignored there and used here: dogs")
+    assert settings(made.entries)["data.reg_dir"] == "/r"
+    assert settings(made.entries)["data.prior_loss_weight"] == 0.5
+
+
+def test_cached_latents_are_one_draw_as_there() -> None:
+    made = keys("--cache_latents_to_disk --vae_batch_size=4")
+    assert (made["data.cache_latents"], made["data.latents"], made["data.vae_batch_size"]) == (True, "frozen", 4)
+    assert "data.latents" not in keys("")
+
+
+def test_cached_text_that_cannot_be_is_said_before_the_check_does() -> None:
+    made = converted("--cache_text_encoder_outputs --network_train_unet_only --shuffle_caption")
+    (entry,) = [entry for entry in made.entries if entry.key == "data.cache_text"]
+    assert "not with shuffle_caption" in entry.note
+
+
+def test_held_out_images_and_when_they_are_scored() -> None:
+    flags = "--validation_split=0.1 --validate_every_n_steps=5 --max_validation_steps=3 --train_batch_size=2 --seed=7"
+    made = keys(flags)
+    assert made["data.val_split"] == 0.1
+    assert made["data.validation_seed"] == 7
+    assert (made["train.validate_every_steps"], made["train.validate_every_epochs"]) == (5, 1)
+    assert made["train.validation_images"] == 6
+    assert fate(converted("--validate_every_n_steps=5"), "--validate_every_n_steps") == {"idle"}
