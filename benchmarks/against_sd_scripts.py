@@ -32,6 +32,14 @@ WIDTHS = (64, 128, 256)
 
 
 @dataclass(frozen=True)
+class Side:
+    """One of the two trainings, and what it prints."""
+
+    process: subprocess.Popen[str]
+    log: Path
+
+
+@dataclass(frozen=True)
 class Case:
     """One network, as either side names it."""
 
@@ -85,7 +93,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--checkout", help="a checkout of sd-scripts")
     parser.add_argument("--python", help="the interpreter of its environment")
     parser.add_argument("--cases", default=",".join(CASES), help=f"of {', '.join(CASES)}")
-    parser.add_argument("--resolution", type=int, default=256)
+    parser.add_argument("--resolution", type=int, default=128)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--pictures", type=int, default=48)
     parser.add_argument("--steps", type=int, default=4, help="micro-batches a turn, over the accumulation")
@@ -140,7 +148,7 @@ def compare(case: Case, place: Path, arguments: argparse.Namespace) -> dict[str,
         _report(side)
     rounds = [[_turn(side) for side in sides] for _ in range(arguments.rounds)]
     for side in sides:
-        side.communicate()
+        side.process.communicate()
     ours, theirs = (statistics.median(images / turn[n]["seconds"] for turn in rounds) for n in (0, 1))
     ratios = [turn[1]["seconds"] / turn[0]["seconds"] for turn in rounds]
     memory = [round(rounds[-1][n]["memory_mib"]) for n in (0, 1)]
@@ -152,26 +160,25 @@ def compare(case: Case, place: Path, arguments: argparse.Namespace) -> dict[str,
     }
 
 
-def _turn(side: subprocess.Popen[str]) -> dict[str, float]:
+def _turn(side: Side) -> dict[str, float]:
     """The word to go on, and what came of it."""
-    assert side.stdin is not None
-    side.stdin.write("go on\n")
-    side.stdin.flush()
+    assert side.process.stdin is not None
+    side.process.stdin.write("go on\n")
+    side.process.stdin.flush()
     return _report(side)
 
 
-def _report(side: subprocess.Popen[str]) -> dict[str, float]:
+def _report(side: Side) -> dict[str, float]:
     """What a side says when it has stopped, first after its warm-up."""
-    assert side.stdout is not None
-    line = side.stdout.readline()
-    assert line, f"a side ended early, see its log: {side.args!r}"
+    assert side.process.stdout is not None
+    line = side.process.stdout.readline()
+    if not line:
+        sys.exit(f"{side.log.name} ends early:\n{side.log.read_text()[-3000:]}")
     report: dict[str, float] = json.loads(line)
     return report
 
 
-def _start_ours(
-    case: Case, place: Path, arguments: argparse.Namespace, common: dict[str, Any]
-) -> subprocess.Popen[str]:
+def _start_ours(case: Case, place: Path, arguments: argparse.Namespace, common: dict[str, Any]) -> Side:
     overrides = [
         "model=sdxl", f"model.path={place.parent / 'model'}", "data=folder", f"data.dir={place.parent / 'pictures'}",
         f"data.resolution={arguments.resolution}", f"train.batch_size={arguments.batch}", "train.epochs=1000",
@@ -182,9 +189,7 @@ def _start_ours(
     return _start([sys.executable, __file__, "--ours", spec], place / "ours.log")
 
 
-def _start_theirs(
-    case: Case, place: Path, arguments: argparse.Namespace, common: dict[str, Any]
-) -> subprocess.Popen[str]:
+def _start_theirs(case: Case, place: Path, arguments: argparse.Namespace, common: dict[str, Any]) -> Side:
     side = arguments.resolution
     flags = [
         f"--pretrained_model_name_or_path={place.parent / 'model.safetensors'}",
@@ -205,10 +210,9 @@ def _start_theirs(
     return _start([arguments.python, str(HERE / "sd_scripts_side.py"), json.dumps(spec)], place / "theirs.log")
 
 
-def _start(command: list[str], log: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log.open("w"), text=True,
-    )  # fmt: skip
+def _start(command: list[str], log: Path) -> Side:
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log.open("w"), text=True)
+    return Side(process, log)
 
 
 def run_ours(spec: dict[str, Any]) -> None:

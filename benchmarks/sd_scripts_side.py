@@ -26,7 +26,7 @@ from library import sdxl_model_util, strategy_sdxl, train_util  # noqa: E402
 from pacing import Pace  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from tqdm import tqdm  # noqa: E402
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer  # noqa: E402
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizerFast  # noqa: E402
 
 PREFIX = "model.diffusion_model."
 
@@ -61,15 +61,15 @@ class Small(sdxl_train_network.SdxlNetworkTrainer):  # type: ignore[misc]
     def get_tokenize_strategy(self, args: Any) -> Any:
         strategy = strategy_sdxl.SdxlTokenizeStrategy.__new__(strategy_sdxl.SdxlTokenizeStrategy)
         folders = [Path(SPEC["folder"], name) for name in ("tokenizer", "tokenizer_2")]
-        strategy.tokenizer1, strategy.tokenizer2 = (CLIPTokenizer.from_pretrained(folder) for folder in folders)
+        strategy.tokenizer1, strategy.tokenizer2 = (CLIPTokenizerFast.from_pretrained(folder) for folder in folders)
         strategy.tokenizer2.pad_token_id = 0
         strategy.max_length = strategy.tokenizer1.model_max_length
         return strategy
 
 
 def encoder_config(name: str) -> CLIPTextConfig:
-    """The small text encoder's configuration."""
-    return CLIPTextConfig.from_pretrained(Path(SPEC["folder"], name))
+    """The small text encoder's configuration, with as many layers as the loop counts on."""
+    return CLIPTextConfig.from_pretrained(Path(SPEC["folder"], name), num_hidden_layers=12)
 
 
 def shrink(tensors: dict[str, torch.Tensor]) -> tuple[int, list[int]]:

@@ -96,7 +96,7 @@ def test_a_bad_file_is_refused_with_the_place(tmp_path: Path, name: str, text: s
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not readable"):
+    with pytest.raises(UserError, match="not readable: there is no such file"):
         read_prompts(tmp_path / "none.txt")
 
 
@@ -106,6 +106,15 @@ def test_a_prompt_whose_sampler_does_not_go_with_the_settings_is_refused() -> No
         check_prompts([Prompt("a cat"), Prompt("a dog", sampler="ddim")], "euler", 20, True)
     with pytest.raises(UserError, match=r'sample\.steps=3: the prompt "a cat" asks for it: sampler pndm needs'):
         check_prompts([Prompt("a cat", steps=3)], "pndm", 20, False)
+
+
+def test_what_cannot_start_from_pure_noise_is_refused_on_a_model_of_zero_terminal_snr() -> None:
+    check_prompts([Prompt("a cat", sampler="heun", steps=30), Prompt("a dog")], "euler_a", 20, False, True)
+    check_prompts([Prompt("a cat", sampler="heun")], "euler", 20, True)
+    with pytest.raises(UserError, match=r'sample\.steps=20: the prompt "a cat" asks for it: sampler heun needs .* 30'):
+        check_prompts([Prompt("a cat", sampler="heun")], "euler_a", 20, False, True)
+    with pytest.raises(UserError, match=r"sample\.karras=True: a model of zero terminal SNR"):
+        check_prompts([Prompt("a cat")], "euler", 20, True, True)
 
 
 @pytest.mark.parametrize(("prompts", "processes", "waiting"), [(5, 4, 3), (1, 2, 1), (7, 3, 2)])

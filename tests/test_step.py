@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sweeplora.building import build
 from sweeplora.compose import compose
 from sweeplora.data.batches import Item
 from sweeplora.data.loader import Loaded
+from sweeplora.errors import UserError
 from sweeplora.loop import Trainer
 from sweeplora.models import tiny
 from sweeplora.models.family import Family, Text
@@ -50,7 +52,7 @@ def seeded(name: str, shape: Sequence[int]) -> Tensor:
 def weight(name: str, shape: Sequence[int]) -> Tensor:
     if len(shape) == 1:
         return 0.05 * seeded(name, shape) if name.endswith("bias") else 1 + 0.1 * seeded(name, shape)
-    return seeded(name, shape) * math.prod(shape[1:]) ** -0.5
+    return seeded(name, shape) * float(math.prod(shape[1:]) ** -0.5)
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +115,27 @@ def losses(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> Tensor:
     monkeypatch.setattr("sweeplora.loop.uniform", lambda *_: torch.tensor(TIMESTEPS))
     monkeypatch.setattr(Trainer, "_noise", lambda *_: (noise, noise))
     return trainer.losses(loaded, epoch=1)
+
+
+@pytest.mark.parametrize(("key", "part"), [("loss", torch.square), ("loss", torch.mean), ("noise", torch.sum)])
+def test_a_part_of_ones_own_that_returns_another_shape_is_refused(
+    key: str, part: Callable[[Tensor], Tensor], model: Path
+) -> None:
+    trainer = set_up(model, LOCON)
+    own: Any = {key: lambda first, *_: part(first)}
+    trainer.recipe = replace(trainer.recipe, **own)
+    loaded = Loaded(
+        items=(Item(0, 0), Item(1, 0)),
+        sizes=torch.tensor([[128.0, 128, 0, 0, 128, 128]] * 2),
+        captions=("", ""),
+        weights=torch.ones(2),
+        mask=None,
+        encode=trainer.family.encode_text,
+        draw=lambda: seeded("latents", (2, 4, 16, 16)),
+    )
+    with pytest.raises(UserError, match="it must be") as caught:
+        trainer.losses(loaded, epoch=1)
+    assert caught.value.key == key
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _do(given: list[str]) -> int:
-    if given[:1] == ["convert"]:
+    if given[:1] == ["convert"] and given[1:2] not in (["--help"], ["-h"]):
         return _convert(given[1:])
     if "--help" in given or "-h" in given:
         return _help()

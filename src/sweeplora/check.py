@@ -111,8 +111,8 @@ def check(config: Mapping[str, Any]) -> Facts:
     check_shape(config)
     check_combinations(config)
     check_place(Path(config["runs"]))
-    prompts = read_previews(config["sample"])
     model = read_model(config)
+    prompts = read_previews(config["sample"], model)
     dataset = read_data(config, model)
     planned = plan_length(config["train"], dataset)
     identity = identify(config, model, dataset, draws=bool(prompts))
@@ -170,12 +170,13 @@ def check_place(runs: Path) -> None:
         raise UserError("runs", runs, f"only {free >> 20} MiB are free there; a run needs {_LEAST_FREE >> 20}")
 
 
-def read_previews(sample: Mapping[str, Any]) -> list[Prompt]:
-    """The prompts of the previews, none where nothing is drawn."""
+def read_previews(sample: Mapping[str, Any], model: ModelFacts) -> list[Prompt]:
+    """The prompts of the previews, none where nothing is drawn, and that they go with sampler and model."""
     if not _draws(sample):
         return []
     prompts = read_prompts(Path(sample["prompts"]))
-    check_prompts(prompts, sample["sampler"], sample["steps"], sample["karras"])
+    from_pure_noise = bool(model.scheduler["rescale_betas_zero_snr"])
+    check_prompts(prompts, sample["sampler"], sample["steps"], sample["karras"], from_pure_noise)
     return prompts
 
 

@@ -79,15 +79,6 @@ def _read_memo(memo: Path) -> dict[str, str]:
     return content if isinstance(content, dict) else {}
 
 
-def source_hash(package: Path) -> str:
-    """Hex sha256 over the Python sources of a package folder: the training code's part of a signature."""
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        digest.update(f"{path.relative_to(package).as_posix()}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 def exists_and_writable(folder: Path) -> bool:
     """Whether files can be created in `folder`, or in the nearest parent that exists."""
     while not folder.exists() and folder != folder.parent:

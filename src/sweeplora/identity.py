@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -12,13 +13,14 @@ from typing import Any
 
 from sweeplora.content import ContentHashes
 from sweeplora.data.index import Dataset, content_hash
-from sweeplora.imports import reachable
+from sweeplora.imports import is_own, reachable
 from sweeplora.models.facts import ModelFacts
 from sweeplora.rundir import UNSIGNED, signature
 from sweeplora.sources import module_file, module_of
 
 _LIBRARIES = ("torch", "diffusers", "transformers", "lycoris_lora")
 _TRAINING = "sweeplora.train"
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Identity:
     """A signature, and what it was made of besides the config.
 
     `contents`: dotted key that holds a path -> hex sha256 of what is there. `code`: the hash of what the
-    training imports from here, and the versions of the libraries that compute.
+    training imports from here and from a user's files, and the versions of the libraries that compute.
     """
 
     signature: str
@@ -79,9 +81,17 @@ def _code(targets: tuple[str, ...]) -> dict[str, str]:
     modules = [module_of(target) for target in targets]
     packages = {module.partition(".")[0] for module in modules} - {_TRAINING.partition(".")[0]}
     versions = {name: found for name in sorted({*_LIBRARIES, *packages}) if (found := _version(name))}
-    unversioned = [module for module in modules if module.partition(".")[0] in packages - set(versions)]
-    ours = reachable([_TRAINING, *(m for m in modules if m.startswith("sweeplora."))], late=True)
-    return {"source": _source_hash([*ours, *unversioned]), **versions}
+    unversioned = {module for module in modules if module.partition(".")[0] in packages - set(versions)}
+    written = [_TRAINING, *(module for module in modules if _is_read(module.partition(".")[0]))]
+    read = reachable(written, late=True, within=_is_read)
+    return {"source": _source_hash(read | unversioned), **versions}
+
+
+@functools.lru_cache(maxsize=256)
+def _is_read(package: str) -> bool:
+    """Whether a package's source counts and not its version: this one, and what lies where a user writes it."""
+    file = None if package in sys.stdlib_module_names else module_file(package)
+    return is_own(package) or (file is not None and not _INSTALLED & set(file.parts))
 
 
 def _source_hash(modules: Iterable[str]) -> str:

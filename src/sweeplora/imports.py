@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from sweeplora.sources import Source, module_file, source_of
 
@@ -24,8 +24,13 @@ def imported(source: Source, *, late: bool) -> set[str]:
     return {name for node in nodes for name in _names(node, source)}
 
 
-def reachable(modules: Iterable[str], *, late: bool, within: str = _OWN) -> set[str]:
-    """`modules` and every module of the package `within` that they import, directly or not."""
+def is_own(package: str) -> bool:
+    """Whether a top-level package is this one."""
+    return package == _OWN
+
+
+def reachable(modules: Iterable[str], *, late: bool, within: Callable[[str], bool] = is_own) -> set[str]:
+    """`modules` and every module that they import, directly or not, of the top-level packages that `within` takes."""
     found: set[str] = set()
     waiting = [name for module in modules for name in _with_parents(module)]
     while waiting:
@@ -35,10 +40,7 @@ def reachable(modules: Iterable[str], *, late: bool, within: str = _OWN) -> set[
             continue
         found.add(module)
         waiting += [
-            name
-            for one in imported(source, late=late)
-            if one.partition(".")[0] == within
-            for name in _with_parents(one)
+            name for one in imported(source, late=late) if within(one.partition(".")[0]) for name in _with_parents(one)
         ]
     return found
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Ge, MinLen
+from annotated_types import Ge
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 
@@ -56,7 +56,7 @@ class Train:
     network_precision: Literal["fp32", "fp16", "bf16"]
     save_precision: Literal["fp32", "fp16", "bf16"]
     gradient_checkpointing: bool
-    compile: Annotated[str, MinLen(1)] | None
+    compile: Literal["inductor", "cudagraphs", "aot_eager", "eager"] | None
     lowram: bool
     min_timestep: Annotated[int, Ge(0)]
     max_timestep: Annotated[int, Ge(1)]
@@ -164,7 +164,7 @@ class Trainer:
             raise self._diverged("loss", _culprits(window, sums))
         scale = 1.0 if self._scale is None else self._scale.value
         norm = self._flat.clip(self.recipe.settings.max_grad_norm, scale)
-        if self._scale is None and not math.isfinite(norm):
+        if scale <= 1 and not math.isfinite(norm):
             raise self._diverged("gradient", window)
         self._update(multiplier, math.isfinite(norm))
         limited = self._limit_norms()
@@ -189,7 +189,10 @@ class Trainer:
         self._flat.room[number] += losses.detach().sum()
 
     def losses(self, loaded: Loaded, epoch: int) -> Tensor:
-        """Weighted loss [b] of each sample of a loaded batch."""
+        """Weighted loss [b] of each sample of a loaded batch.
+
+        Raises UserError for a user's noise or loss whose numbers have another shape than they must have.
+        """
         recipe, device = self.recipe, self.processes.device
         loaded_latents = loaded.latents()
         latents = loaded_latents.to(device)
@@ -210,6 +213,7 @@ class Trainer:
         wanted = target(latents, noise.to(device), alphas, recipe.noising.prediction)
         masked = () if loaded.mask is None else (loaded.mask.to(device),)
         losses = recipe.loss(output, wanted, timesteps, recipe.noising, *masked)
+        _refuse_other_shape("loss", losses, timesteps.shape)
         return losses * loaded.weights.to(losses)
 
     def _noise(self, latents: Tensor, draws: Sequence[tuple[int, int, int]]) -> tuple[Tensor, Tensor]:
@@ -217,9 +221,12 @@ class Trainer:
         noise: Any = self.recipe.noise
         seed = self.recipe.seed
         drawn = noise(latents, _generators(seed, "noise", draws))
+        _refuse_other_shape("noise", drawn, latents.shape)
         if not isinstance(noise, PerturbsInput):
             return drawn, drawn
-        return drawn, noise.for_input(drawn, _generators(seed, "input noise", draws))
+        for_input = noise.for_input(drawn, _generators(seed, "input noise", draws))
+        _refuse_other_shape("noise", for_input, latents.shape)
+        return drawn, for_input
 
     def _limit_norms(self) -> dict[str, float]:
         maximum = self.recipe.settings.max_weight_norm
@@ -251,6 +258,12 @@ def _library_draws(seed: int, device: torch.device) -> Iterator[None]:
 
 def _generators(seed: int, what: str, draws: Sequence[tuple[int, int, int]]) -> list[Generator]:
     return [Generator().manual_seed(seed_of(seed, what, *draw)) for draw in draws]
+
+
+def _refuse_other_shape(key: str, found: Tensor, wanted: Sequence[int]) -> None:
+    """What broadcasts to the right shape would be trained on without a word."""
+    if found.shape != torch.Size(wanted):
+        raise UserError(key, list(found.shape), f"is the shape of what it returned here; it must be {list(wanted)}")
 
 
 def _culprits(window: Sequence[Batch], sums: Sequence[float]) -> list[Batch]:

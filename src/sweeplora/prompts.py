@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import TypeAdapter, ValidationError
 
 from sweeplora.errors import UserError
-from sweeplora.samplers import Sampler, check_sampler
+from sweeplora.samplers import Sampler, check_from_pure_noise, check_sampler
 
 _KEY = "sample.prompts"
 _OPTIONS = {
@@ -69,6 +69,8 @@ def read_prompts(path: Path) -> list[Prompt]:
     JSON is a list of objects or of such lines; TOML is sd-scripts' `[prompt]` with `[[prompt.subset]]`, what the
     former says holding for each of the latter. Raises UserError, with the place in the file.
     """
+    if not path.is_file():
+        raise UserError(_KEY, path, "not readable: there is no such file; write one prompt a line into a .txt")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -86,12 +88,19 @@ def read_prompts(path: Path) -> list[Prompt]:
     return prompts
 
 
-def check_prompts(prompts: Sequence[Prompt], sampler: Sampler, steps: int, karras: bool) -> None:
-    """Raise UserError for a prompt whose sampler or steps do not go with the settings that hold where it says none."""
+def check_prompts(
+    prompts: Sequence[Prompt], sampler: Sampler, steps: int, karras: bool, from_pure_noise: bool = False
+) -> None:
+    """Raise UserError for a prompt whose sampler or steps do not go with the settings that hold where it says none.
+
+    `from_pure_noise`: the model has zero terminal SNR.
+    """
     for prompt in prompts:
         says = prompt.sampler is not None or prompt.steps is not None
         whose = f'the prompt "{prompt.prompt}" asks for it: ' if says else ""
         check_sampler(prompt.sampler or sampler, prompt.steps or steps, karras, whose)
+        if from_pure_noise:
+            check_from_pure_noise(prompt.sampler or sampler, prompt.steps or steps, karras, whose)
 
 
 def idle(num_prompts: int, num_processes: int) -> str | None:

@@ -114,7 +114,8 @@ def make_scheduler(sampler: str, karras: bool, prediction: str, alphas_cumprod: 
     `dpmsolver` stops with an error: here it ends at the smallest sigma, as diffusers asks. And it samples a model
     of zero terminal SNR with betas that were never rescaled: here every sampler takes the schedule that is
     trained, and those that step through timesteps begin at the last one (`trailing`, Lin et al. 2023,
-    arXiv:2305.08891, section 3.3), where the others begin anyway.
+    arXiv:2305.08891, section 3.3), where the others begin anyway; `samplers.check_from_pure_noise` refuses what
+    fails there.
     """
     module, name, options = _SCHEDULERS[sampler]
     products = alphas_cumprod.double()

@@ -18,6 +18,9 @@ WITHOUT_KARRAS = frozenset({"ddim", "pndm", "euler_a", "k_euler_a"})
 _LEAST_STEPS = {"pndm": 4}
 """It opens with a Runge-Kutta method over four steps."""
 
+_LEAST_STEPS_FROM_PURE_NOISE = dict.fromkeys(("heun", "dpm_2_a", "k_dpm_2_a"), 30)
+"""They correct a step with the slope at its end, which misses far where the step begins at pure noise."""
+
 
 def check_sampler(sampler: Sampler, steps: int, karras: bool, whose: str = "") -> None:
     """Raise UserError for a sampler on which Karras sigmas have no effect, or that needs more steps.
@@ -31,3 +34,17 @@ def check_sampler(sampler: Sampler, steps: int, karras: bool, whose: str = "") -
     least = _LEAST_STEPS.get(sampler, 1)
     if steps < least:
         raise UserError("sample.steps", steps, f"{whose}sampler {sampler} needs at least {least}")
+
+
+def check_from_pure_noise(sampler: Sampler, steps: int, karras: bool, whose: str = "") -> None:
+    """Raise UserError for what does not start well from pure noise, on a model of zero terminal SNR.
+
+    Its first noise level is infinite; Karras et al. space theirs between finite ones, and from a huge one in its
+    place several fall on the last timestep.
+    """
+    if karras:
+        raise UserError("sample.karras", karras, "a model of zero terminal SNR has no highest noise level; use false")
+    least = _LEAST_STEPS_FROM_PURE_NOISE.get(sampler, 1)
+    if steps < least:
+        mend = f"{whose}sampler {sampler} needs at least {least} on a model of zero terminal SNR; or use euler"
+        raise UserError("sample.steps", steps, mend)

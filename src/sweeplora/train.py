@@ -74,7 +74,7 @@ def build_network(config: dict[str, Any], family: Family, processes: Processes) 
     network.to(processes.device, DTYPES[settings["network_precision"]])
     network.train(True)
     if settings["gradient_checkpointing"]:
-        family.checkpoint_gradients()
+        family.checkpoint_gradients(encoders=bool(network.parameters("text_encoder")))
     if settings["compile"] is not None:
         family.unet.compile(backend=settings["compile"])
     return network

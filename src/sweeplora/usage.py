@@ -11,7 +11,7 @@ _VERBS = """\
 usage: python -m sweeplora [key=value | group=choice | +sweep=NAME ...]     train once, or run a sweep
        python -m sweeplora ui [--port 5000] [runs=DIR]                      open the record in a browser
        python -m sweeplora sync [runs=DIR]                                  bring the record up to date
-       python -m sweeplora convert COMMAND | SCRIPT                         take over a training of sd-scripts
+       python -m sweeplora convert [--output FILE] [--force] COMMAND|SCRIPT take over a training of sd-scripts
        python -m sweeplora --cfg [...]                                      print the configuration, run nothing
        python -m sweeplora --help | --version
 """
@@ -19,7 +19,7 @@ _EXAMPLES = """\
 examples:
   python -m sweeplora +sweep=rank_alpha
   python -m sweeplora +sweep=rank_alpha sweep.name=mine data=folder data.dir=/my/pictures data.val_split=0.1
-  python -m sweeplora model=sdxl model.path=/models/my-sdxl train=full optimizer.lr=1e-4 network=lokr
+  python -m sweeplora model=sdxl model.path=/models/my-sdxl.safetensors train=full optimizer.lr=1e-4 network=lokr
   python -m sweeplora 'optimizer.lr=tag(log, interval(1e-4, 1e-2))' sweep.name=lr sweep.trials=20
 
 Your own choices go into ./conf/GROUP/NAME.yaml and your own sweeps into ./sweeps/NAME.yaml; they come first.

@@ -185,3 +185,9 @@ def test_held_out_images_and_when_they_are_scored() -> None:
     assert (made["train.validate_every_steps"], made["train.validate_every_epochs"]) == (5, 1)
     assert made["train.validation_images"] == 6
     assert fate(converted("--validate_every_n_steps=5"), "--validate_every_n_steps") == {"idle"}
+
+
+def test_flags_that_the_reference_does_not_read_beside_a_folder_do_nothing() -> None:
+    made = converted("--dataset_repeats=3 --conditioning_data_dir=/m --masked_loss")
+    assert fate(made, "--dataset_repeats") == fate(made, "--conditioning_data_dir") == {"idle"}
+    assert not {"data.repeats", "data.mask_dir"} & settings(made.entries).keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from sweeplora.convert.flags import FLAGS, ONLY_SDXL, Flag
 from sweeplora.errors import UserError
-from tests.convert.commands import converted
+from tests.convert.commands import converted, fate
 
 _FILE = Path(__file__).resolve().parents[1] / "expected" / "sd_scripts_flags.json"
 _EXPECTED: dict[str, Any] = json.loads(_FILE.read_text())
@@ -92,3 +93,11 @@ def test_each_flag_has_a_fate(name: str, script: str) -> None:
 def test_what_cannot_be_is_refused_by_name(name: str) -> None:
     with pytest.raises(UserError, match=f"--{name}="):
         converted(_given(name, FLAGS[name]))
+
+
+@pytest.mark.parametrize("module", ["lycoris.kohya", "networks.lora", "networks.dylora"])
+@pytest.mark.parametrize("nothing", ["0", ""])
+def test_every_flag_with_nothing_in_it_has_a_fate_or_is_refused(nothing: str, module: str) -> None:
+    for name in (name for name, flag in FLAGS.items() if flag.kind != "switch"):
+        with contextlib.suppress(UserError):
+            assert fate(converted(f"--network_module={module} --{name}='{nothing}'"), f"--{name}"), name

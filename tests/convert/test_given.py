@@ -81,6 +81,22 @@ def test_a_file_of_flags_is_flattened_and_the_command_line_wins(tmp_path: Path) 
     assert [entry.flag for entry in given.remarks if entry.fate == "unknown"] == ["--unheard_of"]
 
 
+def test_a_file_may_hold_what_its_gui_writes_beside_the_choices(tmp_path: Path) -> None:
+    file = tmp_path / "gui.toml"
+    file.write_text('dynamo_backend = "no"\nmax_token_length = 75\nlr_scheduler_args = []\nseed = ""\n')
+    values = _read(f"--config_file={file}")
+    assert (values["dynamo_backend"], values["max_token_length"]) == ("no", 75)
+    file.write_text('loss_type = "l3"\n')
+    with pytest.raises(UserError, match="one of l1, l2"):
+        _read(f"--config_file={file}")
+
+
+def test_no_words_and_an_empty_text_are_as_if_the_flag_were_not_there_and_is_said() -> None:
+    given = read("sdxl", 1, ["--vae=", "--reg_data_dir", "", "--lr_scheduler_args", "--seed=1"])
+    assert given.values == {"seed": 1}
+    assert [entry.flag for entry in given.remarks] == ["--lr_scheduler_args", "--reg_data_dir", "--vae"]
+
+
 def test_a_file_that_is_not_there_or_not_toml_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         _read(f"--config_file={tmp_path / 'a.toml'}")

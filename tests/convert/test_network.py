@@ -116,10 +116,37 @@ def test_dylora_trains_units_of_one_rank_there() -> None:
 def test_which_parts_train() -> None:
     assert keys("--network_train_unet_only")["network.text_encoders"] is False
     assert keys("--network_train_text_encoder_only")["network.unet"] is False
-    assert keys("--network_args preset=unet-only")["network.text_encoders"] is False
+    made = keys("--network_args preset=unet-only --text_encoder_lr=1e-5")
+    assert (made["network.text_encoders"], "rates.text_encoder" in made) == (False, False)
     made = keys("--text_encoder_lr=0 --unet_lr=1e-4")
     assert (made["network.text_encoders"], made["rates.unet"]) == (False, 1e-4)
     assert "rates.text_encoder" not in made
+
+
+def test_an_alpha_of_0_is_the_rank_as_in_lycoris() -> None:
+    made = keys("--network_dim=8 --network_alpha=0 --network_args conv_dim=4 conv_alpha=0")
+    assert (made["network.alpha"], made["network.conv_alpha"]) == (8, 4.0)
+    assert keys("--network_dim=8 --network_args conv_alpha=0")["network.conv_alpha"] == 8.0
+
+
+def test_a_conv_dim_of_0_makes_no_adapter_for_kernels() -> None:
+    made = keys("--network_args algo=lokr conv_dim=0 conv_alpha=1")
+    assert made["network.conv_block_dims"] == [0] * 23
+    assert not {"network.conv_dim", "network.conv_alpha"} & made.keys()
+
+
+@pytest.mark.parametrize(
+    ("flags", "flag"),
+    [
+        ("--network_module=networks.lora --network_dropout=0", "--network_dropout"),
+        ("--network_train_unet_only --text_encoder_lr=0", "--text_encoder_lr"),
+        ("--save_every_n_epochs=0 --save_n_epoch_ratio=2 --max_train_epochs=4", "--save_every_n_epochs"),
+    ],
+)
+def test_zeros_that_guis_write_have_a_fate_too(flags: str, flag: str) -> None:
+    made = converted(flags)
+    assert fate(made, flag)
+    assert settings(made.entries).get("network.dropout") is None
 
 
 def test_each_text_encoder_has_a_rate_of_its_own() -> None:

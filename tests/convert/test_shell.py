@@ -47,3 +47,42 @@ def test_what_only_running_could_tell_is_refused_where_it_is_used(word: str) -> 
 def test_a_quotation_mark_that_is_never_closed_is_refused() -> None:
     with pytest.raises(UserError, match="never closed"):
         commands('run "a', {})
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "A=()\nif [[ $low == 1 ]]; then\n  A+=(--lowram)\nfi\nrun ${A[@]}",
+        "A=()\nif [ $low ]; then A+=(--lowram); fi\nrun ${A[@]}",
+        "A=\n[[ $low == 1 ]] && A=--lowram\nrun $A",
+        "test -f x || A=--lowram\nrun $A",
+        "A=1\nfor A in 2 3; do A=$A; run --lowram=$A; done",
+    ],
+)
+def test_what_is_set_under_a_condition_is_refused_where_it_is_used(script: str) -> None:
+    words = commands(script, {"low": "1"})
+    (run,) = [one for one in words if one[0] == "run"]
+    with pytest.raises(UserError, match=r"lowram.*set under a condition"):
+        plain(run)
+
+
+def test_after_a_condition_values_are_plain_again() -> None:
+    text = "if [ -f x ]; then\n  cd x\nfi\nA=1; cd y && B=2 && run $A $B"
+    assert plain(commands(text, {})[-1]) == ["run", "1", "2"]
+
+
+def test_a_batch_files_variables_and_remarks() -> None:
+    text = '@echo off\nREM don\'t\n:: "\nset A=C:\\out dir\nset "B=%A%\\x"\nrun --a="%A%" --b=%B%\n'
+    assert commands(text, {})[-1] == ["run", "--a=C:\\out dir", "--b=C:\\out dir\\x"]
+    with pytest.raises(UserError, match="%NOWHERE%"):
+        plain(commands("run %NOWHERE%", {})[-1])
+
+
+def test_a_windows_path_without_quotes_keeps_its_backslashes() -> None:
+    assert commands(r"run --a=D:\data\img C:\x My\ folder", {}) == [["run", r"--a=D:\data\img", r"C:\x", "My folder"]]
+
+
+@pytest.mark.parametrize("text", ["run `\n  --a=1", '$a = "x"\nrun --a=$a'])
+def test_powershell_is_refused_by_name(text: str) -> None:
+    with pytest.raises(UserError, match="PowerShell is not read"):
+        commands(text, {})

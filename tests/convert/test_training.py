@@ -115,6 +115,11 @@ def test_what_the_reference_refuses_is_refused(flags: str) -> None:
         converted(flags)
 
 
+def test_no_offset_leaves_what_belongs_to_it_without_effect() -> None:
+    made = converted("--noise_offset=0 --adaptive_noise_scale=0.1")
+    assert fate(made, "--adaptive_noise_scale") == fate(made, "--noise_offset") == {"idle"}
+
+
 def test_noise_and_loss() -> None:
     made = keys(
         "--noise_offset=0.05 --noise_offset_random_strength --adaptive_noise_scale=0.01 --ip_noise_gamma=0.1 "
@@ -216,3 +221,9 @@ def test_an_optimizer_that_finds_its_rate_has_one_for_all_parts() -> None:
     assert fate(made, "--unet_lr") == {"idle"}
     with pytest.raises(UserError, match="one rate for all parts"):
         converted("--optimizer_type=Prodigy --unet_lr=1 --text_encoder_lr=0.5")
+
+
+def test_a_compiler_that_is_not_offered_is_named_and_left_out() -> None:
+    assert "train.compile" not in keys("--torch_compile --dynamo_backend=onnxrt")
+    assert keys("--torch_compile --dynamo_backend=aot_eager")["train.compile"] == "aot_eager"
+    assert fate("--torch_compile --dynamo_backend=onnxrt", "--dynamo_backend") == "aside"

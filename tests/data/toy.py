@@ -56,5 +56,5 @@ class Toy:
     def decode(self, latents: Tensor) -> Tensor:
         return latents
 
-    def checkpoint_gradients(self) -> None:
+    def checkpoint_gradients(self, encoders: bool) -> None:
         pass

@@ -74,6 +74,18 @@ def test_a_mirror_writes_events_although_its_store_is_down(tmp_path: Path) -> No
     assert read(tmp_path / "tb" / "single" / "mine")["scalars"]["loss"][0] == (1, 1.0)
 
 
+def test_a_trial_that_was_taken_from_an_earlier_run_is_written_too(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "runs" / "mine" / "000-abc")
+    run.trial.write_text(json.dumps({"verdict": "complete", "signature": "abc", "number": 0, "attempts": []}))
+    (tmp_path / "runs/mine/study.json").write_text(json.dumps({"study": "mine", "started": 1700000000.5}))
+    (tmp_path / "blocked").write_text("a file where a folder is needed")
+    uri = f"sqlite:///{tmp_path}/blocked/mlflow.db"
+    tracking = Tracking(True, uri, str(tmp_path / "a"), "x", False, 1.0, str(tmp_path / "tb"), "")
+    with pytest.raises(TROUBLE):
+        Mirror(tmp_path / "runs" / "mine", tracking).turn()
+    assert read(tmp_path / "tb" / "mine" / "000-abc")["scalars"]["loss"][0] == (1, 1.0)
+
+
 def test_options_without_effect_are_refused() -> None:
     common = {"uri": "sqlite:///x.db", "artifacts": "", "experiment": "x", "workspace": False, "workspace_cap_mib": 1.0}
     with pytest.raises(UserError, match=r"tracking\.tensorboard_prefix=p: has no effect"):

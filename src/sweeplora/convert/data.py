@@ -166,8 +166,10 @@ def _unused_flags(given: Given, sources: list[Source], written: list[Entry]) -> 
             continue
         if option in NOT_HERE:
             entries.append(missing(f"--{name}", NOT_HERE[option]))
-        elif option == "conditioning_data_dir":
-            entries.append(idle(f"--{name}", "the reference reads it in a dataset's file only"))
+        elif option in sources[0].unread:
+            folder = "--train_data_dir has the number of repeats in its folders' names"
+            note = folder if option == "num_repeats" else "the reference reads it in a dataset's file only"
+            entries.append(idle(f"--{name}", note))
         else:
             entries.append(idle(f"--{name}", idles.get(option, "every subset of the file says its own")))
     if "dataset_config" in given:

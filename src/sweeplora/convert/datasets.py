@@ -22,6 +22,8 @@ _EITHER = tuple(
     option for option in (*OPTIONS, *NO_USE, *NOT_HERE) if option not in _OF_DATASETS and option not in _OF_SUBSETS
 )
 
+_IN_FILES_ONLY = ("conditioning_data_dir",)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -39,6 +41,11 @@ class Source:
     given: Given
 
     @property
+    def unread(self) -> tuple[str, ...]:
+        """Options whose flag the reference does not read here: masks' folders; repeats, which `N_name` says."""
+        return _IN_FILES_ONLY if "dataset_config" in self.given else (*_IN_FILES_ONLY, "num_repeats")
+
+    @property
     def own(self) -> Mapping[str, Any]:
         """What the subset says itself."""
         return self.levels[0].content
@@ -49,7 +56,7 @@ class Source:
             if table.content.get(option) is not None:
                 return table.content[option], f"{table.name} {option}"
         flag = FLAG_OF.get(option, option)
-        if flag not in FLAGS:
+        if flag not in FLAGS or option in self.unread:
             return None, ""
         return self.given[flag], f"--{flag}" if flag in self.given else ""
 

@@ -14,6 +14,8 @@ from sweeplora.errors import UserError
 from sweeplora.nearest import nearest
 
 _WHOLE = {"whole", "count"}
+_ALSO_IN_FILES: dict[str, tuple[str | int, ...]] = {"max_token_length": (75,), "dynamo_backend": ("no",)}
+"""Values beside a flag's choices that work in a file, which the reference does not check; GUIs write them."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,19 @@ def read(family: str, processes: int, words: Sequence[str]) -> Given:
         values, remarks = {**from_file, **values}, [*more, *remarks]
     if values.get("output_config"):
         raise UserError("--output_config", True, "writes the flags into a file instead of training; leave it out")
-    off = {name for name, value in values.items() if value is None or (known[name].kind == "switch" and not value)}
+    off = {name for name, value in values.items() if _says_nothing(name, value, known[name])}
     remarks += [idle(f"--{name}", "says what is so without it") for name in sorted(off)]
     kept = {name: value for name, value in values.items() if name not in off}
     if "caption_extention" in kept:
         kept["caption_extension"] = kept.pop("caption_extention")
         remarks.append(idle("--caption_extention", "the old spelling of --caption_extension, and comes before it"))
     return Given(family, processes, kept, remarks)
+
+
+def _says_nothing(name: str, value: Any, flag: Flag) -> bool:
+    """Whether a value is what is so without the flag: no words, an empty text but for those that must not be empty."""
+    needed = name in ("output_name", "caption_extension", "caption_separator")
+    return value is None or value is False or value == [] or (value == "" and flag.kind == "text" and not needed)
 
 
 def _from_words(words: Sequence[str], known: Mapping[str, Flag]) -> tuple[dict[str, Any], list[Entry]]:
@@ -168,9 +176,9 @@ def _typed(name: str, value: Any, flag: Flag) -> Any:
         if not isinstance(value, bool):
             raise UserError(f"--{name}", value, "is a switch; write true or false")
         return value
-    if isinstance(value, str) and value == "" and flag.kind != "text":
+    if value == "" and (flag.kind != "text" or flag.choices):
         return None
-    return _value(name, str(value), flag)
+    return _value(name, str(value), flag._replace(choices=flag.choices + _ALSO_IN_FILES.get(name, ())))
 
 
 def toml(file: Path, key: str) -> dict[str, Any]:

@@ -57,6 +57,8 @@ def _lora(given: Given, said: Mapping[str, str], dim: int) -> list[Entry]:
     entries: list[Entry] = []
     if given["network_dropout"]:
         entries.append(became("--network_dropout", "network.dropout", given["network_dropout"]))
+    elif "network_dropout" in given:
+        entries.append(idle("--network_dropout", "0 drops nothing"))
     for name in ("rank_dropout", "module_dropout"):
         if name in said:
             entries.append(_number(said, name, float, f"network.{name}"))

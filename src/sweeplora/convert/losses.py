@@ -16,9 +16,10 @@ def noise(given: Given) -> list[Entry]:
 
 def _offset(given: Given) -> list[Entry]:
     if not given["noise_offset"]:
-        if "adaptive_noise_scale" in given:
+        if "adaptive_noise_scale" in given and "noise_offset" not in given:
             raise UserError("--adaptive_noise_scale", given["adaptive_noise_scale"], "needs --noise_offset, there too")
-        names = [name for name in ("noise_offset", "noise_offset_random_strength") if name in given]
+        flags = ("noise_offset", "noise_offset_random_strength", "adaptive_noise_scale")
+        names = [name for name in flags if name in given]
         return [idle(f"--{name}", "the offset is nothing") for name in names]
     entries = [became("--noise_offset", "noise.offset", given["noise_offset"])]
     if "noise_offset_random_strength" in given:

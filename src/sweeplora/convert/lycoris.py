@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 
-from sweeplora.convert.blocks import RANKS, RATES, ranks
+from sweeplora.convert.blocks import RANKS, RATES, flat, ranks
 from sweeplora.convert.entries import Entry, became, idle
 from sweeplora.convert.given import Given
 from sweeplora.convert.layers import bypass, dora, dropout, drops, value_of
@@ -85,7 +85,7 @@ def lycoris(given: Given, said: Mapping[str, str]) -> list[Entry]:
         Entry("--network_args algo", "became" if "algo" in said else "default", "network", choice, note),
         _preset(given, said),
         *_ranks(given, has),
-        *_same(said, has),
+        *_same(given, said, has),
         *dropout(given, said, has),
         *dora(said, has),
         *bypass(given, said, has),
@@ -116,18 +116,27 @@ def _ranks(given: Given, has: frozenset[str]) -> list[Entry]:
     elif "network_dim" in given:
         entries.append(idle("--network_dim", "the algorithm has no rank"))
     if "alpha" in has:
-        entries.append(given.taken("network_alpha", "network.alpha", given["network_alpha"]))
+        alpha, note = given["network_alpha"], ""
+        if alpha == 0:
+            alpha, note = given["network_dim"] or _DEFAULT_RANK, "0 means the rank there"
+        entries.append(given.taken("network_alpha", "network.alpha", alpha, note))
     elif "network_alpha" in given:
         entries.append(idle("--network_alpha", "the algorithm has no alpha"))
     return entries
 
 
-def _same(said: Mapping[str, str], has: frozenset[str]) -> list[Entry]:
+def _same(given: Given, said: Mapping[str, str], has: frozenset[str]) -> list[Entry]:
     entries: list[Entry] = []
     for name, kind in _SAME.items():
         if name not in said:
             continue
         value = value_of(name, said[name], kind)
+        without = value_of("conv_dim", said.get("conv_dim", "1"), int) == 0
+        if without and name in ("conv_dim", "conv_alpha") and name in has:
+            entries.append(_no_kernels(given, name))
+            continue
+        if name == "conv_alpha" and value == 0:
+            value = float(said.get("conv_dim", given["network_dim"] or _DEFAULT_RANK))
         if name not in has and value:
             entries.append(idle(f"--network_args {name}", "the algorithm ignores it there; here it has none"))
         elif name in has:
@@ -135,6 +144,14 @@ def _same(said: Mapping[str, str], has: frozenset[str]) -> list[Entry]:
         else:
             entries.append(idle(f"--network_args {name}", "says what is so without it"))
     return entries
+
+
+def _no_kernels(given: Given, name: str) -> Entry:
+    """What `conv_dim=0` means: a rank of 0 for the kernels of every block."""
+    flag = f"--network_args {name}"
+    if name == "conv_alpha":
+        return idle(flag, "conv_dim is 0")
+    return became(flag, "network.conv_block_dims", flat(given.family, 0), "kernels above 1x1 get no adapter")
 
 
 def _decompose(said: Mapping[str, str], has: frozenset[str]) -> list[Entry]:

@@ -8,9 +8,9 @@ from sweeplora.convert.entries import Entry, became, idle
 from sweeplora.convert.given import Given
 from sweeplora.convert.kohya import kohya
 from sweeplora.convert.lycoris import ALGORITHMS, lycoris
-from sweeplora.convert.optimizer import trains_text_encoders, trains_unet
+from sweeplora.convert.optimizer import trains_text_encoders, trains_unet, without_text_encoders
 from sweeplora.errors import UserError
-from sweeplora.networks.refusals import UNET_ONLY, WITH_NORM_LIMIT
+from sweeplora.networks.refusals import WITH_NORM_LIMIT
 
 _MODULES = ("lycoris.kohya", "networks.lora", "networks.dylora")
 _WITH_B = ("locon", "dylora", "tlora")
@@ -28,7 +28,7 @@ def network(given: Given) -> list[Entry]:
     return [
         became("--network_module", "", module, "network"),
         *own,
-        *_places(given, own),
+        *_places(given),
         *_start(given),
         *_plus(given, said, any(entry.key == "network" and entry.value in _WITH_B for entry in own)),
     ]
@@ -52,13 +52,11 @@ def _arguments(given: Given) -> dict[str, str]:
     return found
 
 
-def _places(given: Given, own: list[Entry]) -> list[Entry]:
+def _places(given: Given) -> list[Entry]:
     """Which of U-Net and text encoders train."""
-    preset = next((entry.value for entry in own if entry.key == "network.preset"), "full")
     unet, encoders = trains_unet(given), trains_text_encoders(given)
-    note = ""
-    if encoders and preset in UNET_ONLY:
-        encoders, note = False, f"preset {preset} has none of the text encoders' layers"
+    preset = without_text_encoders(given)
+    note = f"preset {preset} has none of the text encoders' layers" if preset else ""
     if not (unet or encoders):
         raise UserError("--network_train_unet_only", True, "with the other flags nothing is left to train")
     entries = [
@@ -68,7 +66,7 @@ def _places(given: Given, own: list[Entry]) -> list[Entry]:
     if given["unet_lr"] == 0:
         entries.append(became("--unet_lr", "network.unet", False, "a rate of 0 trains nothing"))
     rate = given["text_encoder_lr"]
-    if rate and rate[0] == 0 and "network_train_unet_only" not in given:
+    if rate and rate[0] == 0:
         entries.append(became("--text_encoder_lr", "network.text_encoders", False, "a rate of 0 trains nothing"))
     return entries
 

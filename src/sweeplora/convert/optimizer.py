@@ -8,6 +8,7 @@ from typing import Any
 from sweeplora.convert.entries import Entry, aside, became, idle
 from sweeplora.convert.given import Given
 from sweeplora.errors import UserError
+from sweeplora.networks.refusals import UNET_ONLY
 
 _NAMED = {
     "lion": "lion_pytorch.Lion",
@@ -179,7 +180,15 @@ def rates(given: Given) -> list[Entry]:
 def trains_text_encoders(given: Given) -> bool:
     """Whether the text encoders train: there unless they are excluded, or their rate is 0."""
     rate = given["text_encoder_lr"]
-    return "network_train_unet_only" not in given and not (rate is not None and rate and rate[0] == 0)
+    excluded = "network_train_unet_only" in given or without_text_encoders(given) is not None
+    return not excluded and not (rate is not None and rate and rate[0] == 0)
+
+
+def without_text_encoders(given: Given) -> str | None:
+    """The preset of LyCORIS that is asked for, where it has none of the text encoders' layers."""
+    presets = [word.partition("=")[2] for word in given["network_args"] or [] if word.startswith("preset=")]
+    found = given["network_module"] == "lycoris.kohya" and bool(presets) and presets[-1] in UNET_ONLY
+    return presets[-1] if found else None
 
 
 def trains_unet(given: Given) -> bool:

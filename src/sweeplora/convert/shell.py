@@ -12,17 +12,32 @@ _NAME = r"[A-Za-z_]\w*"
 _ASSIGNED = re.compile(rf"({_NAME})(\+?=)(.*)", re.DOTALL)
 _BRACED = re.compile(rf"\$\{{({_NAME}|\d+)(\[[@*\d]+\])?(?:(:?[-=])([^{{}}]*))?\}}")
 _BARE = re.compile(rf"\$({_NAME})")
+_PERCENT = re.compile(rf"%({_NAME})%")
+_SET = re.compile(rf"\"?({_NAME})=([^\n\"]*)[^\n]*")
+_REMARK = re.compile(r"(?:#|@?rem\b|::)[^\n]*", re.IGNORECASE)
+_POWERSHELL = re.compile(r"\s`\s*?$|^\s*\$\w+\s*\+?=", re.MULTILINE)
+_DRIVE = re.compile(r"(?:^|=)[A-Za-z]:[^:]*$")
 _ENDS = (";", "&", "|", "(", ")", "\n")
+_OPENING = ("if", "for", "while", "until", "case", "select")
+_CLOSING = ("fi", "done", "esac")
+_GOING_ON = ("then", "else", "elif", "do", "{", "}")
+_TESTS = ("[", "[[", "test")
+_ASSIGNING = {"export", "declare", "local", "readonly", "env"}
 _COMPUTED = "\0"
 
 
 @dataclass
 class _Reader:
-    """Where the reading stands: the text, the place in it, and the variables known so far."""
+    """Where the reading stands: the text, the place in it, and the variables known so far.
+
+    `depth`: how many ifs, loops and cases are around it. `unsure`: whether this command follows a test on its line.
+    """
 
     text: str
     variables: dict[str, list[str]]
     at: int = 0
+    depth: int = 0
+    unsure: bool = False
     words: list[str] = field(default_factory=list)
     commands: list[list[str]] = field(default_factory=list)
 
@@ -30,9 +45,13 @@ class _Reader:
 def commands(text: str, environment: Mapping[str, str]) -> list[list[str]]:
     """Every command of a script, its variables expanded; assignments (`A=b`, `export A=b`, `A=(b c)`) are kept in mind.
 
-    A variable is what the script or the environment last said. A value that only running something could
-    tell (`$(…)`) stands as a word with a NUL in it, which `plain` refuses.
+    A variable is what the script or the environment last said; a batch file's `set` and `%NAME%` are read too. A
+    value that only running something could tell (`$(…)`, or one set under a condition) stands as a word with a
+    NUL in it, which `plain` refuses. Raises UserError for a PowerShell script.
     """
+    if _POWERSHELL.search(text):
+        mend = "PowerShell is not read; give the accelerate command on one line, or a bash script"
+        raise UserError("convert", text.strip().partition("\n")[0][:40], mend)
     joined = re.sub(r"(?:\\|(?<=\s)\^)\r?\n", " ", text.replace("\r\n", "\n"))
     reader = _Reader(joined, {name: [value] for name, value in environment.items()})
     while reader.at < len(joined):
@@ -46,20 +65,23 @@ def plain(words: list[str]) -> list[str]:
     for word in words:
         if _COMPUTED in word:
             shown = word.replace(_COMPUTED, "")
-            raise UserError("convert", shown, "only the shell can tell this value; write it out in the command")
+            mend = (
+                "only the shell can tell this value (computed, or set under a condition); write it out in the command"
+            )
+            raise UserError("convert", shown, mend)
     return words
 
 
 def _next(reader: _Reader) -> None:
     character = reader.text[reader.at]
     if character in _ENDS:
+        _weigh(reader)
         reader.at += 1
         _end(reader)
     elif character.isspace():
         reader.at += 1
-    elif character == "#":
-        line = reader.text.find("\n", reader.at)
-        reader.at = len(reader.text) if line < 0 else line
+    elif (remark := _REMARK.match(reader.text, reader.at)) and (character == "#" or not reader.words):
+        reader.at = remark.end()
     elif redirection := re.compile(r"\d*(?:>>?|<<?<?)(?:&\d|&-)?[ \t]*").match(reader.text, reader.at):
         reader.at = redirection.end()
         if "&" not in redirection[0]:
@@ -68,20 +90,40 @@ def _next(reader: _Reader) -> None:
         _take(reader)
 
 
+def _weigh(reader: _Reader) -> None:
+    """Whether what follows this operator may be left out: it comes after a test, or in place of a failure."""
+    operator = reader.text[reader.at : reader.at + 2]
+    if operator == "||" or (operator == "&&" and reader.words[:1] and reader.words[0] in _TESTS):
+        reader.unsure = True
+    elif operator[0] in ";\n":
+        reader.unsure = False
+
+
 def _take(reader: _Reader) -> None:
     """One word, or an assignment in front of a command."""
     start = reader.at
+    batch = _SET.match(reader.text, start) if reader.words == ["set"] else None
+    if batch:
+        reader.at = batch.end()
+        _keep(reader, batch[1], "=", [_PERCENT.sub(lambda found: _named(reader, found), batch[2].rstrip())])
+        return
     array = re.compile(rf"({_NAME})(\+?=)\(").match(reader.text, start)
-    if array and set(reader.words) <= {"export", "declare", "local", "readonly", "-a"}:
+    if array and set(reader.words) <= {*_ASSIGNING, "-a"}:
         reader.at = array.end()
         _keep(reader, array[1], array[2], _elements(reader))
         return
     found = _word(reader)
     assigned = _ASSIGNED.fullmatch(" ".join(found)) if re.match(rf"{_NAME}\+?=", reader.text[start:]) else None
-    if assigned and set(reader.words) <= {"export", "declare", "local", "readonly", "set", "env"}:
+    if assigned and set(reader.words) <= _ASSIGNING:
         _keep(reader, assigned[1], assigned[2], [assigned[3]])
-    else:
+    elif reader.words or not _is_structure(reader, reader.text[start : reader.at]):
         reader.words += found
+
+
+def _is_structure(reader: _Reader, word: str) -> bool:
+    """Whether a command's first word only says when the others run; counts how deep it is then."""
+    reader.depth += (word in _OPENING) - (word in _CLOSING)
+    return word in _CLOSING or word in _GOING_ON
 
 
 def _elements(reader: _Reader) -> list[str]:
@@ -99,6 +141,8 @@ def _elements(reader: _Reader) -> list[str]:
 
 def _keep(reader: _Reader, name: str, sign: str, values: list[str]) -> None:
     before = reader.variables.get(name, [])
+    if reader.depth > 0 or reader.unsure:
+        values = [f"{value}{_COMPUTED}" for value in values or [name]]
     if sign == "+=" and before and len(values) == 1 and len(before) == 1:
         reader.variables[name] = [before[0] + values[0]]
     else:
@@ -115,10 +159,16 @@ def _word(reader: _Reader) -> list[str]:
         if character in "'\"":
             _join(words, _quoted(reader, character))
             open_word = True
+        elif character == "\\" and _DRIVE.search(words[-1]) and reader.text[reader.at + 1 : reader.at + 2].isalnum():
+            words[-1] += character
+            reader.at += 1
         elif character == "\\":
             words[-1] += reader.text[reader.at + 1 : reader.at + 2]
             reader.at += 2
             open_word = True
+        elif percent := _PERCENT.match(reader.text, reader.at):
+            words[-1] += _named(reader, percent)
+            reader.at = percent.end()
         elif character in "$`":
             _join(words, [part for value in _variable(reader) for part in value.split()])
         else:
@@ -141,6 +191,9 @@ def _quoted(reader: _Reader, quote: str) -> list[str]:
         if quote == '"' and character == "\\" and reader.text[reader.at + 1 : reader.at + 2] in ('"', "\\", "$", "`"):
             words[-1] += reader.text[reader.at + 1]
             reader.at += 2
+        elif quote == '"' and (percent := _PERCENT.match(reader.text, reader.at)):
+            words[-1] += _named(reader, percent)
+            reader.at = percent.end()
         elif quote == '"' and character in "$`":
             _join(words, _variable(reader))
         else:
@@ -150,6 +203,12 @@ def _quoted(reader: _Reader, quote: str) -> list[str]:
         raise UserError("convert", words[-1][:40], f"a quotation mark {quote} is never closed")
     reader.at += 1
     return words
+
+
+def _named(reader: _Reader, found: re.Match[str]) -> str:
+    """What `%NAME%` of a batch file stands for."""
+    values = reader.variables.get(found[1])
+    return " ".join(values) if values else f"{found[0]}{_COMPUTED}"
 
 
 def _variable(reader: _Reader) -> list[str]:

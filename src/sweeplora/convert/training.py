@@ -8,6 +8,7 @@ from sweeplora.convert.network import limits_norms
 from sweeplora.errors import UserError
 
 _SAVED = {None: "fp32", "float": "fp32", "fp16": "fp16", "bf16": "bf16"}
+_BACKENDS = ("inductor", "cudagraphs", "aot_eager", "eager")
 _RATIO = "a share of the epochs, whose number is not in the command; give --save_every_n_epochs"
 
 
@@ -27,7 +28,7 @@ def _name(given: Given) -> list[Entry]:
     if "output_name" in given and not given["output_name"].strip():
         raise UserError("--output_name", "", "an empty name loses files in the reference; give one")
     entries = [
-        given.taken("output_name", "name", given["output_name"] or "last", "files are named <name>-e003.safetensors")
+        given.taken("output_name", "name", given["output_name"] or "last", "files are named <name>-000003.safetensors")
     ]
     if "output_dir" in given:
         note = "weights lie in single/<name>/weights below it, the record and caches beside; see it with "
@@ -91,14 +92,21 @@ def _steps(given: Given) -> list[Entry]:
         entries.append(idle("--scale_weight_norms", "0 limits nothing"))
     if "lowram" in given:
         entries.append(became("--lowram", "train.lowram", True))
-    if "torch_compile" in given:
-        backend = given["dynamo_backend"]
-        entries.append(became("--torch_compile", "train.compile", backend))
-        if "dynamo_backend" in given:
-            entries.append(became("--dynamo_backend", "train.compile", backend))
-    elif "dynamo_backend" in given:
-        entries.append(idle("--dynamo_backend", "only --torch_compile reads it"))
-    return entries
+    return [*entries, *_compiled(given)]
+
+
+def _compiled(given: Given) -> list[Entry]:
+    backend = given["dynamo_backend"]
+    named = "dynamo_backend" in given
+    if "torch_compile" not in given:
+        return [idle("--dynamo_backend", "only --torch_compile reads it")] if named else []
+    if backend == "no":
+        return [idle(f"--{name}", "the backend `no` compiles nothing") for name in ("torch_compile", "dynamo_backend")]
+    if backend not in _BACKENDS:
+        note = f"the backend {backend} is not offered; the U-Net is not compiled, which changes the time alone"
+        return [aside(f"--{name}", note) for name in ("torch_compile", "dynamo_backend")]
+    entries = [became("--torch_compile", "train.compile", backend)]
+    return [*entries, became("--dynamo_backend", "train.compile", backend)] if named else entries
 
 
 def _saving(given: Given) -> list[Entry]:
@@ -129,7 +137,8 @@ def _every_epochs(given: Given) -> list[Entry]:
     if not ratio or ratio < 1:
         unused = [idle("--save_n_epoch_ratio", "0 saves nothing more")] if "save_n_epoch_ratio" in given else []
         return [given.taken("save_every_n_epochs", "train.save_every_epochs", every or 0), *unused]
-    overruled = [idle("--save_every_n_epochs", "--save_n_epoch_ratio comes before it")] if every else []
+    named = "save_every_n_epochs" in given
+    overruled = [idle("--save_every_n_epochs", "--save_n_epoch_ratio comes before it")] if named else []
     if epochs is None:
         return [aside("--save_n_epoch_ratio", _RATIO), Entry("", "default", "train.save_every_epochs", 0), *overruled]
     return [became("--save_n_epoch_ratio", "train.save_every_epochs", epochs // ratio or 1), *overruled]

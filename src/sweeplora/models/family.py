@@ -131,6 +131,6 @@ class Family(Protocol):
         """Scaled latents [B, C, h, w] -> pixels [B, 3, H, W] in [0, 1]."""
         ...
 
-    def checkpoint_gradients(self) -> None:
-        """Compute the U-Net's activations again in the backward pass instead of keeping them."""
+    def checkpoint_gradients(self, encoders: bool) -> None:
+        """Compute activations again in the backward pass instead of keeping them; `encoders`: theirs too."""
         ...

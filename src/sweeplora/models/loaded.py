@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from sweeplora.models.architecture import Architecture, Conditioning
 from sweeplora.models.attend import apply
@@ -61,7 +62,7 @@ class Loaded:
         self.vae_paths = facts.vae.files
         self.unet = open_unet(facts.unet, to.device, to.precision or torch.float32)
         self.vae = open_vae(facts.vae, to.device)
-        self.text_encoders: list[nn.Module] = [
+        self.text_encoders: list[PreTrainedModel] = [
             open_encoder(part, encoder.projects, to.device)
             for part, encoder in zip(facts.text_encoders, architecture.encoders, strict=True)
         ]
@@ -116,9 +117,15 @@ class Loaded:
         image: Tensor = self.vae.decode(unscaled.to(self.vae.device, self.vae.dtype), return_dict=False)[0]
         return (image.float() / 2 + 0.5).clamp(0, 1)
 
-    def checkpoint_gradients(self) -> None:
-        """Compute the U-Net's activations again in the backward pass instead of keeping them."""
+    def checkpoint_gradients(self, encoders: bool) -> None:
+        """Compute the U-Net's activations again in the backward pass instead of keeping them.
+
+        `encoders`: those of the text encoders too, which CLIP does in training mode alone.
+        """
         self.unet.enable_gradient_checkpointing()
+        for encoder in self.text_encoders if encoders else []:
+            encoder.activation_checkpointing_enable()
+            encoder.train()
 
 
 def alphas_cumprod(scheduler_config: Mapping[str, Any]) -> Tensor:

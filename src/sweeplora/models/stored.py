@@ -75,15 +75,6 @@ def read_safetensors(file: Path) -> dict[str, Stored]:
     return found
 
 
-def metadata_of(file: Path) -> dict[str, str]:
-    """The free text of a safetensors file; empty where it carries none. Raises UnreadableFile."""
-    try:
-        _, header = _header(file, file.stat().st_size)
-    except ValueError:
-        raise UnreadableFile("is no safetensors file") from None
-    return dict(header.get("__metadata__") or {})
-
-
 def _header(file: Path, size: int) -> tuple[int, dict[str, Any]]:
     """Where the tensors' bytes begin, and the JSON before them."""
     with file.open("rb") as stream:

@@ -23,16 +23,8 @@ from sweeplora.networks.refusals import (
 if TYPE_CHECKING:
     from sweeplora.networks.adapter import Adapter
 
-Preset = Literal[
-    "full",
-    "full-lin",
-    "blocks",
-    "attn-mlp",
-    "attn-only",
-    "unet-only",
-    "unet-transformer-only",
-    "unet-convblock-only",
-]
+OfUnet = Literal["unet-only", "unet-transformer-only", "unet-convblock-only"]
+Preset = Literal["full", "full-lin", "blocks", "attn-mlp", "attn-only", OfUnet]
 Share = Annotated[float, Ge(0), Lt(1)]
 Dim = Annotated[int, Ge(1)]
 Alpha = Annotated[float, Gt(0)]

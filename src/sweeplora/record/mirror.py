@@ -133,8 +133,10 @@ class Mirror:
         """TensorBoard's files, which need no store."""
         if self._board is None:
             return
+        # A trial that was taken from an earlier run has no attempt of its own, and began with its study.
+        since = 0.0 if self._single else float((read_json(self.path / "study.json") or {}).get("started", 0.0))
         for path in self._paths():
-            if started := facts.began(self._trial(path), 0.0):
+            if started := facts.began(self._trial(path), since):
                 name = self._root if self._single else f"{self._root}/{path.name}"
                 self._board.update(path, name, int(started))
 
