@@ -93,6 +93,10 @@ def _refusal(checked: Checked, *overrides: str) -> str:
         (["data.dir=/no/pictures"], "data.dir=/no/pictures: the folder does not exist"),
         (["data.resolution=70", "data.bucket=false"], "data.resolution=70: must be a multiple of"),
         (["sample.prompts=/no/prompts.txt"], "sample.prompts=/no/prompts.txt: not readable"),
+        (
+            ["model.prediction=v_prediction", "model.zero_terminal_snr=true", "sample.sampler=heun"],
+            "sample.steps=20: sampler heun needs at least 30",
+        ),
         (["sample.sampler=fast"], "sample.sampler=fast: expected one of ddim, "),
         (["launcher.slots=0"], "launcher.slots=0: expected a whole number >= 1 or null"),
         (["tracking.uri=/a/folder"], "tracking.uri=/a/folder: give sqlite:///"),

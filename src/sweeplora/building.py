@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+
+from sweeplora.errors import UserError
 
 
 def build(node: Mapping[str, Any]) -> Any:
     """The object, or with `_partial_` the function, of a node's `_target_`; lists and mappings stay plain Python's.
 
-    Hydra's own containers would end up in an optimizer's saved state.
+    Hydra's own containers would end up in an optimizer's saved state. Raises the UserError that the target raises.
     """
-    return instantiate(node, _convert_="all")
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise

@@ -267,7 +267,9 @@ def _notices(
     config: Mapping[str, Any], model: ModelFacts, dataset: Dataset, prompts: Sequence[Prompt]
 ) -> tuple[str, ...]:
     captions = [(one.name, plain(one.caption, one.treatment.rules)) for one in (*dataset.train, *dataset.validation)]
-    texts = [(f"prompt {number}", text) for number, one in enumerate(prompts, 1) for text in (one.prompt, one.negative)]
+    numbered = list(enumerate(prompts, 1))
+    texts = [(f"prompt {number}", one.prompt) for number, one in numbered]
+    texts += [(f"the negative of prompt {number}", one.negative) for number, one in numbered if one.negative]
     left_over = idle(len(prompts), config["launcher"].get("processes_per_trial", 1)) if prompts else None
     said = [] if left_over is None else [left_over]
     long_captions = too_long(model, "caption", captions, dataset.weighted_captions)
