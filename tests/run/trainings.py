@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -13,6 +14,7 @@ from sweeplora.sweep.forks import Forked, Starter, ahead
 from sweeplora.sweep.launch import TRAINING, Own, Slot, command
 
 PATIENCE_SECONDS = 120.0
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Trainings:
@@ -34,7 +36,9 @@ class Trainings:
             "train.probe_images=2",
             "sample.at_first=false",
         ]
-        self._starter = Starter(ahead(TRAINING, compose(self._common).config), runs / "preload.log", forks=True)
+        with contextlib.chdir(ROOT):  # a test may have gone elsewhere, and the tests' own losses are found here
+            self._starter = Starter(ahead(TRAINING, compose(self._common).config), runs / "preload.log", forks=True)
+            self._starter.warm(_Alone(0, 1, 1, "cpu", ()))
 
     def folder(self, name: str, *overrides: str) -> RunDir:
         """A run folder with its config, not yet trained."""
