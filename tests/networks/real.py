@@ -15,31 +15,11 @@ from torch import nn
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
-from sweeplora.models.layout import Layout, diffusers_names, original_names, sd15_block, sdxl_block
+from sweeplora.models import sd15, sdxl
+from sweeplora.models.layout import Layout
 from sweeplora.networks.keys import Shapes
 
-LAYOUTS = {
-    "sdxl": Layout(
-        name="sdxl",
-        encoder_prefixes=("lora_te1", "lora_te2"),
-        unet_names=original_names,
-        num_blocks=23,
-        blocks="1 embedding, 9 down, 3 middle, 9 up, 1 output",
-        block_of=sdxl_block,
-        base_model_version="sdxl_base_v1-0",
-        architecture="stable-diffusion-xl-v1-base",
-    ),
-    "sd15": Layout(
-        name="sd15",
-        encoder_prefixes=("lora_te",),
-        unet_names=diffusers_names,
-        num_blocks=25,
-        blocks="12 down, 1 middle, 12 up",
-        block_of=sd15_block,
-        base_model_version="sd_v1",
-        architecture="stable-diffusion-v1",
-    ),
-}
+LAYOUTS = {"sdxl": sdxl.LAYOUT, "sd15": sd15.LAYOUT}
 _EXPECTED = Path(__file__).parents[1] / "expected"
 
 

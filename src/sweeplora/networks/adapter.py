@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sweeplora.errors import UserError
+from sweeplora.networks.blocks import Rank
 
 # It warns on the standard output about every LoKr factor that is small enough to be kept whole.
 logging.getLogger("LyCORIS").setLevel(logging.ERROR)
@@ -224,6 +225,19 @@ class DecomposedAdapter(RowsAdapter[Module]):
     def change(self) -> Tensor:
         """What is added to the layer's weight, at the strength that is set; always in float32."""
         return self.whole() - weight_of(self._layer) if self._dora else super().change()
+
+
+def decomposed_options(algorithm: Any, rank: Rank) -> dict[str, Any]:
+    """What LyCORIS' modules that can be decomposed (LoCon, LoHa, LoKr) all take, from an algorithm's options."""
+    return {
+        "lora_dim": rank.dim,
+        "alpha": rank.alpha,
+        "use_tucker": algorithm.use_tucker,
+        "use_scalar": algorithm.use_scalar,
+        "weight_decompose": algorithm.dora,
+        "wd_on_out": algorithm.wd_on_output,
+        "rs_lora": algorithm.rs_lora,
+    }
 
 
 def weight_of(layer: nn.Module) -> Tensor:

@@ -14,7 +14,7 @@ from lycoris.modules.locon import LoConModule
 from torch import Tensor
 from torch.nn import functional as F
 
-from sweeplora.networks.adapter import DecomposedAdapter, Layer, Rows, WeightAdapter, weight_of
+from sweeplora.networks.adapter import DecomposedAdapter, Layer, Rows, WeightAdapter, decomposed_options, weight_of
 from sweeplora.networks.algorithms import DyLoRA, GLoRA, LoCon
 from sweeplora.networks.blocks import Rank
 
@@ -31,17 +31,7 @@ class LoConAdapter(DecomposedAdapter[LoConModule]):
     plus: ClassVar[tuple[str, ...]] = ("lora_up",)
 
     def __init__(self, algorithm: LoCon, key: str, layer: Layer, rank: Rank) -> None:
-        module = LoConModule(
-            key,
-            layer,
-            lora_dim=rank.dim,
-            alpha=rank.alpha,
-            use_tucker=algorithm.use_tucker,
-            use_scalar=algorithm.use_scalar,
-            weight_decompose=algorithm.dora,
-            wd_on_out=algorithm.wd_on_output,
-            rs_lora=algorithm.rs_lora,
-        )
+        module = LoConModule(key, layer, **decomposed_options(algorithm, rank))
         super().__init__(module, layer, algorithm)
         small = math.prod(self._shape) <= _CHEAP_TO_REBUILD and not (algorithm.dropout or algorithm.rank_dropout)
         self._beside = not algorithm.dora and (not small if self._bypass is None else self._bypass)

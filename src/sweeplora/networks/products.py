@@ -11,7 +11,7 @@ from lycoris.modules.loha import LohaModule
 from lycoris.modules.lokr import LokrModule
 from torch import Tensor
 
-from sweeplora.networks.adapter import DecomposedAdapter, Layer
+from sweeplora.networks.adapter import DecomposedAdapter, Layer, decomposed_options
 from sweeplora.networks.algorithms import LoHa, LoKr
 from sweeplora.networks.blocks import Rank
 from sweeplora.networks.lowrank import scale_in
@@ -25,17 +25,7 @@ class LoHaAdapter(DecomposedAdapter[LohaModule]):
     scalar out of a merge; every other program applies both once."""
 
     def __init__(self, algorithm: LoHa, key: str, layer: Layer, rank: Rank) -> None:
-        module = LohaModule(
-            key,
-            layer,
-            lora_dim=rank.dim,
-            alpha=rank.alpha,
-            use_tucker=algorithm.use_tucker,
-            use_scalar=algorithm.use_scalar,
-            weight_decompose=algorithm.dora,
-            wd_on_out=algorithm.wd_on_output,
-            rs_lora=algorithm.rs_lora,
-        )
+        module = LohaModule(key, layer, **decomposed_options(algorithm, rank))
         super().__init__(module, layer, algorithm)
         self._scalar = module.scalar if algorithm.use_scalar else None
         names = ("hada_w1_b", "hada_w1_a", "hada_w2_b", "hada_w2_a", *(("hada_t1", "hada_t2") if module.tucker else ()))
@@ -74,17 +64,11 @@ class LoKrAdapter(DecomposedAdapter[LokrModule]):
         module = LokrModule(
             key,
             layer,
-            lora_dim=rank.dim,
-            alpha=rank.alpha,
             factor=algorithm.factor,
             decompose_both=algorithm.decompose_both,
             full_matrix=algorithm.full_matrix,
             unbalanced_factorization=algorithm.unbalanced_factorization,
-            use_tucker=algorithm.use_tucker,
-            use_scalar=algorithm.use_scalar,
-            weight_decompose=algorithm.dora,
-            wd_on_out=algorithm.wd_on_output,
-            rs_lora=algorithm.rs_lora,
+            **decomposed_options(algorithm, rank),
         )
         if module.use_w1 and module.use_w2:
             module.scale = 1.0  # without a rank there is nothing that rs_lora could divide by
