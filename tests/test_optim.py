@@ -25,6 +25,7 @@ from sweeplora.optim import FlatGradients, LearningRates, make_optimizer, weight
 from sweeplora.rates import Rates
 from tests.networks.models import opened
 from tests.networks.options import options
+from tests.test_rates import PLAIN
 
 CHOICES = [name for name in catalog.groups(catalog.shipped("conf").parent)["optimizer"] if "8bit" not in name]
 NAMED = [
@@ -38,13 +39,6 @@ NAMED = [
     "schedulefree.SGDScheduleFree",
 ]
 """Classes that sd-scripts knows by a name of its own, and that have no file here."""
-PLAIN: dict[str, Any] = {
-    "unet": None,
-    "text_encoder": None,
-    "loraplus_unet": None,
-    "loraplus_text_encoder": None,
-    "blocks": None,
-}
 
 
 class Few:

@@ -13,40 +13,23 @@ from torch import Tensor
 from sweeplora.data.buckets import Size
 from sweeplora.errors import UserError
 from sweeplora.models.family import Family
-from sweeplora.models.sd15 import SD15
-from sweeplora.models.sdxl import SDXL
 from sweeplora.prompts import Prompt
 from sweeplora.rules import check_rules
 from sweeplora.sample import Previews, Sample, draw, make_scheduler
 from sweeplora.samplers import Sampler
+from tests.models import families
 
 SQUARE = Size(64, 64)
-MODEL: dict[str, Any] = {
-    "name": "tiny",
-    "vae": None,
-    "prediction": None,
-    "zero_terminal_snr": False,
-    "max_tokens": 75,
-    "attention": "sdpa",
-    "vae_precision": "fp32",
-    "base_precision": None,
-    "base_weights": None,
-    "base_weights_multiplier": None,
-}
-
-
-def loaded_sdxl(folder: Path, **changes: Any) -> Family:
-    return SDXL(path=str(folder), **(MODEL | changes)).load(torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
 def model(tiny_model: Path) -> Family:
-    return loaded_sdxl(tiny_model)
+    return families.load(tiny_model)
 
 
 @pytest.fixture(scope="module")
 def sd15(tiny_sd15: Path) -> Family:
-    return SD15(path=str(tiny_sd15), clip_skip=1, **MODEL).load(torch.device("cpu"))
+    return families.sd15(tiny_sd15).load(families.CPU)
 
 
 def settings(sampler: str, **changes: Any) -> Sample:
@@ -124,7 +107,7 @@ def test_brackets_weigh_words_or_are_text(model: Family) -> None:
 
 
 def test_a_prompt_longer_than_75_tokens_is_read_as_in_training(tiny_model: Path) -> None:
-    short, long = (loaded_sdxl(tiny_model, max_tokens=count) for count in (75, 150))
+    short, long = (families.load(tiny_model, max_tokens=count) for count in (75, 150))
     start = "x " * 80
     pictures = {
         (family.token_limit, end): draw(family, Prompt(start + end), settings("euler"), SQUARE)

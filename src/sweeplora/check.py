@@ -19,7 +19,7 @@ from sweeplora.combinations import check_half_precision, check_loss, check_optim
 from sweeplora.content import exists_and_writable
 from sweeplora.data.batches import Length, length
 from sweeplora.data.captions import plain
-from sweeplora.data.index import Dataset, keeps_latents, keeps_text
+from sweeplora.data.index import Dataset, keeps_text
 from sweeplora.errors import UserError
 from sweeplora.identity import identify
 from sweeplora.models.facts import ModelFacts
@@ -204,10 +204,8 @@ def read_data(config: Mapping[str, Any], model: ModelFacts) -> Dataset:
     images: Images = _built("data", json.dumps(config["data"]))
     dataset = images.read(model.divisor, model.resolution, Path(config["runs"], "cache"))
     keeps_text(dataset, config["network"]["text_encoders"])
-    keeps_latents(dataset)
     masked = next((one for one in dataset.train if one.mask is not None), None)
-    signature = signature_of(config["loss"]["_target_"], "loss._target_")
-    if masked is not None and signature is not None and not _takes_mask(config["loss"]):
+    if masked is not None and not _takes_mask(config["loss"]):
         raise UserError("loss", config["loss"]["_target_"], f"takes no mask, and {masked.name} has one; use loss=mse")
     return dataset
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from sweeplora.data.pixels import middle
 from sweeplora.errors import UserError
 from tests.data.folders import picture, settings, several
 from tests.data.toy import Toy
+from tests.forked import in_a_process
 
 Stamp = tuple[int, int]
 
@@ -294,22 +294,9 @@ class _Logging(Toy):
         return super().encode_images(pixels)
 
 
-def _in_a_process(work: Callable[[], object]) -> int:
-    """Run `work` in a forked process; returns its id."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return pid
-
-
 def test_trainings_that_start_at_once_encode_each_image_once(tmp_path: Path) -> None:
     dataset, log = _dataset(several(tmp_path / "set", 8)), tmp_path / "log"
-    work = [_in_a_process(lambda: _latents(tmp_path / "cache", dataset, _Logging(log))) for _ in range(3)]
+    work = [in_a_process(lambda: _latents(tmp_path / "cache", dataset, _Logging(log))) for _ in range(3)]
     assert [os.waitpid(pid, 0)[1] for pid in work] == [0, 0, 0]
     assert log.read_text().count("image") == 8
     assert len(_entries(tmp_path / "cache", "latents")) == 8
@@ -317,7 +304,7 @@ def test_trainings_that_start_at_once_encode_each_image_once(tmp_path: Path) -> 
 
 def test_after_a_kill_only_what_is_missing_is_encoded(tmp_path: Path) -> None:
     dataset, log = _dataset(several(tmp_path / "set", 40)), tmp_path / "log"
-    pid = _in_a_process(lambda: _latents(tmp_path / "cache", dataset, _Logging(log)))
+    pid = in_a_process(lambda: _latents(tmp_path / "cache", dataset, _Logging(log)))
     deadline = time.monotonic() + 20
     while len(_entries(tmp_path / "cache", "latents")) < 5 and time.monotonic() < deadline:
         time.sleep(0.005)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
 from sweeplora.data.store import Make, Store, Tensors
+from tests.forked import in_a_process
 
 KEYS = [f"{number:02}-key" for number in range(12)]
 
@@ -110,19 +111,6 @@ def test_what_progress_raises_ends_the_filling_and_keeps_what_was_made(tmp_path:
     assert _fill(tmp_path) == KEYS[4:]
 
 
-def _in_a_process(work: Callable[[], None]) -> int:
-    """Run `work` in a forked process; returns its id."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return pid
-
-
 def test_two_that_start_at_once_make_each_entry_once(tmp_path: Path) -> None:
     log = tmp_path / "made.log"
 
@@ -138,7 +126,7 @@ def test_two_that_start_at_once_make_each_entry_once(tmp_path: Path) -> None:
         store.fill(KEYS, make, _silent)
         assert all(torch.equal(store.read(key)["mean"], _value(key)["mean"]) for key in KEYS)
 
-    pids = [_in_a_process(work) for _ in range(3)]
+    pids = [in_a_process(work) for _ in range(3)]
     assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0, 0]
     assert log.read_text().split() == KEYS
 
@@ -152,7 +140,7 @@ def test_killed_at_any_moment_only_whole_entries_are_left(tmp_path: Path) -> Non
 
         Store(tmp_path).fill(KEYS, make, _silent)
 
-    pid = _in_a_process(endlessly)
+    pid = in_a_process(endlessly)
     deadline = time.monotonic() + 20
     while len(_files(tmp_path)) < 3 and time.monotonic() < deadline:
         time.sleep(0.002)

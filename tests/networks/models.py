@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from sweeplora.models.family import Family
-from sweeplora.models.sd15 import SD15
-from sweeplora.models.sdxl import SDXL
 from sweeplora.networks.lycoris import PARTS, Network, attach
+from tests.models import families
 
 SIZES = torch.tensor([[48.0, 64.0, 0.0, 0.0, 48.0, 64.0]] * 2)
 TIMESTEPS = torch.tensor([20, 800])
@@ -22,22 +21,8 @@ CAPTIONS = ["red apple, food", "rocket"]
 
 def opened(kind: str, folder: Path, **changes: Any) -> Family:
     """A model of a family in a folder, on the CPU."""
-    options: dict[str, Any] = {
-        "name": "tiny",
-        "path": str(folder),
-        "vae": None,
-        "prediction": None,
-        "zero_terminal_snr": False,
-        "max_tokens": 75,
-        "attention": "sdpa",
-        "vae_precision": "fp32",
-        "base_precision": None,
-        "base_weights": None,
-        "base_weights_multiplier": None,
-        **changes,
-    }
-    source = SDXL(**options) if kind == "sdxl" else SD15(clip_skip=1, **options)
-    return source.load(torch.device("cpu"))
+    source = families.sdxl if kind == "sdxl" else families.sd15
+    return source(folder, **changes).load(families.CPU)
 
 
 def latents() -> Tensor:

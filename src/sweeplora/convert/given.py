@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweeplora.convert.entries import Entry, idle
+from sweeplora.convert.entries import Entry, became, idle
 from sweeplora.convert.flags import FLAGS, ONLY_SDXL, Flag
 from sweeplora.errors import UserError
 from sweeplora.nearest import nearest
@@ -37,6 +37,12 @@ class Given:
     def taken(self, name: str, key: str, value: Any, note: str = "") -> Entry:
         """An entry of the flag's value, as given or as the reference's default."""
         return Entry(f"--{name}", "became" if name in self else "default", key, value, note)
+
+    def unless_zero(self, name: str, key: str, idle_note: str) -> list[Entry]:
+        """What became of a flag whose 0 does nothing: its value, a line that says so, or none where it is not given."""
+        if self[name]:
+            return [became(f"--{name}", key, self[name])]
+        return [idle(f"--{name}", idle_note)] if name in self else []
 
 
 def read(family: str, processes: int, words: Sequence[str]) -> Given:

@@ -54,11 +54,7 @@ def _conv_alpha(said: Mapping[str, str], kernels: bool) -> list[Entry]:
 
 
 def _lora(given: Given, said: Mapping[str, str], dim: int) -> list[Entry]:
-    entries: list[Entry] = []
-    if given["network_dropout"]:
-        entries.append(became("--network_dropout", "network.dropout", given["network_dropout"]))
-    elif "network_dropout" in given:
-        entries.append(idle("--network_dropout", "0 drops nothing"))
+    entries = given.unless_zero("network_dropout", "network.dropout", "0 drops nothing")
     for name in ("rank_dropout", "module_dropout"):
         if name in said:
             entries.append(_number(said, name, float, f"network.{name}"))

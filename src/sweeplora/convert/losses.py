@@ -25,11 +25,7 @@ def _offset(given: Given) -> list[Entry]:
     if "noise_offset_random_strength" in given:
         note = "drawn for each image here, once a batch there"
         entries.append(became("--noise_offset_random_strength", "noise.offset_random_strength", True, note))
-    if given["adaptive_noise_scale"]:
-        entries.append(became("--adaptive_noise_scale", "noise.adaptive_scale", given["adaptive_noise_scale"]))
-    elif "adaptive_noise_scale" in given:
-        entries.append(idle("--adaptive_noise_scale", "0 adds nothing"))
-    return entries
+    return [*entries, *given.unless_zero("adaptive_noise_scale", "noise.adaptive_scale", "0 adds nothing")]
 
 
 def _pyramid(given: Given) -> list[Entry]:
@@ -64,10 +60,7 @@ def loss(given: Given) -> list[Entry]:
     else:
         names = [name for name in ("huber_c", "huber_schedule", "huber_scale") if name in given]
         entries += [idle(f"--{name}", "only huber and smooth_l1 read it") for name in names]
-    if given["min_snr_gamma"]:
-        entries.append(became("--min_snr_gamma", "loss.min_snr_gamma", given["min_snr_gamma"]))
-    elif "min_snr_gamma" in given:
-        entries.append(idle("--min_snr_gamma", "0 weighs nothing"))
+    entries += given.unless_zero("min_snr_gamma", "loss.min_snr_gamma", "0 weighs nothing")
     if "debiased_estimation_loss" in given:
         entries.append(became("--debiased_estimation_loss", "loss.debiased", True))
     return [*entries, *_between_predictions(given)]
@@ -92,10 +85,6 @@ def _between_predictions(given: Given) -> list[Entry]:
         if not v:
             raise UserError("--scale_v_pred_loss_like_noise_pred", True, "needs --v_parameterization, there too")
         entries.append(became("--scale_v_pred_loss_like_noise_pred", "loss.scale_v_like_epsilon", True))
-    if given["v_pred_like_loss"]:
-        if v:
-            raise UserError("--v_pred_like_loss", given["v_pred_like_loss"], "not with --v_parameterization, there too")
-        entries.append(became("--v_pred_like_loss", "loss.v_pred_like", given["v_pred_like_loss"]))
-    elif "v_pred_like_loss" in given:
-        entries.append(idle("--v_pred_like_loss", "0 adds nothing"))
-    return entries
+    if v and given["v_pred_like_loss"]:
+        raise UserError("--v_pred_like_loss", given["v_pred_like_loss"], "not with --v_parameterization, there too")
+    return [*entries, *given.unless_zero("v_pred_like_loss", "loss.v_pred_like", "0 adds nothing")]

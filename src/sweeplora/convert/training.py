@@ -86,10 +86,8 @@ def _steps(given: Given) -> list[Entry]:
     ]
     if given["scale_weight_norms"] and not limits_norms(given):
         entries.append(idle("--scale_weight_norms", "it limits LoRA, LoHa, LoKr and OFT only, there and here"))
-    elif given["scale_weight_norms"]:
-        entries.append(became("--scale_weight_norms", "train.max_weight_norm", given["scale_weight_norms"]))
-    elif "scale_weight_norms" in given:
-        entries.append(idle("--scale_weight_norms", "0 limits nothing"))
+    else:
+        entries += given.unless_zero("scale_weight_norms", "train.max_weight_norm", "0 limits nothing")
     if "lowram" in given:
         entries.append(became("--lowram", "train.lowram", True))
     return [*entries, *_compiled(given)]

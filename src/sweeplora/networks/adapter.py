@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sweeplora.errors import UserError
+from sweeplora.networks.algorithms import Decomposed
 from sweeplora.networks.blocks import Rank
 
 # It warns on the standard output about every LoKr factor that is small enough to be kept whole.
@@ -227,8 +228,8 @@ class DecomposedAdapter(RowsAdapter[Module]):
         return self.whole() - weight_of(self._layer) if self._dora else super().change()
 
 
-def decomposed_options(algorithm: Any, rank: Rank) -> dict[str, Any]:
-    """What LyCORIS' modules that can be decomposed (LoCon, LoHa, LoKr) all take, from an algorithm's options."""
+def decomposed_options(algorithm: Decomposed, rank: Rank) -> dict[str, Any]:
+    """What LyCORIS' modules that can be decomposed all take, from an algorithm's options."""
     return {
         "lora_dim": rank.dim,
         "alpha": rank.alpha,

@@ -77,10 +77,9 @@ class Scaled(Ranked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoCon(Scaled):
-    """LoRA on linear layers and convolutions (Yeh et al. 2023, arXiv:2309.14859): W + alpha/dim up @ down."""
+class Decomposed(Scaled):
+    """What the algorithms have besides whose weight can be split into direction and magnitude (DoRA)."""
 
-    dropout: Share
     rank_dropout: Share
     rank_dropout_scale: bool
     dora: bool
@@ -94,6 +93,16 @@ class LoCon(Scaled):
         super().__post_init__()
         refuse_rank_dropout(self)
         refuse_dora(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoCon(Decomposed):
+    """LoRA on linear layers and convolutions (Yeh et al. 2023, arXiv:2309.14859): W + alpha/dim up @ down."""
+
+    dropout: Share
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.dora and self.dropout:
             raise UserError("network.dropout", self.dropout, "has no effect with network.dora; use 0")
         refuse_beside(self, "dropout")
@@ -105,22 +114,8 @@ class LoCon(Scaled):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoHa(Scaled):
+class LoHa(Decomposed):
     """Hadamard product of two low-rank updates (Hyeon-Woo et al. 2021, arXiv:2108.06098)."""
-
-    rank_dropout: Share
-    rank_dropout_scale: bool
-    dora: bool
-    wd_on_output: bool
-    use_tucker: bool
-    use_scalar: bool
-    rs_lora: bool
-    bypass_mode: bool | None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        refuse_rank_dropout(self)
-        refuse_dora(self)
 
     def adapter(self) -> Callable[..., Adapter[Any]]:
         from sweeplora.networks.products import LoHaAdapter
@@ -129,26 +124,16 @@ class LoHa(Scaled):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoKr(Scaled):
+class LoKr(Decomposed):
     """Kronecker product of a small and a low-rank matrix (Yeh et al. 2023, arXiv:2309.14859)."""
 
     factor: Annotated[int, Ge(-1)]
     decompose_both: bool
     full_matrix: bool
     unbalanced_factorization: bool
-    rank_dropout: Share
-    rank_dropout_scale: bool
-    dora: bool
-    wd_on_output: bool
-    use_tucker: bool
-    use_scalar: bool
-    rs_lora: bool
-    bypass_mode: bool | None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_rank_dropout(self)
-        refuse_dora(self)
         if self.factor == 0:
             raise UserError("network.factor", 0, "give the small matrix's size, or -1 for as square as it goes")
         if self.full_matrix:
