@@ -1,6 +1,6 @@
 # make sweep   install, then the first sweep      make test       the tests, the slow ones left out
 # make ui      the record in a browser            make test-full  every test
-# make lint    ruff and mypy
+# make lint    ruff, mypy and the order of the imports
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,6 +27,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 clean:
 	rm -rf $(VENV) build dist

@@ -25,8 +25,8 @@ FEW = 8
 
 def study_seconds(trials: int, model: Path, name: str) -> tuple[float, float]:
     """CPU seconds of this process, and seconds on the clock, for one study of so many trials."""
-    from sweeplora.check import check
-    from sweeplora.compose import compose
+    from sweeplora.check.configuration import check
+    from sweeplora.config.compose import compose
     from sweeplora.sweep.study import run
 
     words = [f"model.path={model}", "tracking=none", "search=tpe", f"sweep.name={name}", f"sweep.trials={trials}"]

@@ -30,12 +30,12 @@ import yaml
 from PIL import Image
 from torch import Tensor, nn
 
-from sweeplora.building import build
-from sweeplora.compose import compose
+from sweeplora.config.compose import compose
+from sweeplora.config.instantiate import build
 from sweeplora.data.batches import plan
 from sweeplora.data.cache import Cache, Texts
 from sweeplora.data.captions import Moment
-from sweeplora.data.index import Dataset
+from sweeplora.data.dataset import Dataset
 from sweeplora.data.latents import Latents, Online
 from sweeplora.data.loader import Loaded, Loader, Request
 from sweeplora.models.family import Family, Text

@@ -17,7 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from sweeplora.rundir import MetricsTail, RunDir, read_json
+from sweeplora.rundir.files import read_json
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.metrics import MetricsTail
 
 COMMON = ["sample=none", "tracking=none", "train.epochs=null", "train.steps=1", "train.save_every_epochs=0"]
 

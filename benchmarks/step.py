@@ -24,15 +24,15 @@ import torch
 import yaml
 from PIL import Image
 
-from sweeplora.compose import compose
+from sweeplora.config.compose import compose
 from sweeplora.data.batches import plan, windows
-from sweeplora.loop import Trainer
-from sweeplora.outputs import peak_memory_mib
-from sweeplora.prepare import Materials, load_model, prepare
-from sweeplora.processes import Processes
-from sweeplora.rundir import RunDir
-from sweeplora.stop import Stop
-from sweeplora.train import build_network, build_trainer
+from sweeplora.rundir.folder import RunDir
+from sweeplora.training.distributed import Processes
+from sweeplora.training.loop import Trainer
+from sweeplora.training.outputs import peak_memory_mib
+from sweeplora.training.prepare import Materials, load_model, prepare
+from sweeplora.training.stop import Stop
+from sweeplora.training.train import build_network, build_trainer
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from sweeplora.content import ContentHashes, exists_and_writable
+from sweeplora.check.place import exists_and_writable
+from sweeplora.content import ContentHashes
 from sweeplora.randomness import seed_of
 
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from sweeplora.compose import compose
-from sweeplora.convert.others import NO_USE, NOT_HERE
+from sweeplora.config.compose import compose
+from sweeplora.convert.groups.others import NO_USE, NOT_HERE
 
 _PAGE = Path(__file__).resolve().parents[1] / "docs" / "guide.md"
 _ROWS = {"M": 8, "D": 9, "N": 6, "L": 10, "O": 6, "S": 8, "T": 6, "A": 2}

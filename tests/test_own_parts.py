@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Generator, nn
 
-from sweeplora.building import build
-from sweeplora.check import check_shape
-from sweeplora.combinations import check_loss, check_optimizer
-from sweeplora.compose import compose
+from sweeplora.check.combinations import check_loss, check_optimizer
+from sweeplora.check.configuration import check_shape
+from sweeplora.config.compose import compose
+from sweeplora.config.instantiate import build
 from sweeplora.diffusion.noise import PerturbsInput
 from sweeplora.diffusion.targets import Noising
 from sweeplora.errors import UserError

@@ -21,7 +21,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from sweeplora.record.mirror import ui
+from sweeplora.record.ui import ui
 
 _START_SECONDS = 90.0
 _PAGE_SECONDS = 30.0

@@ -44,7 +44,7 @@ def _do(given: list[str]) -> int:
 
 
 def _help() -> int:
-    from sweeplora.usage import usage
+    from sweeplora.config.usage import usage
 
     print(usage(Path.cwd()), end="")
     return 0
@@ -61,8 +61,8 @@ def _version() -> int:
 
 
 def _print_config(overrides: list[str]) -> int:
-    from sweeplora.compose import compose
-    from sweeplora.sweep.space import split_command_line
+    from sweeplora.config.compose import compose
+    from sweeplora.sweep.search.space import split_command_line
 
     plain, _ = split_command_line(overrides)
     print(compose(plain).yaml, end="")
@@ -71,7 +71,7 @@ def _print_config(overrides: list[str]) -> int:
 
 def _ui(words: list[str]) -> int:
     """Become MLflow's server, so that Ctrl-C and signals are its own."""
-    from sweeplora.compose import compose
+    from sweeplora.config.compose import compose
     from sweeplora.record.ui import ui
 
     port, overrides = _port(words)
@@ -94,9 +94,9 @@ def _sync(overrides: list[str]) -> int:
 
     Only what is said of `tracking` on this command line replaces what a folder's own configuration says.
     """
-    from sweeplora.binding import check_node
-    from sweeplora.compose import compose
-    from sweeplora.record.mirror import sync
+    from sweeplora.config.binding import check_node
+    from sweeplora.config.compose import compose
+    from sweeplora.record.sync import sync
 
     config = compose(overrides).config
     check_node("tracking", config["tracking"])
@@ -122,8 +122,8 @@ def _port(words: list[str]) -> tuple[int, list[str]]:
 
 
 def _run(overrides: list[str]) -> int:
-    from sweeplora.check import check
-    from sweeplora.compose import compose
+    from sweeplora.check.configuration import check
+    from sweeplora.config.compose import compose
     from sweeplora.sweep.study import run
 
     return run(overrides, compose, check)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from sweeplora.rundir import write_whole
+from sweeplora.rundir.files import write_whole
 
 _CHUNK = 1 << 20
 
@@ -77,10 +76,3 @@ def _read_memo(memo: Path) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def exists_and_writable(folder: Path) -> bool:
-    """Whether files can be created in `folder`, or in the nearest parent that exists."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)

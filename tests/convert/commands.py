@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sweeplora.convert import shell
 from sweeplora.convert.conversion import Conversion, convert
 from sweeplora.convert.entries import settings
-from sweeplora.convert.launch import find
+from sweeplora.convert.reading import shell
+from sweeplora.convert.reading.launch import find
 
 NETWORK = "--network_module=lycoris.kohya"
 LEAST = "--pretrained_model_name_or_path=/m.safetensors --train_data_dir=/d --resolution=1024 --output_name=it"

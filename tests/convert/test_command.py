@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from sweeplora.__main__ import main as sweeplora
-from sweeplora.check import check_shape
-from sweeplora.compose import compose
+from sweeplora.check.configuration import check_shape
+from sweeplora.config.compose import compose
 from sweeplora.convert.command import main
-from sweeplora.convert.flags import FLAGS
-from sweeplora.convert.pictures import FLAG_OF, SAME
+from sweeplora.convert.groups.pictures import FLAG_OF, SAME
+from sweeplora.convert.reading.flags import FLAGS
 from sweeplora.errors import UserError
 from tests.convert.commands import LEAST, NETWORK
 
@@ -166,7 +166,11 @@ def test_what_nobody_said_is_as_it_is_in_sd_scripts() -> None:
         0,
     )
     assert (config["loss"]["kind"], config["loss"]["min_snr_gamma"], config["loss"]["debiased"]) == ("l2", None, False)
-    assert config["scheduler"] == {"_target_": "sweeplora.lr.constant", "_partial_": True, "warmup": 0}
+    assert config["scheduler"] == {
+        "_target_": "sweeplora.training.optim.schedules.constant",
+        "_partial_": True,
+        "warmup": 0,
+    }
     assert not any(config["sample"][key] for key in ("every_steps", "every_epochs", "at_first", "at_last"))
 
 

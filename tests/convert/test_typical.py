@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from sweeplora.check import check
-from sweeplora.compose import compose
+from sweeplora.check.configuration import check
+from sweeplora.config.compose import compose
 from sweeplora.convert.command import main
 from sweeplora.errors import UserError
-from sweeplora.rundir import RunDir
+from sweeplora.rundir.folder import RunDir
 from tests.convert.commands import guide_sdxl, noob
 from tests.run.trainings import PATIENCE_SECONDS, Trainings
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from sweeplora.data.buckets import Size
 from sweeplora.data.captions import CaptionRules
+from sweeplora.data.dataset import Dataset, Mask, Picture, Treatment
 from sweeplora.data.folder import Folder
-from sweeplora.data.index import Dataset, Mask, Picture, Treatment
 
 _SETTINGS = Path(__file__).parents[2] / "conf" / "data" / "folder.yaml"
 

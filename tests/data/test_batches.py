@@ -10,7 +10,7 @@ import pytest
 
 from sweeplora.data.batches import Batch, Item, length, plan, share, windows
 from sweeplora.data.buckets import Size
-from sweeplora.data.index import Dataset
+from sweeplora.data.dataset import Dataset
 from tests.data.folders import dataset, entry
 
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from sweeplora.data.cache import Cache, captions_of
-from sweeplora.data.index import Dataset, Picture
+from sweeplora.data.dataset import Dataset, Picture
 from sweeplora.data.latents import Latents
 from sweeplora.data.pixels import middle
 from sweeplora.errors import UserError

@@ -16,7 +16,7 @@ from PIL import Image
 from sweeplora.data.batches import Batch, Item, plan, share
 from sweeplora.data.cache import Cache
 from sweeplora.data.captions import Moment
-from sweeplora.data.index import Dataset, Picture, keeps_latents
+from sweeplora.data.dataset import Dataset, Picture, keeps_latents
 from sweeplora.data.latents import Fetched, Latents
 from sweeplora.data.loader import Loaded, Loader, Request, stills
 from sweeplora.data.pixels import View, middle

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sweeplora.data.index import Dataset, Mask, content_hash, manifest
+from sweeplora.data.dataset import Dataset, Mask, content_hash, manifest
 from sweeplora.errors import UserError
 from tests.data.folders import picture, settings
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sweeplora.data.images import ImageFault
-from sweeplora.data.index import Picture
+from sweeplora.data.dataset import Picture
+from sweeplora.data.decode import ImageFault
 from sweeplora.data.pixels import View, anywhere, middle, read, read_mask, size_ids
 from tests.data.folders import picture, settings
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from sweeplora.building import build
-from sweeplora.compose import compose
+from sweeplora.config.compose import compose
+from sweeplora.config.instantiate import build
 from sweeplora.models.family import Family
 from sweeplora.models.sd15 import SD15
 from sweeplora.models.sdxl import SDXL

@@ -11,7 +11,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
 from sweeplora.errors import UserError
-from sweeplora.models import attend, attention
+from sweeplora.models import attention, attention_processors
 
 LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
 
@@ -44,10 +44,10 @@ def noisy() -> Tensor:
 def test_sliced_gives_the_numbers_and_gradients_of_the_kernel(
     length: int, unet: UNet2DConditionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attend, "_SLICE", length)
+    monkeypatch.setattr(attention_processors, "_SLICE", length)
     inputs = [noisy(), noisy()]
     outputs = [predict(unet, inputs[0])]
-    attend.apply(unet, "sliced")
+    attention_processors.apply(unet, "sliced")
     outputs.append(predict(unet, inputs[1]))
     for output in outputs:
         (output * torch.cos(torch.arange(output.numel()).view(output.shape))).sum().backward()
@@ -57,7 +57,7 @@ def test_sliced_gives_the_numbers_and_gradients_of_the_kernel(
 
 @pytest.mark.parametrize("kind", ["sdpa", "sliced"])
 def test_every_kind_calls_the_layers_that_adapters_wrap(kind: attention.Kind, unet: UNet2DConditionModel) -> None:
-    attend.apply(unet, kind)
+    attention_processors.apply(unet, kind)
     layers = {name: layer for name, layer in unet.named_modules() if name.endswith(LAYERS)}
     assert len(layers) == 4 * 2 * 4
     called = []
@@ -81,7 +81,7 @@ def test_sliced_never_holds_all_scores() -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        attend._in_slices(query, key, key)
+        attention_processors._in_slices(query, key, key)
     assert max(sizes, default=0) <= query.numel()
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from sweeplora.building import build
-from sweeplora.compose import compose
+from sweeplora.config.compose import compose
+from sweeplora.config.instantiate import build
 from sweeplora.models.family import Family
-from sweeplora.networks.lycoris import Network, attach
+from sweeplora.networks.network import Network, attach
 from tests.models.families import CPU
 
 

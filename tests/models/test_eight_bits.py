@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from sweeplora.models import eight_bits
 from sweeplora.models.family import Family, Text
-from sweeplora.networks.lycoris import attach
+from sweeplora.networks.network import attach
 from tests.networks.conftest import load
 from tests.networks.options import options
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sweeplora.models.loaded import alphas_cumprod
-from sweeplora.models.widths import shared
+from sweeplora.models.reading.inferred_config import shared
 
 EXPECTED = json.loads((Path(__file__).parents[1] / "expected/schedule.json").read_text())
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sweeplora.models.family import Family
-from sweeplora.networks.lycoris import PARTS, Network, attach
+from sweeplora.networks.network import PARTS, Network, attach
 from tests.models import families
 
 SIZES = torch.tensor([[48.0, 64.0, 0.0, 0.0, 48.0, 64.0]] * 2)

@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra.utils import get_object
 
-from sweeplora.compose import compose
+from sweeplora.config.compose import compose
 from sweeplora.networks.algorithms import Algorithm
 
 KINDS = ("locon", "dora", "loha", "lokr", "dylora", "glora", "tlora", "full", "ia3", "diag-oft", "boft")

@@ -181,5 +181,5 @@ def test_a_foreign_layer_is_no_sdxl_name() -> None:
 
 
 def test_names_are_told_without_torch() -> None:
-    code = "import sys, sweeplora.networks.keys, sweeplora.networks.start; sys.exit('torch' in sys.modules)"
+    code = "import sys, sweeplora.networks.keys, sweeplora.networks.file.held; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

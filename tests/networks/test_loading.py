@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from sweeplora.errors import UserError
 from sweeplora.models.family import Family
-from sweeplora.networks.direct import NormAdapter
-from sweeplora.networks.lycoris import attach
-from tests.networks.adapters import adapter, conv, linear
+from sweeplora.networks.adapters.rankless import NormAdapter
+from sweeplora.networks.network import attach
+from tests.networks.adapters.test_adapters import MADE
+from tests.networks.attached import adapter, conv, linear
 from tests.networks.conftest import Predict
 from tests.networks.options import options
-from tests.networks.test_adapters import MADE
-from tests.networks.test_lycoris import attached, move
+from tests.networks.test_network import attached, move
 
 LOADABLE = [kind for kind in MADE if not kind.startswith("tlora")]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeplora.record.store import Store
+from sweeplora.record.store.client import Store
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 from PIL import Image, PngImagePlugin
 
-from sweeplora.record.mirror import Tracking
-from sweeplora.rundir import RunDir, write_json
+from sweeplora.record.tracking import Tracking
+from sweeplora.rundir.files import write_json
+from sweeplora.rundir.folder import RunDir
 
 STARTED = 1_700_000_000.0
 
@@ -28,7 +29,7 @@ class StudyFolder:
         self.tracking = tracking_of(runs, uri)
         self.path = runs / name
         self.path.mkdir(parents=True)
-        node = {"_target_": "sweeplora.record.mirror.Tracking", **vars(self.tracking)}
+        node = {"_target_": "sweeplora.record.tracking.Tracking", **vars(self.tracking)}
         (self.path / "config.yaml").write_text(yaml.safe_dump({"tracking": node}))
         self.write("running")
 
@@ -68,7 +69,7 @@ class TrialFolder:
             "network": {"_target_": "sweeplora.networks.algorithms.LoCon", "dim": dim, "conv_dim": None},
             "data": {"dir": "pictures", "bucket": True},
             "optimizer": {"lr": 0.001, "betas": [0.9, 0.99]},
-            "tracking": {"_target_": "sweeplora.record.mirror.Tracking", **vars(study.tracking)},
+            "tracking": {"_target_": "sweeplora.record.tracking.Tracking", **vars(study.tracking)},
         }
         folder = study.path / f"{number:03d}-{dim:012x}"
         self.run = RunDir.create(folder, yaml.safe_dump(config))

@@ -29,7 +29,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     (desk / "notes.md").write_text("what I tried\n")
 
     def begin(study: StudyFolder, *more: str) -> subprocess.Popen[bytes]:
-        argv = [sys.executable, "-m", "sweeplora.record.mirror", "--runs", str(study.runs)]
+        argv = [sys.executable, "-m", "sweeplora.record", "--runs", str(study.runs)]
         argv += ["--study", study.path.name, *more]
         found_here = {**os.environ, "PYTHONPATH": str(Path(sweeplora.__file__).parents[1])}
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=desk, env=found_here)

@@ -11,8 +11,12 @@ import pytest
 import yaml
 
 from sweeplora.errors import UserError
-from sweeplora.record.mirror import SINGLE, Mirror, Tracking, sync
-from sweeplora.rundir import MetricsWriter, hold, write_json
+from sweeplora.record.mirror import Mirror
+from sweeplora.record.sync import sync
+from sweeplora.record.tracking import SINGLE, Tracking
+from sweeplora.rundir.files import write_json
+from sweeplora.rundir.lock import hold
+from sweeplora.rundir.metrics import MetricsWriter
 from tests.record.mlflow_store import Contents
 from tests.record.servers import closed_port
 from tests.record.study_folder import STARTED, StudyFolder, tracking_of
@@ -314,7 +318,7 @@ def test_sync_sends_each_folder_where_its_own_config_says(runs: Path) -> None:
     finished_study(runs)
     silent = StudyFolder(runs, "silent")
     silent.write("finished")
-    node = {"_target_": "sweeplora.record.mirror.Tracking", **vars(silent.tracking), "enabled": False}
+    node = {"_target_": "sweeplora.record.tracking.Tracking", **vars(silent.tracking), "enabled": False}
     (silent.path / "config.yaml").write_text(yaml.safe_dump({"tracking": node}))
     assert sync(runs, {}) == []
     assert not any(name.startswith("silent") for name in Contents(tracking_of(runs).uri).runs())

@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 from sweeplora.errors import UserError
-from sweeplora.record.mirror import Mirror, Tracking
-from sweeplora.record.store import TROUBLE
+from sweeplora.record.mirror import Mirror
+from sweeplora.record.store.client import TROUBLE
 from sweeplora.record.tensorboard import Board
-from sweeplora.rundir import MetricsWriter, RunDir
+from sweeplora.record.tracking import Tracking
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.metrics import MetricsWriter
 
 pytest.importorskip("tensorboard")
 

@@ -11,7 +11,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from sweeplora.models import tiny
-from sweeplora.rundir import RunDir, read_json, read_metrics
+from sweeplora.rundir.files import read_json
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.metrics import read_metrics
 from tests.models import originals_of
 from tests.run.test_train import result
 from tests.run.trainings import Trainings

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import sweeplora
-from sweeplora.rundir import read_json, read_metrics
+from sweeplora.rundir.files import read_json
+from sweeplora.rundir.metrics import read_metrics
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "own-parts.md"
 SRC = Path(sweeplora.__file__).resolve().parents[1]

@@ -11,7 +11,9 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from sweeplora.rundir import RunDir, read_json, read_metrics
+from sweeplora.rundir.files import read_json
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.metrics import read_metrics
 from tests.run.trainings import Trainings
 
 STEPS = 8  # two epochs of batches of 4: squares 4 + 3, wide 3, tall 2

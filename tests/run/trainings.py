@@ -8,10 +8,12 @@ import subprocess
 import time
 from pathlib import Path
 
-from sweeplora.compose import compose
-from sweeplora.rundir import RunDir
-from sweeplora.sweep.forks import Forked, Starter, ahead
-from sweeplora.sweep.launch import TRAINING, Own, Slot, command
+from sweeplora.config.compose import compose
+from sweeplora.launch.forks import Forked, Starter, ahead
+from sweeplora.launch.local import TRAINING, command
+from sweeplora.launch.process import Own
+from sweeplora.launch.slot import Slot
+from sweeplora.rundir.folder import RunDir
 
 PATIENCE_SECONDS = 120.0
 ROOT = Path(__file__).resolve().parents[2]

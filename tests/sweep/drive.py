@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sweeplora.compose import compose
+from sweeplora.config.compose import compose
 from sweeplora.errors import UserError
-from sweeplora.rundir import signature
+from sweeplora.rundir.signature import signature
 from sweeplora.sweep.study import run
 
 

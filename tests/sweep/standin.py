@@ -19,7 +19,10 @@ from typing import Any
 
 import yaml
 
-from sweeplora.rundir import MetricsWriter, RunDir, is_held, write_json, write_whole
+from sweeplora.rundir.files import write_json, write_whole
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.lock import is_held
+from sweeplora.rundir.metrics import MetricsWriter
 
 FINISHED, FAILED, REFUSED, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 4
 

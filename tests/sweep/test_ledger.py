@@ -11,10 +11,10 @@ from optuna.trial import TrialState
 from sweeplora.errors import UserError
 from sweeplora.sweep.ledger import Ledger, open_ledger
 from sweeplora.sweep.question import Question
-from sweeplora.sweep.space import parse_space
+from sweeplora.sweep.search.space import parse_space
 
 TPE = {"_target_": "optuna.samplers.TPESampler", "seed": 0, "n_startup_trials": 3, "multivariate": True}
-GRID = {"_target_": "sweeplora.sweep.search.grid", "seed": 0}
+GRID = {"_target_": "sweeplora.sweep.search.searchers.grid", "seed": 0}
 NONE = {"_target_": "optuna.pruners.NopPruner"}
 MEDIAN = {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 1}
 

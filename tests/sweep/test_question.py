@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from sweeplora.compose import compose
+from sweeplora.config.compose import compose
 from sweeplora.errors import UserError
 from sweeplora.sweep.question import Composer, Question, read_question
-from sweeplora.sweep.space import split_command_line
+from sweeplora.sweep.search.space import split_command_line
 from tests.sweep.drive import check
 
 

@@ -4,9 +4,10 @@ from io import StringIO
 
 from rich.console import Console
 
-from sweeplora.rundir import Point
-from sweeplora.sweep.screen import Board, Row, clock, drawn, left, number, params_text, visible
-from sweeplora.sweep.trial import Progress
+from sweeplora.report.words import clock, number, params_text
+from sweeplora.rundir.metrics import Point
+from sweeplora.sweep.screen import Board, Row, drawn, left, visible
+from sweeplora.sweep.supervise import Progress
 
 
 def row(title: str, state: str) -> Row:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeplora.convert import shell
 from sweeplora.convert.conversion import convert
-from sweeplora.convert.launch import Command, find
+from sweeplora.convert.reading import shell
+from sweeplora.convert.reading.launch import Command, find
 from sweeplora.convert.report import report
 from sweeplora.convert.sweep_file import shown, text
 from sweeplora.errors import UserError
@@ -110,9 +110,9 @@ def _file_name(name: str) -> str:
 
 def _refused(output: Path) -> list[str]:
     """The first thing that the check says of the written file's values, where it can be composed from here."""
-    from sweeplora import catalog
-    from sweeplora.check import check_shape
-    from sweeplora.compose import compose
+    from sweeplora.check.configuration import check_shape
+    from sweeplora.config import catalog
+    from sweeplora.config.compose import compose
 
     if catalog.sweeps(Path.cwd()).get(output.stem) != output.resolve():
         return []

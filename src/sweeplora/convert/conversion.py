@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sweeplora.convert.data import data
 from sweeplora.convert.entries import Entry
-from sweeplora.convert.given import Given, read
-from sweeplora.convert.launch import Command, launched
-from sweeplora.convert.losses import loss, noise
-from sweeplora.convert.model import model
-from sweeplora.convert.network import network
-from sweeplora.convert.optimizer import optimizer, rates
-from sweeplora.convert.others import others
-from sweeplora.convert.previews import log, previews
-from sweeplora.convert.schedule import schedule
-from sweeplora.convert.training import training
+from sweeplora.convert.groups.data import data
+from sweeplora.convert.groups.losses import loss, noise
+from sweeplora.convert.groups.model import model
+from sweeplora.convert.groups.network import network
+from sweeplora.convert.groups.optimizer import optimizer, rates
+from sweeplora.convert.groups.others import others
+from sweeplora.convert.groups.previews import log, previews
+from sweeplora.convert.groups.schedule import schedule
+from sweeplora.convert.groups.training import training
+from sweeplora.convert.reading.given import Given, read
+from sweeplora.convert.reading.launch import Command, launched
 
 _AREAS: tuple[Callable[[Given], list[Entry]], ...] = (
     *(model, data, network, optimizer, rates, schedule, noise, loss, training, previews, log, others),

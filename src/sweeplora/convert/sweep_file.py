@@ -11,7 +11,7 @@ import yaml
 
 from sweeplora.convert.conversion import Conversion
 from sweeplora.convert.entries import settings
-from sweeplora.convert.flags import FLAGS
+from sweeplora.convert.reading.flags import FLAGS
 
 _ORDER = (
     *("name", "seed", "runs", "model", "data", "network", "optimizer", "rates", "scheduler", "noise", "loss", "train"),

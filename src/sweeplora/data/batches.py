@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sweeplora.data.buckets import Size
-from sweeplora.data.index import Dataset, Picture
+from sweeplora.data.dataset import Dataset, Picture
 from sweeplora.randomness import seed_of
 
 

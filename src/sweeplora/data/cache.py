@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from sweeplora.data.ahead import ahead
 from sweeplora.data.captions import plain
-from sweeplora.data.index import Dataset, Picture
+from sweeplora.data.dataset import Dataset, Picture
+from sweeplora.data.entries import KEPT_BYTES, Store, Tensors
 from sweeplora.data.latents import Kept, Latents, Online, latent_key, mask_key, mask_of, pixels_of
 from sweeplora.data.posteriors import encode
-from sweeplora.data.store import KEPT_BYTES, Store, Tensors
+from sweeplora.data.prefetch import ahead
 from sweeplora.errors import UserError
 from sweeplora.models.family import Family, Text
 

@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal, NamedTuple
 from annotated_types import Ge, Lt
 
 from sweeplora.data.buckets import Grid, Size, place
-from sweeplora.data.images import Verdicts
-from sweeplora.data.index import Dataset, Mask, Picture, Treatment
+from sweeplora.data.dataset import Dataset, Mask, Picture, Treatment
+from sweeplora.data.decode import Verdicts
+from sweeplora.data.listing import Captions, Found, read_folder
 from sweeplora.data.mask_files import find_masks
-from sweeplora.data.pictures import Captions, Found, read_folder
-from sweeplora.data.regular import balanced
+from sweeplora.data.part import Part, Text, random_key, refuse_idle, refuse_wrong, subset_of
+from sweeplora.data.regularisation import balanced
 from sweeplora.data.split import refuse_shared, split
-from sweeplora.data.subsets import Part, Text, random_key, refuse_idle, refuse_wrong, subset_of
 from sweeplora.errors import UserError
 
 

@@ -8,12 +8,12 @@ from typing import NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from sweeplora.data.images import ImageFault
-from sweeplora.data.index import Picture
+from sweeplora.data.dataset import Picture
+from sweeplora.data.decode import ImageFault
+from sweeplora.data.entries import Store
 from sweeplora.data.masks import shrink
 from sweeplora.data.pixels import View, middle, read, read_mask
 from sweeplora.data.posteriors import encode
-from sweeplora.data.store import Store
 from sweeplora.errors import UserError
 from sweeplora.models.family import Family
 

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sweeplora.data.ahead import ahead
 from sweeplora.data.batches import Batch, Item
 from sweeplora.data.captions import Moment, plain, render
-from sweeplora.data.index import Dataset, Picture
+from sweeplora.data.dataset import Dataset, Picture
 from sweeplora.data.latents import Fetched, Latents
 from sweeplora.data.pixels import View, anywhere, middle, size_ids
 from sweeplora.data.posteriors import draw, normal
+from sweeplora.data.prefetch import ahead
 from sweeplora.models.family import Text
 from sweeplora.randomness import seed_of
 

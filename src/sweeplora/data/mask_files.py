@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
-from sweeplora.data.images import SUFFIXES, Verdicts
-from sweeplora.data.index import Mask
-from sweeplora.data.pictures import Found, judged, names_below, suffix
+from sweeplora.data.dataset import Mask
+from sweeplora.data.decode import SUFFIXES, Verdicts
+from sweeplora.data.listing import Found, judged, names_below, suffix
 from sweeplora.errors import UserError
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sweeplora.data.buckets import Size
-from sweeplora.data.images import decode
+from sweeplora.data.decode import decode
 
 
 def split(data: bytes) -> tuple[Image.Image, Image.Image]:

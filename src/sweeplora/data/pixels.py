@@ -14,8 +14,8 @@ from PIL import Image
 from sweeplora.data import masks
 from sweeplora.data.augment import change_color
 from sweeplora.data.buckets import centred
-from sweeplora.data.images import ImageFault, decode
-from sweeplora.data.index import Picture
+from sweeplora.data.dataset import Picture
+from sweeplora.data.decode import ImageFault, decode
 
 
 class View(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sweeplora.data.index import Picture
+from sweeplora.data.dataset import Picture
 from sweeplora.errors import UserError
 from sweeplora.randomness import seed_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeplora.models.layout import Layout
-from sweeplora.models.vocabulary import Padding
+from sweeplora.models.text.vocabulary import Padding
 
 if TYPE_CHECKING:
     from torch import Tensor

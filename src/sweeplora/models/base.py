@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 from annotated_types import MinLen
 
 from sweeplora.errors import UserError
-from sweeplora.models import attention, folder, one_file
+from sweeplora.models import attention
 from sweeplora.models.architecture import Architecture
 from sweeplora.models.facts import ModelFacts, Part, schedule
+from sweeplora.models.reading import folder, one_file
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,6 @@ class Base:
 
 def read(base: Base, architecture: Architecture) -> ModelFacts:
     """The facts of the model that `base` names; raises UserError for all that can be wrong with it."""
-    from sweeplora.networks.start import check_mergeable
-
     attention.check(base.attention)
     path = Path(base.path)
     if not path.exists():
@@ -78,7 +77,6 @@ def read(base: Base, architecture: Architecture) -> ModelFacts:
     if channels != taken:
         mend = f"it makes {channels} channels, the U-Net takes {taken}; give a VAE made for this model"
         raise UserError("model.vae", facts.vae.path, mend)
-    check_mergeable("model.base_weights", [file for file, _ in base.merged], facts)
     return facts
 
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from sweeplora.errors import UserError
 from sweeplora.models.layout import Layout
-from sweeplora.models.stored import Stored
-from sweeplora.models.tokens import TokenizerFiles
+from sweeplora.models.text.tokens import TokenizerFiles
+from sweeplora.tensors.stored import Stored
 
 Prediction = Literal["epsilon", "v_prediction"]
 Shapes = Mapping[str, tuple[int, ...]]

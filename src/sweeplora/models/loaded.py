@@ -10,12 +10,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sweeplora.models.architecture import Architecture, Conditioning
-from sweeplora.models.attend import apply
+from sweeplora.models.attention_processors import apply
 from sweeplora.models.base import Base
 from sweeplora.models.facts import ModelFacts
 from sweeplora.models.family import Text
 from sweeplora.models.opening import open_encoder, open_unet, open_vae
-from sweeplora.models.text import TextOptions, encode, open_tokenizer
+from sweeplora.models.text.text import TextOptions, encode, open_tokenizer
 
 
 class Placement(NamedTuple):
@@ -28,18 +28,13 @@ class Placement(NamedTuple):
 def load(
     base: Base, architecture: Architecture, facts: ModelFacts, conditioning: Conditioning, to: Placement
 ) -> Loaded:
-    """Read a model to its place, set how its attention is computed, and merge in what `base` asks for.
+    """Read a model to its place and set how its attention is computed.
 
-    The U-Net is in float32 where files are merged into it; everything else always is.
+    The U-Net is in float32 where `base` names files to merge into it; everything else always is.
     """
     to = to._replace(precision=None) if base.merged else to
     family = Loaded(base.name, architecture, facts, conditioning, to)
     apply(family.unet, base.attention)
-    if base.merged:
-        from sweeplora.networks.merge import merge
-
-        files, multipliers = zip(*base.merged, strict=True)
-        merge(family, files, multipliers)
     return family
 
 

@@ -16,7 +16,7 @@ from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-from sweeplora.models.vocabulary import byte_pairs
+from sweeplora.models.text.vocabulary import byte_pairs
 from sweeplora.randomness import seed_of
 
 TOKEN_LIMIT = 77

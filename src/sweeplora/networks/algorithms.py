@@ -21,7 +21,7 @@ from sweeplora.networks.refusals import (
 )
 
 if TYPE_CHECKING:
-    from sweeplora.networks.adapter import Adapter
+    from sweeplora.networks.adapters.adapter import Adapter
 
 OfUnet = Literal["unet-only", "unet-transformer-only", "unet-convblock-only"]
 Preset = Literal["full", "full-lin", "blocks", "attn-mlp", "attn-only", OfUnet]
@@ -108,7 +108,7 @@ class LoCon(Decomposed):
         refuse_beside(self, "dropout")
 
     def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.lowrank import LoConAdapter
+        from sweeplora.networks.adapters.lowrank import LoConAdapter
 
         return LoConAdapter
 
@@ -118,7 +118,7 @@ class LoHa(Decomposed):
     """Hadamard product of two low-rank updates (Hyeon-Woo et al. 2021, arXiv:2108.06098)."""
 
     def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.products import LoHaAdapter
+        from sweeplora.networks.adapters.products import LoHaAdapter
 
         return LoHaAdapter
 
@@ -141,7 +141,7 @@ class LoKr(Decomposed):
             refuse(self, ("decompose_both", "rs_lora", "dim_from_weights", *OF_BLOCKS, *OF_KERNELS), mend)
 
     def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.products import LoKrAdapter
+        from sweeplora.networks.adapters.products import LoKrAdapter
 
         return LoKrAdapter
 
@@ -163,7 +163,7 @@ class DyLoRA(Scaled):
                 raise UserError(f"network.{key}", getattr(self, key), mend)
 
     def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.lowrank import DyLoRAAdapter
+        from sweeplora.networks.adapters.lowrank import DyLoRAAdapter
 
         return DyLoRAAdapter
 
@@ -185,7 +185,7 @@ class GLoRA(Scaled):
         refuse_beside(self, "dropout", "rank_dropout")
 
     def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.lowrank import GLoRAAdapter
+        from sweeplora.networks.adapters.lowrank import GLoRAAdapter
 
         return GLoRAAdapter
 
@@ -209,7 +209,7 @@ class TLoRA(Scaled):
             raise UserError("network.min_rank", self.min_rank, f"must not be above network.dim={self.dim}")
 
     def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.timed import TLoRAAdapter
+        from sweeplora.networks.adapters.timed import TLoRAAdapter
 
         return TLoRAAdapter
 
@@ -226,7 +226,7 @@ class Full(Algorithm):
         refuse_rank_dropout(self)
 
     def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.direct import FullAdapter
+        from sweeplora.networks.adapters.rankless import FullAdapter
 
         return FullAdapter
 
@@ -239,7 +239,7 @@ class IA3(Algorithm):
     bypass_mode: bool | None
 
     def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.direct import IA3Adapter
+        from sweeplora.networks.adapters.rankless import IA3Adapter
 
         return IA3Adapter
 
@@ -259,7 +259,7 @@ class DiagOFT(Ranked):
         refuse_rank_dropout(self)
 
     def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.rotations import DiagOFTAdapter
+        from sweeplora.networks.adapters.rotations import DiagOFTAdapter
 
         return DiagOFTAdapter
 
@@ -273,6 +273,6 @@ class BOFT(Ranked):
     bypass_mode: bool | None
 
     def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.rotations import BOFTAdapter
+        from sweeplora.networks.adapters.rotations import BOFTAdapter
 
         return BOFTAdapter

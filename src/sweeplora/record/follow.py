@@ -14,11 +14,12 @@ from typing import Any, BinaryIO
 
 import yaml
 
-from sweeplora.record.facts import one_line
-from sweeplora.record.mirror import SINGLE, Mirror, Tracking
-from sweeplora.record.session import write_session
-from sweeplora.record.workspace import FOLDER, back_up, rules_of
-from sweeplora.rundir import hold, is_held
+from sweeplora.record.mirror import Mirror
+from sweeplora.record.provenance.session import write_session
+from sweeplora.record.provenance.workspace import FOLDER, back_up, rules_of
+from sweeplora.record.store.subject import one_line
+from sweeplora.record.tracking import SINGLE, Tracking
+from sweeplora.rundir.lock import hold, is_held
 
 TICK = 2.0
 _LONGEST_WAIT = 15.0
@@ -83,7 +84,7 @@ def _sole(folder: Path, leash: Leash) -> BinaryIO:
 
 def _attempt(mirror: Mirror, abandoned: bool = False) -> str | None:
     """One turn; what went wrong, in one line."""
-    from sweeplora.record.store import TROUBLE  # imports mlflow, seconds
+    from sweeplora.record.store.client import TROUBLE
 
     try:
         mirror.turn(abandoned)
@@ -138,8 +139,8 @@ def begin_session(folder: Path, runs: Path, config: Mapping[str, Any], tracking:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`python -m sweeplora.record.mirror`: mirror one study or single run until standard input is closed."""
-    parser = argparse.ArgumentParser(prog="python -m sweeplora.record.mirror", description=__doc__)
+    """`python -m sweeplora.record`: mirror one study or single run until standard input is closed."""
+    parser = argparse.ArgumentParser(prog="python -m sweeplora.record", description=__doc__)
     parser.add_argument("--runs", type=Path, required=True, help="the folder of all runs")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--study", help="a sweep's name")

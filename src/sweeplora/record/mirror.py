@@ -2,68 +2,36 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from importlib.util import find_spec
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
-from annotated_types import Gt, MinLen
 
-from sweeplora.errors import UserError
-from sweeplora.record import facts
-from sweeplora.record.artifacts import session_pieces
-from sweeplora.record.session import backups_of, session_of, tags_of
+from sweeplora.record.provenance.session import backups_of, session_of, tags_of
+from sweeplora.record.provenance.workspace import FOLDER
+from sweeplora.record.store.artifacts import session_pieces
+from sweeplora.record.store.subject import (
+    TAG_LENGTH,
+    Subject,
+    began,
+    best_so_far,
+    command_of,
+    note,
+    study_subject,
+    trial_subject,
+    verdict_of,
+)
 from sweeplora.record.tensorboard import Board
-from sweeplora.record.ui import ui
-from sweeplora.record.workspace import FOLDER
-from sweeplora.rundir import RunDir, hold, is_held, read_json
+from sweeplora.record.tracking import SINGLE, Tracking
+from sweeplora.rundir.files import read_json
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.lock import is_held
 
 if TYPE_CHECKING:
-    from sweeplora.record.folder import Folder
-    from sweeplora.record.store import Known, Store
-
-__all__ = ["SINGLE", "Mirror", "Tracking", "sync", "ui"]
-
-SINGLE = "single"
-"""Folder below `runs` whose sub-folders are runs without a sweep."""
-
-
-@dataclass(frozen=True)
-class Tracking:
-    """Where the record goes; the target of conf/tracking."""
-
-    enabled: bool
-    uri: Annotated[str, MinLen(1)]
-    artifacts: str
-    experiment: Annotated[str, MinLen(1)]
-    workspace: bool
-    workspace_cap_mib: Annotated[float, Gt(0)]
-    tensorboard: Annotated[str, MinLen(1)] | None = None  # run folders from before these two have neither
-    tensorboard_prefix: str = ""
-
-    def __post_init__(self) -> None:
-        """Refuse addresses that MLflow 3 has no store for, and event files that nothing could write."""
-        if self.tensorboard_prefix and self.tensorboard is None:
-            mend = "has no effect without tracking.tensorboard; give its folder too"
-            raise UserError("tracking.tensorboard_prefix", self.tensorboard_prefix, mend)
-        if self.tensorboard is not None and not self.enabled:
-            mend = "tracking=none records nothing; use tracking=mlflow, or null"
-            raise UserError("tracking.tensorboard", self.tensorboard, mend)
-        if self.tensorboard is not None and find_spec("tensorboard") is None:
-            mend = "the package is not installed; pip install 'sweeplora[tensorboard]', or null"
-            raise UserError("tracking.tensorboard", self.tensorboard, mend)
-        if "://" not in self.uri or self.uri.startswith("file:"):
-            mend = "give sqlite:///PATH.db for a database beside the runs, or the http:// address of a server"
-            raise UserError("tracking.uri", self.uri, mend)
-
-    @property
-    def address(self) -> str:
-        """Names the store and experiment that a memory of what was sent is about."""
-        return f"{facts.without_credentials(self.uri)}|{self.experiment}"
+    from sweeplora.record.store.client import Known, Store
+    from sweeplora.record.store.run import Folder
 
 
 class _Above(NamedTuple):
@@ -99,7 +67,7 @@ class Mirror:
 
         Raises one of `store.TROUBLE` when the store fails; what was sent until then is remembered.
         """
-        from sweeplora.record.store import TROUBLE
+        from sweeplora.record.store.client import TROUBLE
 
         try:
             self._write_events()
@@ -119,7 +87,7 @@ class Mirror:
     def _turn(self, abandoned: bool) -> None:
         store = self._connected()
         if self._single:
-            if started := facts.began(self._trial(self.path), 0.0):
+            if started := began(self._trial(self.path), 0.0):
                 self._run(store, self.path, _Above(None, started, ""), abandoned)
             return
         study = read_json(self.path / "study.json")
@@ -127,7 +95,7 @@ class Mirror:
             return
         parent = self._study(store, study, abandoned)
         for path in self._paths() if parent is not None else []:
-            self._run(store, path, _Above(parent, float(study["started"]), facts.command_of(study)), abandoned)
+            self._run(store, path, _Above(parent, float(study["started"]), command_of(study)), abandoned)
 
     def _write_events(self) -> None:
         """TensorBoard's files, which need no store."""
@@ -136,7 +104,7 @@ class Mirror:
         # A trial that was taken from an earlier run has no attempt of its own, and began with its study.
         since = 0.0 if self._single else float((read_json(self.path / "study.json") or {}).get("started", 0.0))
         for path in self._paths():
-            if started := facts.began(self._trial(path), since):
+            if started := began(self._trial(path), since):
                 name = self._root if self._single else f"{self._root}/{path.name}"
                 self._board.update(path, name, int(started))
 
@@ -145,7 +113,7 @@ class Mirror:
 
     def _connected(self) -> Store:
         if self._store is None:
-            from sweeplora.record.store import Store
+            from sweeplora.record.store.client import Store
 
             tracking = self._tracking
             store = Store(tracking.uri, tracking.experiment, Path(tracking.artifacts))
@@ -158,13 +126,13 @@ class Mirror:
         abandoned = abandoned and not is_held_by_anyone(self.path / "driver.lock")
         folder = self._folder(self.path)
         latest = session_of(self.path, float("inf"))
-        subject = facts.study_subject(study, trials, abandoned)
-        subject = _with_session(subject, latest, facts.command_of(study))
-        found, mark = folder.look(f"{subject.tags['sweeplora.verdict']} {facts.note(study, trials)}")
+        subject = study_subject(study, trials, abandoned)
+        subject = _with_session(subject, latest, command_of(study))
+        found, mark = folder.look(f"{subject.tags['sweeplora.verdict']} {note(study, trials)}")
         if not folder.is_complete(mark):
             if not self._open(store, folder, subject, None):
                 return None
-            folder.update(store, subject, found, facts.best_so_far(study, trials))
+            folder.update(store, subject, found, best_so_far(study, trials))
             self._keep_backups(store, folder)
             folder.finish(store, subject, mark)
         return folder.run_id
@@ -177,13 +145,13 @@ class Mirror:
         folder = self._folder(path)
         run = RunDir(path)
         alone = abandoned and not is_held_by_anyone(run.lock)
-        verdict = facts.verdict_of(trial, read_json(run.result), alone)
-        session = session_of(self.path, facts.began(trial, above.started))
+        verdict = verdict_of(trial, read_json(run.result), alone)
+        session = session_of(self.path, began(trial, above.started))
         carried = [] if self._single or session is None else session_pieces(self.path, session)
         found, mark = folder.look(verdict, carried)
         if not folder.is_complete(mark):
             name = self._root if self._single else f"{self._root}/{path.name}"
-            subject = facts.trial_subject(name, self._config(run), trial, verdict, above.started)
+            subject = trial_subject(name, self._config(run), trial, verdict, above.started)
             subject = _with_session(subject, session, above.command)
             if not self._open(store, folder, subject, above.run_id):
                 return
@@ -199,7 +167,7 @@ class Mirror:
         for name in backups_of(self.path):
             folder.keep(store, self._workspaces / f"{name}.tar.gz")
 
-    def _open(self, store: Store, folder: Folder, subject: facts.Subject, parent: str | None) -> bool:
+    def _open(self, store: Store, folder: Folder, subject: Subject, parent: str | None) -> bool:
         """Have a run to write to; False where a person deleted it in the UI, which is respected."""
         known = self._known.get(subject.identity)
         if known is not None and known.deleted:
@@ -213,7 +181,7 @@ class Mirror:
 
     def _folder(self, path: Path) -> Folder:
         if path not in self._folders:
-            from sweeplora.record.folder import Folder
+            from sweeplora.record.store.run import Folder
 
             there = {known.run_id for known in self._known.values()}
             self._folders[path] = Folder(path, self._tracking.address, there)
@@ -236,53 +204,14 @@ class Mirror:
         return self._trials[path][1]
 
 
-def _with_session(subject: facts.Subject, session: Path | None, command: str) -> facts.Subject:
+def _with_session(subject: Subject, session: Path | None, command: str) -> Subject:
     """The subject with the tags of where it ran from."""
     tags = {**subject.tags, **(tags_of(session) if session is not None else {})}
     if command:
-        tags["mlflow.source.name"] = command[: facts.TAG_LENGTH]
+        tags["mlflow.source.name"] = command[:TAG_LENGTH]
     return replace(subject, tags=tags)
 
 
 def is_held_by_anyone(lock: Path) -> bool:
     """Whether a living process holds a lock; a lock that was never made is not made by asking."""
     return lock.exists() and is_held(lock)
-
-
-def sync(runs: Path, changed: Mapping[str, Any]) -> list[str]:
-    """Bring the store up to date with every study and single run below `runs`; returns a line for each that failed.
-
-    Each goes where its own configuration says, but for the keys of `tracking` in `changed`. One that is not
-    recorded is left out, and so is one that another mirror is at right now.
-    """
-    from sweeplora.record.store import TROUBLE
-
-    studies = [path.parent for path in runs.glob("*/study.json")]
-    troubles = []
-    for path in sorted([*studies, *(path.parent for path in runs.glob(f"{SINGLE}/*/trial.json"))]):
-        tracking = _tracking_of(path, changed)
-        if tracking is None or not tracking.enabled or is_held_by_anyone(path / "mirror.lock"):
-            continue
-        driven = is_held_by_anyone(path / "driver.lock") or is_held_by_anyone(RunDir(path).lock)
-        try:
-            with hold(path / "mirror.lock"):
-                Mirror(path, tracking).turn(abandoned=not driven)
-        except (*TROUBLE, BlockingIOError) as error:
-            troubles.append(f"{path}: {facts.one_line(error)}")
-    return troubles
-
-
-def _tracking_of(path: Path, changed: Mapping[str, Any]) -> Tracking | None:
-    """What the configuration in a folder says, with some keys changed; None where it is not there yet."""
-    try:
-        node = yaml.safe_load(RunDir(path).config.read_text())["tracking"]
-    except FileNotFoundError:
-        return None
-    return Tracking(**{key: value for key, value in {**node, **changed}.items() if key != "_target_"})
-
-
-if __name__ == "__main__":
-    gc.disable()  # what importing mlflow allocates stays; walking it over and over is a fifth of the start's cost
-    from sweeplora.record.follow import main
-
-    sys.exit(main(sys.argv[1:]))

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweeplora.rundir import MetricsTail, RunDir, read_json, write_whole
+from sweeplora.rundir.files import read_json, write_whole
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.metrics import MetricsTail
 
 _MEMORY = "tensorboard.json"
 

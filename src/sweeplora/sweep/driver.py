@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 
 from sweeplora.errors import UserError
-from sweeplora.rundir import Point, RunDir, read_json, write_json
-from sweeplora.sweep import known
-from sweeplora.sweep.halt import Halt
+from sweeplora.launch.slot import Slot
+from sweeplora.report.leaderboard import Leaderboard, read_leaderboard, write_leaderboard
+from sweeplora.report.words import number, params_text
+from sweeplora.rundir.files import read_json, write_json
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.metrics import Point
+from sweeplora.sweep import reuse
+from sweeplora.sweep.interrupt import Halt
 from sweeplora.sweep.jobs import Job, Outcome, Workshop, outcome_of, outcome_told, prepare, refused
-from sweeplora.sweep.launch import Slot
 from sweeplora.sweep.ledger import Asked, Told
-from sweeplora.sweep.report import Leaderboard, read_leaderboard, write_leaderboard
-from sweeplora.sweep.screen import Board, Row, Screen, number, params_text
-from sweeplora.sweep.search import prunes
-from sweeplora.sweep.trial import Ending, Place, Supervision
+from sweeplora.sweep.screen import Board, Row, Screen
+from sweeplora.sweep.search.searchers import prunes
+from sweeplora.sweep.supervise import Ending, Place, Supervision
 
 _POLL_SECONDS = 0.1
 _TOLD: dict[str, Told] = {
@@ -90,7 +93,7 @@ class Driver:
 
     def _already_there(self, job: Job) -> bool:
         """Whether the experiment ran before, or runs right now in another slot."""
-        found = known.find(self._shop.runs, job.signature)
+        found = reuse.find(self._shop.runs, job.signature)
         if found is not None:
             self._take(job, found)
             return True
@@ -102,7 +105,7 @@ class Driver:
         return False
 
     def _take(self, job: Job, found: RunDir) -> None:
-        known.take(found, job.run)
+        reuse.take(found, job.run)
         job.record["found"] = str(found.path.relative_to(self._shop.runs))
         self._end(job, Ending("complete", f"known from {job.record['found']}", True))
 
@@ -135,7 +138,7 @@ class Driver:
         objectives = self._shop.question.objectives
         if not prunes(self._shop.question.config["pruner"]):
             return False
-        new = {p.step: p.value for p in points if p.key == objectives[0] and p.step > 0 and known.finite([p.value])}
+        new = {p.step: p.value for p in points if p.key == objectives[0] and p.step > 0 and reuse.finite([p.value])}
         last = job.record["steps"]
         return any([self._shop.ledger.report(job.asked, step, value) and step < last for step, value in new.items()])
 

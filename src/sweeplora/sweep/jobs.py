@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sweeplora.rundir import RunDir, read_json
-from sweeplora.sweep.forks import Starter
-from sweeplora.sweep.known import finite, objective_values
+from sweeplora.launch.forks import Starter
+from sweeplora.rundir.files import read_json
+from sweeplora.rundir.folder import RunDir
 from sweeplora.sweep.ledger import Asked, Ledger
 from sweeplora.sweep.question import Candidate, Composer, Question
+from sweeplora.sweep.reuse import finite, objective_values
 from sweeplora.sweep.screen import Row
-from sweeplora.sweep.trial import Ending, end_leftover
+from sweeplora.sweep.supervise import Ending, end_leftover
 
 
 @dataclass(frozen=True)

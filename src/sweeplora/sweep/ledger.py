@@ -10,11 +10,11 @@ import optuna
 from optuna.trial import TrialState
 
 from sweeplora.errors import UserError
-from sweeplora.sweep.known import free_name
-from sweeplora.sweep.proposals import Proposal, propose
+from sweeplora.report.words import Scalar
 from sweeplora.sweep.question import Question
-from sweeplora.sweep.search import build_pruner, build_search
-from sweeplora.sweep.space import Scalar
+from sweeplora.sweep.reuse import free_name
+from sweeplora.sweep.search.proposals import Proposal, propose
+from sweeplora.sweep.search.searchers import build_pruner, build_search
 
 _LOCKED_SECONDS = 60
 Told = Literal["complete", "pruned", "failed", "infeasible"]

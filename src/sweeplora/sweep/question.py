@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from sweeplora.errors import UserError
-from sweeplora.rundir import is_unsigned
-from sweeplora.sweep.proposals import every_choice
-from sweeplora.sweep.search import grid_points, is_grid, prunes
-from sweeplora.sweep.space import Dimension, Space, all_keys, on_command_line, parse_space
+from sweeplora.rundir.signature import is_unsigned
+from sweeplora.sweep.search.proposals import every_choice
+from sweeplora.sweep.search.searchers import grid_points, is_grid, prunes
+from sweeplora.sweep.search.space import Dimension, Space, all_keys, on_command_line, parse_space
 
 _RESERVED = ("single", "cache", "artifacts", "workspaces")
 

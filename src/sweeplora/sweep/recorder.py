@@ -10,16 +10,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sweeplora.sweep.halt import Halt
+from sweeplora.sweep.interrupt import Halt
 from sweeplora.sweep.screen import Screen
 
 _NICE = 10
 _FINISH_SECONDS = 120.0
-MIRROR = "sweeplora.record.mirror"
+MIRROR = "sweeplora.record"
 
 
 class Recorder:
-    """`python -m sweeplora.record.mirror` with a pipe whose end tells it to catch up and finish."""
+    """`python -m sweeplora.record` with a pipe whose end tells it to catch up and finish."""
 
     def __init__(self, arguments: Sequence[str], log: Path) -> None:
         self._log = log

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console, Group
@@ -15,7 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweeplora.sweep.trial import Progress
+from sweeplora.report.words import clock, number
+from sweeplora.sweep.supervise import Progress
 
 _REFRESH_SECONDS = 1.0
 _STYLES = {
@@ -151,33 +151,6 @@ def visible(rows: Sequence[Row], most: int) -> list[Row]:
     """The rows there is room for, in their order: every running one, then the latest."""
     by_need = sorted(range(len(rows)), key=lambda i: (rows[i].state not in ("running", "starting"), -i))
     return [rows[i] for i in sorted(by_need[: max(most, 1)])]
-
-
-def params_text(params: Mapping[str, object]) -> str:
-    """Searched values on one line, by the last part of their names: `dim=8 alpha=4`."""
-    return " ".join(f"{key.rpartition('.')[2]}={number(value)}" for key, value in params.items())
-
-
-def number(value: object, missing: str = "-") -> str:
-    """A number short enough to read; other values as they are."""
-    if value is None:
-        return missing
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def clock(seconds: float | None) -> str:
-    """Seconds as `m:ss` or `h:mm:ss`."""
-    if seconds is None:
-        return "-"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def near(path: Path) -> Path:
-    """A path as one would type it here."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def left(row: Row) -> float | None:

@@ -9,15 +9,18 @@ from typing import Any
 from hydra.utils import instantiate
 
 from sweeplora.errors import UserError
-from sweeplora.rundir import RunDir, is_held, read_json, write_json
-from sweeplora.sweep import known
-from sweeplora.sweep.halt import Halt
-from sweeplora.sweep.launch import TRAINING, Local, start
+from sweeplora.launch.local import TRAINING, Local, start
+from sweeplora.report.words import near, number
+from sweeplora.rundir.files import read_json, write_json
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.lock import is_held
+from sweeplora.sweep import reuse
+from sweeplora.sweep.interrupt import Halt
+from sweeplora.sweep.library_logs import logging_to
 from sweeplora.sweep.question import Candidate
-from sweeplora.sweep.quiet import logging_to
 from sweeplora.sweep.recorder import finish_recorder, start_recorder
-from sweeplora.sweep.screen import Board, Row, Screen, near, number, open_screen
-from sweeplora.sweep.trial import Ending, Place, Supervision, end_leftover
+from sweeplora.sweep.screen import Board, Row, Screen, open_screen
+from sweeplora.sweep.supervise import Ending, Place, Supervision, end_leftover
 
 WELL, SOME_FAILED, INTERRUPTED = 0, 1, 130
 _POLL_SECONDS = 0.1
@@ -34,7 +37,7 @@ def run_single(candidate: Candidate, module: str = TRAINING) -> int:
     launcher: Local = instantiate(config["launcher"])
     slot = launcher.plan(1)[0]
     screen = open_screen()
-    found = known.find(runs, candidate.facts.signature) if config["reuse"] else None
+    found = reuse.find(runs, candidate.facts.signature) if config["reuse"] else None
     if found is not None:
         screen.say(f"this experiment is already there: {near(found.path)}")
         _say_weights(found, screen)
@@ -61,7 +64,7 @@ def _folder(parent: Path, name: str, signature: str) -> RunDir:
         run = RunDir(parent / (name if number_ == 1 else f"{name}-{number_}"))
         if not run.path.exists():
             return run
-        if (read_json(run.trial) or {}).get("signature") == signature and not known.is_finished(run):
+        if (read_json(run.trial) or {}).get("signature") == signature and not reuse.is_finished(run):
             if is_held(run.lock):
                 raise UserError("name", name, f"this experiment is running in {near(run.path)}; wait for it")
             return run
@@ -109,8 +112,8 @@ def _drive(supervision: Supervision, candidate: Candidate, screen: Screen, halt:
 def _conclude(run: RunDir, record: dict[str, Any], ending: Ending, config: dict[str, Any]) -> None:
     objective = config["sweep"]["objective"]
     names = (objective,) if isinstance(objective, str) else tuple(objective)
-    values = known.objective_values(run, names) if ending.verdict == "complete" else [None]
-    value = (values[0] if len(values) == 1 else values) if known.finite(values) else None
+    values = reuse.objective_values(run, names) if ending.verdict == "complete" else [None]
+    value = (values[0] if len(values) == 1 else values) if reuse.finite(values) else None
     record |= {"verdict": ending.verdict, "value": value, "message": ending.message}
     write_json(run.trial, record)
 

@@ -12,19 +12,21 @@ from typing import Any
 from hydra.utils import instantiate
 
 from sweeplora.errors import UserError
-from sweeplora.rundir import hold, read_json, write_json, write_whole
-from sweeplora.sweep.forks import Starter, ahead
-from sweeplora.sweep.halt import Halt
-from sweeplora.sweep.known import free_name
-from sweeplora.sweep.launch import TRAINING, Local
+from sweeplora.launch.forks import Starter, ahead
+from sweeplora.launch.local import TRAINING, Local
+from sweeplora.report.leaderboard import Leaderboard, lines
+from sweeplora.report.words import near, number, params_text
+from sweeplora.rundir.files import read_json, write_json, write_whole
+from sweeplora.rundir.lock import hold
+from sweeplora.sweep.interrupt import Halt
+from sweeplora.sweep.library_logs import logging_to
 from sweeplora.sweep.question import Composed, Composer, Facts, Question, read_question
-from sweeplora.sweep.quiet import logging_to
 from sweeplora.sweep.recorder import Recorder, finish_recorder, start_recorder
-from sweeplora.sweep.report import Leaderboard, lines
-from sweeplora.sweep.screen import Screen, near, number, open_screen, params_text
+from sweeplora.sweep.reuse import free_name
+from sweeplora.sweep.screen import Screen, open_screen
+from sweeplora.sweep.search.space import Dimension, split_command_line
 from sweeplora.sweep.single import INTERRUPTED, SOME_FAILED, WELL, run_single
-from sweeplora.sweep.space import Dimension, split_command_line
-from sweeplora.sweep.trial import now
+from sweeplora.sweep.supervise import now
 
 Compose = Callable[[Sequence[str]], Composed]
 Check = Callable[[dict[str, Any]], Facts]
@@ -142,7 +144,7 @@ class _Study:
         write_json(self._folder / "study.json", self._summary)
 
     def _draw(self) -> None:
-        from sweeplora.sweep.plots import draw_plots
+        from sweeplora.report.plots import draw_plots
 
         draw_plots(self._ledger.study(), self._question.objectives, self._folder / "plots")
 

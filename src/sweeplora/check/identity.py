@@ -1,0 +1,112 @@
+"""What makes two experiments the same one: the config, the contents it reads and the code that runs it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sweeplora.config.imports import is_own, reachable
+from sweeplora.config.sources import module_file, module_of
+from sweeplora.content import ContentHashes
+from sweeplora.data.dataset import Dataset, content_hash
+from sweeplora.models.facts import ModelFacts
+from sweeplora.rundir.signature import UNSIGNED, signature
+
+_LIBRARIES = ("torch", "diffusers", "transformers", "lycoris_lora")
+_TRAINING = "sweeplora.training.train"
+_INSTALLED = {"site-packages", "dist-packages"}
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A signature, and what it was made of besides the config.
+
+    `contents`: dotted key that holds a path -> hex sha256 of what is there. `code`: the hash of what the
+    training imports from here and from a user's files, and the versions of the libraries that compute.
+    """
+
+    signature: str
+    contents: Mapping[str, str]
+    code: Mapping[str, str]
+
+
+def identify(config: Mapping[str, Any], model: ModelFacts, dataset: Dataset, *, draws: bool) -> Identity:
+    """Hash everything that decides a run's result; `draws`: preview images are part of it."""
+    hashes = ContentHashes(Path(config["runs"], "cache", "hashes.json"))
+    contents = {"data.dir": content_hash(dataset), **_models(config, model, hashes)}
+    for key in ("val_dir", "reg_dir", "mask_dir", "subsets"):
+        if config["data"].get(key):
+            contents[f"data.{key}"] = contents["data.dir"]
+    if config["network"]["weights"]:
+        contents["network.weights"] = hashes.file(Path(config["network"]["weights"]))
+    prompts = Path(config["sample"]["prompts"])
+    contents["sample.prompts"] = hashes.file(prompts) if draws else "none"
+    hashes.save()
+    code = _code(tuple(sorted(_targets(config))))
+    return Identity(signature(config, contents, code), contents, code)
+
+
+def _models(config: Mapping[str, Any], model: ModelFacts, hashes: ContentHashes) -> dict[str, str]:
+    """Hashes for every key of the model that holds a path; the model's covers all that is read of it."""
+    node = config["model"]
+    found = {"model.path": hashes.all(model.files)}
+    if node["vae"]:
+        found["model.vae"] = found["model.path"]
+    if node["base_weights"]:
+        found["model.base_weights"] = hashes.all(Path(file) for file in node["base_weights"])
+    return found
+
+
+def _targets(config: Mapping[str, Any]) -> set[str]:
+    """Every `_target_` that a training builds, those inside others too."""
+    return {target for key, value in config.items() if key not in UNSIGNED for target in _targets_in(value)}
+
+
+def _targets_in(value: object) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            yield value["_target_"]
+        for inner in value.values():
+            yield from _targets_in(inner)
+
+
+@functools.lru_cache(maxsize=64)
+def _code(targets: tuple[str, ...]) -> dict[str, str]:
+    modules = [module_of(target) for target in targets]
+    packages = {module.partition(".")[0] for module in modules} - {_TRAINING.partition(".")[0]}
+    versions = {name: found for name in sorted({*_LIBRARIES, *packages}) if (found := _version(name))}
+    unversioned = {module for module in modules if module.partition(".")[0] in packages - set(versions)}
+    written = [_TRAINING, *(module for module in modules if _is_read(module.partition(".")[0]))]
+    read = reachable(written, late=True, within=_is_read)
+    return {"source": _source_hash(read | unversioned), **versions}
+
+
+@functools.lru_cache(maxsize=256)
+def _is_read(package: str) -> bool:
+    """Whether a package's source counts and not its version: this one, and what lies where a user writes it."""
+    file = None if package in sys.stdlib_module_names else module_file(package)
+    return is_own(package) or (file is not None and not _INSTALLED & set(file.parts))
+
+
+def _source_hash(modules: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for module in sorted(modules):
+        file = module_file(module)
+        assert file is not None
+        digest.update(f"{module}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _version(package: str) -> str | None:
+    """An installed distribution's version without its build (`+cpu`); None for a user's own module."""
+    try:
+        return metadata.version(package).partition("+")[0]
+    except metadata.PackageNotFoundError:
+        return None

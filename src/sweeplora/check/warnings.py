@@ -1,0 +1,43 @@
+"""What is worth a look before a training starts although nothing is wrong: a line each."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from sweeplora.models.facts import ModelFacts
+from sweeplora.models.text.tokens import TokenizerFiles, over_limit
+
+Named = tuple[str, str]
+"""What a text is called, and the text."""
+
+_SHOWN = 5
+_LIMITS = (75, 150, 225)
+
+
+def too_long(model: ModelFacts, kind: str, texts: Sequence[Named], weighted: bool) -> list[str]:
+    """The texts of a kind ("caption", "prompt") that have more tokens than the model is given, with their counts.
+
+    What is over the limit is cut off, here as in every other trainer. `weighted`: brackets are emphasis.
+    """
+    found = _over(model.tokenizers, tuple(texts), model.max_tokens, weighted)
+    if not found:
+        return []
+    shown = ", ".join(f"{name} has {count}" for name, count in found[:_SHOWN])
+    rest = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    longest = max(count for _, count in found)
+    enough = next((limit for limit in _LIMITS if limit >= longest), _LIMITS[-1])
+    mend = f"; model.max_tokens={enough} takes {'more' if longest > enough else 'all'}"
+    return [
+        f"{len(found)} of {len(texts)} {kind}s are cut at model.max_tokens={model.max_tokens}: {shown}{rest}"
+        f"{mend if enough > model.max_tokens else ''}"
+    ]
+
+
+@functools.lru_cache(maxsize=64)
+def _over(
+    tokenizers: tuple[TokenizerFiles, ...], texts: tuple[Named, ...], limit: int, weighted: bool
+) -> tuple[tuple[str, int], ...]:
+    found = over_limit(tokenizers, [text for _, text in texts], limit, weighted)
+    counts = {over.text: over.count for over in found}
+    return tuple((name, counts[text]) for name, text in texts if text in counts)

@@ -1,0 +1,45 @@
+"""What can be chosen: the folders of conf/ and sweeps/, the user's own before the shipped ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def folders(kind: str, here: Path) -> list[Path]:
+    """The folders that hold `kind` ("conf" or "sweeps"), the one below `here` first, each once."""
+    found = [folder.resolve() for folder in (here / kind, shipped(kind)) if folder.is_dir()]
+    return list(dict.fromkeys(found))
+
+
+def shipped(kind: str) -> Path:
+    """The package's own folder of that kind: inside it when installed, beside `src/` in a checkout."""
+    inside = _PACKAGE / kind
+    return inside if inside.is_dir() else _PACKAGE.parents[1] / kind
+
+
+def groups(here: Path) -> dict[str, list[str]]:
+    """Config group -> its choices, sorted, from every conf folder."""
+    found: dict[str, set[str]] = {}
+    for conf in folders("conf", here):
+        for file in conf.glob("*/**/*.yaml"):
+            found.setdefault(file.parent.relative_to(conf).as_posix(), set()).add(file.stem)
+    return {group: sorted(found[group]) for group in sorted(found)}
+
+
+def sweeps(here: Path) -> dict[str, Path]:
+    """Sweep name -> its file, sorted by name; the user's own hides a shipped one of the same name."""
+    found = {file.stem: file for folder in reversed(folders("sweeps", here)) for file in folder.glob("*.yaml")}
+    return dict(sorted(found.items()))
+
+
+def question(file: Path) -> str:
+    """First line of a YAML file's header comment, `@package` aside; empty where there is none."""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            return ""
+        text = line.lstrip("# ").strip()
+        if text and not text.startswith("@package"):
+            return text
+    return ""

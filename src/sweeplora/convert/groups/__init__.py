@@ -1,0 +1,1 @@
+"""sd-scripts' flags as config groups, a file a group."""

@@ -1,0 +1,252 @@
+"""Flags about images and captions, and the batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sweeplora.convert.entries import Entry, became, idle, missing
+from sweeplora.convert.groups.optimizer import trains_text_encoders
+from sweeplora.convert.groups.pictures import FLAG_OF, NO_USE, NOT_HERE, OPTIONS, Treated, treated
+from sweeplora.convert.groups.previews import validation
+from sweeplora.convert.reading.datasets import DATASET_WIDE, Source, Table, one_for_all, read, tables
+from sweeplora.convert.reading.flags import FLAGS
+from sweeplora.convert.reading.given import Given
+from sweeplora.errors import UserError
+
+_FOLDER = "there only sub-folders named N_name count, with the images directly in them; here all images below count"
+_RANDOM = (
+    *("shuffle_caption", "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate"),
+    *("token_warmup_step", "enable_wildcard"),
+)
+
+
+def data(given: Given) -> list[Entry]:
+    """The group `data`, the batch, and how held-out images are scored."""
+    for flag, mend in (
+        ("in_json", "metadata files are not supported; give captions as text files beside the images"),
+        ("dataset_class", "a class of one's own for data is not supported"),
+    ):
+        if flag in given:
+            raise UserError(f"--{flag}", given[flag], mend)
+    path = given["dataset_config"]
+    sources = read(path, given) if path else [Source((Table("", {}),), given)]
+    parts = [treated({option: source.value(option) for option in OPTIONS}, source.said()) for source in sources]
+    shared = [*_subsets(given, sources, parts)] if path else [*_folder(given, parts[0])]
+    batch, batch_entry = _batch(given, sources)
+    split, split_source = one_for_all(sources, "validation_split")
+    entries = [
+        Entry("", "default", "data", "folder"),
+        *shared,
+        *_rest_of_tables(sources, shared),
+        *_unused_flags(given, sources, shared),
+        batch_entry,
+        *_held_out(split, split_source),
+        *_overruled(given, sources),
+        *_masks(given, sources),
+        *_caches(given, sources),
+    ]
+    return [*entries, *validation(given, split or 0.0, batch), *_seeded(given, sources, split)]
+
+
+def _folder(given: Given, part: Treated) -> list[Entry]:
+    """`--train_data_dir` and `--reg_data_dir`, treated alike."""
+    folder = given["train_data_dir"]
+    if not folder:
+        raise UserError("--train_data_dir", "", "neither it nor --dataset_config is given")
+    entries = [
+        became("--train_data_dir", "data.dir", folder, _FOLDER + _ignored_there(Path(folder).expanduser())),
+        Entry("--train_data_dir", "default", "data.folder_captions", True, "without a caption file the name of N_name"),
+    ]
+    if "reg_data_dir" in given:
+        entries.append(became("--reg_data_dir", "data.reg_dir", given["reg_data_dir"]))
+    return [*entries, *_weight(given, "reg_data_dir" in given), *_written(part)]
+
+
+def _ignored_there(folder: Path) -> str:
+    """What a folder that exists holds beside `N_name` sub-folders."""
+    if not folder.is_dir():
+        return ""
+    others = sorted(one.name for one in folder.iterdir() if one.is_dir() and not one.name.partition("_")[0].isdigit())
+    return f"; ignored there and used here: {', '.join(others)}" if others else ""
+
+
+def _weight(given: Given, has_reg: bool) -> list[Entry]:
+    if has_reg:
+        return [given.taken("prior_loss_weight", "data.prior_loss_weight", given["prior_loss_weight"])]
+    unused = "prior_loss_weight" in given
+    return [idle("--prior_loss_weight", "there are no regularisation images")] if unused else []
+
+
+def _written(part: Treated) -> list[Entry]:
+    return [
+        Entry(source or _default_flag(key), "became" if source else "default", f"data.{key}", value)
+        for key, (value, source) in part.keys.items()
+    ]
+
+
+def _default_flag(key: str) -> str:
+    named = {"bucket": "enable_bucket", "bucket_min": "min_bucket_reso", "bucket_max": "max_bucket_reso"}
+    named |= {"bucket_step": "bucket_reso_steps"}
+    return f"--{named.get(key, key)}"
+
+
+def _subsets(given: Given, sources: list[Source], parts: list[Treated]) -> list[Entry]:
+    """The file's subsets: what all share for the group, what differs for each."""
+    reg = any(source.own.get("is_reg") for source in sources)
+    if len(sources) == 1 and not reg:
+        folder = became(f"{sources[0].levels[0].name} image_dir", "data.dir", sources[0].own["image_dir"], _BELOW)
+        return [became("--dataset_config", "", given["dataset_config"], "data"), folder, *_written(parts[0])]
+    same = {
+        key: value
+        for key, value in parts[0].keys.items()
+        if all(part.keys.get(key, (None,))[0] == value[0] for part in parts)
+    }
+    subsets: list[dict[str, Any]] = []
+    entries: list[Entry] = []
+    for index, (source, part) in enumerate(zip(sources, parts, strict=True)):
+        name = source.levels[0].name
+        subset = {"dir": source.own["image_dir"]}
+        entries.append(became(f"{name} image_dir", "", subset["dir"], f"data.subsets[{index}].dir"))
+        if source.own.get("is_reg") is not None:
+            subset["is_reg"] = source.own["is_reg"]
+            entries.append(became(f"{name} is_reg", "", subset["is_reg"], f"data.subsets[{index}].is_reg"))
+        for key, (value, where) in part.keys.items():
+            if key not in same:
+                subset[key] = value
+                flag = where or _default_flag(key)
+                entries.append(Entry(flag, "became", "", value, f"data.subsets[{index}].{key}"))
+        subsets.append(subset)
+    note = "regularisation images are balanced over all subsets here, for each dataset there" if reg else ""
+    return [
+        became("--dataset_config", "data.subsets", subsets, note),
+        *_written(Treated(same, {})),
+        *entries,
+        *_weight(given, reg),
+    ]
+
+
+_BELOW = "there only images directly in it count, here those below it too"
+
+
+def _rest_of_tables(sources: list[Source], written: list[Entry]) -> list[Entry]:
+    """Every key of the file that gave no value: why."""
+    used = {entry.flag for entry in written}
+    idles = _idles(sources)
+    entries: list[Entry] = []
+    for table in tables(sources):
+        for option in table.content:
+            flag = f"{table.name} {option}".strip()
+            if flag in used or option in DATASET_WIDE or (option == "is_reg" and not table.content[option]):
+                continue
+            if option in NOT_HERE:
+                entries.append(missing(flag, NOT_HERE[option]))
+            elif option in NO_USE:
+                entries.append(idle(flag, NO_USE[option]))
+            else:
+                entries.append(idle(flag, idles.get(option, "every subset says its own")))
+    return entries
+
+
+def _idles(sources: list[Source]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for source in sources:
+        found |= treated({option: source.value(option) for option in OPTIONS}, source.said()).idle
+    return found
+
+
+def _unused_flags(given: Given, sources: list[Source], written: list[Entry]) -> list[Entry]:
+    """Flags of these options that gave no value: why."""
+    used = {entry.flag for entry in written}
+    idles = {**_idles(sources), **NO_USE}
+    entries: list[Entry] = []
+    for option in (*OPTIONS, *NO_USE, *NOT_HERE):
+        name = FLAG_OF.get(option, option)
+        if name not in FLAGS or name not in given or f"--{name}" in used:
+            continue
+        if option in NOT_HERE:
+            entries.append(missing(f"--{name}", NOT_HERE[option]))
+        elif option in sources[0].unread:
+            folder = "--train_data_dir has the number of repeats in its folders' names"
+            note = folder if option == "num_repeats" else "the reference reads it in a dataset's file only"
+            entries.append(idle(f"--{name}", note))
+        else:
+            entries.append(idle(f"--{name}", idles.get(option, "every subset of the file says its own")))
+    if "dataset_config" in given:
+        names = [name for name in ("train_data_dir", "reg_data_dir") if name in given]
+        entries += [idle(f"--{name}", "the dataset's file comes before it") for name in names]
+    return entries
+
+
+def _batch(given: Given, sources: list[Source]) -> tuple[int, Entry]:
+    """Images in a batch over all processes; there the number is for each of them."""
+    size, source = one_for_all(sources, "batch_size")
+    whole = size * given.processes
+    note = f"{size} for each of {given.processes} processes there, over all of them here" if given.processes > 1 else ""
+    return whole, Entry(
+        source or "--train_batch_size", "became" if source else "default", "train.batch_size", whole, note
+    )
+
+
+def _held_out(split: float | None, source: str) -> list[Entry]:
+    if not split:
+        return [idle(source, "0 holds nothing out")] if source else []
+    note = "no image is in both parts; there one can be"
+    return [became(source, "data.val_split", split, note)]
+
+
+def _overruled(given: Given, sources: list[Source]) -> list[Entry]:
+    """Flags of a whole dataset that its file says otherwise."""
+    flags = {
+        FLAG_OF.get(option, option): one_for_all(sources, option)[1] for option in ("batch_size", "validation_split")
+    }
+    names = [name for name, source in flags.items() if name in given and source != f"--{name}"]
+    return [idle(f"--{name}", "the dataset's file says its own") for name in names]
+
+
+def _seeded(given: Given, sources: list[Source], split: float | None) -> list[Entry]:
+    """A `validation_seed` of the dataset's file, which there draws the split, and here the noise too."""
+    seed, source = one_for_all(sources, "validation_seed")
+    if not source or source == "--validation_seed":
+        return []
+    if not split:
+        return [idle(source, "no images are held out")]
+    return [became(source, "data.validation_seed", seed)]
+
+
+def _masks(given: Given, sources: list[Source]) -> list[Entry]:
+    if "masked_loss" not in given:
+        return []
+    if any(source.value(option)[0] for source in sources for option in ("alpha_mask", "conditioning_data_dir")):
+        return [became("--masked_loss", "", True, "data.alpha_mask or data.mask_dir, which say it")]
+    return [idle("--masked_loss", "there is no mask: neither alpha_mask nor a conditioning_data_dir")]
+
+
+def _caches(given: Given, sources: list[Source]) -> list[Entry]:
+    """What is encoded once; here it is kept on disk always, found by its content."""
+    entries: list[Entry] = []
+    for name, key in (("cache_latents", "data.cache_latents"), ("cache_text_encoder_outputs", "data.cache_text")):
+        disk = f"{name}_to_disk"
+        asked = [flag for flag in (name, disk) if flag in given]
+        if asked:
+            entries.append(became(f"--{asked[0]}", key, True, _refused(given, sources) if "text" in name else ""))
+        entries += [idle(f"--{flag}", "caches are on disk always, whichever flag asked") for flag in asked[1:]]
+        if asked and name == "cache_latents":
+            note = "one draw for all steps, as there; data.latents=resample draws anew and costs nothing"
+            entries.append(Entry("--cache_latents", "default", "data.latents", "frozen", note))
+    if "vae_batch_size" in given:
+        entries.append(became("--vae_batch_size", "data.vae_batch_size", given["vae_batch_size"]))
+    if "max_data_loader_n_workers" in given:
+        note = "threads; the result does not depend on them"
+        entries.append(became("--max_data_loader_n_workers", "data.workers", given["max_data_loader_n_workers"], note))
+    if "weighted_captions" in given:
+        entries.append(became("--weighted_captions", "data.weighted_captions", True))
+    return entries
+
+
+def _refused(given: Given, sources: list[Source]) -> str:
+    """Why kept text outputs cannot be, as the check will say."""
+    if trains_text_encoders(given):
+        return "not with a text encoder that trains: the check refuses it, as the reference does"
+    random = [option for option in _RANDOM if any(source.value(option)[0] for source in sources)]
+    return f"not with {random[0]}: the check refuses it, as the reference does" if random else ""

@@ -1,0 +1,90 @@
+"""Flags about the base model: which, its parts, its precision."""
+
+from __future__ import annotations
+
+from sweeplora.convert.entries import Entry, became, idle
+from sweeplora.convert.reading.given import Given
+from sweeplora.errors import UserError
+
+_ATTENTION = {"mem_eff_attn": "sliced", "xformers": "xformers", "sdpa": "sdpa"}
+"""In the order in which the reference looks at them."""
+_UNFIT = "there it is only warned of; here the check refuses it"
+
+
+def model(given: Given) -> list[Entry]:
+    """The group `model`, from a command's flags. Raises UserError for what the reference itself refuses."""
+    if "v2" in given:
+        raise UserError("--v2", True, "Stable Diffusion 2 is not supported; only SDXL and Stable Diffusion 1.5 are")
+    path = given["pretrained_model_name_or_path"]
+    if not path:
+        raise UserError("--pretrained_model_name_or_path", "", "the command names no model")
+    local = "a model's name on the hub is not looked up here; download it first" if _on_hub(path) else ""
+    return [
+        became("the script's name", "model", given.family),
+        became("--pretrained_model_name_or_path", "model.path", path, local),
+        *([became("--vae", "model.vae", given["vae"])] if "vae" in given else []),
+        *_prediction(given),
+        given.taken("max_token_length", "model.max_tokens", given["max_token_length"] or 75),
+        *_clip_skip(given),
+        *_attention(given),
+        *_precision(given),
+        *_merged(given),
+    ]
+
+
+def _on_hub(path: str) -> bool:
+    return (
+        path.count("/") == 1 and not path.startswith((".", "/", "~")) and not path.endswith((".safetensors", ".ckpt"))
+    )
+
+
+def _prediction(given: Given) -> list[Entry]:
+    v = given["v_parameterization"]
+    note = "" if v or "zero_terminal_snr" not in given else f"wants --v_parameterization: {_UNFIT}"
+    prediction = given.taken("v_parameterization", "model.prediction", "v_prediction" if v else "epsilon")
+    if "zero_terminal_snr" not in given:
+        return [prediction]
+    return [prediction, became("--zero_terminal_snr", "model.zero_terminal_snr", True, note)]
+
+
+def _clip_skip(given: Given) -> list[Entry]:
+    if given.family == "sdxl":
+        note = "SDXL is conditioned by its encoders' last layer but one, whatever this says"
+        return [idle("--clip_skip", note)] if "clip_skip" in given else []
+    return [given.taken("clip_skip", "model.clip_skip", given["clip_skip"] or 1)]
+
+
+def _attention(given: Given) -> list[Entry]:
+    asked = [name for name in _ATTENTION if name in given]
+    if not asked:
+        return [Entry("--sdpa", "default", "model.attention", "sdpa", "none given: the same numbers, computed faster")]
+    first = became(f"--{asked[0]}", "model.attention", _ATTENTION[asked[0]])
+    return [first, *(idle(f"--{name}", f"--{asked[0]} comes before it") for name in asked[1:])]
+
+
+def _precision(given: Given) -> list[Entry]:
+    mixed = given["mixed_precision"]
+    if "no_half_vae" in given:
+        entries = [became("--no_half_vae", "model.vae_precision", "fp32")]
+    else:
+        precision = "fp32" if mixed == "no" else mixed
+        entries = [Entry("--no_half_vae", "default", "model.vae_precision", precision, "not given: as mixed_precision")]
+    wanted = [name for name in ("fp8_base", "fp8_base_unet") if name in given]
+    if wanted and mixed == "no":
+        raise UserError(f"--{wanted[0]}", True, "needs --mixed_precision fp16 or bf16, in the reference too")
+    for name in wanted:
+        note = "the U-Net; the text encoders stay in mixed_precision" if name == "fp8_base" else ""
+        entries.append(became(f"--{name}", "model.base_precision", "fp8", note))
+    return entries
+
+
+def _merged(given: Given) -> list[Entry]:
+    files, factors = given["base_weights"], given["base_weights_multiplier"]
+    if not files:
+        return [idle("--base_weights_multiplier", "there are no base_weights")] if factors else []
+    filled = [*(factors or []), *[1.0] * len(files)][: len(files)]
+    note = "filled up with 1 to one number for each file, as there" if len(factors or []) != len(files) else ""
+    return [
+        became("--base_weights", "model.base_weights", list(files)),
+        given.taken("base_weights_multiplier", "model.base_weights_multiplier", filled, note),
+    ]

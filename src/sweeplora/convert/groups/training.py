@@ -1,0 +1,151 @@
+"""Flags about the length, batch and precision of a training, and what it saves."""
+
+from __future__ import annotations
+
+from sweeplora.convert.entries import Entry, aside, became, idle, missing
+from sweeplora.convert.groups.network import limits_norms
+from sweeplora.convert.reading.given import Given
+from sweeplora.errors import UserError
+
+_SAVED = {None: "fp32", "float": "fp32", "fp16": "fp16", "bf16": "bf16"}
+_BACKENDS = ("inductor", "cudagraphs", "aot_eager", "eager")
+_RATIO = "a share of the epochs, whose number is not in the command; give --save_every_n_epochs"
+
+
+def training(given: Given) -> list[Entry]:
+    """The group `train`, name and seed; the batch is in `data`, since a dataset's file may say it."""
+    return [
+        Entry("", "default", "train", "full"),
+        *_name(given),
+        *_length(given),
+        *_precision(given),
+        *_steps(given),
+        *_saving(given),
+    ]
+
+
+def _name(given: Given) -> list[Entry]:
+    if "output_name" in given and not given["output_name"].strip():
+        raise UserError("--output_name", "", "an empty name loses files in the reference; give one")
+    entries = [
+        given.taken("output_name", "name", given["output_name"] or "last", "files are named <name>-000003.safetensors")
+    ]
+    if "output_dir" in given:
+        note = "weights lie in single/<name>/weights below it, the record and caches beside; see it with "
+        entries.append(became("--output_dir", "runs", given["output_dir"], f"{note}`ui runs={given['output_dir']}`"))
+    seed = given["seed"]
+    note = "" if "seed" in given else "without one the reference draws one at random; here every run has a fixed one"
+    return [*entries, given.taken("seed", "seed", 0 if seed is None else seed, note)]
+
+
+def _length(given: Given) -> list[Entry]:
+    epochs, steps = given["max_train_epochs"], given["max_train_steps"]
+    if epochs is None:
+        return [
+            Entry("--max_train_epochs", "default", "train.epochs"),
+            given.taken("max_train_steps", "train.steps", steps),
+        ]
+    entries = [
+        became("--max_train_epochs", "train.epochs", epochs),
+        Entry("--max_train_steps", "default", "train.steps"),
+    ]
+    if "max_train_steps" in given:
+        entries.append(idle("--max_train_steps", "--max_train_epochs comes before it"))
+    return entries
+
+
+def _precision(given: Given) -> list[Entry]:
+    mixed, entries = given["mixed_precision"], []
+    own = "fp32"
+    for flag, precision in (("full_fp16", "fp16"), ("full_bf16", "bf16")):
+        if flag in given:
+            if mixed != precision:
+                raise UserError(f"--{flag}", True, f"needs --mixed_precision {precision}, in the reference too")
+            own = precision
+            entries.append(became(f"--{flag}", "train.network_precision", precision))
+    if not entries:
+        entries.append(Entry("--full_bf16", "default", "train.network_precision", own))
+    saved = _SAVED[given["save_precision"]] if "save_precision" in given else own
+    note = "" if "save_precision" in given else "not given: as the network trains"
+    return [
+        given.taken("mixed_precision", "train.mixed_precision", mixed),
+        *entries,
+        given.taken("save_precision", "train.save_precision", saved, note),
+    ]
+
+
+def _steps(given: Given) -> list[Entry]:
+    entries = [
+        given.taken("gradient_accumulation_steps", "train.accumulation", given["gradient_accumulation_steps"]),
+        given.taken("max_grad_norm", "train.max_grad_norm", given["max_grad_norm"]),
+        given.taken("gradient_checkpointing", "train.gradient_checkpointing", given["gradient_checkpointing"]),
+        given.taken("min_timestep", "train.min_timestep", given["min_timestep"] or 0),
+        given.taken(
+            "max_timestep", "train.max_timestep", 1000 if given["max_timestep"] is None else given["max_timestep"]
+        ),
+    ]
+    if given["scale_weight_norms"] and not limits_norms(given):
+        entries.append(idle("--scale_weight_norms", "it limits LoRA, LoHa, LoKr and OFT only, there and here"))
+    else:
+        entries += given.unless_zero("scale_weight_norms", "train.max_weight_norm", "0 limits nothing")
+    if "lowram" in given:
+        entries.append(became("--lowram", "train.lowram", True))
+    return [*entries, *_compiled(given)]
+
+
+def _compiled(given: Given) -> list[Entry]:
+    backend = given["dynamo_backend"]
+    named = "dynamo_backend" in given
+    if "torch_compile" not in given:
+        return [idle("--dynamo_backend", "only --torch_compile reads it")] if named else []
+    if backend == "no":
+        return [idle(f"--{name}", "the backend `no` compiles nothing") for name in ("torch_compile", "dynamo_backend")]
+    if backend not in _BACKENDS:
+        note = f"the backend {backend} is not offered; the U-Net is not compiled, which changes the time alone"
+        return [aside(f"--{name}", note) for name in ("torch_compile", "dynamo_backend")]
+    entries = [became("--torch_compile", "train.compile", backend)]
+    return [*entries, became("--dynamo_backend", "train.compile", backend)] if named else entries
+
+
+def _saving(given: Given) -> list[Entry]:
+    entries = [
+        *_every_epochs(given),
+        given.taken("save_every_n_steps", "train.save_every_steps", given["save_every_n_steps"] or 0),
+        *_kept(given, "epochs"),
+        *_kept(given, "steps"),
+    ]
+    saved = given["save_model_as"]
+    note = "a .pt is the same pickle by another name" if saved == "pt" else ""
+    entries.append(given.taken("save_model_as", "train.save_as", "ckpt" if saved == "pt" else saved, note))
+    for flag in ("save_state", "save_state_on_train_end"):
+        if flag in given:
+            entries.append(aside(f"--{flag}", "the whole state of a training is not saved yet; its weights are"))
+    for flag in ("save_last_n_epochs_state", "save_last_n_steps_state"):
+        if flag in given:
+            entries.append(aside(f"--{flag}", "no states are saved yet"))
+    for flag in ("resume", "initial_epoch", "initial_step", "skip_until_initial_step"):
+        if flag in given:
+            note = "a training begins at its first step; to go on from weights give network.weights"
+            entries.append(missing(f"--{flag}", note))
+    return entries
+
+
+def _every_epochs(given: Given) -> list[Entry]:
+    every, ratio, epochs = given["save_every_n_epochs"], given["save_n_epoch_ratio"], given["max_train_epochs"]
+    if not ratio or ratio < 1:
+        unused = [idle("--save_n_epoch_ratio", "0 saves nothing more")] if "save_n_epoch_ratio" in given else []
+        return [given.taken("save_every_n_epochs", "train.save_every_epochs", every or 0), *unused]
+    named = "save_every_n_epochs" in given
+    overruled = [idle("--save_every_n_epochs", "--save_n_epoch_ratio comes before it")] if named else []
+    if epochs is None:
+        return [aside("--save_n_epoch_ratio", _RATIO), Entry("", "default", "train.save_every_epochs", 0), *overruled]
+    return [became("--save_n_epoch_ratio", "train.save_every_epochs", epochs // ratio or 1), *overruled]
+
+
+def _kept(given: Given, unit: str) -> list[Entry]:
+    flag = f"save_last_n_{unit}"
+    if not given[flag]:
+        return [idle(f"--{flag}", "0 keeps all")] if flag in given else []
+    if not given[f"save_every_n_{unit}"] and not (unit == "epochs" and given["save_n_epoch_ratio"]):
+        return [idle(f"--{flag}", f"nothing is saved every few {unit}")]
+    return [became(f"--{flag}", f"train.save_last_{unit}", given[flag])]

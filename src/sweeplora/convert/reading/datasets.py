@@ -1,0 +1,136 @@
+"""A `--dataset_config`: three levels of tables, and what each subset of images gets from them and the flags."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeplora.config.nearest import nearest
+from sweeplora.convert.groups.pictures import BUCKETS, FLAG_OF, NO_USE, NOT_HERE, OPTIONS, Value
+from sweeplora.convert.reading.flags import FLAGS
+from sweeplora.convert.reading.given import Given, toml
+from sweeplora.errors import UserError
+
+DATASET_WIDE = ("batch_size", "validation_seed", "validation_split")
+"""Options of a whole dataset, of which here is one."""
+_OF_DATASETS = ("resolution", "enable_bucket", *BUCKETS, "network_multiplier", *DATASET_WIDE)
+_OF_SUBSETS = ("image_dir", "is_reg", "alpha_mask", "conditioning_data_dir", "metadata_file")
+_EITHER = tuple(
+    option for option in (*OPTIONS, *NO_USE, *NOT_HERE) if option not in _OF_DATASETS and option not in _OF_SUBSETS
+)
+
+_IN_FILES_ONLY = ("conditioning_data_dir",)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the file, and the name it has in messages."""
+
+    name: str
+    content: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One subset with the tables that hold for it, its own first."""
+
+    levels: tuple[Table, ...]
+    given: Given
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Options whose flag the reference does not read here: masks' folders; repeats, which `N_name` says."""
+        return _IN_FILES_ONLY if "dataset_config" in self.given else (*_IN_FILES_ONLY, "num_repeats")
+
+    @property
+    def own(self) -> Mapping[str, Any]:
+        """What the subset says itself."""
+        return self.levels[0].content
+
+    def value(self, option: str) -> Value:
+        """An option's value, and where it was said: the nearest table, then the flag, then the flag's default."""
+        for table in self.levels:
+            if table.content.get(option) is not None:
+                return table.content[option], f"{table.name} {option}"
+        flag = FLAG_OF.get(option, option)
+        if flag not in FLAGS or option in self.unread:
+            return None, ""
+        return self.given[flag], f"--{flag}" if flag in self.given else ""
+
+    def said(self) -> frozenset[str]:
+        """The options that a table or a flag gave."""
+        return frozenset(option for option in OPTIONS if self.value(option)[1])
+
+
+def read(path: str, given: Given) -> list[Source]:
+    """Every subset of a dataset's file. Raises UserError for a key that the reference does not know."""
+    content = _content(Path(path).expanduser())
+    for name in content:
+        if name not in ("general", "datasets"):
+            raise UserError("--dataset_config", name, f"no such table in {path}; there are: general, datasets")
+    general = Table("[general]", content.get("general", {}))
+    _expect(general, (*_OF_DATASETS, *_EITHER))
+    sources: list[Source] = []
+    for number, dataset in enumerate(content.get("datasets", [])):
+        table = Table(f"[[datasets]] {number + 1}", {k: v for k, v in dataset.items() if k != "subsets"})
+        _expect(table, (*_OF_DATASETS, *_EITHER))
+        for place, subset in enumerate(dataset.get("subsets", [])):
+            own = Table(f"[[datasets.subsets]] {number + 1}.{place + 1}", subset)
+            _check_subset(own, given)
+            sources.append(Source((own, table, general), given))
+    if not sources:
+        raise UserError("--dataset_config", path, "holds no [[datasets.subsets]]")
+    return sources
+
+
+def tables(sources: list[Source]) -> Iterator[Table]:
+    """Every table of the file once."""
+    seen: dict[str, Table] = {}
+    for source in sources:
+        seen |= {table.name: table for table in source.levels}
+    yield from seen.values()
+
+
+def one_for_all(sources: list[Source], option: str) -> Value:
+    """A dataset's option that must be the same in all of them. Raises UserError where it is not."""
+    values = {json.dumps(source.value(option)[0]): source.value(option) for source in sources}
+    if len(values) > 1:
+        raise UserError(
+            "--dataset_config", f"{option} {', '.join(values)}", "differs between datasets; here is one for all"
+        )
+    return next(iter(values.values()))
+
+
+def _content(file: Path) -> dict[str, Any]:
+    if file.suffix.lower() != ".json":
+        return toml(file, "--dataset_config")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError("--dataset_config", file, "there is no such file") from error
+    except json.JSONDecodeError as error:
+        raise UserError("--dataset_config", file, f"not JSON: {error}") from error
+    assert isinstance(content, dict)
+    return content
+
+
+def _expect(table: Table, known: tuple[str, ...]) -> None:
+    for option in table.content:
+        if option not in known:
+            mend = f"the reference knows no {option} in {table.name}; {nearest(option, known)}"
+            raise UserError("--dataset_config", option, mend)
+
+
+def _check_subset(own: Table, given: Given) -> None:
+    if "metadata_file" in own.content:
+        mend = "metadata files are not supported; give captions as text files beside the images"
+        raise UserError("--dataset_config", "metadata_file", mend)
+    if "conditioning_data_dir" in own.content and "masked_loss" not in given:
+        mend = "the reference takes it here with --masked_loss only"
+        raise UserError("--dataset_config", "conditioning_data_dir", mend)
+    _expect(own, (*_OF_SUBSETS, *_EITHER))
+    if "image_dir" not in own.content:
+        raise UserError("--dataset_config", own.name, "names no image_dir")

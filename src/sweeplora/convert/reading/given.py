@@ -1,0 +1,197 @@
+"""The words after a training script as the reference's parser would read them, its configuration file included."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweeplora.config.nearest import nearest
+from sweeplora.convert.entries import Entry, became, idle
+from sweeplora.convert.reading.flags import FLAGS, ONLY_SDXL, Flag
+from sweeplora.errors import UserError
+
+_WHOLE = {"whole", "count"}
+_ALSO_IN_FILES: dict[str, tuple[str | int, ...]] = {"max_token_length": (75,), "dynamo_backend": ("no",)}
+"""Values beside a flag's choices that work in a file, which the reference does not check; GUIs write them."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a command says of every flag, and what was odd about how it says it."""
+
+    family: str
+    processes: int
+    values: Mapping[str, Any]
+    remarks: list[Entry] = field(default_factory=list)
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of a flag, or the reference's default."""
+        return self.values[name] if name in self.values else FLAGS[name].default
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.values
+
+    def taken(self, name: str, key: str, value: Any, note: str = "") -> Entry:
+        """An entry of the flag's value, as given or as the reference's default."""
+        return Entry(f"--{name}", "became" if name in self else "default", key, value, note)
+
+    def unless_zero(self, name: str, key: str, idle_note: str) -> list[Entry]:
+        """What became of a flag whose 0 does nothing: its value, a line that says so, or none where it is not given."""
+        if self[name]:
+            return [became(f"--{name}", key, self[name])]
+        return [idle(f"--{name}", idle_note)] if name in self else []
+
+
+def read(family: str, processes: int, words: Sequence[str]) -> Given:
+    """Words and `--config_file` into values; raises UserError for what the reference's parser would refuse."""
+    known = {name: flag for name, flag in FLAGS.items() if family == "sdxl" or name not in ONLY_SDXL}
+    values, remarks = _from_words(words, known)
+    if "config_file" in values:
+        from_file, more = _from_file(str(values["config_file"]), known)
+        values, remarks = {**from_file, **values}, [*more, *remarks]
+    if values.get("output_config"):
+        raise UserError("--output_config", True, "writes the flags into a file instead of training; leave it out")
+    off = {name for name, value in values.items() if _says_nothing(name, value, known[name])}
+    remarks += [idle(f"--{name}", "says what is so without it") for name in sorted(off)]
+    kept = {name: value for name, value in values.items() if name not in off}
+    if "caption_extention" in kept:
+        kept["caption_extension"] = kept.pop("caption_extention")
+        remarks.append(idle("--caption_extention", "the old spelling of --caption_extension, and comes before it"))
+    return Given(family, processes, kept, remarks)
+
+
+def _says_nothing(name: str, value: Any, flag: Flag) -> bool:
+    """Whether a value is what is so without the flag: no words, an empty text but for those that must not be empty."""
+    needed = name in ("output_name", "caption_extension", "caption_separator")
+    return value is None or value is False or value == [] or (value == "" and flag.kind == "text" and not needed)
+
+
+def _from_words(words: Sequence[str], known: Mapping[str, Flag]) -> tuple[dict[str, Any], list[Entry]]:
+    values: dict[str, Any] = {}
+    remarks: list[Entry] = []
+    index = 0
+    while index < len(words):
+        word = words[index]
+        index += 1
+        if not word.startswith("--") or word == "--":
+            remarks.append(Entry(word, "unknown", note="belongs to no flag; the reference refuses it"))
+            continue
+        typed, joined, value = word[2:].partition("=")
+        following = list(_until_next(words, index))
+        name, remark = _name(typed, known)
+        if name is None:
+            remarks.append(remark._replace(value=value if joined else " ".join(following)))
+            index += 0 if joined else len(following)
+            continue
+        remarks += [remark] if name != typed else []
+        if name in values:
+            remarks.append(idle(f"--{name}", f"given twice; the last one counts, not {values[name]!r}"))
+        if known[name].kind == "switch":
+            if joined:
+                raise UserError(f"--{name}", value, "is a switch and takes no value; the reference refuses it")
+            values[name] = True
+            continue
+        several = known[name].kind in ("texts", "numbers")
+        own = [value] if joined else following if several else following[:1]
+        index += 0 if joined else len(own)
+        if not own and not several:
+            raise UserError(f"--{name}", "", "needs a value")
+        values[name] = [_value(name, one, known[name]) for one in own] if several else _value(name, own[0], known[name])
+    return values, remarks
+
+
+def _until_next(words: Sequence[str], index: int) -> Sequence[str]:
+    end = index
+    while end < len(words) and (not words[end].startswith("-") or _is_number(words[end])):
+        end += 1
+    return words[index:end]
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _name(typed: str, known: Mapping[str, Flag]) -> tuple[str | None, Entry]:
+    """The flag that a word means: its name, or the one whose beginning it is, as argparse allows."""
+    if typed in known:
+        return typed, Entry(f"--{typed}", "idle")
+    meant = [name for name in known if name.startswith(typed)]
+    if len(meant) == 1:
+        return meant[0], idle(f"--{typed}", f"short for --{meant[0]}")
+    if meant:
+        raise UserError(f"--{typed}", "", f"could be {', '.join(f'--{name}' for name in meant)}; write one out")
+    return None, Entry(f"--{typed}", "unknown", note=nearest(typed, list(known)))
+
+
+def _value(name: str, text: str, flag: Flag) -> Any:
+    try:
+        match flag.kind:
+            case "whole":
+                value: Any = int(text)
+            case "number" | "numbers":
+                value = float(text)
+            case "count":
+                value = _count(text)
+            case _:
+                value = text
+    except ValueError as error:
+        wanted = "a whole number" if flag.kind in _WHOLE else "a number"
+        raise UserError(f"--{name}", text, f"the reference takes {wanted} here") from error
+    if flag.choices and value not in flag.choices:
+        raise UserError(f"--{name}", text, f"the reference takes one of {', '.join(map(str, flag.choices))}")
+    return value
+
+
+def _count(text: str) -> float:
+    """Steps, or their share of all: below 1, or with a percent sign."""
+    if text.endswith("%"):
+        return float(text[:-1]) / 100
+    return int(text) if float(text) >= 1 else float(text)
+
+
+def _from_file(path: str, known: Mapping[str, Flag]) -> tuple[dict[str, Any], list[Entry]]:
+    """A `--config_file`: its sections are put together; a name that is no flag is ignored by the reference."""
+    file = Path(path if path.endswith(".toml") else f"{path}.toml").expanduser()
+    table = toml(file, "--config_file")
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        flat.update(value if isinstance(value, dict) else {name: value})
+    values: dict[str, Any] = {}
+    remarks: list[Entry] = []
+    for name, value in flat.items():
+        if name not in known:
+            note = f"in {file.name}: the reference has no such flag and ignores it; {nearest(name, list(known))}"
+            remarks.append(Entry(f"--{name}", "unknown", value=value, note=note))
+        else:
+            values[name] = _typed(name, value, known[name])
+    return values, remarks
+
+
+def _typed(name: str, value: Any, flag: Flag) -> Any:
+    if flag.kind in ("texts", "numbers"):
+        several = value if isinstance(value, list) else [value]
+        return [_value(name, str(one), flag) for one in several]
+    if flag.kind == "switch":
+        if not isinstance(value, bool):
+            raise UserError(f"--{name}", value, "is a switch; write true or false")
+        return value
+    if value == "" and (flag.kind != "text" or flag.choices):
+        return None
+    return _value(name, str(value), flag._replace(choices=flag.choices + _ALSO_IN_FILES.get(name, ())))
+
+
+def toml(file: Path, key: str) -> dict[str, Any]:
+    """A TOML file's content. Raises UserError where there is none or it cannot be read."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UserError(key, file, "there is no such file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(key, file, f"not TOML: {error}") from error

@@ -1,0 +1,142 @@
+"""Tensors on disk by name; an entry is a file that is whole or does not count, and one process writes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from sweeplora.rundir.files import write_whole
+from sweeplora.rundir.lock import hold
+
+Tensors = dict[str, Tensor]
+Make = Callable[[Sequence[str]], Iterable[tuple[str, Tensors]]]
+
+KEPT_BYTES = 512 << 20
+"""Of memory for what a store has read: a thousand posteriors of SDXL's size."""
+
+_POLL_SECONDS = 0.1
+
+
+class Store:
+    """Entries below `folder`, one safetensors file each with a checksum in its header.
+
+    One file an entry, because entries are shared by data sets that overlap and are made by trainings that may
+    die at any moment. What has been read stays in memory up to `kept_bytes` in all; the rest is read again
+    when it is asked for, without its checksum, which takes most of the time of a first reading. Threads may
+    read at once.
+    """
+
+    def __init__(self, folder: Path, kept_bytes: int = KEPT_BYTES) -> None:
+        self._folder = folder
+        self._room = kept_bytes
+        self._kept: dict[str, Tensors] = {}
+        self._good: set[str] = set()
+        self._keeping = threading.Lock()
+
+    def fill(self, keys: Sequence[str], make: Make, tick: Callable[[int, int], None]) -> None:
+        """Give every key a good entry: `make` gets the keys that have none and yields (key, tensors).
+
+        Of several processes one makes while the others wait. `tick(done, missing)` is called after every
+        entry and ten times a second while waiting; what it raises ends the filling, and the entries made by
+        then stay.
+        """
+        missing = self._missing(keys)
+        if not missing:
+            return
+        with self._alone(tick, len(missing)):
+            missing = self._missing(missing)
+            for done, (key, tensors) in enumerate(make(missing), start=1):
+                path = self._path(key)
+                path.parent.mkdir(exist_ok=True)
+                write_whole(path, _pack(tensors))
+                self._keep(key, tensors)
+                self._good.add(key)
+                tick(done, len(missing))
+
+    def read(self, key: str) -> Tensors:
+        """The tensors of a key that was filled. Raises KeyError where its entry has gone since."""
+        tensors = self._kept.get(key) or self._load(key)
+        if tensors is None:
+            raise KeyError(f"{self._path(key)} was filled and is no longer there")
+        return tensors
+
+    def _missing(self, keys: Sequence[str]) -> list[str]:
+        return [key for key in dict.fromkeys(keys) if key not in self._kept and self._load(key) is None]
+
+    def _load(self, key: str) -> Tensors | None:
+        try:
+            data = self._path(key).read_bytes()
+        except FileNotFoundError:
+            return None
+        tensors = _unpack(data, checked=key in self._good)
+        if tensors is not None:
+            self._good.add(key)
+            self._keep(key, tensors)
+        return tensors
+
+    def _keep(self, key: str, tensors: Tensors) -> None:
+        size = sum(tensor.nbytes for tensor in tensors.values())
+        with self._keeping:
+            if size <= self._room and key not in self._kept:
+                self._room -= size
+                self._kept[key] = tensors
+
+    def _path(self, key: str) -> Path:
+        return self._folder / key[:2] / f"{key}.safetensors"
+
+    @contextmanager
+    def _alone(self, tick: Callable[[int, int], None], missing: int) -> Iterator[None]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                lock = hold(self._folder / "lock")
+                break
+            except BlockingIOError:
+                tick(0, missing)
+                time.sleep(_POLL_SECONDS)
+        with lock:
+            # Only the holder writes, so what is half written now was left by a process that was killed.
+            for leftover in self._folder.glob("*/.*.tmp"):
+                leftover.unlink()
+            yield
+
+
+def _pack(tensors: Tensors) -> bytes:
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    bare = safetensors.torch.save(contiguous)
+    return safetensors.torch.save(contiguous, metadata={"sum": _checksum(bare[_data_start(bare) :])})
+
+
+def _unpack(data: bytes, checked: bool) -> Tensors | None:
+    """The tensors in a file's bytes, or None where the file is not as it was written.
+
+    `checked`: its checksum has been compared before.
+    """
+    try:
+        if checked:
+            return safetensors.torch.load(data)
+        start = _data_start(data)
+        header: dict[str, Any] = json.loads(data[8:start])
+        if header["__metadata__"]["sum"] != _checksum(data[start:]):
+            return None
+        return safetensors.torch.load(data)
+    except (ValueError, KeyError, TypeError, safetensors.SafetensorError):
+        return None
+
+
+def _data_start(data: bytes) -> int:
+    return 8 + int.from_bytes(data[:8], "little")
+
+
+def _checksum(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -1,0 +1,220 @@
+"""What a folder of images and its treatment is: every key that a subset may set for itself."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, get_type_hints
+
+from annotated_types import Ge, Gt, Le, MinLen
+
+from sweeplora.config.nearest import nearest
+from sweeplora.data.buckets import Grid, Size, bucket_sizes
+from sweeplora.data.captions import CaptionRules
+from sweeplora.errors import UserError
+
+Text = Annotated[str, MinLen(1)]
+Pixels = Annotated[int, Gt(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+
+_SPLITS = "has no effect without shuffle_caption, tag_dropout or token_warmup_steps beside it; leave it as it was"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Keys that hold for all images of a data set, and that each of its subsets may set anew.
+
+    conf/data/folder.yaml explains every one.
+    """
+
+    repeats: Annotated[int, Ge(1)]
+    resolution: Pixels | tuple[Pixels, Pixels] | None
+    bucket: bool
+    bucket_min: Pixels | None
+    bucket_max: Pixels | None
+    bucket_step: Pixels | None
+    bucket_no_upscale: bool
+    random_crop: bool
+    flip: bool
+    color: bool
+    alpha_mask: bool
+    mask_dir: Text | None
+    caption_extension: Annotated[str, MinLen(2)]
+    class_tokens: Text | None
+    folder_captions: bool
+    caption_prefix: str
+    caption_suffix: str
+    caption_separator: Text
+    secondary_separator: Text | None
+    shuffle_caption: bool
+    keep_tokens: Annotated[int, Ge(0)]
+    keep_tokens_separator: Text | None
+    caption_dropout: Share
+    caption_dropout_every_epochs: Annotated[int, Ge(0)]
+    tag_dropout: Share
+    wildcards: bool
+    token_warmup_min: Annotated[int, Ge(0)]
+    token_warmup_steps: Annotated[float, Ge(0)]
+    replacements: dict[str, str | list[str]] | None
+
+    @property
+    def rules(self) -> CaptionRules:
+        """The caption rules of these images."""
+        splits = self.shuffle_caption or self.tag_dropout > 0 or self.token_warmup_steps > 0
+        several = {old: new if isinstance(new, list) else [new] for old, new in (self.replacements or {}).items()}
+        return CaptionRules(
+            prefix=self.caption_prefix,
+            suffix=self.caption_suffix,
+            separator=self.caption_separator,
+            secondary_separator=self.secondary_separator,
+            shuffle=self.shuffle_caption,
+            keep_tokens=self.keep_tokens if splits else 0,
+            keep_tokens_separator=self.keep_tokens_separator if splits else None,
+            dropout=self.caption_dropout,
+            dropout_every_epochs=self.caption_dropout_every_epochs,
+            tag_dropout=self.tag_dropout,
+            wildcards=self.wildcards,
+            warmup_min=self.token_warmup_min,
+            warmup_steps=self.token_warmup_steps,
+            replacements=tuple((old, tuple(new)) for old, new in several.items()),
+        )
+
+    def area(self, default_resolution: int) -> Size:
+        """Width and height whose area every bucket keeps, or the one size without buckets (pixels)."""
+        if isinstance(self.resolution, list | tuple):
+            return Size(*self.resolution)
+        side = self.resolution or default_resolution
+        return Size(side, side)
+
+    def grid(self, divisor: int, default_resolution: int, prefix: str) -> Grid:
+        """The buckets; `divisor` and `default_resolution` (pixels) are the model's, `prefix` begins keys.
+
+        Raises UserError for sizes that do not go together.
+        """
+        resolution = self.area(default_resolution)
+        area = resolution.width * resolution.height
+        if not self.bucket:
+            for side in resolution:
+                _refuse_remainder(f"{prefix}.resolution", side, divisor, "which the model needs")
+            return Grid((resolution,), area, divisor)
+        step = self.bucket_step or divisor
+        _refuse_remainder(f"{prefix}.bucket_step", step, divisor, "which the model needs")
+        if step > min(resolution):
+            raise UserError(f"{prefix}.bucket_step", step, f"must be at most the resolution, {min(resolution)}")
+        if self.bucket_no_upscale:
+            return Grid((), area, step)
+        shortest, longest = self._bounds(resolution, step, prefix)
+        return Grid(tuple(bucket_sizes(resolution, shortest, longest, step)), area, step)
+
+    def _bounds(self, resolution: Size, step: int, prefix: str) -> tuple[int, int]:
+        shortest = self.bucket_min or max(step, min(resolution) // 2 // step * step)
+        longest = self.bucket_max or max(resolution) * 2 // step * step
+        _refuse_remainder(f"{prefix}.bucket_min", shortest, step, "the step of the buckets")
+        _refuse_remainder(f"{prefix}.bucket_max", longest, step, "the step of the buckets")
+        if shortest > min(resolution):
+            raise UserError(f"{prefix}.bucket_min", shortest, f"must be at most the resolution, {min(resolution)}")
+        if longest < max(resolution):
+            raise UserError(f"{prefix}.bucket_max", longest, f"must be at least the resolution, {max(resolution)}")
+        return shortest, longest
+
+
+@dataclass(frozen=True)
+class Subset(Part):
+    """One folder of a data set of several; `is_reg` marks regularisation images."""
+
+    dir: Text
+    is_reg: bool
+
+
+def subset_of(part: Part, given: Mapping[str, Any], key: str) -> Subset:
+    """A subset from what it sets itself and, for the rest, what holds for all; `key` is its dotted name.
+
+    Raises UserError for a key that no subset has, and for a value that its key does not take.
+    """
+    from sweeplora.config.binding import check_value
+
+    types = _types()
+    for name, value in given.items():
+        if name not in types:
+            raise UserError(f"{key}.{name}", value, f"a subset has no {name}; {nearest(name, list(types))}")
+        check_value(f"{key}.{name}", value, types[name])
+    if "dir" not in given:
+        raise UserError(f"{key}.dir", None, "every subset names its folder of images")
+    shared = {field.name: getattr(part, field.name) for field in fields(Part)}
+    return Subset(**{**shared, "is_reg": False, **given})
+
+
+def refuse_wrong(part: Part, prefix: str) -> None:
+    """Raise UserError for values that are wrong, or bar each other, wherever they come from."""
+    if not part.caption_extension.startswith(".") or "/" in part.caption_extension:
+        raise UserError(f"{prefix}.caption_extension", part.caption_extension, "begin it with a dot: .txt")
+    if part.alpha_mask and part.mask_dir is not None:
+        raise UserError(f"{prefix}.mask_dir", part.mask_dir, f"{prefix}.alpha_mask=true is a mask too; keep one")
+    for old, new in (part.replacements or {}).items():
+        if not new and isinstance(new, list):
+            raise UserError(f"{prefix}.replacements", old, "an empty list replaces it by nothing; write ''")
+
+
+def idle(part: Part) -> Iterator[tuple[str, Any, str]]:
+    """Keys that are set and have no effect beside the others: name, value and how to mend it."""
+    bounds = ("bucket_min", "bucket_max")
+    for name in (*bounds, "bucket_step"):
+        if getattr(part, name) is not None and not part.bucket:
+            yield name, getattr(part, name), "has no effect with bucket=false; set it to null"
+        elif getattr(part, name) is not None and part.bucket_no_upscale and name in bounds:
+            yield name, getattr(part, name), "has no effect with bucket_no_upscale=true; set it to null"
+    if part.bucket_no_upscale and not part.bucket:
+        yield "bucket_no_upscale", True, "has no effect with bucket=false; set it to false"
+    if not part.rules.splits:
+        if part.keep_tokens > 0:
+            yield "keep_tokens", part.keep_tokens, _SPLITS
+        if part.keep_tokens_separator is not None:
+            yield "keep_tokens_separator", part.keep_tokens_separator, _SPLITS
+        if part.caption_separator != "," and part.secondary_separator is None:
+            yield "caption_separator", part.caption_separator, _SPLITS
+    if part.token_warmup_min != 1 and part.token_warmup_steps == 0:
+        yield "token_warmup_min", part.token_warmup_min, "has no effect without token_warmup_steps; set it to 1"
+
+
+def refuse_idle(prefix: str, group: Part, subsets: Mapping[str, tuple[Part, Mapping[str, Any]]]) -> None:
+    """Raise UserError for a key without effect: one of a subset there, one of the group in every subset.
+
+    `subsets` are the parts by their dotted names, each with what it sets itself.
+    """
+    useless = {name: {key: (value, mend) for key, value, mend in idle(part)} for name, (part, _) in subsets.items()}
+    for name, (_, given) in subsets.items():
+        for key, (value, mend) in useless[name].items():
+            if key in given:
+                raise UserError(f"{name}.{key}", value, mend)
+    for key, value, mend in idle(group):
+        if all(key in found for found in useless.values()):
+            raise UserError(f"{prefix}.{key}", value, mend)
+
+
+def random_key(part: Part) -> str | None:
+    """The first key that makes captions change from step to step, with its value; None for fixed ones."""
+    several = any(isinstance(new, list) and len(new) > 1 for new in (part.replacements or {}).values())
+    randoms = {
+        "shuffle_caption": part.shuffle_caption,
+        "caption_dropout": part.caption_dropout,
+        "caption_dropout_every_epochs": part.caption_dropout_every_epochs,
+        "tag_dropout": part.tag_dropout,
+        "token_warmup_steps": part.token_warmup_steps,
+        "wildcards": part.wildcards,
+        "replacements": part.replacements if several else None,
+    }
+    return next((f"{key}={json.dumps(value)}" for key, value in randoms.items() if value), None)
+
+
+@functools.cache
+def _types() -> dict[str, Any]:
+    return get_type_hints(Subset, include_extras=True)
+
+
+def _refuse_remainder(key: str, value: int, divisor: int, whose: str) -> None:
+    if value % divisor:
+        below = value // divisor * divisor
+        near = f"{below} or {below + divisor}" if below else str(divisor)
+        raise UserError(key, value, f"must be a multiple of {divisor}, {whose}; take {near}")

@@ -1,0 +1,1 @@
+"""The algorithms' adapters: what takes a layer's forward over."""

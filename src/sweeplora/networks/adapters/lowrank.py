@@ -1,0 +1,240 @@
+"""Adapters whose update is a product of thin matrices: LoCon, DyLoRA, GLoRA."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from lycoris.functional.locon import diff_weight
+from lycoris.modules.dylora import DyLoraModule
+from lycoris.modules.glora import GLoRAModule
+from lycoris.modules.locon import LoConModule
+from torch import Tensor
+from torch.nn import functional as F
+
+from sweeplora.networks.adapters.adapter import (
+    DecomposedAdapter,
+    Layer,
+    Rows,
+    WeightAdapter,
+    decomposed_options,
+    weight_of,
+)
+from sweeplora.networks.algorithms import DyLoRA, GLoRA, LoCon
+from sweeplora.networks.blocks import Rank
+
+_CHEAP_TO_REBUILD = 16_384
+"""Weights of a layer up to which a product of thin matrices is built faster than applied in two steps (measured)."""
+
+
+class LoConAdapter(DecomposedAdapter[LoConModule]):
+    """LoRA: runs beside a large layer as down and up; small layers, DoRA and `bypass_mode=false` rebuild the weight.
+
+    Beside, rank dropout silences ranks; in the weight, its rows.
+    """
+
+    plus: ClassVar[tuple[str, ...]] = ("lora_up",)
+
+    def __init__(self, algorithm: LoCon, key: str, layer: Layer, rank: Rank) -> None:
+        module = LoConModule(key, layer, **decomposed_options(algorithm, rank))
+        super().__init__(module, layer, algorithm)
+        small = math.prod(self._shape) <= _CHEAP_TO_REBUILD and not (algorithm.dropout or algorithm.rank_dropout)
+        self._beside = not algorithm.dora and (not small if self._bypass is None else self._bypass)
+        self._dropout = algorithm.dropout
+        self.scale: float = module.scale
+        self._alpha = rank.alpha * (rank.dim**0.5 if algorithm.rs_lora else 1.0)
+        self._down, self._up = module.lora_down.weight, module.lora_up.weight
+        self._middle = module.lora_mid.weight if module.tucker else None
+        self._scalar = module.scalar if algorithm.use_scalar else None
+        self.is_plain = self._middle is None and self._scalar is None
+
+    def update(self) -> Tensor:
+        """alpha / dim x up @ down."""
+        middle = None if self._middle is None else self._middle.float()
+        product: Tensor = diff_weight(self._down.float(), self._up.float(), middle, gamma=self.scale)
+        return product if self._scalar is None else product * self._scalar.float()
+
+    def output(self, x: Tensor) -> Tensor:
+        """The layer's output and beside it up(down(x)); with DoRA the layer's with its weight changed."""
+        if not self._beside:
+            return super().output(x)
+        training = self.module.training
+        hidden = self._hidden(x)
+        if training and self._rows.rate:
+            hidden = hidden * self._channels(self._rows.kept(len(self._down), hidden))
+        scale: float | Tensor = self.scale * self.strength
+        if self._scalar is not None:
+            scale = scale * self._scalar
+        up = (self._up * scale).to(x.dtype)
+        if self._kind is F.linear and not (training and self._dropout):
+            base: Tensor = self._base(x)
+            return torch.addmm(base.flatten(0, -2), hidden.flatten(0, -2), up.t()).view(base.shape)
+        added = F.linear(hidden, up) if self._kind is F.linear else F.conv2d(hidden, up)
+        if training and self._dropout:
+            added = F.dropout(added, self._dropout)
+        output: Tensor = self._base(x) + added
+        return output
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        down = self._down.to(x.dtype)
+        if self._middle is None:
+            hidden: Tensor = self._kind(x, down, None, **self._options)
+            return hidden
+        return F.conv2d(F.conv2d(x, down), self._middle.to(x.dtype), None, **self._options)
+
+    def factors(self) -> list[Tensor]:
+        if self._scalar is not None:
+            return [self._scalar]
+        return [self._up, self._down] if self._middle is None else [self._up, self._middle, self._down]
+
+    def file_tensors(self) -> dict[str, Tensor]:
+        tensors = dict(self.module.custom_state_dict())
+        tensors["alpha"] = torch.tensor(self._alpha)
+        return tensors
+
+    def _load(self, tensors: Mapping[str, Tensor]) -> None:
+        factor = scale_in(tensors, len(self._down)) / self.scale
+        self._copy(self._up, tensors, "lora_up.weight", factor)
+        self._copy(self._down, tensors, "lora_down.weight")
+        if self._middle is not None:
+            self._copy(self._middle, tensors, "lora_mid.weight")
+        if self._dora:
+            self._copy(self.module.dora_scale, tensors, "dora_scale")
+        self.module.scalar.fill_(1.0)
+
+
+class DyLoRAAdapter(WeightAdapter[DyLoraModule]):
+    """LoRA in blocks of ranks: training draws how many are in play, of which the last one learns.
+
+    The scale is alpha over the ranks in play, as in the paper. LyCORIS 4.1.3 has alpha over the blocks in play,
+    so that its own file means something else than what was trained, and none at all beside the layer.
+    """
+
+    plus: ClassVar[tuple[str, ...]] = ("up_list",)
+
+    def __init__(self, algorithm: DyLoRA, key: str, layer: Layer, rank: Rank) -> None:
+        module = DyLoraModule(key, layer, lora_dim=rank.dim, alpha=rank.alpha, block_size=algorithm.block_size)
+        super().__init__(module, layer, algorithm)
+        self._alpha, self._dim, self._block = rank.alpha, rank.dim, algorithm.block_size
+        self._downs, self._ups = list(module.down_list), list(module.up_list)
+
+    def update(self) -> Tensor:
+        """alpha / dim x up @ down with all ranks."""
+        down, up = torch.cat(self._downs).float(), torch.cat(self._ups, 1).float()
+        return (self._alpha / self._dim * up @ down).view(self._shape)
+
+    def output(self, x: Tensor) -> Tensor:
+        """The layer's output and beside it up(down(x)) over the ranks in play."""
+        if self._bypass is False:
+            return super().output(x)
+        down, up, scale = self._in_play()
+        down = down.to(x.dtype).view(len(down), *self._shape[1:])
+        up = (up * (scale * self.strength)).to(x.dtype)
+        hidden = self._kind(x, down, None, **self._options)
+        added = F.linear(hidden, up) if self._kind is F.linear else F.conv2d(hidden, up[:, :, None, None])
+        output: Tensor = self._base(x) + added
+        return output
+
+    def change(self) -> Tensor:
+        """What is added to the layer's weight by the ranks in play, at the strength that is set."""
+        down, up, scale = self._in_play()
+        return (scale * self.strength * up.float() @ down.float()).view(self._shape)
+
+    def _in_play(self) -> tuple[Tensor, Tensor, float]:
+        """down [r, in], up [out, r] and scale: in training r is drawn and only the last block learns."""
+        count = len(self._downs)
+        if not self.module.training:
+            return torch.cat(self._downs), torch.cat(self._ups, 1), self._alpha / self._dim
+        last = int(torch.randint(count, (1,)).item())
+        down = torch.cat([block.detach() for block in self._downs[:last]] + [self._downs[last]])
+        up = torch.cat([block.detach() for block in self._ups[:last]] + [self._ups[last]], 1)
+        return down, up, self._alpha / len(down)
+
+    def file_tensors(self) -> dict[str, Tensor]:
+        sides = self._shape[2:]
+        return {
+            "alpha": torch.tensor(self._alpha),
+            "lora_up.weight": torch.cat(self._ups, 1).view(-1, self._dim, *[1] * len(sides)),
+            "lora_down.weight": torch.cat(self._downs).view(self._dim, -1, *sides),
+        }
+
+    def _load(self, tensors: Mapping[str, Tensor]) -> None:
+        factor = scale_in(tensors, self._dim) * self._dim / self._alpha
+        mine = {name: torch.empty_like(value) for name, value in self.file_tensors().items()}
+        self._copy(mine["lora_up.weight"], tensors, "lora_up.weight", factor)
+        self._copy(mine["lora_down.weight"], tensors, "lora_down.weight")
+        ups = mine["lora_up.weight"].flatten(1).split(self._block, 1)
+        downs = mine["lora_down.weight"].flatten(1).split(self._block)
+        for block, value in zip([*self._ups, *self._downs], [*ups, *downs], strict=True):
+            block.copy_(value)
+
+
+class GLoRAAdapter(WeightAdapter[GLoRAModule]):
+    """W A + B with A and B low-rank: the layer sees x + A x, and B x is added.
+
+    LyCORIS 4.1.3 keeps what rank dropout should silence, writes an alpha that forgets rs_lora, and never makes
+    the Tucker form that it has an option for.
+    """
+
+    def __init__(self, algorithm: GLoRA, key: str, layer: Layer, rank: Rank) -> None:
+        module = GLoRAModule(
+            key,
+            layer,
+            lora_dim=rank.dim,
+            alpha=rank.alpha,
+            use_scalar=algorithm.use_scalar,
+            rs_lora=algorithm.rs_lora,
+        )
+        super().__init__(module, layer, algorithm)
+        self._ranks = Rows(algorithm)
+        self._dropout = algorithm.dropout
+        self._scale: float = module.scale
+        self._alpha = rank.alpha * (rank.dim**0.5 if algorithm.rs_lora else 1.0)
+
+    def update(self) -> Tensor:
+        """alpha / dim x (W a1 a2 + b1 b2)."""
+        a1, a2, b1, b2 = (part.float() for part in self._parts())
+        weight = weight_of(self._layer)
+        mixed = torch.einsum("oi...,ij->oj...", weight, a1.flatten(1) @ a2.flatten(1))
+        own = (b1.flatten(1) @ b2.flatten(1)).view(weight.shape)
+        update: Tensor = (mixed + own) * (self._scale * self.module.scalar.float())
+        return update
+
+    def output(self, x: Tensor) -> Tensor:
+        """W(x + A x) + B x."""
+        if self._bypass is False:
+            return super().output(x)
+        a1, a2, b1, b2 = (part.to(x.dtype) for part in self._parts())
+        scale = (self._scale * self.strength * self.module.scalar).to(x.dtype)
+        point = F.linear if self._kind is F.linear else F.conv2d
+        mixed = self._silenced(point(self._ranked(point(x, a2)), a1))
+        own = self._silenced(point(self._ranked(self._kind(x, b2, None, **self._options)), b1))
+        output: Tensor = self._base(x + mixed * scale) + own * scale
+        return output
+
+    def _ranked(self, hidden: Tensor) -> Tensor:
+        if not (self._ranks.rate and self.module.training):
+            return hidden
+        return hidden * self._channels(self._ranks.kept(self.module.lora_dim, hidden))
+
+    def _silenced(self, added: Tensor) -> Tensor:
+        return F.dropout(added, self._dropout) if self._dropout and self.module.training else added
+
+    def _parts(self) -> list[Tensor]:
+        return [part.weight for part in (self.module.a1, self.module.a2, self.module.b1, self.module.b2)]
+
+    def file_tensors(self) -> dict[str, Tensor]:
+        return {**self.module.custom_state_dict(), "alpha": torch.tensor(self._alpha)}
+
+    def _load(self, tensors: Mapping[str, Tensor]) -> None:
+        factor = scale_in(tensors, self.module.lora_dim) / self._scale
+        for name, part in zip(("a1", "a2", "b1", "b2"), self._parts(), strict=True):
+            self._copy(part, tensors, f"{name}.weight", factor if name in ("a2", "b2") else 1.0)
+        self.module.scalar.fill_(1.0)
+
+
+def scale_in(tensors: Mapping[str, Tensor], dim: int) -> float:
+    """alpha / dim of one layer in a file; without an alpha, 1."""
+    return float(tensors["alpha"]) / dim if "alpha" in tensors else 1.0

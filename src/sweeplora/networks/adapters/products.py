@@ -1,0 +1,123 @@
+"""Adapters whose update is a product of two updates: Hadamard's (LoHa) and Kronecker's (LoKr)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from lycoris.functional.loha import diff_weight
+from lycoris.functional.lokr import kron_weight
+from lycoris.modules.loha import LohaModule
+from lycoris.modules.lokr import LokrModule
+from torch import Tensor
+
+from sweeplora.networks.adapters.adapter import DecomposedAdapter, Layer, decomposed_options
+from sweeplora.networks.adapters.lowrank import scale_in
+from sweeplora.networks.algorithms import LoHa, LoKr
+from sweeplora.networks.blocks import Rank
+
+_CHEAP_TO_REBUILD = 100_000
+"""Weights of a layer below which a Kronecker product is built faster than applied in two steps (measured)."""
+
+
+class LoHaAdapter(DecomposedAdapter[LohaModule]):
+    """LoHa. LyCORIS 4.1.3 applies the scale twice in its own forward and again when it merges, and leaves the
+    scalar out of a merge; every other program applies both once."""
+
+    def __init__(self, algorithm: LoHa, key: str, layer: Layer, rank: Rank) -> None:
+        module = LohaModule(key, layer, **decomposed_options(algorithm, rank))
+        super().__init__(module, layer, algorithm)
+        self._scalar = module.scalar if algorithm.use_scalar else None
+        names = ("hada_w1_b", "hada_w1_a", "hada_w2_b", "hada_w2_a", *(("hada_t1", "hada_t2") if module.tucker else ()))
+        self._parts: dict[str, Tensor] = {name: getattr(module, name) for name in names}
+
+    def update(self) -> Tensor:
+        """alpha / dim x (w1_a w1_b) o (w2_a w2_b)."""
+        parts = [part.float() for part in self._parts.values()]
+        scale = torch.full((), self.module.scale, dtype=torch.float32, device=parts[0].device)
+        product = diff_weight(*parts, *([] if self.module.tucker else [None, None]), gamma=scale)
+        update: Tensor = product.reshape(self._shape)
+        return update if self._scalar is None else update * self._scalar.float()
+
+    def factors(self) -> list[Tensor]:
+        return list(self._parts.values()) if self._scalar is None else [self._scalar]
+
+    def file_tensors(self) -> dict[str, Tensor]:
+        return scaled_in(self.module, "hada_w1_a")
+
+    def _load(self, tensors: Mapping[str, Tensor]) -> None:
+        factor = scale_in(tensors, self.module.lora_dim) / self.module.scale
+        for name, part in self._parts.items():
+            self._copy(part, tensors, name, factor if name == "hada_w1_a" else 1.0)
+        if self._dora:
+            self._copy(self.module.dora_scale, tensors, "dora_scale")
+        self.module.scalar.fill_(1.0)
+
+
+class LoKrAdapter(DecomposedAdapter[LokrModule]):
+    """LoKr: a large one runs beside its layer in two steps, the others rebuild its weight.
+
+    LyCORIS 4.1.3 applies the scale twice when it merges.
+    """
+
+    def __init__(self, algorithm: LoKr, key: str, layer: Layer, rank: Rank) -> None:
+        module = LokrModule(
+            key,
+            layer,
+            factor=algorithm.factor,
+            decompose_both=algorithm.decompose_both,
+            full_matrix=algorithm.full_matrix,
+            unbalanced_factorization=algorithm.unbalanced_factorization,
+            **decomposed_options(algorithm, rank),
+        )
+        if module.use_w1 and module.use_w2:
+            module.scale = 1.0  # without a rank there is nothing that rs_lora could divide by
+        super().__init__(module, layer, algorithm)
+        large = layer.weight.numel() > _CHEAP_TO_REBUILD
+        self._beside = not algorithm.dora and (large if self._bypass is None else self._bypass)
+        self._scalar = module.scalar if algorithm.use_scalar else None
+        small = ("lokr_w1",) if module.use_w1 else ("lokr_w1_a", "lokr_w1_b")
+        middle = ("lokr_t2",) if module.tucker and not module.use_w2 else ()
+        names = (*small, *(("lokr_w2",) if module.use_w2 else ("lokr_w2_a", "lokr_w2_b")), *middle)
+        self._parts: dict[str, Tensor] = {name: getattr(module, name) for name in names}
+
+    def update(self) -> Tensor:
+        """alpha / dim x kron(w1, w2)."""
+        parts = {name: part.float() for name, part in self._parts.items()}
+        ordered = [parts.get(f"lokr_{name}") for name in ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b", "t2")]
+        update: Tensor = kron_weight(*ordered, scale=self.module.scale).view(self._shape)
+        return update if self._scalar is None else update * self._scalar.float()
+
+    def output(self, x: Tensor) -> Tensor:
+        """The layer's output and, where that is cheaper, beside it the two factors' one after the other."""
+        if not self._beside:
+            return super().output(x)
+        added: Tensor = self.module.bypass_forward_diff(x, scale=self.strength)
+        if self._rows.rate and self.module.training:
+            added = added * self._channels(self._rows.kept(self.module.shape[0], added))
+        output: Tensor = self._base(x) + added
+        return output
+
+    def factors(self) -> list[Tensor]:
+        return list(self._parts.values())
+
+    def file_tensors(self) -> dict[str, Tensor]:
+        return scaled_in(self.module, "lokr_w1" if self.module.use_w1 else "lokr_w1_a")
+
+    def _load(self, tensors: Mapping[str, Tensor]) -> None:
+        whole = self.module.use_w1 and self.module.use_w2
+        factor = 1.0 if whole else scale_in(tensors, self.module.lora_dim) / self.module.scale
+        for name, part in self._parts.items():
+            self._copy(part, tensors, name, factor if name in ("lokr_w1", "lokr_w1_a") else 1.0)
+        if self._dora:
+            self._copy(self.module.dora_scale, tensors, "dora_scale")
+        self.module.scalar.fill_(1.0)
+
+
+def scaled_in(module: LohaModule | LokrModule, factor: str) -> dict[str, Tensor]:
+    """alpha / dim multiplied into one factor and alpha = dim stored: a loader that applies the scale once, twice
+    (LyCORIS 4.1.3 itself) or never (any, where both LoKr factors are full) then makes the same update."""
+    tensors = dict(module.custom_state_dict())
+    tensors[factor] = tensors[factor] * module.scale
+    tensors["alpha"] = torch.tensor(float(module.lora_dim))
+    return tensors

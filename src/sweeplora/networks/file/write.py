@@ -1,0 +1,63 @@
+"""A network's file: its tensors, and the metadata that web UIs read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as serialize
+from torch import Tensor
+
+from sweeplora.rundir.files import write_whole
+
+_LEGACY_WINDOW = slice(0x100000, 0x110000)
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], dtype: torch.dtype) -> None:
+    """Write `Network.state_dict()` in a precision, whole or not at all, as its suffix says.
+
+    alpha stays in float32: it is no weight, and a LoKr's rank may be above what half precision holds. Into
+    .safetensors go the metadata, with the hashes that web UIs look files up by (`sshs_*`). A .ckpt is a plain
+    pickle of the tensors and holds no metadata at all.
+    """
+    stored = {name: _stored(name, value, dtype) for name, value in tensors.items()}
+    if path.suffix == ".ckpt":
+        buffer = io.BytesIO()
+        torch.save({name: value.clone() for name, value in stored.items()}, buffer)  # of a view it saves the whole
+        write_whole(path, buffer.getvalue())
+    else:
+        write_whole(path, _serialize(stored, {**metadata, **_hashes(stored, metadata)}))
+
+
+def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
+    if name.endswith(".alpha"):
+        return value.detach().to("cpu", torch.float32)
+    return value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
+
+
+def _serialize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file whose bytes follow from its content: the library orders metadata by chance."""
+    data = serialize(dict(tensors), dict(metadata))
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    ordered = {**header, "__metadata__": dict(sorted(metadata.items()))}
+    text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[start:]
+
+
+def _hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
+    """sha256 of the tensors' bytes, and eight digits of a window into the file as it is with `ss_` metadata alone.
+
+    Defined by sd-webui-additional-networks; kohya's trainers store them in advance as here.
+    """
+    data = _serialize(tensors, {key: value for key, value in metadata.items() if key.startswith("ss_")})
+    start = 8 + int.from_bytes(data[:8], "little")
+    return {
+        "sshs_model_hash": hashlib.sha256(memoryview(data)[start:]).hexdigest(),
+        "sshs_legacy_hash": hashlib.sha256(data[_LEGACY_WINDOW]).hexdigest()[:8],
+    }

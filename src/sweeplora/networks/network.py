@@ -1,0 +1,218 @@
+"""A LyCORIS network on a base model: an adapter on every selected layer, attached and taken off as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from lycoris.modules.base import LycorisBaseModule
+from torch import Tensor, nn
+
+from sweeplora.errors import UserError
+from sweeplora.models.family import Family
+from sweeplora.networks import keys
+from sweeplora.networks.adapters.adapter import Adapter
+from sweeplora.networks.adapters.rankless import Norm, NormAdapter
+from sweeplora.networks.adapters.timed import TLoRAAdapter
+from sweeplora.networks.algorithms import Algorithm, Ranked, Scaled
+from sweeplora.networks.blocks import Rank, Ranks, encoder_rank, ranks_of
+from sweeplora.networks.file.held import ranks_from
+from sweeplora.networks.file.update import start_tensors
+from sweeplora.networks.max_norm import NormLimit, limit_norms
+from sweeplora.randomness import seed_of
+
+Part = Literal["unet", "text_encoder"]
+PARTS: tuple[Part, ...] = get_args(Part)
+Shelf = Literal["unet", "text_encoder", "text_encoder_2"]
+ENCODERS: tuple[Shelf, ...] = ("text_encoder", "text_encoder_2")
+
+
+class Place(NamedTuple):
+    """Where an adapter goes: `block` of the U-Net, None outside its blocks; `rank` None where nothing has one."""
+
+    part: Shelf
+    block: int | None
+    layer: nn.Module
+    rank: Rank | None
+
+
+class Trained(NamedTuple):
+    """One parameter that trains, and what its learning rate may follow: `plus` is LoRA+'s fast factor."""
+
+    key: str
+    part: Shelf
+    block: int | None
+    plus: bool
+    parameter: nn.Parameter
+
+
+def attach(family: Family, algorithm: Algorithm, seed: int) -> Network:
+    """Put an adapter on every layer that the options select, on the layer's device, in float32.
+
+    Each adapter's initial values follow from (seed, its key) alone, or are those of the file `weights`. Attach
+    after the base has the precision it trains in: DoRA's magnitudes are the norms of the weights found here.
+    Raises UserError for options that select nothing, and for a file that does not fit.
+    """
+    places = dict(_places(family, algorithm))
+    if not places:
+        raise UserError("network.preset", algorithm.preset, "selects no layer of this model; use preset full")
+    kind = algorithm.adapter()
+    adapters: dict[str, Adapter[Any]] = {}
+    with torch.random.fork_rng(devices=[]):
+        for key, place in places.items():
+            torch.manual_seed(seed_of(seed, "init", key))
+            if isinstance(place.layer, Norm):
+                adapters[key] = NormAdapter(algorithm, key, place.layer)
+            else:
+                adapters[key] = kind(algorithm, key, place.layer, place.rank)
+    network = Network(adapters, places)
+    if algorithm.weights is not None:
+        network.load_file_tensors(start_tensors(Path(algorithm.weights), family))
+    return network
+
+
+def _places(family: Family, algorithm: Algorithm) -> Iterator[tuple[str, Place]]:
+    ranks = _ranks(algorithm)
+    known = (
+        ranks_from(Path(algorithm.weights), family.facts) if algorithm.dim_from_weights and algorithm.weights else None
+    )
+    layout = family.facts.layout
+    if algorithm.unet:
+        layers = _layers(family.unet)
+        for name, key in keys.unet_layers(_shapes(layers), algorithm.preset, layout).items():
+            if known is not None:
+                rank = known.get(key)
+            else:
+                rank = ranks_of(ranks, layout, name, layers[name].weight.shape) if ranks else None
+            if rank or not ranks:
+                yield key, Place("unet", layout.block_of(name), layers[name], rank)
+    if algorithm.train_norm:
+        norms = {name: norm for name, norm in family.unet.named_modules() if isinstance(norm, Norm)}
+        for name, key in keys.norm_layers(norms, algorithm.preset, layout).items():
+            yield key, Place("unet", layout.block_of(name), norms[name], None)
+    if algorithm.text_encoders:
+        for part, encoder, prefix in zip(ENCODERS, family.text_encoders, layout.encoder_prefixes, strict=False):
+            layers = _layers(encoder)
+            for name, key in keys.encoder_layers(_shapes(layers), algorithm.preset, prefix).items():
+                rank = known.get(key) if known is not None else ranks and encoder_rank(ranks)
+                if rank or not ranks:
+                    yield key, Place(part, None, layers[name], rank)
+
+
+def _ranks(algorithm: Algorithm) -> Ranks | None:
+    """What says the ranks; a rotation has no alpha."""
+    if isinstance(algorithm, Scaled):
+        return Ranks(*(getattr(algorithm, name) for name in Ranks._fields))
+    if isinstance(algorithm, Ranked):
+        sizes = (algorithm.block_dims, None, algorithm.conv_block_dims, None)
+        return Ranks(algorithm.dim, algorithm.dim, algorithm.conv_dim, None, *sizes)
+    return None
+
+
+def _layers(model: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
+    return {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)}
+
+
+def _shapes(layers: Mapping[str, nn.Linear | nn.Conv2d]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(layer.weight.shape) for name, layer in layers.items()}
+
+
+class Network:
+    """All adapters of a model by their keys: the state that trains.
+
+    `modules`: key in a file -> LyCORIS module.
+    """
+
+    def __init__(self, adapters: Mapping[str, Adapter[Any]], places: Mapping[str, Place]) -> None:
+        self._adapters = dict(adapters)
+        self._places = dict(places)
+        self.modules: dict[str, LycorisBaseModule] = {key: adapter.module for key, adapter in adapters.items()}
+        self._timed = [
+            adapter
+            for key, adapter in adapters.items()
+            if isinstance(adapter, TLoRAAdapter) and places[key].part == "unet"
+        ]
+
+    def parameters(self, part: Part) -> list[nn.Parameter]:
+        """What trains of the U-Net or of the text encoders, in the order of their layers."""
+        return [one.parameter for one in self.trained() if (one.part == "unet") == (part == "unet")]
+
+    def trained(self) -> list[Trained]:
+        """Every parameter that trains, in the order of their layers."""
+        return [
+            Trained(key, place.part, place.block, name.startswith(self._adapters[key].plus), parameter)
+            for key, place in self._places.items()
+            for name, parameter in self.modules[key].named_parameters()
+        ]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The network as loaders read it: `<key>.<tensor>` and `<key>.alpha`, on its device.
+
+        Scalars and constraints are worked in, and LoHa's and LoKr's scale too: for going on with a training
+        take `trained_tensors`.
+        """
+        return {
+            f"{key}.{name}": value.detach()
+            for key, adapter in self._adapters.items()
+            for name, value in adapter.file_tensors().items()
+        }
+
+    def load_file_tensors(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Go on from a file: key -> name -> tensor, as loaders read them; without an alpha the scale is 1.
+
+        Layers that the file leaves out stay as they are. Raises UserError for a layer or a tensor that this
+        network does not have.
+        """
+        for key, layer in tensors.items():
+            if key not in self._adapters:
+                mend = "does not train here; choose the preset and the options that the file was made with"
+                raise UserError("network.weights", key, mend)
+            self._adapters[key].load(layer)
+
+    def trained_tensors(self) -> dict[str, Tensor]:
+        """All that training goes on from, sharing its memory: `<key>.<name>`, parameters and what they start from."""
+        return {
+            f"{key}.{name}": value.detach()
+            for key, adapter in self._adapters.items()
+            for name, value in adapter.state().items()
+        }
+
+    def load_trained_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Copy in what `trained_tensors` gave; raises ValueError where the names are not this network's."""
+        mine = self.trained_tensors()
+        if mine.keys() != tensors.keys():
+            different = sorted(mine.keys() ^ tensors.keys())
+            raise ValueError(f"{len(different)} tensors are not of this network, the first is {different[0]}")
+        for name, value in tensors.items():
+            mine[name].copy_(value)
+
+    def limit_norms(self, maximum: float) -> NormLimit:
+        """Scale every update down to at most this norm (`scale_weight_norms`), and say what that came to."""
+        return limit_norms(list(self._adapters.values()), maximum)
+
+    def at(self, timesteps: Tensor, num_timesteps: int) -> None:
+        """Say a batch's noise levels [B] before the U-Net sees it: T-LoRA's ranks follow from them."""
+        for adapter in self._timed:
+            adapter.at(timesteps, num_timesteps)
+
+    def set_strength(self, strength: float) -> None:
+        """0: exactly the base model; 1: with the whole update; between: with a part of it."""
+        for adapter in self._adapters.values():
+            adapter.strength = strength
+
+    def train(self, mode: bool) -> None:
+        """Dropouts, DyLoRA's drawn ranks and T-LoRA's masks on or off."""
+        for module in self.modules.values():
+            module.train(mode)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> None:
+        """Move the adapters, in the precision that they train in."""
+        for module in self.modules.values():
+            module.to(device, dtype)
+
+    def detach(self) -> None:
+        """Take every adapter off: the base model as it was."""
+        for adapter in self._adapters.values():
+            adapter.detach()

@@ -1,0 +1,12 @@
+"""`python -m sweeplora.record`: mirror one study or single run into MLflow while it grows."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+if __name__ == "__main__":
+    gc.disable()  # what importing mlflow allocates stays; walking it over and over is a fifth of the start's cost
+    from sweeplora.record.follow import main
+
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""What MLflow is sent and what it was sent already."""

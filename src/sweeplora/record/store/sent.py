@@ -1,0 +1,47 @@
+"""What was already sent to the store: `mirror.json` beside a run's files, written by the mirror alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from sweeplora.rundir.files import read_json, write_whole
+
+NAME = "mirror.json"
+
+
+@dataclass
+class Memory:
+    """How far one folder is mirrored. Losing it costs a comparison with the store, never a doubled point."""
+
+    store: str
+    """Address and experiment that all of this is about; another store starts from nothing."""
+    identity: str = ""
+    run_id: str | None = None
+    offset: int = 0
+    """Bytes of metrics.jsonl that were sent."""
+    newest: dict[str, int] = field(default_factory=dict)
+    """The highest step sent, by metric."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Fingerprint of the file last sent, by artifact name."""
+    described: str = ""
+    """Fingerprint of the name, parameters and tags last sent."""
+    status: str = "RUNNING"
+    """The state last sent; a new run is running."""
+    complete: str = ""
+    """Fingerprint of the folder when everything in it had been sent; empty while something is missing."""
+    redone: bool = False
+    """Some (metric, step) was written twice, by a training that went on from a checkpoint."""
+
+    def save(self, folder: Path) -> None:
+        """Write it whole into the folder it is about."""
+        write_whole(folder / NAME, json.dumps(asdict(self)))
+
+
+def load(folder: Path, store: str) -> Memory:
+    """What is known of `folder` in this store; nothing where there is no such file or it is about another."""
+    content = read_json(folder / NAME)
+    if content is None or content.get("store") != store or set(content) != set(asdict(Memory(store))):
+        return Memory(store)
+    return Memory(**content)

@@ -1,0 +1,157 @@
+"""The study's pictures, each drawn from plain numbers: history, slices, map, importances, front."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from sweeplora.report.words import Scalar
+
+_POINT, _BEST, _PRUNED = "#2a6f97", "#d1495b", "#9a9a9a"
+
+
+class Mark(NamedTuple):
+    """One trial: its number, its values by objective, its searched values, and whether it was pruned."""
+
+    number: int
+    values: tuple[float, ...]
+    params: Mapping[str, Scalar]
+    pruned: bool = False
+
+
+def history(marks: Sequence[Mark], name: str) -> Figure:
+    """The objective over the trials' numbers, with the best so far; pruned trials at their last value."""
+    figure, axes = _blank(7.0, 4.0)
+    complete = [mark for mark in marks if not mark.pruned]
+    pruned = [mark for mark in marks if mark.pruned]
+    best = [min(mark.values[0] for mark in complete[: end + 1]) for end in range(len(complete))]
+    axes.step([m.number for m in complete], best, where="post", color=_BEST, label="best so far")
+    axes.scatter([m.number for m in complete], [m.values[0] for m in complete], color=_POINT, label="complete")
+    if pruned:
+        numbers, values = [m.number for m in pruned], [m.values[0] for m in pruned]
+        axes.scatter(numbers, values, color=_PRUNED, marker="x", label="pruned, last value")
+    axes.set(xlabel="trial", ylabel=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False)
+    return figure
+
+
+def slices(marks: Sequence[Mark], keys: Sequence[str], name: str) -> Figure:
+    """The objective over each searched key alone, a panel a key; logarithmic where values span a decade."""
+    figure = Figure(figsize=(1.0 + 2.8 * len(keys), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
+    for axes, key in zip(panels, keys, strict=True):
+        having = [mark for mark in marks if key in mark.params]
+        known = sorted({mark.params[key] for mark in having}, key=order)
+        places: dict[Scalar, float]
+        if _is_continuous(known):
+            places = {value: float(value or 0) for value in known}
+            if min(places.values()) > 0 and max(places.values()) / min(places.values()) > 10:
+                axes.set_xscale("log")
+        else:
+            places = {value: float(place) for place, value in enumerate(known)}
+            axes.set_xticks(list(places.values()), [_short(value) for value in known])
+        x = [places[mark.params[key]] for mark in having]
+        axes.scatter(x, [mark.values[0] for mark in having], color=_POINT, alpha=0.8)
+        axes.set_xlabel(key)
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel(name)
+    return figure
+
+
+def heat_map(marks: Sequence[Mark], keys: tuple[str, str], name: str) -> Figure:
+    """The objective over two searched keys: a cell per pair of values, its mean written into it."""
+    columns, rows = (sorted({mark.params[key] for mark in marks}, key=order) for key in keys)
+    cells: dict[tuple[int, int], list[float]] = {}
+    for mark in marks:
+        place = (rows.index(mark.params[keys[1]]), columns.index(mark.params[keys[0]]))
+        cells.setdefault(place, []).append(mark.values[0])
+    means = {place: sum(values) / len(values) for place, values in cells.items()}
+    grid = [[means.get((row, column), math.nan) for column in range(len(columns))] for row in range(len(rows))]
+    figure = Figure(figsize=(2.4 + 1.1 * len(columns), 1.4 + 0.8 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(grid, cmap="viridis_r", origin="lower", aspect="auto")
+    middle = (min(means.values()) + max(means.values())) / 2
+    for (row, column), value in means.items():
+        ink = "k" if value < middle else "w"
+        axes.text(column, row, f"{value:.4g}", ha="center", va="center", color=ink)
+    axes.set_xticks(range(len(columns)), [_short(value) for value in columns])
+    axes.set_yticks(range(len(rows)), [_short(value) for value in rows])
+    axes.set(xlabel=keys[0], ylabel=keys[1])
+    figure.colorbar(image, ax=axes, label=name)
+    return figure
+
+
+def explained(marks: Sequence[Mark], key: str) -> float:
+    """Share of the objective's variance that one key explains alone, in 0 to 1.
+
+    The correlation ratio (Pearson 1905): variance of the means of groups over the whole variance. Few values
+    are a group each; many numbers are put into quarters.
+    """
+    ranked = sorted(marks, key=lambda mark: order(mark.params[key]))
+    known = sorted({mark.params[key] for mark in marks}, key=order)
+    groups: dict[int, list[float]] = {}
+    for place, mark in enumerate(ranked):
+        group = 4 * place // len(ranked) if _is_continuous(known) else known.index(mark.params[key])
+        groups.setdefault(group, []).append(mark.values[0])
+    values = [mark.values[0] for mark in marks]
+    mean = fmean(values)
+    between = sum(len(group) * (fmean(group) - mean) ** 2 for group in groups.values())
+    return between / sum((value - mean) ** 2 for value in values)
+
+
+def importances(shares: Mapping[str, float], name: str) -> Figure:
+    """How much of the objective's variance each key explains, in 0 to 1."""
+    figure, axes = _blank(7.0, 1.2 + 0.4 * len(shares))
+    ascending = sorted(shares, key=lambda key: shares[key])
+    bars = axes.barh(ascending, [shares[key] for key in ascending], color=_POINT)
+    axes.bar_label(bars, fmt="%.2f", padding=3)
+    axes.set(xlabel=f"share of the variance of {name} that it explains alone", xlim=(0, 1.1))
+    return figure
+
+
+def front(marks: Sequence[Mark], names: tuple[str, str]) -> Figure:
+    """Two objectives against each other; the trials that no other beats in both stand out."""
+    figure, axes = _blank(5.5, 4.5)
+    best = [mark for mark in marks if not any(_beats(other, mark) for other in marks)]
+    for chosen, color in ((marks, _POINT), (best, _BEST)):
+        axes.scatter([m.values[0] for m in chosen], [m.values[1] for m in chosen], color=color)
+    for mark in best:
+        axes.annotate(str(mark.number), (mark.values[0], mark.values[1]), (4, 4), textcoords="offset points")
+    axes.set(xlabel=names[0], ylabel=names[1])
+    return figure
+
+
+def order(value: Scalar) -> tuple[bool, float, str]:
+    """Sort key for mixed values: numbers by size, then words."""
+    is_number = isinstance(value, int | float)
+    return (not is_number, float(value) if isinstance(value, int | float) else 0.0, str(value))
+
+
+def _blank(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _is_continuous(known: Sequence[Scalar]) -> bool:
+    return len(known) > 8 and all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)
+
+
+def _short(value: Scalar) -> str:
+    if value is None:
+        return "null"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _beats(one: Mark, other: Mark) -> bool:
+    pairs = list(zip(one.values, other.values, strict=True))
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)

@@ -1,0 +1,36 @@
+"""Numbers, durations, paths and searched values as a person reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+Scalar = str | int | float | bool | None
+"""What Optuna can hold as a parameter's value."""
+
+
+def params_text(params: Mapping[str, object]) -> str:
+    """Searched values on one line, by the last part of their names: `dim=8 alpha=4`."""
+    return " ".join(f"{key.rpartition('.')[2]}={number(value)}" for key, value in params.items())
+
+
+def number(value: object, missing: str = "-") -> str:
+    """A number short enough to read; other values as they are."""
+    if value is None:
+        return missing
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def clock(seconds: float | None) -> str:
+    """Seconds as `m:ss` or `h:mm:ss`."""
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def near(path: Path) -> Path:
+    """A path as one would type it here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,0 +1,1 @@
+"""The run folder: the only thing a supervisor and a training share."""

@@ -1,0 +1,72 @@
+"""The run folder: the only thing a supervisor and a training share; its paths, atomic writes and signature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeplora.rundir.files import write_whole
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Paths and files of one run.
+
+    Written by rank 0 of the training: `metrics.jsonl`, `samples/`, `weights/`, `checkpoints/`, `log.txt`,
+    `result.json`. Written by the supervisor: `config.yaml` (once), `trial.json`.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, config_yaml: str) -> RunDir:
+        """Make the folder and put the resolved config into it; from here on the run is this folder."""
+        path.mkdir(parents=True, exist_ok=True)
+        run = cls(path)
+        write_whole(run.config, config_yaml)
+        return run
+
+    @property
+    def config(self) -> Path:
+        """The whole resolved configuration, the training's only input."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """Append-only JSON lines `{"step", "time", "values": {key: number}}`."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        """`<step, 8 digits>_<prompt index, 2 digits>.png`, the prompt in the PNG's text chunk `prompt`."""
+        return self.path / "samples"
+
+    @property
+    def weights(self) -> Path:
+        """`<name>-<epoch, 6 digits>.safetensors` for every saved epoch, `<name>.safetensors` for the last."""
+        return self.path / "weights"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Training state to go on from."""
+        return self.path / "checkpoints"
+
+    @property
+    def log(self) -> Path:
+        """Everything the training printed, standard error included."""
+        return self.path / "log.txt"
+
+    @property
+    def result(self) -> Path:
+        """How the training ended, in its own words: `{"status", "message", "step", "seconds", ...}`."""
+        return self.path / "result.json"
+
+    @property
+    def trial(self) -> Path:
+        """What the supervisor knows: study, number, signature, overrides, attempts, verdict, value."""
+        return self.path / "trial.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held (flock, exclusive) by the supervisor while it lives; see `hold` and `is_supervised`."""
+        return self.path / "supervisor.lock"

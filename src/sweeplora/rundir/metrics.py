@@ -1,0 +1,84 @@
+"""Append-only metrics: written a line at a time, followed while they grow."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Point(NamedTuple):
+    """One logged number: at `step` optimizer steps, `key` had `value`; `time` in seconds since the epoch."""
+
+    step: int
+    key: str
+    value: float
+    time: float
+
+
+class MetricsWriter:
+    """Appends numbers to `metrics.jsonl`, one line a call, each line written in one piece."""
+
+    def __init__(self, path: Path) -> None:
+        self._stream = path.open("ab", buffering=0)
+        if _torn(path):
+            self._stream.write(b"\n")
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Record `values` at `step`; the last value written for a (key, step) is the true one."""
+        line = {"step": step, "time": round(time.time(), 3), "values": dict(values)}
+        self._stream.write(json.dumps(line).encode() + b"\n")
+
+    def close(self) -> None:
+        """Close the file; what was written is already there."""
+        self._stream.close()
+
+
+def _torn(path: Path) -> bool:
+    with path.open("rb") as stream:
+        stream.seek(0, os.SEEK_END)
+        if stream.tell() == 0:
+            return False
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) != b"\n"
+
+
+class MetricsTail:
+    """Follows a growing `metrics.jsonl`; a torn last line waits until it is whole, a broken one is dropped."""
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self._path = path
+        self.offset = offset
+
+    def poll(self) -> list[Point]:
+        """The points appended since the last call, in file order."""
+        try:
+            with self._path.open("rb") as stream:
+                stream.seek(self.offset)
+                data = stream.read()
+        except FileNotFoundError:
+            return []
+        whole = data.rfind(b"\n") + 1
+        self.offset += whole
+        return [point for line in data[:whole].splitlines() for point in _points(line)]
+
+
+def _points(line: bytes) -> Iterator[Point]:
+    try:
+        entry = json.loads(line)
+        step, when, values = entry["step"], entry["time"], entry["values"]
+    except (ValueError, KeyError, TypeError):
+        return
+    for key, value in values.items():
+        yield Point(step, key, value, when)
+
+
+def read_metrics(path: Path) -> dict[str, dict[int, float]]:
+    """All series of a run: key -> {step: value}, steps ascending, the last value per (key, step)."""
+    series: dict[str, dict[int, float]] = {}
+    for point in MetricsTail(path).poll():
+        series.setdefault(point.key, {})[point.step] = point.value
+    return {key: dict(sorted(steps.items())) for key, steps in series.items()}

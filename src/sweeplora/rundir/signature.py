@@ -1,0 +1,46 @@
+"""The signature of an experiment: a hash of what decides its result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+UNSIGNED = ("name", "runs", "reuse", "launcher", "tracking", "search", "pruner", "sweep")
+"""Top-level keys that say where and how a run happens, not what it is: left out of the signature."""
+
+
+_UNSIGNED_BELOW = ("data.workers", "train.lowram")
+"""Keys inside the others that change a run's speed or memory and nothing that it makes."""
+
+
+def signature(config: Mapping[str, Any], contents: Mapping[str, str], code: Mapping[str, str]) -> str:
+    """Twelve hex digits that name an experiment: same signature, same result.
+
+    `config` is the resolved config; keys in UNSIGNED do not count. `contents` maps a dotted key that holds a
+    path to the content hash that stands in for it; `code` holds the training source's hash and the versions
+    of the libraries that compute.
+    """
+    signed = {key: value for key, value in config.items() if key not in UNSIGNED}
+    signed = json.loads(json.dumps(signed))
+    for dotted in _UNSIGNED_BELOW:
+        group, _, key = dotted.partition(".")
+        if isinstance(signed.get(group), dict):
+            signed[group].pop(key, None)
+    for dotted, digest in contents.items():
+        _put(signed, dotted, f"sha256:{digest}")
+    text = json.dumps([signed, dict(code)], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def is_unsigned(key: str) -> bool:
+    """Whether a dotted key is left out of the signature."""
+    return key.partition(".")[0] in UNSIGNED or key in _UNSIGNED_BELOW
+
+
+def _put(tree: dict[str, Any], dotted: str, value: str) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        tree = tree[parent]
+    tree[last] = value

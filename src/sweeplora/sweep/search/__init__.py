@@ -1,0 +1,1 @@
+"""What a sweep may propose, and which Optuna sampler proposes it."""

@@ -1,0 +1,128 @@
+"""Values out of a space: one proposal of a searcher, every point of a grid, and a cover of every choice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import product
+from typing import NamedTuple, Protocol
+
+from sweeplora.errors import UserError
+from sweeplora.report.words import Scalar
+from sweeplora.sweep.search.space import Choice, Dimension, Fixed, Interval, Space, Steps, text_of, texts_of
+
+
+class Asker(Protocol):
+    """The part of an Optuna trial that hands out values."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
+        """One of `choices`."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """An integer."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """A number."""
+
+
+class Proposal(NamedTuple):
+    """Hydra overrides of one trial, and the searched values by key as people and tables want them."""
+
+    overrides: tuple[str, ...]
+    params: dict[str, Scalar]
+
+
+def propose(space: Space, asker: Asker) -> Proposal:
+    """Ask for a value of every dimension, then of the branches that those values open."""
+    overrides: list[str] = []
+    params: dict[str, Scalar] = {}
+    _ask(space, asker, "", (overrides, params))
+    return Proposal(tuple(overrides), params)
+
+
+def points(space: Space) -> list[dict[str, Scalar]]:
+    """Every combination of a space of choices and ranges, as values by parameter name.
+
+    Raises UserError for an interval, which has no end of values.
+    """
+    return _points(space, "")
+
+
+def every_choice(space: Space) -> list[tuple[str, ...]]:
+    """Override lists in which each value of each branch, and each end of each interval, comes once or more.
+
+    As many lists as the widest dimension needs, not the product.
+    """
+    columns: list[list[tuple[str, ...]]] = []
+    for key, dimension in space.dimensions.items():
+        column: list[tuple[str, ...]] = []
+        for text in texts_of(dimension):
+            branch = space.branches.get((key, text), Space())
+            column += [(f"{key}={text}", *inner) for inner in every_choice(branch)]
+        columns.append(column)
+    length = max((len(column) for column in columns), default=1)
+    return [tuple(text for column in columns for text in column[row % len(column)]) for row in range(length)]
+
+
+def parameter(key: str, where: str) -> str:
+    """Optuna's name for a key: a branch's own, since another branch may search the same key elsewhere."""
+    return f"{key} [{where}]" if where else key
+
+
+def _ask(space: Space, asker: Asker, where: str, into: tuple[list[str], dict[str, Scalar]]) -> None:
+    overrides, params = into
+    for key, dimension in space.dimensions.items():
+        text, value = _value(dimension, asker, parameter(key, where))
+        overrides.append(f"{key}={text}")
+        if not isinstance(dimension, Fixed):
+            params[key] = value
+        branch = space.branches.get((key, text))
+        if branch is not None:
+            _ask(branch, asker, _inside(where, key, text), into)
+
+
+def _value(dimension: Dimension, asker: Asker, name: str) -> tuple[str, Scalar]:
+    value: Scalar
+    match dimension:
+        case Fixed():
+            return dimension.text, None
+        case Choice():
+            value = asker.suggest_categorical(name, dimension.values)
+            return dimension.texts[_index(dimension, value)], value
+        case Steps(whole=True):
+            value = asker.suggest_int(name, int(dimension.low), int(dimension.high), step=int(dimension.step))
+        case Steps():
+            ends = float(dimension.low), float(dimension.high)
+            drawn = asker.suggest_float(name, *ends, step=float(dimension.step))
+            # The sum low + n x step in binary may end in 0.30000000000000004.
+            value = min(dimension.values, key=lambda exact: abs(exact - drawn))
+        case Interval(whole=True):
+            value = asker.suggest_int(name, math.ceil(dimension.low), math.floor(dimension.high), log=dimension.log)
+        case Interval():
+            value = asker.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
+    return text_of(value), value
+
+
+def _index(choice: Choice, value: Scalar) -> int:
+    return next(i for i, known in enumerate(choice.values) if known == value)
+
+
+def _points(space: Space, where: str) -> list[dict[str, Scalar]]:
+    columns: list[list[dict[str, Scalar]]] = []
+    for key, dimension in space.dimensions.items():
+        if isinstance(dimension, Interval):
+            raise UserError("search", "grid", f"{key} is {dimension}: a grid needs choice(…) or range(…)")
+        values = (None,) if isinstance(dimension, Fixed) else dimension.values
+        column: list[dict[str, Scalar]] = []
+        for text, value in zip(texts_of(dimension), values, strict=True):
+            branch = space.branches.get((key, text), Space())
+            own = {} if isinstance(dimension, Fixed) else {parameter(key, where): value}
+            column += [own | inner for inner in _points(branch, _inside(where, key, text))]
+        columns.append(column)
+    return [{name: value for part in parts for name, value in part.items()} for parts in product(*columns)]
+
+
+def _inside(where: str, key: str, text: str) -> str:
+    return f"{where}, {key}={text}" if where else f"{key}={text}"

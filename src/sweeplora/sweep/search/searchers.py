@@ -1,0 +1,88 @@
+"""Who proposes values and who gives trials up: Optuna's samplers and pruners by name, and the grid."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hydra.utils import get_object
+
+from sweeplora.errors import UserError
+from sweeplora.randomness import seed_of
+from sweeplora.report.words import Scalar
+from sweeplora.sweep.search.proposals import points
+from sweeplora.sweep.search.space import Space
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every combination once; `seed` fixes the order."""
+
+    seed: int
+
+
+class Search(NamedTuple):
+    """A sampler, and the points it must visit where it is a grid (by Optuna's parameter names)."""
+
+    sampler: BaseSampler
+    grid: list[dict[str, Scalar]] | None
+
+
+def grid(seed: int) -> Grid:
+    """Target of conf/search/grid.yaml."""
+    return Grid(seed)
+
+
+def grid_points(space: Space, seed: int) -> list[dict[str, Scalar]]:
+    """Every combination of a space of choices, in an order shuffled by `seed`. Raises UserError for intervals."""
+    shuffled = points(space)
+    random.Random(seed_of(seed, "grid")).shuffle(shuffled)
+    return shuffled
+
+
+def build_search(config: Mapping[str, Any], space: Space, existing: int) -> Search:
+    """The searcher a config names.
+
+    The seed is mixed with the number of trials that exist: a sampler that starts anew with the same seed in a
+    continued study would propose what it proposed before.
+    """
+    target = get_object(config["_target_"])
+    arguments = {key: value for key, value in config.items() if not key.startswith("_")}
+    if target is grid:
+        from optuna.samplers import RandomSampler
+
+        return Search(RandomSampler(seed=0), grid_points(space, arguments["seed"]))
+    if isinstance(arguments.get("seed"), int):
+        arguments["seed"] = seed_of(arguments["seed"], "search", existing) % 2**32
+    return Search(_build("search", target, arguments), None)
+
+
+def is_grid(config: Mapping[str, Any]) -> bool:
+    """Whether a search config is the grid, whose size is its number of trials."""
+    return str(config["_target_"]) == f"{__name__}.{grid.__name__}"
+
+
+def build_pruner(config: Mapping[str, Any]) -> BasePruner:
+    """The pruner a config names."""
+    arguments = {key: value for key, value in config.items() if not key.startswith("_")}
+    pruner: BasePruner = _build("pruner", get_object(config["_target_"]), arguments)
+    return pruner
+
+
+def _build(group: str, target: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """Optuna's own checks of its arguments, as ours."""
+    try:
+        return target(**arguments)
+    except (ValueError, TypeError) as error:
+        raise UserError(group, target.__name__, f"does not take these values: {error}") from error
+
+
+def prunes(config: Mapping[str, Any]) -> bool:
+    """Whether a pruner config can stop a trial."""
+    return str(config["_target_"]) != "optuna.pruners.NopPruner"

@@ -1,0 +1,225 @@
+"""One run folder under supervision: start its training, follow it, stop it, and say how it ended."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, NamedTuple
+
+from sweeplora.launch.process import LOST, Started, birth, signal_family
+from sweeplora.rundir.files import read_json, write_json
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.lock import hold
+from sweeplora.rundir.metrics import MetricsTail, Point
+
+Verdict = Literal["complete", "pruned", "failed", "diverged", "interrupted"]
+_GRACE_SECONDS = 10.0
+_LOCK_SECONDS = 5.0
+
+
+class Ending(NamedTuple):
+    """How an attempt ended; `final`: another attempt could not end otherwise."""
+
+    verdict: Verdict
+    message: str
+    final: bool
+
+
+class Place(NamedTuple):
+    """Where attempts run: the slot's number, what starts a process there, and how often a failure is tried."""
+
+    slot: int
+    launch: Callable[[RunDir], Started]
+    attempts: int
+
+
+@dataclass
+class Progress:
+    """What the screen shows of a trial: the last step, when it came, and the last value of every key."""
+
+    step: int = 0
+    first: tuple[int, float] | None = None
+    seconds_a_step: float | None = None
+
+    def __post_init__(self) -> None:
+        self.values: dict[str, float] = {}
+
+    def take(self, point: Point) -> None:
+        """Note one point."""
+        self.values[point.key] = point.value
+        if point.step < self.step or self.first is None:
+            self.first = (point.step, point.time)
+        elif point.step > self.first[0]:
+            self.seconds_a_step = (point.time - self.first[1]) / (point.step - self.first[0])
+        self.step = point.step
+
+
+class Supervision:
+    """A run folder with its process, attempt after attempt; holds the folder's lock as long as it lives.
+
+    `record` is what trial.json says.
+    """
+
+    def __init__(self, run: RunDir, record: dict[str, Any], place: Place) -> None:
+        self.run = run
+        self.record = record
+        self.place = place
+        self.progress = Progress()
+        self._tail = MetricsTail(run.metrics)
+        self._stopped: Verdict | None = None
+        self._deadline = 0.0
+        self._lock: BinaryIO = _hold_soon(run.lock)
+        self._begin()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to end."""
+        return self._stopped is not None
+
+    def poll(self) -> tuple[list[Point], Ending | None]:
+        """New points, and the ending once there is one; a failure is tried again before it is one."""
+        points = self._tail.poll()
+        for point in points:
+            self.progress.take(point)
+        self._note_pid()
+        code = self._process.poll()
+        if code is None:
+            if self._stopped and time.monotonic() > self._deadline:
+                self._process.signal(signal.SIGKILL)
+            return points, None
+        points += self._last_points()
+        ending = classify(read_json(self.run.result), code, self._stopped)
+        self._close_attempt(code, ending)
+        if ending.verdict == "failed" and not ending.final and self._tries() < self.place.attempts:
+            self._begin()
+            return points, None
+        self._lock.close()
+        return points, ending
+
+    def stop(self, verdict: Literal["pruned", "interrupted"]) -> None:
+        """Ask the training to end at its next step; 10 s later it is killed."""
+        if self._stopped is None:
+            self._stopped = verdict
+            self._deadline = time.monotonic() + _GRACE_SECONDS
+            self._process.signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it now."""
+        self._stopped = self._stopped or "interrupted"
+        self._deadline = 0.0
+        self._process.signal(signal.SIGKILL)
+
+    def _begin(self) -> None:
+        self.run.result.unlink(missing_ok=True)
+        self._process: Started = self.place.launch(self.run)
+        attempt: dict[str, Any] = {"started": now(), "ended": None, "slot": self.place.slot, "pid": None}
+        attempt |= {"exit_code": None, "verdict": "running"}
+        self.record.setdefault("attempts", []).append(attempt)
+        self.record |= {"verdict": "running", "value": None}
+        self._note_pid()
+        write_json(self.run.trial, self.record)
+
+    def _note_pid(self) -> None:
+        attempt = self.record["attempts"][-1]
+        if attempt["pid"] is None and self._process.pid is not None:
+            attempt |= {"pid": self._process.pid, "birth": birth(self._process.pid)}
+            write_json(self.run.trial, self.record)
+
+    def _close_attempt(self, code: int, ending: Ending) -> None:
+        attempt = self.record["attempts"][-1]
+        attempt |= {"ended": now(), "exit_code": code, "verdict": ending.verdict, "message": ending.message}
+        write_json(self.run.trial, self.record)
+
+    def _tries(self) -> int:
+        """Attempts that ended by themselves: one that a dead or stopped driver cut off is not held against it."""
+        return sum(attempt["verdict"] == "failed" for attempt in self.record["attempts"])
+
+    def _last_points(self) -> list[Point]:
+        points = self._tail.poll()
+        for point in points:
+            self.progress.take(point)
+        return points
+
+
+def classify(result: Mapping[str, Any] | None, code: int, stopped: Verdict | None) -> Ending:
+    """How a training ended, from its own word (result.json), its exit code and whether it was told to end."""
+    status = None if result is None else result.get("status")
+    message = "" if result is None else str(result.get("message", ""))
+    if status == "finished":
+        return Ending("complete", message, True)
+    if status == "diverged":
+        return Ending("diverged", message, True)
+    if stopped is not None:
+        return Ending(stopped, message, True)
+    if status == "refused":
+        return Ending("failed", message, True)
+    if status == "interrupted":
+        return Ending("failed", "ended by a signal that was not ours", False)
+    return Ending("failed", message or _died(code), "out of memory" in message.lower())
+
+
+def end_leftover(run: RunDir, record: dict[str, Any]) -> None:
+    """See to it that no training of a dead driver still writes into the folder: SIGTERM, then SIGKILL.
+
+    Its attempt, which nobody saw end, is closed in the record, at the time of its last word in the log.
+    """
+    alive = [pid for pid in (*_recorded(record), *_named(run.path)) if birth(pid) is not None]
+    for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, 5.0)):
+        for pid in alive:
+            signal_family(pid, number)
+        deadline = time.monotonic() + seconds
+        while alive and time.monotonic() < deadline:
+            time.sleep(0.05)
+            alive = [pid for pid in alive if birth(pid) is not None]
+    for attempt in record.get("attempts", []):
+        if attempt["ended"] is None:
+            last = run.log.stat().st_mtime if run.log.exists() else 0.0
+            attempt |= {"ended": max(attempt["started"], round(last, 3)), "verdict": "interrupted"}
+
+
+def now() -> float:
+    """Seconds since the epoch, to a millisecond."""
+    return round(time.time(), 3)
+
+
+def _died(code: int) -> str:
+    if code == LOST:
+        return "the process that trials are forked from died; see preload.log of the study"
+    if code < 0:
+        named = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        return f"the training died of {named} and left no result; see log.txt"
+    return f"the training left no result (exit code {code}); see log.txt"
+
+
+def _recorded(record: Mapping[str, Any]) -> list[int]:
+    attempts = record.get("attempts", [])
+    return [a["pid"] for a in attempts if a["pid"] is not None and birth(a["pid"]) == a["birth"] is not None]
+
+
+def _named(run: Path) -> list[int]:
+    """Processes whose command line ends in this folder: trainings that were not forked."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+            except OSError:
+                continue
+            if len(words) > 2 and b"-m" in words and words[-1] == str(run).encode():
+                found.append(int(entry.name))
+    return found
+
+
+def _hold_soon(lock: Path) -> BinaryIO:
+    """Take the folder's lock; a training that looks whether it is held holds it itself for an instant."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            return hold(lock)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)

@@ -1,0 +1,148 @@
+"""Tensors of a `.ckpt` that torch.save wrote, found without torch and without running anything the file names."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+
+from sweeplora.tensors.stored import ITEM_SIZES, Stored, UnreadableFile
+
+_STORAGES = {
+    **{"DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16"},
+    **{"LongStorage": "I64", "IntStorage": "I32", "ShortStorage": "I16", "CharStorage": "I8"},
+    **{"ByteStorage": "U8", "BoolStorage": "BOOL"},
+}
+_INERT = frozenset(
+    {
+        "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+        "lightning.pytorch.callbacks.model_checkpoint.ModelCheckpoint",
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray.scalar",
+        "numpy.dtype",
+        "_codecs.encode",
+    }
+)
+"""What training programs leave beside the weights: stands for nothing here."""
+
+_LOCAL_HEADER = 30
+_NAME_LENGTH, _EXTRA_LENGTH = slice(26, 28), slice(28, 30)
+
+
+class _Storage(NamedTuple):
+    """A record of the archive: a run of numbers of one type."""
+
+    file: Path
+    offset: int
+    size: int
+    dtype: str
+
+
+class _Nothing:
+    """What an inert name makes when the pickle calls it, and whatever the pickle does to that."""
+
+    def __init__(self, *arguments: object) -> None:
+        return
+
+    def __setstate__(self, state: object) -> None:
+        return
+
+
+class _Ordered(dict[Any, Any]):
+    """An ordered dict; what a state dict carries besides its entries is passed over."""
+
+    def __setstate__(self, state: object) -> None:
+        return
+
+
+def read_checkpoint(file: Path) -> dict[str, Stored]:
+    """Every tensor of a checkpoint by name; a training's checkpoint gives its `state_dict`.
+
+    The pickle inside is read by an unpickler that knows tensors and plain containers only. Raises UnreadableFile
+    for anything else that it names (which could be code), for a file that is cut short and for one from before
+    torch 1.6, whose pickle is no archive.
+    """
+    try:
+        with ZipFile(file) as archive, file.open("rb") as stream:
+            content = _Unpickler(archive, stream, file).load()
+    except BadZipFile:
+        raise UnreadableFile(_no_archive(file)) from None
+    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError):
+        raise UnreadableFile("holds no state dict that can be read") from None
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping):
+        raise UnreadableFile("holds no state dict")
+    return {str(name): value for name, value in content.items() if isinstance(value, Stored)}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Makes a Stored of every tensor; imports and calls nothing that the file asks for."""
+
+    def __init__(self, archive: ZipFile, stream: IO[bytes], file: Path) -> None:
+        self._records = {info.filename: info for info in archive.infolist()}
+        self._stream = stream
+        self._file = file
+        index = next((name for name in self._records if name.rpartition("/")[2] == "data.pkl"), None)
+        if index is None:
+            raise UnreadableFile("holds no data.pkl; it is no checkpoint that torch.save wrote")
+        self._folder = index.removesuffix("data.pkl") + "data/"
+        super().__init__(archive.open(index), encoding="utf-8")
+
+    def find_class(self, module: str, name: str) -> Any:
+        """A stand-in for a name that a state dict needs; UnreadableFile for any other."""
+        match f"{module}.{name}".split("."):
+            case ["collections", "OrderedDict"]:
+                return _Ordered
+            case ["torch", "_utils", "_rebuild_tensor_v2"]:
+                return _tensor
+            case ["torch", "_utils", "_rebuild_parameter"]:
+                return _parameter
+            case ["torch", "Size"]:
+                return tuple
+            case ["torch", storage] if storage in _STORAGES:
+                return _STORAGES[storage]
+        if f"{module}.{name}" in _INERT:
+            return _Nothing
+        raise UnreadableFile(f"is a pickle that asks for {module}.{name}, which could run code")
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        """The record that a tensor's numbers lie in."""
+        _, dtype, key, _, count = pid
+        info = self._records.get(f"{self._folder}{key}")
+        if info is None or info.file_size < count * ITEM_SIZES[dtype]:
+            raise UnreadableFile("is truncated")
+        if info.compress_type != ZIP_STORED:
+            raise UnreadableFile("is a compressed archive; save it again with torch.save")
+        return _Storage(self._file, self._start(info), info.file_size, dtype)
+
+    def _start(self, info: ZipInfo) -> int:
+        """Where a record's bytes begin: behind a header of its own, which the archive's index does not measure."""
+        self._stream.seek(info.header_offset)
+        header = self._stream.read(_LOCAL_HEADER)
+        lengths = (int.from_bytes(header[part], "little") for part in (_NAME_LENGTH, _EXTRA_LENGTH))
+        return info.header_offset + _LOCAL_HEADER + sum(lengths)
+
+
+def _tensor(storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: object) -> Stored:
+    start = storage.offset + offset * ITEM_SIZES[storage.dtype]
+    stored = Stored(storage.file, start, storage.dtype, tuple(shape), tuple(stride))
+    if offset < 0 or start + stored.extent > storage.offset + storage.size:
+        raise UnreadableFile("holds a tensor that is larger than its record")
+    return stored
+
+
+def _parameter(data: Stored, *_: object) -> Stored:
+    return data
+
+
+def _no_archive(file: Path) -> str:
+    with file.open("rb") as stream:
+        start = stream.read(2)
+    if start == b"PK":
+        return "is truncated"
+    if start[:1] == pickle.PROTO:
+        return "is a pickle from before torch 1.6; load it with torch.load(weights_only=True) and save it again"
+    return "is no checkpoint that torch.save wrote"

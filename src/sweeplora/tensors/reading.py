@@ -1,0 +1,43 @@
+"""Tensors read from their files, one at a time, in the order in which they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sweeplora.tensors.stored import Stored, UnreadableFile
+
+_DTYPES = {
+    **{"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16},
+    **{"F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2},
+    **{"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8},
+    **{"U8": torch.uint8, "BOOL": torch.bool},
+}
+
+
+def read_tensors(
+    places: Mapping[str, Stored], device: torch.device, precision: torch.dtype = torch.float32
+) -> Iterator[tuple[str, Tensor]]:
+    """Read tensors in the order in which they lie, one at a time; floating point becomes `precision` on `device`."""
+    ordered = sorted(places.items(), key=lambda item: (item[1].file, item[1].offset))
+    for file, items in groupby(ordered, key=lambda item: item[1].file):
+        with file.open("rb") as stream:
+            for name, stored in items:
+                stream.seek(stored.offset)
+                yield name, _placed(_tensor(stored, stream.readinto), device, precision)
+
+
+def _tensor(stored: Stored, read_into: Any) -> Tensor:
+    data = torch.empty(stored.extent, dtype=torch.uint8)
+    if read_into(data.numpy()) != stored.extent:
+        raise UnreadableFile(f"{stored.file} was cut short while it was read")
+    return data.view(_DTYPES[stored.dtype]).as_strided(stored.shape, stored.stride)
+
+
+def _placed(tensor: Tensor, device: torch.device, precision: torch.dtype) -> Tensor:
+    """Whole numbers keep their type."""
+    return tensor.to(device, precision if tensor.is_floating_point() else tensor.dtype).contiguous()

@@ -1,0 +1,1 @@
+"""The training of one run folder, from its config to its weights and result."""

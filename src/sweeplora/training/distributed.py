@@ -1,0 +1,63 @@
+"""The processes that train together: one, or several under `accelerate launch`."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from sweeplora.training.stop import Stop
+
+Precision = Literal["no", "fp16", "bf16"]
+
+DTYPES = {"no": torch.float32, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class Processes:
+    """This process among those of the run: rank, device, precision, whether to stop, and the sums over all of them.
+
+    A backward pass reduces nothing by itself: adapters patch `forward`, so DistributedDataParallel would not
+    see them. Gradients lie in one buffer and are summed with `sum_`.
+    """
+
+    def __init__(self, precision: Precision, device: Literal["cpu", "cuda"], stop: Stop) -> None:
+        # TF32 keeps ten bits: then neither what is kept in the cache nor val/loss would be float32's on newer GPUs.
+        torch.backends.cudnn.allow_tf32 = False
+        self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision, gradient_accumulation_steps=1)
+        self.stop = stop
+        self.rank: int = self._accelerator.process_index
+        self.world_size: int = self._accelerator.num_processes
+        self.device: torch.device = self._accelerator.device
+        self.dtype: torch.dtype = DTYPES[precision]
+        expected = int(os.environ.get("WORLD_SIZE", "1"))
+        assert self.world_size == expected, f"{self.world_size} processes joined, {expected} were started"
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the run's files."""
+        return self.rank == 0
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Compute in the run's precision."""
+        context: AbstractContextManager[None] = self._accelerator.autocast()
+        return context
+
+    def sum_(self, values: Tensor) -> Tensor:
+        """Sum a tensor over all processes, in place."""
+        if self.world_size > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
+    def wait(self) -> None:
+        """Go on when all processes have come this far."""
+        self._accelerator.wait_for_everyone()
+
+    def end(self) -> None:
+        """Leave the process group, without which a launcher reports an unclean exit."""
+        self._accelerator.end_training()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()

@@ -1,0 +1,141 @@
+"""Validation: the mean squared error over fixed (image, timestep, noise) triples, comparable between trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from sweeplora.data.dataset import Picture
+from sweeplora.data.loader import Encode, Still
+from sweeplora.diffusion.targets import Noising, add_noise, target
+from sweeplora.diffusion.timesteps import stratified
+from sweeplora.models.family import Family, Text
+from sweeplora.randomness import seed_of
+from sweeplora.training.distributed import Processes
+
+NUM_BANDS = 4
+_MOST_TOGETHER = 16
+_MOST_PIXELS = 2 * 128 * 128
+"""Of latents in one forward pass: two images of SDXL's size, in float32 beside the whole U-Net."""
+
+
+@dataclass(frozen=True)
+class Triples:
+    """The fixed triples of a set of examples: `per_example` timesteps and noises for each.
+
+    They follow from `seed` and the examples' contents alone, whatever else is in the set.
+    """
+
+    examples: Sequence[Still]
+    per_example: int
+    seed: int
+    encode: Encode
+
+    def batches(self) -> list[list[tuple[int, int]]]:
+        """(example, place) pairs of one shape together, the same for any number of processes."""
+        groups: dict[torch.Size, list[tuple[int, int]]] = {}
+        for index, example in enumerate(self.examples):
+            pairs = groups.setdefault(example.latents.shape, [])
+            pairs += [(index, place) for place in range(self.per_example)]
+        batches = []
+        for (_, height, width), pairs in groups.items():
+            size = max(1, min(_MOST_TOGETHER, _MOST_PIXELS // (height * width)))
+            batches += [pairs[start : start + size] for start in range(0, len(pairs), size)]
+        return batches
+
+    def timesteps(self, num_timesteps: int) -> Tensor:
+        """Stratified timesteps [examples, per_example]."""
+        return torch.stack([
+            stratified(_generator(self.seed, "val/timestep", example.identity), self.per_example, num_timesteps)
+            for example in self.examples
+        ])  # fmt: skip
+
+    def noise(self, index: int, place: int) -> Tensor:
+        """The noise [C, h, w] of one triple."""
+        example = self.examples[index]
+        generator = _generator(self.seed, "val/noise", example.identity, place)
+        return torch.randn(example.latents.shape, generator=generator)
+
+
+def few(pictures: Sequence[Picture], count: int | None, seed: int, what: str) -> tuple[Picture, ...]:
+    """At most `count` of the pictures (None: all), chosen by (seed, what) and content, in their order."""
+    ranked = sorted(pictures, key=lambda picture: seed_of(seed, what, picture.sha256))
+    chosen = set(ranked[:count])
+    return tuple(picture for picture in pictures if picture in chosen)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Losses of all triples, [examples, per_example] float64 on the CPU, and their timesteps."""
+
+    losses: Tensor
+    timesteps: Tensor
+    num_timesteps: int
+
+    @property
+    def mean(self) -> float:
+        """The objective."""
+        return float(self.losses.mean())
+
+    def bands(self) -> list[float]:
+        """Mean of each quarter of the noise levels, clean to noisy; NaN where no triple fell."""
+        band = self.timesteps * NUM_BANDS // self.num_timesteps
+        return [float(self.losses[band == number].mean()) for number in range(NUM_BANDS)]
+
+
+@torch.no_grad()
+def score(triples: Triples, family: Family, noising: Noising, processes: Processes) -> Score:
+    """Unweighted squared error of every triple in float32, whatever precision, loss or noise the run trains with.
+
+    Each process computes some of the batches and all get the whole result.
+    """
+    timesteps = triples.timesteps(len(noising.alphas_cumprod))
+    losses = torch.zeros(timesteps.shape, device=processes.device)
+    with _in_float32(family):
+        for number, pairs in enumerate(triples.batches()):
+            if number % processes.world_size != processes.rank:
+                continue
+            rows, places = (torch.tensor(column) for column in zip(*pairs, strict=True))
+            values = _batch_losses(triples, pairs, timesteps[rows, places], family, noising)
+            losses[rows, places] = values.to(losses)
+    processes.sum_(losses)
+    return Score(losses.double().cpu(), timesteps, len(noising.alphas_cumprod))
+
+
+def _batch_losses(
+    triples: Triples, pairs: Sequence[tuple[int, int]], timesteps: Tensor, family: Family, noising: Noising
+) -> Tensor:
+    device = next(family.unet.parameters()).device
+    examples = [triples.examples[index] for index, _ in pairs]
+    latents = torch.stack([example.latents for example in examples]).to(device, torch.float32)
+    noise = torch.stack([triples.noise(index, place) for index, place in pairs]).to(device)
+    sizes = torch.stack([example.sizes for example in examples]).to(device)
+    alphas = noising.alphas_cumprod[timesteps].to(device, torch.float32)
+    text = triples.encode([example.caption for example in examples])
+    text = Text(text.hidden.float(), text.pooled.float())
+    noisy = add_noise(latents, noise, alphas)
+    output = family.predict(noisy, timesteps.to(device), text, sizes)
+    difference = output.float() - target(latents, noise, alphas, noising.prediction)
+    return difference.square().flatten(1).mean(1)
+
+
+@contextmanager
+def _in_float32(family: Family) -> Iterator[None]:
+    """Hold the base in float32 meanwhile; widening half precision and narrowing it again changes no weight."""
+    dtypes = {part: next(part.parameters()).dtype for part in (family.unet, *family.text_encoders)}
+    narrow = {part: dtype for part, dtype in dtypes.items() if dtype != torch.float32}
+    for part in narrow:
+        part.float()
+    try:
+        yield
+    finally:
+        for part, dtype in narrow.items():
+            part.to(dtype)
+
+
+def _generator(seed: int, what: str, *parts: int | str) -> Generator:
+    return Generator().manual_seed(seed_of(seed, what, *parts))

@@ -1,0 +1,217 @@
+"""The training loop: windows of batches become optimizer steps."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.optim import Optimizer
+
+from sweeplora.data.batches import Batch, share
+from sweeplora.data.captions import Moment
+from sweeplora.data.loader import Loaded, Request
+from sweeplora.diffusion.noise import PerturbsInput
+from sweeplora.diffusion.targets import Noising, add_noise, target
+from sweeplora.diffusion.timesteps import uniform
+from sweeplora.errors import UserError
+from sweeplora.models.family import Family
+from sweeplora.networks.network import Network
+from sweeplora.randomness import seed_of
+from sweeplora.training.distributed import Processes
+from sweeplora.training.optim.current_rates import LearningRates
+from sweeplora.training.optim.gradients import FlatGradients
+from sweeplora.training.optim.loss_scale import LossScale
+from sweeplora.training.settings import Train
+
+Noise = Callable[[Tensor, Sequence[Generator]], Tensor]
+"""(latents [B, C, h, w], one generator a sample) -> noise of that shape; float32 on the latents' device."""
+
+Loss = Callable[..., Tensor]
+"""(output, target, timesteps, noising) -> losses [B]; with masked data a fifth argument, the mask [B, 1, h, w]."""
+
+
+class Diverged(Exception):
+    """The loss is not finite any more; says the step and the files of the batches where it happened."""
+
+
+class Interrupted(Exception):
+    """Some process was asked to stop; all stop after the same step."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a step computes: noise, loss, noise levels and the numbers of the `train` group."""
+
+    noise: Noise
+    loss: Loss
+    noising: Noising
+    settings: Train
+    seed: int
+
+
+class Trainer:
+    """The state that lives through a training: network, optimizer, gradients and the count of steps."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        family: Family,
+        network: Network,
+        optimizer: Optimizer,
+        processes: Processes,
+    ) -> None:
+        self.recipe = recipe
+        self.family = family
+        self.network = network
+        self.optimizer = optimizer
+        self.processes = processes
+        self.step = 0
+        self._rates = LearningRates(optimizer)
+        trained = [p for group in optimizer.param_groups for p in group["params"]]
+        self._flat = FlatGradients(trained, room=recipe.settings.accumulation + 1)
+        self._scale = LossScale() if recipe.settings.mixed_precision == "fp16" else None
+
+    def requests(self, parts: Sequence[Sequence[Batch]], epoch: int, num_steps: int) -> list[Request]:
+        """What this process loads for the coming windows of an epoch, in the order in which they take it."""
+        return [
+            Request(mine, Moment(epoch, step, num_steps))
+            for step, window in enumerate(parts, start=self.step)
+            for batch in window
+            if (mine := self._mine(batch)).items
+        ]
+
+    def train_window(
+        self, window: Sequence[Batch], epoch: int, stream: Iterator[Loaded], multiplier: float
+    ) -> dict[str, float]:
+        """One optimizer step over a window of batches, `stream` giving this process's shares; returns what to log.
+
+        Raises Diverged when the window's loss is not finite and Interrupted when a process was asked to stop;
+        in both cases nothing is updated.
+        """
+        started = time.perf_counter()
+        self._flat.clear()
+        total = sum(len(batch.items) for batch in window)
+        for number, batch in enumerate(window):
+            if self._mine(batch).items:
+                self._accumulate(number, next(stream), epoch, total)
+        self._flat.room[-1] = float(self.processes.stop.asked)
+        for buffer in self._flat.buffers:
+            self.processes.sum_(buffer)
+        *sums, stop = self._flat.room.tolist()
+        if stop:
+            raise Interrupted(f"asked to stop after step {self.step}")
+        loss = sum(sums) / total
+        if not math.isfinite(loss):
+            raise self._diverged("loss", _culprits(window, sums))
+        scale = 1.0 if self._scale is None else self._scale.value
+        norm = self._flat.clip(self.recipe.settings.max_grad_norm, scale)
+        if scale <= 1 and not math.isfinite(norm):
+            raise self._diverged("gradient", window)
+        self._update(multiplier, math.isfinite(norm))
+        limited = self._limit_norms()
+        self.step += 1
+        seconds = time.perf_counter() - started
+        return {
+            "loss": loss,
+            "grad_norm": norm,
+            "images_per_second": total / seconds,
+            **self._rates.current(),
+            **limited,
+        }
+
+    def _mine(self, batch: Batch) -> Batch:
+        return share(batch, self.processes.rank, self.processes.world_size)
+
+    def _accumulate(self, number: int, loaded: Loaded, epoch: int, total: int) -> None:
+        with _library_draws(seed_of(self.recipe.seed, "library", self.step, number), self.processes.device):
+            losses = self.losses(loaded, epoch)
+            scale = 1.0 if self._scale is None else self._scale.value
+            (losses.sum() * (scale / total)).backward()
+        self._flat.room[number] += losses.detach().sum()
+
+    def losses(self, loaded: Loaded, epoch: int) -> Tensor:
+        """Weighted loss [b] of each sample of a loaded batch.
+
+        Raises UserError for a user's noise or loss whose numbers have another shape than they must have.
+        """
+        recipe, device = self.recipe, self.processes.device
+        loaded_latents = loaded.latents()
+        latents = loaded_latents.to(device)
+        draws = [(epoch, item.index, item.repeat) for item in loaded.items]
+        timesteps = uniform(
+            _generators(recipe.seed, "timestep", draws),
+            recipe.settings.min_timestep,
+            recipe.settings.max_timestep,
+        )
+        noise, for_input = self._noise(loaded_latents, draws)
+        alphas = recipe.noising.alphas_cumprod[timesteps].to(device, torch.float32)
+        timesteps = timesteps.to(device)
+        noisy = add_noise(latents, for_input.to(device), alphas)
+        self.network.at(timesteps, len(recipe.noising.alphas_cumprod))
+        with self.processes.autocast():
+            text = loaded.text()
+            output = self.family.predict(noisy, timesteps, text, loaded.sizes.to(device))
+        wanted = target(latents, noise.to(device), alphas, recipe.noising.prediction)
+        masked = () if loaded.mask is None else (loaded.mask.to(device),)
+        losses = recipe.loss(output, wanted, timesteps, recipe.noising, *masked)
+        _refuse_other_shape("loss", losses, timesteps.shape)
+        return losses * loaded.weights.to(losses)
+
+    def _noise(self, latents: Tensor, draws: Sequence[tuple[int, int, int]]) -> tuple[Tensor, Tensor]:
+        """The noise of the target, and the one of the noisy input where the recipe perturbs it."""
+        noise: Any = self.recipe.noise
+        seed = self.recipe.seed
+        drawn = noise(latents, _generators(seed, "noise", draws))
+        _refuse_other_shape("noise", drawn, latents.shape)
+        if not isinstance(noise, PerturbsInput):
+            return drawn, drawn
+        for_input = noise.for_input(drawn, _generators(seed, "input noise", draws))
+        _refuse_other_shape("noise", for_input, latents.shape)
+        return drawn, for_input
+
+    def _limit_norms(self) -> dict[str, float]:
+        maximum = self.recipe.settings.max_weight_norm
+        if not maximum:
+            return {}
+        limit = self.network.limit_norms(maximum)
+        return {"weight_norm/scaled": limit.scaled, "weight_norm/mean": limit.mean, "weight_norm/max": limit.largest}
+
+    def _diverged(self, what: str, batches: Sequence[Batch]) -> Diverged:
+        names = dict.fromkeys(name for batch in batches for name in batch.names)
+        return Diverged(f"the {what} of step {self.step + 1} is not finite; its files: {', '.join(names)}")
+
+    def _update(self, multiplier: float, finite: bool) -> None:
+        """Let the optimizer step, unless half precision overflowed: then only its scale learns from that."""
+        self._rates.set(multiplier)
+        if finite:
+            self.optimizer.step()
+        if self._scale is not None:
+            self._scale.update(finite)
+
+
+@contextmanager
+def _library_draws(seed: int, device: torch.device) -> Iterator[None]:
+    """What libraries draw by themselves (rank and module dropout) follows from `seed`; the generators are put back."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _generators(seed: int, what: str, draws: Sequence[tuple[int, int, int]]) -> list[Generator]:
+    return [Generator().manual_seed(seed_of(seed, what, *draw)) for draw in draws]
+
+
+def _refuse_other_shape(key: str, found: Tensor, wanted: Sequence[int]) -> None:
+    """What broadcasts to the right shape would be trained on without a word."""
+    if found.shape != torch.Size(wanted):
+        raise UserError(key, list(found.shape), f"is the shape of what it returned here; it must be {list(wanted)}")
+
+
+def _culprits(window: Sequence[Batch], sums: Sequence[float]) -> list[Batch]:
+    return [batch for batch, total in zip(window, sums, strict=False) if not math.isfinite(total)]

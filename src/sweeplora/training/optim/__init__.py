@@ -1,0 +1,1 @@
+"""Optimizer, learning rates and their schedules."""

@@ -1,0 +1,61 @@
+"""The buffers that hold a network's gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class FlatGradients:
+    """Every parameter's `grad` as a view into one buffer for its dtype, with room for a few float32 numbers.
+
+    One buffer makes the norm, the clipping and the sum over processes one operation each, and a parameter
+    that took no part in a step has a gradient of zero, in one process as in several.
+
+    `buffers`: all that is summed over processes; the first is float32 and ends with the room.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], room: int) -> None:
+        by_dtype: dict[torch.dtype, list[nn.Parameter]] = {torch.float32: []}
+        for parameter in parameters:
+            by_dtype.setdefault(parameter.dtype, []).append(parameter)
+        device = next(parameter.device for trained in by_dtype.values() for parameter in trained)
+        buffers, gradients = [], []
+        for dtype, trained in by_dtype.items():
+            size = sum(parameter.numel() for parameter in trained)
+            buffer = torch.zeros(size + (room if dtype == torch.float32 else 0), dtype=dtype, device=device)
+            _share_out(buffer, trained)
+            buffers.append(buffer)
+            gradients += [buffer[:size]] if size else []
+        self.buffers: tuple[Tensor, ...] = tuple(buffers)
+        self.gradients: tuple[Tensor, ...] = tuple(gradients)
+        self.room: Tensor = buffers[0][len(buffers[0]) - room :]
+
+    def clear(self) -> None:
+        """Set everything to zero; the views stay."""
+        for buffer in self.buffers:
+            buffer.zero_()
+
+    def clip(self, max_norm: float, scale: float = 1.0) -> float:
+        """Divide the gradients by `scale`, bring them to at most `max_norm` (0: never); returns the norm between.
+
+        A norm that is not finite leaves them as they are: such a step is not to be taken.
+        """
+        norms = [torch.linalg.vector_norm(part, dtype=torch.float32) for part in self.gradients]
+        norm = float(norms[0] if len(norms) == 1 else torch.stack(norms).norm()) / scale
+        factor = min(1.0, max_norm / (norm + 1e-6)) / scale if max_norm > 0 else 1 / scale
+        if math.isfinite(norm) and factor != 1:
+            for part in self.gradients:
+                part.mul_(factor)
+        return norm
+
+
+def _share_out(buffer: Tensor, parameters: Iterable[nn.Parameter]) -> None:
+    start = 0
+    for parameter in parameters:
+        end = start + parameter.numel()
+        parameter.grad = buffer[start:end].view_as(parameter)
+        start = end

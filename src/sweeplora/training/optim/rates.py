@@ -1,0 +1,97 @@
+"""Learning rates of the parts of a network where they differ, and the parameter groups that follow; no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple, Protocol
+
+from annotated_types import Ge, MinLen
+
+from sweeplora.errors import UserError
+
+Rate = Annotated[float, Ge(0)]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What differs from the optimizer's learning rate; None: nothing.
+
+    unet, text_encoder: the part's own rate, for the text encoders also a list of one for each of two.
+    loraplus_unet, loraplus_text_encoder: the rate of LoRA's B as a multiple of the part's (LoRA+; Hayou et al. 2024,
+    arXiv:2402.12354). blocks: a multiplier of the U-Net's rate for each of its blocks.
+    """
+
+    unet: Rate | None
+    text_encoder: Rate | list[Rate] | None
+    loraplus_unet: Rate | None
+    loraplus_text_encoder: Rate | None
+    blocks: Annotated[list[Rate], MinLen(1)] | None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.text_encoder, list) and len(self.text_encoder) != 2:
+            raise UserError("rates.text_encoder", self.text_encoder, "give one number, or one for each of two encoders")
+        if self.unet == 0:
+            raise UserError("rates.unet", self.unet, "it would not train; use network.unet=false")
+        if 0 in self.of_encoders:
+            raise UserError("rates.text_encoder", self.text_encoder, "it would not train; leave it out of the network")
+        if self.blocks is not None and 0 in self.blocks:
+            mend = f"block {self.blocks.index(0)} would not train; give it rank 0 in network.block_dims, and 1 here"
+            raise UserError("rates.blocks", self.blocks, mend)
+        for key in ("loraplus_unet", "loraplus_text_encoder"):
+            if getattr(self, key) == 0:
+                raise UserError(f"rates.{key}", 0, "B would stay at zero and nothing train; use a number above 0")
+
+    @property
+    def of_encoders(self) -> list[float | None]:
+        """The rates of the first and the second text encoder."""
+        both = self.text_encoder if isinstance(self.text_encoder, list) else [self.text_encoder] * 2
+        return [*both]
+
+    @property
+    def given(self) -> list[str]:
+        """The keys that hold something."""
+        return [key for key in vars(self) if getattr(self, key) is not None]
+
+
+class Placed(Protocol):
+    """What a parameter's group depends on."""
+
+    @property
+    def part(self) -> str:
+        """unet, text_encoder or text_encoder_2."""
+        ...
+
+    @property
+    def block(self) -> int | None:
+        """Which block of the U-Net, where it is in one."""
+        ...
+
+    @property
+    def plus(self) -> bool:
+        """Whether it is LoRA's B."""
+        ...
+
+
+class Group(NamedTuple):
+    """A parameter group: its name, its own rate (None: the optimizer's), and what multiplies that."""
+
+    name: str
+    rate: float | None
+    factor: float
+
+
+def group_of(parameter: Placed, rates: Rates) -> Group:
+    """The group of a parameter: its part's, and one of its own for B and for a block where their rates differ."""
+    if parameter.part == "unet":
+        name, rate, plus = "unet", rates.unet, rates.loraplus_unet
+        block = parameter.block if rates.blocks is not None else None
+    else:
+        second = parameter.part == "text_encoder_2"
+        rate, plus, block = rates.of_encoders[second], rates.loraplus_text_encoder, None
+        name = parameter.part if isinstance(rates.text_encoder, list) else "text_encoder"
+    factor = 1.0
+    if block is not None and rates.blocks is not None:
+        name, factor = f"{name}_block_{block:02d}", rates.blocks[block]
+    if parameter.plus and plus is not None:
+        name, factor = f"{name}_plus", factor * plus
+    return Group(name, rate, factor)

@@ -1,0 +1,150 @@
+"""What a training leaves in its folder: numbers over steps, preview images and weights."""
+
+from __future__ import annotations
+
+import math
+import resource
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sweeplora.config.instantiate import build
+from sweeplora.data.dataset import Dataset
+from sweeplora.networks.file.write import save
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.metrics import MetricsWriter
+from sweeplora.training.distributed import DTYPES
+from sweeplora.training.evaluate import Score, Triples, score
+from sweeplora.training.loop import Trainer
+from sweeplora.training.metadata import metadata
+from sweeplora.training.optim.optimizer import weights_for_use
+from sweeplora.training.previews.draw import Previews
+from sweeplora.training.previews.prompts import read_prompts
+from sweeplora.training.previews.settings import Sample, is_due
+from sweeplora.training.retention import Kept, Retention
+
+
+class Outputs:
+    """Writes a run's files; every process calls the same methods, rank 0 writes what there is one of."""
+
+    def __init__(self, run: RunDir, config: Mapping[str, Any], trainer: Trainer, dataset: Dataset) -> None:
+        self._run = run
+        self._config = config
+        self._trainer = trainer
+        self._dataset = dataset
+        sample: Sample = build(config["sample"])
+        prompts = read_prompts(Path(sample.prompts)) if sample.draws else []
+        self._previews = Previews(prompts, sample, dataset.resolution)
+        self._scored_at = self._drawn_at = -1
+        self._main = trainer.processes.is_main
+        self._writer = MetricsWriter(run.metrics) if self._main else None
+        self._baseline: float | None = None
+        self.last: dict[str, float] = {}
+        settings = trainer.recipe.settings
+        retention = Retention(settings.save_last_epochs, settings.save_last_steps)
+        self._kept = Kept(run.weights, config["name"], f".{settings.save_as}", retention)
+
+    def log(self, values: Mapping[str, float]) -> None:
+        """Record numbers at the trainer's step; one that is not finite (a band without a triple) is left out."""
+        values = {key: value for key, value in values.items() if math.isfinite(value)}
+        self.last |= values
+        if self._writer is not None:
+            self._writer.write(self._trainer.step, values)
+
+    def epoch_done(self, epoch: int, epochs: int, validation: Triples, probe: Triples) -> None:
+        """Save, score and preview what is due after `epoch` of `epochs`; 0 is before the first step."""
+        settings, last = self._trainer.recipe.settings, epoch == epochs
+        if last or (epoch > 0 and is_due(epoch, settings.save_every_epochs)):
+            write = partial(self._write_weights, epoch)
+            if last:
+                self._kept.last(write)
+            else:
+                self._kept.epoch(epoch, write)
+        if last or epoch == 0 or is_due(epoch, settings.validate_every_epochs):
+            self._validate(validation, probe)
+        if self._previews.settings.due(epoch, epochs):
+            self._preview()
+        if self._main:
+            told = {key: self.last[key] for key in ("loss", "val/loss", "probe/loss") if key in self.last}
+            numbers = ", ".join(f"{key} {value:.5f}" for key, value in told.items())
+            print(f"epoch {epoch}/{epochs}, step {self._trainer.step}: {numbers}", flush=True)
+
+    def step_done(self, epoch: int, validation: Triples, probe: Triples) -> None:
+        """Save, score and preview what is due at the trainer's step, in `epoch`."""
+        step, settings = self._trainer.step, self._trainer.recipe.settings
+        if is_due(step, settings.save_every_steps):
+            self._kept.step(step, partial(self._write_weights, epoch))
+        if is_due(step, settings.validate_every_steps):
+            self._validate(validation, probe)
+        if is_due(step, self._previews.settings.every_steps):
+            self._preview()
+
+    def _validate(self, validation: Triples, probe: Triples) -> None:
+        """Score the held-out triples and those of training images, in evaluation mode, and record them."""
+        if self._scored_at == self._trainer.step:
+            return
+        self._scored_at = self._trainer.step
+        values: dict[str, float] = {}
+        with self._for_use():
+            if validation.examples:
+                values |= self._validation(self._score(validation))
+            if probe.examples:
+                values["probe/loss"] = self._score(probe).mean
+        if values:
+            self.log(values)
+
+    def _preview(self) -> None:
+        """Draw the prompts with the network as it is."""
+        if self._drawn_at == self._trainer.step:
+            return
+        self._drawn_at = self._trainer.step
+        with self._for_use():
+            trainer = self._trainer
+            self._previews.write(self._run.samples, trainer.step, trainer.family, trainer.processes)
+
+    @property
+    def weights(self) -> str | None:
+        """The newest weights, as a path in the run's folder."""
+        newest = self._kept.newest
+        return None if newest is None else f"{self._run.weights.name}/{newest.name}"
+
+    def _write_weights(self, epoch: int, path: Path) -> None:
+        if not self._main:
+            return
+        path.parent.mkdir(exist_ok=True)
+        trainer = self._trainer
+        described = metadata(self._config, trainer.family, epoch, trainer.step, self._dataset.train)
+        with self._for_use():
+            state = trainer.network.state_dict()
+            save(path, state, described, DTYPES[trainer.recipe.settings.save_precision])
+
+    def _score(self, triples: Triples) -> Score:
+        trainer = self._trainer
+        return score(triples, trainer.family, trainer.recipe.noising, trainer.processes)
+
+    def _validation(self, found: Score) -> dict[str, float]:
+        self._baseline = found.mean if self._baseline is None else self._baseline
+        best = min(found.mean, self.last.get("val/best", found.mean))
+        bands = {f"val/band_{number}": value for number, value in enumerate(found.bands())}
+        relative = found.mean / self._baseline
+        return {"val/loss": found.mean, "val/best": best, "val/relative": relative, **bands}
+
+    def _for_use(self) -> ExitStack:
+        """Evaluation mode, and averaged weights where the optimizer keeps an average."""
+        stack = ExitStack()
+        network = self._trainer.network
+        network.train(False)
+        stack.callback(network.train, True)
+        stack.enter_context(weights_for_use(self._trainer.optimizer))
+        return stack
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Most memory held so far in MiB: the GPU's, or the process's own on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

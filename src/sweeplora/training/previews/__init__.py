@@ -1,0 +1,1 @@
+"""Preview images: prompts, samplers, drawing."""

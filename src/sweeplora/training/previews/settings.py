@@ -1,0 +1,60 @@
+"""When preview images are drawn and how: target of conf/sample; no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge, Le
+
+from sweeplora.errors import UserError
+from sweeplora.training.previews.samplers import Sampler
+
+
+@dataclass(frozen=True)
+class Sample:
+    """When preview images are made, and what holds where a prompt does not say.
+
+    every_epochs or every_steps (optimizer steps); 0 leaves those asked for by at_first (before the first step)
+    and at_last.
+    A sampler's `k_` name is the same as without it, as in sd-scripts; `karras` sets its noise levels as Karras et
+    al. 2022 (arXiv:2206.00364, equation 5) do. `weighted`: `(word:1.2)` in a prompt is emphasis, as there; its
+    embeddings are multiplied as in a training with weighted captions, and not scaled back to their old mean.
+    """
+
+    prompts: str
+    every_epochs: Annotated[int, Ge(0)]
+    every_steps: Annotated[int, Ge(0)]
+    at_first: bool
+    at_last: bool
+    sampler: Sampler
+    karras: bool
+    steps: Annotated[int, Ge(1), Le(1000)]
+    guidance: Annotated[float, Ge(0)]
+    seed: Annotated[int, Ge(0)]
+    weighted: bool
+
+    def __post_init__(self) -> None:
+        # Imported here, because the check before compute runs this method alone.
+        from sweeplora.training.previews.samplers import check_sampler
+
+        check_sampler(self.sampler, self.steps, self.karras)
+        if self.every_epochs and self.every_steps:
+            mend = f"with sample.every_epochs={self.every_epochs}; give one, the other 0"
+            raise UserError("sample.every_steps", self.every_steps, mend)
+
+    @property
+    def draws(self) -> bool:
+        """Whether any image is asked for."""
+        return bool(self.every_epochs or self.every_steps or self.at_first or self.at_last)
+
+    def due(self, epoch: int, epochs: int) -> bool:
+        """Whether images are due when `epoch` epochs of `epochs` are done."""
+        if epoch == 0:
+            return self.at_first
+        return (self.at_last and epoch == epochs) or is_due(epoch, self.every_epochs)
+
+
+def is_due(count: int, every: int) -> bool:
+    """Whether something that comes every so often, or never (0), comes at `count`."""
+    return every > 0 and count % every == 0

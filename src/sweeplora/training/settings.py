@@ -1,0 +1,64 @@
+"""The settings of a training: target of conf/train; no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge
+
+from sweeplora.errors import UserError
+
+
+@dataclass(frozen=True)
+class Train:
+    """Length, batch, precision, and when something is saved or validated.
+
+    epochs or steps (optimizer steps) give the length. batch_size counts images of one bucket over all
+    processes, accumulation batches to a step. max_grad_norm 0 never clips; max_weight_norm 0 never scales.
+    Timesteps are drawn from [min_timestep, max_timestep). save_every_epochs and validate_every_epochs: 0 leaves
+    the last (and for validation the first); what counts in optimizer steps adds to them. save_last_epochs and
+    save_last_steps delete older weights of this run, never the last. validation_timesteps noise levels are
+    scored for every held-out image (at most validation_images of them) and for probe_images training images.
+    """
+
+    epochs: Annotated[int, Ge(1)] | None
+    steps: Annotated[int, Ge(1)] | None
+    batch_size: Annotated[int, Ge(1)]
+    accumulation: Annotated[int, Ge(1)]
+    max_grad_norm: Annotated[float, Ge(0)]
+    mixed_precision: Literal["no", "fp16", "bf16"]
+    network_precision: Literal["fp32", "fp16", "bf16"]
+    save_precision: Literal["fp32", "fp16", "bf16"]
+    gradient_checkpointing: bool
+    compile: Literal["inductor", "cudagraphs", "aot_eager", "eager"] | None
+    lowram: bool
+    min_timestep: Annotated[int, Ge(0)]
+    max_timestep: Annotated[int, Ge(1)]
+    max_weight_norm: Annotated[float, Ge(0)]
+    save_every_epochs: Annotated[int, Ge(0)]
+    save_every_steps: Annotated[int, Ge(0)]
+    save_last_epochs: Annotated[int, Ge(0)]
+    save_last_steps: Annotated[int, Ge(0)]
+    save_as: Literal["safetensors", "ckpt"]
+    validate_every_epochs: Annotated[int, Ge(0)]
+    validate_every_steps: Annotated[int, Ge(0)]
+    validation_images: Annotated[int, Ge(1)] | None
+    validation_timesteps: Annotated[int, Ge(1)]
+    probe_images: Annotated[int, Ge(0)]
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise UserError("train.epochs", self.epochs, f"with train.steps={self.steps}; give one, the other null")
+        if self.min_timestep >= self.max_timestep:
+            raise UserError(
+                "train.min_timestep",
+                self.min_timestep,
+                f"must be below train.max_timestep={self.max_timestep}",
+            )
+        if self.network_precision not in ("fp32", self.mixed_precision):
+            mend = f"needs train.mixed_precision={self.network_precision}; or keep the network in fp32"
+            raise UserError("train.network_precision", self.network_precision, mend)
+        for last, every in (("save_last_epochs", "save_every_epochs"), ("save_last_steps", "save_every_steps")):
+            if getattr(self, last) and not getattr(self, every):
+                raise UserError(f"train.{last}", getattr(self, last), f"has no effect without train.{every}; give both")

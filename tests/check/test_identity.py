@@ -1,0 +1,84 @@
+"""What a signature is made of: the contents that a run reads, and the code that makes its result."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from sweeplora.check import identity
+from sweeplora.check.configuration import check
+from sweeplora.config.compose import compose
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(3):
+        Image.new("RGBA", (64, 64), (number * 40, 9, 9, 200)).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(f"one, two {number}")
+    return folder
+
+
+def signature(pictures: Path, model: Path, tmp_path: Path, *overrides: str) -> str:
+    common = [f"runs={tmp_path / 'runs'}", f"model.path={model}", "data=folder", f"data.dir={pictures}", "sample=none"]
+    config: dict[str, Any] = compose([*common, *overrides]).config
+    return check(config).signature
+
+
+def test_where_things_lie_changes_no_signature(pictures: Path, tiny_model: Path, tmp_path: Path) -> None:
+    one = signature(pictures, tiny_model, tmp_path, f"data.mask_dir={pictures}", "data.repeats=2")
+    other = Path(shutil.copytree(pictures, tmp_path / "elsewhere"))
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    assert signature(other, model, tmp_path, f"data.mask_dir={other}", "data.repeats=2") == one
+    assert signature(other, model, tmp_path, f"data.mask_dir={other}", "data.repeats=2", "data.workers=0") == one
+
+
+def test_what_changes_the_result_changes_the_signature(pictures: Path, tiny_model: Path, tmp_path: Path) -> None:
+    reg = Path(shutil.copytree(pictures, tmp_path / "reg"))
+    subsets = "data.dir=null", f"data.subsets=[{{dir: '{pictures}'}}, {{dir: '{reg}', caption_prefix: a}}]"
+    ways = [
+        (),
+        ("data.repeats=2",),
+        ("data.alpha_mask=true",),
+        (f"data.mask_dir={pictures}",),
+        (f"data.reg_dir={reg}",),
+        (f"data.reg_dir={reg}", "data.prior_loss_weight=0.5"),
+        subsets,
+        (subsets[0], subsets[1].replace("caption_prefix: a", "repeats: 2")),
+        ("data.weighted_captions=true",),
+        ("model.max_tokens=150",),
+        ("model.vae_precision=bf16",),
+        (f"model.vae={tiny_model / 'vae'}",),
+        ("train.network_precision=bf16", "train.mixed_precision=bf16"),
+    ]
+    found = {way: signature(pictures, tiny_model, tmp_path, *way) for way in ways}
+    assert len(set(found.values())) == len(ways)
+    (reg / "0.txt").write_text("another")
+    assert signature(pictures, tiny_model, tmp_path, f"data.reg_dir={reg}") != found[(f"data.reg_dir={reg}",)]
+
+
+def test_an_edit_in_a_users_file_or_in_one_that_it_imports_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ones_steps.py").write_text("FACTOR = 2\n")
+    (tmp_path / "ones_optim.py").write_text("import torch\nfrom ones_steps import FACTOR\nclass Mine: ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+
+    def code() -> str:
+        return dict(identity._code.__wrapped__(("ones_optim.Mine",)))["source"]
+
+    first = code()
+    assert code() == first
+    (tmp_path / "ones_steps.py").write_text("FACTOR = 3\n")
+    second = code()
+    (tmp_path / "ones_optim.py").write_text("from ones_steps import FACTOR\nclass Mine: x = 1\n")
+    assert len({first, second, code()}) == 3
+    assert not {"ones_optim", "ones_steps"} & set(sys.modules)

@@ -1,0 +1,344 @@
+"""A file loads elsewhere as what it was here, and says what web UIs want to know."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from lycoris.modules import get_module, make_module
+from lycoris.modules.locon import LoConModule
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from sweeplora.config.compose import compose
+from sweeplora.models.family import Family
+from sweeplora.networks.algorithms import Algorithm
+from sweeplora.networks.file.write import save
+from sweeplora.networks.keys import unet_layers
+from sweeplora.networks.network import attach
+from sweeplora.training.metadata import metadata
+from tests.networks.models import CAPTIONS, SIZES, TIMESTEPS, latents, moved, opened, predicted
+from tests.networks.options import options
+from tests.networks.real import shapes
+
+
+class Rules(NamedTuple):
+    separator: str = ","
+
+
+class Treatment(NamedTuple):
+    rules: Rules = Rules()
+    is_reg: bool = False
+
+
+class Image(NamedTuple):
+    name: str
+    caption: str
+    repeats: int
+    treatment: Treatment = Treatment()
+
+
+def config(*overrides: str) -> dict[str, Any]:
+    made: dict[str, Any] = compose(overrides).config
+    return made
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Family:
+    """One model for every test: who attaches a network detaches it."""
+    return opened("sdxl", tiny_model)
+
+
+@pytest.fixture(scope="module")
+def sd15(tiny_sd15: Path) -> Family:
+    return opened("sd15", tiny_sd15)
+
+
+@pytest.fixture
+def fresh(tiny_model: Path) -> Family:
+    """The SDXL model once more, which a test may change for good."""
+    return opened("sdxl", tiny_model)
+
+
+def write(network_of: Algorithm, family: Family, file: Path) -> torch.Tensor:
+    """Save a network that has moved; returns what the model predicts with it."""
+    with moved(family, network_of) as network:
+        save(file, network.state_dict(), metadata(config(), family, 1, 1), torch.float32)
+        return predicted(family)
+
+
+def wrapped(*parts: nn.Module) -> int:
+    """How many layers peft has put a LoRA on."""
+    return sum("lora_A" in name for part in parts for name, _ in part.named_parameters())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"text_encoders": True}, {"use_tucker": False, "use_scalar": True, "conv_dim": 2, "rs_lora": True}],
+    ids=["unet", "with-encoders", "scalar-conv-rs"],
+)
+def test_diffusers_loads_an_sdxl_locon_as_it_is(
+    changes: dict[str, Any], model: Family, tiny_model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "locon.safetensors"
+    base = predicted(model)
+    ours = write(options("locon", **changes), model, file)
+    assert (ours - base).abs().max() > 0.05
+    pipe = StableDiffusionXLPipeline.from_pretrained(tiny_model)
+    pipe.load_lora_weights(file)
+    assert wrapped(pipe.unet, pipe.text_encoder, pipe.text_encoder_2) == layers_in(file)
+    with torch.no_grad():
+        hidden, _, pooled, _ = pipe.encode_prompt(CAPTIONS, device="cpu", do_classifier_free_guidance=False)
+        conditions = {"text_embeds": pooled, "time_ids": SIZES}
+        theirs = pipe.unet(latents(), TIMESTEPS, hidden, added_cond_kwargs=conditions, return_dict=False)[0]
+    torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"preset": "attn-mlp"}, {"preset": "blocks", "text_encoders": True}], ids=["unet", "with-encoder"]
+)
+def test_diffusers_loads_an_sd_15_locon_as_it_is(
+    changes: dict[str, Any], sd15: Family, tiny_sd15: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "locon.safetensors"
+    ours = write(options("locon", **changes), sd15, file)
+    pipe = StableDiffusionPipeline.from_pretrained(tiny_sd15, safety_checker=None)
+    pipe.load_lora_weights(file)
+    assert wrapped(pipe.unet, pipe.text_encoder) == layers_in(file)
+    with torch.no_grad():
+        hidden, _ = pipe.encode_prompt(CAPTIONS, "cpu", 1, False)
+        theirs = pipe.unet(latents(), TIMESTEPS, hidden, return_dict=False)[0]
+    torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-5)
+
+
+def layers_in(file: Path) -> int:
+    return len({name.split(".")[0] for name in load_file(file)})
+
+
+MERGED = {
+    "locon": options("locon", use_tucker=True),
+    "loha": options("loha"),
+    "loha-tucker-scalar": options("loha", use_tucker=True, use_scalar=True),
+    "lokr": options("lokr", dim=2, alpha=1.0, preset="attn-mlp"),
+    "lokr-scalar-factor": options("lokr", dim=2, alpha=1.0, factor=4, use_scalar=True),
+    "lokr-whole": options("lokr", dim=100000, rs_lora=True),
+    "lokr-full": options("lokr", full_matrix=True),
+}
+
+
+@pytest.mark.parametrize("kind", MERGED)
+def test_lycoris_merges_a_file_into_the_same_model(kind: str, model: Family, fresh: Family, tmp_path: Path) -> None:
+    file = tmp_path / "network.safetensors"
+    ours = write(MERGED[kind], model, file)
+    tensors = load_file(file)
+    layers = by_key(fresh)
+    for key in sorted({name.split(".")[0] for name in tensors}):
+        make_module(*get_module(tensors, key), key, layers[key]).merge_to(1.0)
+    torch.testing.assert_close(predicted(fresh), ours, rtol=2e-5, atol=2e-5)
+
+
+def test_a_lokr_file_is_the_product_of_its_factors(model: Family, fresh: Family, tmp_path: Path) -> None:
+    """As ComfyUI and A1111 read it. LyCORIS 4.1.3 itself cannot load a low-rank convolution of factor -1."""
+    file = tmp_path / "network.safetensors"
+    ours = write(options("lokr", dim=2, alpha=1.0), model, file)
+    tensors = load_file(file)
+    for key, layer in by_key(fresh).items():
+        assert isinstance(layer, nn.Linear | nn.Conv2d)
+        small, shape = tensors[f"{key}.lokr_w1"], layer.weight.shape
+        if f"{key}.lokr_w2" in tensors:
+            large, scale = tensors[f"{key}.lokr_w2"].flatten(1), 1.0
+        else:
+            a, b = tensors[f"{key}.lokr_w2_a"], tensors[f"{key}.lokr_w2_b"]
+            large, scale = a @ b, float(tensors[f"{key}.alpha"]) / len(b)
+        layer.weight.data += scale * torch.kron(small, large).view(shape)
+    torch.testing.assert_close(predicted(fresh), ours, rtol=2e-5, atol=2e-5)
+
+
+def by_key(other: Family) -> dict[str, nn.Module]:
+    layers = dict(other.unet.named_modules())
+    keys = unet_layers(shapes(other.unet), "full", other.facts.layout)
+    return {key: layers[name] for name, key in keys.items()}
+
+
+def test_lycoris_merges_a_dora_told_the_direction_of_its_norms(model: Family, fresh: Family, tmp_path: Path) -> None:
+    """LyCORIS itself reads every DoRA file as normed per output channel, so its module is made by hand."""
+    file = tmp_path / "dora.safetensors"
+    ours = write(options("locon", dora=True), model, file)
+    tensors = load_file(file)
+    for key, layer in by_key(fresh).items():
+        names = ("alpha", "dora_scale", "lora_up.weight", "lora_down.weight")
+        mine = {name: tensors[f"{key}.{name}"] for name in names}
+        module = LoConModule(key, layer, 1.0, 8, float(mine["alpha"]), weight_decompose=True, wd_on_out=False)
+        module.load_state_dict(mine, strict=False)
+        module.merge_to(1.0)
+    torch.testing.assert_close(predicted(fresh), ours, rtol=2e-5, atol=2e-5)
+
+
+def test_a_dora_file_is_normed_per_input_channel(model: Family, tmp_path: Path) -> None:
+    """The shape by which ComfyUI, Forge and A1111 apply it: one magnitude for every input of a layer."""
+    file = tmp_path / "dora.safetensors"
+    write(options("locon", dora=True), model, file)
+    tensors = load_file(file)
+    query = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q"
+    assert tensors[f"{query}.dora_scale"].shape == (1, 64)
+    assert tensors["lora_unet_input_blocks_0_0.dora_scale"].shape == (1, 4, 1, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_precision_is_as_asked_and_alpha_exact(dtype: torch.dtype, model: Family, tmp_path: Path) -> None:
+    file = tmp_path / "network.safetensors"
+    with moved(model, options("lokr", dim=100000)) as network:
+        save(file, network.state_dict(), {}, dtype)
+    tensors = load_file(file)
+    assert {t.dtype for name, t in tensors.items() if not name.endswith(".alpha")} == {dtype}
+    assert {float(t) for name, t in tensors.items() if name.endswith(".alpha")} == {100000.0}
+    assert [path.name for path in tmp_path.iterdir()] == ["network.safetensors"]
+
+
+def test_a_locons_file_keeps_the_alpha_that_was_asked_for(model: Family) -> None:
+    with moved(model, options("locon", dim=8, alpha=2.0, conv_dim=4, conv_alpha=1.0)) as network:
+        state = network.state_dict()
+    assert float(state["lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q.alpha"]) == 2.0
+    assert float(state["lora_unet_input_blocks_1_0_in_layers_2.alpha"]) == 1.0
+    assert state["lora_unet_input_blocks_1_0_in_layers_2.lora_down.weight"].shape == (4, 32, 3, 3)
+
+
+def test_metadata_says_what_web_uis_read(model: Family, tmp_path: Path) -> None:
+    images = [
+        Image("3_cats/a.png", "cat, red hat", 3),
+        Image("3_cats/b.png", "cat,  dog", 3),
+        Image("c.png", "dog", 1),
+        Image("2_pets/r.png", "pet", 2, Treatment(is_reg=True)),
+    ]
+    asked = config("network=lokr", "network.dora=true", "data.name=zoo", "network.block_dims=[1,2]")
+    made = metadata(asked, model, 2, 30, images)
+    wanted = {
+        "ss_base_model_version": "sdxl_base_v1-0",
+        "ss_v2": "False",
+        "ss_network_module": "lycoris.kohya",
+        "ss_network_dim": "8",
+        "ss_network_alpha": "4",
+        "ss_output_name": "emoji-zoo",
+        "ss_sd_model_name": "emoji-xl",
+        "ss_steps": "30",
+        "ss_epoch": "2",
+        "ss_seed": "0",
+        "ss_learning_rate": "0.002",
+        "ss_num_train_images": "7",
+        "ss_resolution": "(64, 64)",
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
+        "modelspec.title": "emoji-zoo",
+        "modelspec.resolution": "64x64",
+        "modelspec.prediction_type": "epsilon",
+    }
+    assert {key: made[key] for key in wanted} == wanted
+    arguments = json.loads(made["ss_network_args"])
+    wanted_arguments = {"algo": "lokr", "preset": "full", "factor": "-1", "dora_wd": "True", "block_dims": "1,2"}
+    assert wanted_arguments.items() <= arguments.items()
+    assert not {"dim", "weights", "text_encoders", "conv_dim", "dora"} & arguments.keys()
+    assert json.loads(made["ss_tag_frequency"]) == {"3_cats": {"cat": 2, "red hat": 1, "dog": 1}, "zoo": {"dog": 1}}
+    assert json.loads(made["ss_dataset_dirs"])["3_cats"] == {"n_repeats": 3, "img_count": 2}
+    assert json.loads(made["ss_reg_dataset_dirs"]) == {"2_pets": {"n_repeats": 2, "img_count": 1}}
+    assert made["ss_num_reg_images"] == "2"
+    assert all(isinstance(value, str) for value in made.values())
+
+
+def test_hashes_are_those_that_web_uis_look_files_up_by(model: Family, tmp_path: Path) -> None:
+    """Over the tensors' bytes; and over a window from 1 MiB on of the file with `ss_` metadata alone."""
+    file, reference = tmp_path / "network.safetensors", tmp_path / "reference.safetensors"
+    with moved(model, options("locon")) as network:
+        state = network.state_dict()
+    save(file, state, {"ss_seed": "1", "modelspec.title": "x"}, torch.float32)
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+    data = file.read_bytes()
+    body = data[8 + int.from_bytes(data[:8], "little") :]
+    assert metadata["sshs_model_hash"] == hashlib.sha256(body).hexdigest()
+    save_file(load_file(file), reference, {"ss_seed": "1"})
+    window = reference.read_bytes()[0x100000:0x110000]
+    assert len(window) == 0x10000
+    assert metadata["sshs_legacy_hash"] == hashlib.sha256(window).hexdigest()[:8]
+    assert metadata["modelspec.title"] == "x"
+
+
+def test_the_same_network_gives_the_same_bytes(model: Family, tmp_path: Path) -> None:
+    files = [tmp_path / "one", tmp_path / "two"]
+    for file in files:
+        network = attach(model, options("loha"), 4)
+        save(file, network.state_dict(), metadata(config(), model, 1, 1), torch.float16)
+        network.detach()
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_ckpt_holds_the_same_tensors_and_loads_without_code(model: Family, tmp_path: Path) -> None:
+    plain, pickled = tmp_path / "network.safetensors", tmp_path / "network.ckpt"
+    with moved(model, options("lokr", train_norm=True)) as network:
+        for file in (plain, pickled):
+            save(file, network.state_dict(), {"ss_seed": "1"}, torch.float16)
+    tensors, wanted = torch.load(pickled, weights_only=True), load_file(plain)
+    assert tensors.keys() == wanted.keys()
+    assert all(
+        torch.equal(tensors[name], value) and tensors[name].dtype == value.dtype for name, value in wanted.items()
+    )
+
+
+def test_a_ckpt_does_not_carry_along_what_its_tensors_are_views_of(tmp_path: Path) -> None:
+    buffer = torch.zeros(1_000_000)
+    save(tmp_path / "a.ckpt", {"key.diff": buffer[:10]}, {}, torch.float32)
+    assert (tmp_path / "a.ckpt").stat().st_size < 10_000
+
+
+@pytest.mark.parametrize("kind", ["full", "ia3", "diag-oft", "tlora"])
+def test_networks_without_alphas_or_factors_are_saved_too(kind: str, model: Family, tmp_path: Path) -> None:
+    with moved(model, options(kind, train_norm=True)) as network:
+        save(tmp_path / "a.safetensors", network.state_dict(), {}, torch.bfloat16)
+        names = set(network.state_dict())
+    tensors = load_file(tmp_path / "a.safetensors")
+    assert tensors.keys() == names
+    norm = "lora_unet_input_blocks_4_1_norm"
+    assert {name for name in names if name.startswith(f"{norm}.")} == {f"{norm}.w_norm", f"{norm}.b_norm"}
+
+
+def test_sd_15_is_told_from_sdxl_by_its_metadata(sd15: Family) -> None:
+    asked = config("model=sd15", "model.path=/models/old.ckpt", "model.max_tokens=150", "model.clip_skip=2")
+    made = metadata(asked, sd15, 1, 1)
+    wanted = {
+        "ss_base_model_version": "sd_v1",
+        "ss_v2": "False",
+        "ss_sd_model_name": "old.ckpt",
+        "ss_clip_skip": "2",
+        "ss_max_token_length": "150",
+        "modelspec.architecture": "stable-diffusion-v1/lora",
+        "modelspec.implementation": "diffusers",
+    }
+    assert {key: made[key] for key in wanted} == wanted
+
+
+def test_rates_are_those_of_the_parts_that_train(model: Family) -> None:
+    asked = config("network.text_encoders=true", "optimizer.lr=1e-3", "rates.text_encoder=[1e-4,1e-5]")
+    made = metadata(asked, model, 1, 1)
+    assert (made["ss_learning_rate"], made["ss_unet_lr"], made["ss_text_encoder_lr"]) == (
+        "0.001",
+        "0.001",
+        "[0.0001, 1e-05]",
+    )
+    alone = metadata(config("network.unet=false", "network.text_encoders=true"), model, 1, 1)
+    assert alone["ss_unet_lr"] == "None"
+    assert metadata(config(), model, 1, 1)["ss_text_encoder_lr"] == "None"
+
+
+def test_a_resolution_of_two_sides_and_noise_and_loss_are_told(model: Family) -> None:
+    asked = config("data=folder", "data.dir=/x", "data.resolution=[1024,768]", "noise=offset", "loss=min_snr")
+    made = metadata(asked, model, 1, 1)
+    assert made["ss_resolution"] == "(1024, 768)"
+    assert made["modelspec.resolution"] == "1024x768"
+    assert made["ss_noise_offset"] == "0.05"
+    assert made["ss_min_snr_gamma"] == str(asked["loss"]["min_snr_gamma"])
+    assert made["ss_loss_type"] == "l2"

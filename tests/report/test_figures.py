@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sweeplora.report.figures import Mark, explained, front, heat_map, history, importances, slices
+
+MARKS = [
+    Mark(dim + alpha, (dim / alpha,), {"network.dim": dim, "network.alpha": alpha, "kind": kind})
+    for dim, alpha, kind in ((2, 1, "a"), (2, 4, None), (8, 1, "a"), (8, 4, None))
+]
+
+
+def test_a_map_holds_each_pairs_mean() -> None:
+    again = Mark(99, (4.0,), {"network.dim": 2, "network.alpha": 1, "kind": "a"})
+    axes = heat_map([*MARKS, again], ("network.dim", "network.alpha"), "val/loss").axes[0]
+    assert np.asarray(axes.images[0].get_array()).tolist() == [[3.0, 8.0], [0.5, 2.0]]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "8"]
+    assert sorted(text.get_text() for text in axes.texts) == ["0.5", "2", "3", "8"]
+
+
+def test_history_falls_with_the_best_and_shows_pruned_trials_apart() -> None:
+    axes = history([*MARKS, Mark(50, (9.0,), {}, pruned=True)], "val/loss").axes[0]
+    assert np.asarray(axes.lines[0].get_ydata()).tolist() == [2.0, 0.5, 0.5, 0.5]
+    assert [np.asarray(points.get_offsets()).shape[0] for points in axes.collections] == [4, 1]
+
+
+def test_slices_space_few_values_evenly_and_many_by_size() -> None:
+    few, words = slices(MARKS, ["network.dim", "kind"], "val/loss").axes
+    assert [label.get_text() for label in few.get_xticklabels()] == ["2", "8"]
+    assert [label.get_text() for label in words.get_xticklabels()] == ["null", "a"]
+    many = [Mark(i, (float(i),), {"optimizer.lr": 10.0**-i}) for i in range(9)]
+    assert slices(many, ["optimizer.lr"], "val/loss").axes[0].get_xscale() == "log"
+
+
+def test_the_front_names_the_trials_that_none_beats() -> None:
+    marks = [Mark(i, values, {}) for i, values in enumerate([(1.0, 3.0), (2.0, 2.0), (3.0, 3.0), (3.0, 1.0)])]
+    assert sorted(text.get_text() for text in front(marks, ("a", "b")).axes[0].texts) == ["0", "1", "3"]
+
+
+def test_importances_are_bars_by_size() -> None:
+    axes = importances({"big": 0.8, "small": 0.2}, "val/loss").axes[0]
+    assert [round(bar.get_path().get_extents(bar.get_patch_transform()).width, 6) for bar in axes.patches] == [0.2, 0.8]
+
+
+def test_a_key_explains_what_its_groups_differ_in() -> None:
+    marks = [
+        Mark(i, (float(dim + noise),), {"dim": dim, "noise": noise, "rate": dim + i / 100})
+        for i, (dim, noise) in enumerate((dim, noise) for dim in (0, 8) for noise in (0, 2, 0, 2, 0, 2))
+    ]
+    # Sums of squares by hand: 12 x 4^2 between the dims, 12 x 1^2 between the noises.
+    assert explained(marks, "dim") == pytest.approx(192 / 204)
+    assert explained(marks, "noise") == pytest.approx(12 / 204)
+    assert explained(marks, "rate") > 0.9

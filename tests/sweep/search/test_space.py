@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from sweeplora.errors import UserError
+from sweeplora.sweep.search.space import (
+    Choice,
+    Fixed,
+    Interval,
+    Space,
+    Steps,
+    all_keys,
+    on_command_line,
+    parse_dimension,
+    parse_space,
+    split_command_line,
+    texts_of,
+)
+
+BRANCHED: dict[str, Any] = {
+    "optimizer": "choice(adamw, prodigy)",
+    "optimizer=adamw": {"optimizer.lr": "tag(log, interval(1e-5, 1e-3))"},
+    "optimizer=prodigy": {"optimizer.lr": 1.0},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("choice(4, 8)", Choice(("4", "8"), (4, 8))),
+        ("4,8", Choice(("4", "8"), (4, 8))),
+        ("choice(null, 5.0)", Choice(("null", "5.0"), (None, 5.0))),
+        ("choice(1e-3, 0.01)", Choice(("0.001", "0.01"), (0.001, 0.01))),
+        ("choice([0.9,0.99], [0.9,0.999])", Choice(("[0.9,0.99]", "[0.9,0.999]"), ("[0.9,0.99]", "[0.9,0.999]"))),
+        ("choice('two words', plain)", Choice(("two\\ words", "plain"), ("two words", "plain"))),
+        ("choice(1, 1.0, true)", Choice(("1", "1.0", "True"), ("1", "1.0", "True"))),
+        ("choice(4, 4)", Choice(("4",), (4,))),
+        ("range(1, 4)", Steps(Decimal(1), Decimal(3), Decimal(1), True)),
+        ("range(0.1, 0.5, 0.1)", Steps(Decimal("0.1"), Decimal("0.4"), Decimal("0.1"), False)),
+        ("range(5, 1, -2)", Steps(Decimal(3), Decimal(5), Decimal(2), True)),
+        ("interval(0.5, 2)", Interval(0.5, 2.0, False, False)),
+        ("tag(log, interval(1e-5, 1e-3))", Interval(1e-5, 1e-3, True, False)),
+        ("int(interval(1, 8))", Interval(1, 8, False, True)),
+        (1.0, Fixed("1.0")),
+        (None, Fixed("null")),
+        ([0.9, 0.99], Fixed("[0.9,0.99]")),
+        ("cosine", Fixed("cosine")),
+    ],
+)
+def test_the_grammar_is_read_and_written_back(text: object, expected: object) -> None:
+    dimension = parse_dimension("key", text)
+    assert dimension == expected
+    assert parse_dimension("key", str(dimension)) == expected
+
+
+def test_a_range_of_tenths_ends_where_decimal_arithmetic_says() -> None:
+    assert texts_of(parse_dimension("key", "range(0.1, 0.5, 0.1)")) == ("0.1", "0.2", "0.3", "0.4")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("choice()", "empty choice"),
+        ("choice(4", "not Hydra's grammar"),
+        ("pick(1, 2)", "not Hydra's grammar"),
+        ("interval(2, 1)", "low below high"),
+        ("tag(log, interval(0, 1))", "starts above 0"),
+        ("tag(fast, interval(0, 1))", "the one tag is log"),
+        ("range(3, 3)", "empty range"),
+        ("glob(*)", "not a sweep that can be searched"),
+    ],
+)
+def test_what_is_not_the_grammar_is_refused_by_key(text: str, said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        parse_dimension("network.dim", text)
+    assert caught.value.key == "sweep.space.network.dim"
+
+
+def test_branches_are_read_and_written_back() -> None:
+    space = parse_space(BRANCHED)
+    assert parse_space(space.described()) == space
+    assert list(all_keys(space)) == ["optimizer", "optimizer.lr", "optimizer.lr"]
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ({"optimizer=adamw": {"optimizer.lr": 1.0}}, "needs 'optimizer: choice"),
+        ({"optimizer": "choice(a, b)", "optimizer=c": {"optimizer.lr": 1.0}}, "c is not among the values"),
+        ({"optimizer": "choice(a, b)", "optimizer": {"lr": 1.0}}, "titled key=value"),  # noqa: F601
+    ],
+)
+def test_a_branch_under_no_choice_is_refused(space: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        parse_space(space)
+
+
+def test_sweeps_on_the_command_line_are_separated_from_overrides() -> None:
+    words = ["+sweep=x", "network.dim=choice(4,8)", "seed=1", "loss.c=interval(0,1)", "~noise", "a=[1,2]"]
+    plain, swept = split_command_line(words)
+    assert plain == ["+sweep=x", "seed=1", "~noise", "a=[1,2]"]
+    assert list(swept) == ["network.dim", "loss.c"]
+
+
+def test_a_value_on_the_command_line_fixes_its_dimension_and_opens_its_branch_only() -> None:
+    fixed = on_command_line(parse_space(BRANCHED), ["optimizer=adamw"], {})
+    assert fixed == Space({"optimizer.lr": Interval(1e-5, 1e-3, True, False)})
+    narrowed = on_command_line(parse_space(BRANCHED), ["optimizer.lr=1e-4"], {})
+    assert list(all_keys(narrowed)) == ["optimizer"]
+
+
+def test_a_sweep_on_the_command_line_replaces_a_dimension_and_drops_branches_it_left() -> None:
+    swept = {"optimizer": parse_dimension("optimizer", "choice(adamw, lion)")}
+    space = on_command_line(parse_space(BRANCHED), [], swept)
+    assert texts_of(space.dimensions["optimizer"]) == ("adamw", "lion")
+    assert list(space.branches) == [("optimizer", "adamw")]
+    everywhere = {"optimizer.lr": parse_dimension("optimizer.lr", "choice(0.1, 0.2)")}
+    assert list(all_keys(on_command_line(parse_space(BRANCHED), [], everywhere))) == ["optimizer", "optimizer.lr"]

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeplora.launch.local import start
+from sweeplora.launch.process import birth
+from sweeplora.launch.slot import Slot
+from sweeplora.rundir.files import write_json
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.lock import hold, is_held
+from sweeplora.rundir.metrics import Point
+from sweeplora.sweep.supervise import Ending, Place, Progress, Supervision, classify, end_leftover
+from tests.sweep.commands import environment, until
+
+
+@pytest.mark.parametrize(
+    ("result", "code", "stopped", "expected"),
+    [
+        ({"status": "finished"}, 0, None, ("complete", True)),
+        ({"status": "finished"}, 0, "pruned", ("complete", True)),
+        ({"status": "diverged", "message": "nan"}, 3, None, ("diverged", True)),
+        ({"status": "interrupted"}, 4, "pruned", ("pruned", True)),
+        ({"status": "interrupted"}, 4, "interrupted", ("interrupted", True)),
+        ({"status": "interrupted"}, 4, None, ("failed", False)),
+        ({"status": "failed", "message": "boom"}, 1, None, ("failed", False)),
+        ({"status": "failed", "message": "CUDA out of memory"}, 1, None, ("failed", True)),
+        ({"status": "refused", "message": "network.dim=9: no"}, 2, None, ("failed", True)),
+        (None, -11, None, ("failed", False)),
+        (None, -15, "pruned", ("pruned", True)),
+        (None, -9, "interrupted", ("interrupted", True)),
+        (None, 0, None, ("failed", False)),
+    ],
+)
+def test_an_ending_is_told_from_result_exit_code_and_our_own_signal(
+    result: dict[str, str] | None, code: int, stopped: Any, expected: tuple[str, bool]
+) -> None:
+    ending = classify(result, code, stopped)
+    assert (ending.verdict, ending.final) == expected
+
+
+def test_a_death_without_a_result_names_the_signal() -> None:
+    assert "SIGSEGV" in classify(None, -11, None).message
+    assert "exit code 7" in classify(None, 7, None).message
+
+
+def test_progress_measures_the_pace_and_starts_anew_when_the_steps_do() -> None:
+    progress = Progress()
+    for step, when in ((0, 100.0), (2, 104.0), (4, 108.0)):
+        progress.take(Point(step, "loss", 1.0, when))
+    assert progress.seconds_a_step == 2.0
+    progress.take(Point(1, "loss", 1.0, 200.0))
+    progress.take(Point(2, "loss", 0.5, 205.0))
+    assert (progress.step, progress.seconds_a_step, progress.values["loss"]) == (2, 5.0, 0.5)
+
+
+def supervised(folder: Path, behaviour: dict[str, Any], attempts: int = 1) -> Supervision:
+    config = {"network": {"dim": 8, "alpha": 1}, "optimizer": {"lr": 1e-3}}
+    run = RunDir.create(folder / "run", json.dumps(config))
+    slot = Slot(0, 1, 1, "cpu", ())
+
+    def launch(one: RunDir) -> Any:
+        os.environ.update(environment(behaviour))
+        return start(one, slot, "standin")
+
+    return Supervision(run, {"attempts": []}, Place(0, launch, attempts))
+
+
+def ending_of(supervision: Supervision) -> Ending:
+    found: list[Ending] = []
+
+    def ended() -> bool:
+        _, ending = supervision.poll()
+        found.extend([ending] if ending else [])
+        return bool(found)
+
+    until(ended)
+    return found[0]
+
+
+def test_a_training_deaf_to_sigterm_is_killed_after_its_grace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeplora.sweep.supervise._GRACE_SECONDS", 0.5)
+    supervision = supervised(tmp_path, {"steps": 999, "seconds": 0.1, "stubborn": [8]})
+    until(supervision.run.metrics.exists)
+    supervision.stop("pruned")
+    assert ending_of(supervision).verdict == "pruned"
+    assert supervision.record["attempts"][0]["exit_code"] == -9
+    assert not is_held(supervision.run.lock)
+
+
+def test_the_folder_is_held_while_it_is_supervised(tmp_path: Path) -> None:
+    supervision = supervised(tmp_path, {"steps": 2})
+    assert is_held(supervision.run.lock)
+    assert ending_of(supervision).verdict == "complete"
+    assert not is_held(supervision.run.lock)
+    assert "threads" in supervision.run.log.read_text()
+
+
+def test_what_a_dead_driver_left_running_is_ended_before_the_folder_is_used_again(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "run", "{}")
+    code = "import time; time.sleep(60)"
+    named = subprocess.Popen([sys.executable, "-c", code, "-m", "x", str(run.path)], start_new_session=True)
+    forked = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    until(lambda: str(run.path) in Path(f"/proc/{named.pid}/cmdline").read_text())
+    record: dict[str, Any] = {
+        "attempts": [
+            {"pid": forked.pid, "birth": birth(forked.pid), "ended": 1.0, "verdict": "failed"},
+            {"pid": stranger.pid, "birth": 1, "ended": 2.0, "verdict": "failed"},
+            {"pid": None, "started": 3.0, "ended": None, "verdict": "running"},
+        ]
+    }
+    end_leftover(run, record)
+    assert (named.wait(5), forked.wait(5)) == (-15, -15)
+    assert [attempt["verdict"] for attempt in record["attempts"]] == ["failed", "failed", "interrupted"]
+    assert record["attempts"][2]["ended"] == 3.0
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
+
+
+def test_a_lock_that_a_training_tries_for_an_instant_is_waited_for(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "run", "{}")
+    code = (
+        "import fcntl, sys, time; f = open(sys.argv[1], 'ab'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True)"
+        "; time.sleep(0.4)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(run.lock)], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    with pytest.raises(BlockingIOError):
+        hold(run.lock)
+    write_json(run.trial, {})
+    started = time.monotonic()
+    supervision = supervised(tmp_path, {"steps": 1})
+    assert time.monotonic() - started > 0.1
+    ending_of(supervision)
+    holder.communicate()
