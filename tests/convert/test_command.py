@@ -15,7 +15,8 @@ from sweeplora.__main__ import main as sweeplora
 from sweeplora.check.configuration import check_shape
 from sweeplora.config.compose import compose
 from sweeplora.convert.command import main
-from sweeplora.convert.groups.pictures import FLAG_OF, SAME
+from sweeplora.convert.dataset.treatment import SAME
+from sweeplora.convert.reading.dataset_schema import FLAG_OF
 from sweeplora.convert.reading.flags import FLAGS
 from sweeplora.errors import UserError
 from tests.convert.commands import LEAST, NETWORK

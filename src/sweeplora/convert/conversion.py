@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
+from sweeplora.convert import groups
 from sweeplora.convert.entries import Entry
-from sweeplora.convert.groups.data import data
-from sweeplora.convert.groups.losses import loss, noise
-from sweeplora.convert.groups.model import model
-from sweeplora.convert.groups.network import network
-from sweeplora.convert.groups.optimizer import optimizer, rates
-from sweeplora.convert.groups.others import others
-from sweeplora.convert.groups.previews import log, previews
-from sweeplora.convert.groups.schedule import schedule
-from sweeplora.convert.groups.training import training
+from sweeplora.convert.group_order import group_order
 from sweeplora.convert.reading.given import Given, read
 from sweeplora.convert.reading.launch import Command, launched
-
-_AREAS: tuple[Callable[[Given], list[Entry]], ...] = (
-    *(model, data, network, optimizer, rates, schedule, noise, loss, training, previews, log, others),
-)
 
 
 @dataclass(frozen=True)
@@ -44,10 +35,18 @@ def convert(command: Command) -> Conversion:
     """Raises UserError for the first thing that cannot be converted, or that the reference itself refuses."""
     processes, launcher = launched(command.launcher)
     given = read(command.family, processes, command.words)
-    entries = [entry for area in _AREAS for entry in area(given)]
+    entries = [entry for group in _groups() for entry in group(given)]
     lost = unaccounted(given, [*entries, *given.remarks])
     assert not lost, f"flags without a fate: {', '.join(lost)}"
     return Conversion(command, (*launcher, *given.remarks, *entries))
+
+
+def _groups() -> list[Callable[[Given], list[Entry]]]:
+    """`entries` of every file of groups/, in the order of conf/config.yaml; flags that become no key come last."""
+    order = group_order()
+    names = [module.name for module in pkgutil.iter_modules(groups.__path__)]
+    names.sort(key=lambda name: order.index(name) if name in order else len(order))
+    return [import_module(f"{groups.__name__}.{name}").entries for name in names]
 
 
 def unaccounted(given: Given, entries: list[Entry]) -> list[str]:

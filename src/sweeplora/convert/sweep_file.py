@@ -11,12 +11,9 @@ import yaml
 
 from sweeplora.convert.conversion import Conversion
 from sweeplora.convert.entries import settings
+from sweeplora.convert.group_order import group_order
 from sweeplora.convert.reading.flags import FLAGS
 
-_ORDER = (
-    *("name", "seed", "runs", "model", "data", "network", "optimizer", "rates", "scheduler", "noise", "loss", "train"),
-    *("sample", "tracking", "launcher"),
-)
 _WIDTH = 112
 _WHOLE: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 _SECRET = re.compile(r"(token|api_key|secret|password)$")
@@ -37,12 +34,11 @@ class _Dumper(yaml.SafeDumper):
 def text(conversion: Conversion, name: str) -> str:
     """The whole file; `name` is the one it will be called by, `+sweep=name`."""
     values = settings(conversion.entries)
-    choices = {key: value for key, value in values.items() if key in _ORDER[3:]}
-    rest = {key: value for key, value in values.items() if key not in choices}
-    defaults = "\n".join(f"  - override /{group}: {choices[group]}" for group in _ORDER if group in choices)
-    tree = nested(rest)
-    ordered = {key: tree[key] for key in _ORDER if key in tree}
-    assert len(ordered) == len(tree), f"groups without a place in the file: {set(tree) - set(ordered)}"
+    groups = group_order()
+    defaults = "\n".join(f"  - override /{group}: {values[group]}" for group in groups if group in values)
+    tree = nested({key: value for key, value in values.items() if key not in groups})
+    order = (*(key for key in tree if key not in groups), *(group for group in groups if group in tree))
+    ordered = {key: tree[key] for key in order}
     body = yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)
     return f"# @package _global_\n{_header(conversion, name)}defaults:\n{defaults}\n{body}"
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from sweeplora.convert.groups.block_rates import expand_blocks
+from sweeplora.convert.network_args.block_rates import expand_blocks
 from sweeplora.errors import UserError
 from sweeplora.training.optim.rates import Group, Rates, group_of
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sweeplora.convert.dataset.treatment import NO_USE, NOT_HERE, Treated, treated
+from sweeplora.convert.dataset.validation import validation
 from sweeplora.convert.entries import Entry, became, idle, missing
-from sweeplora.convert.groups.optimizer import trains_text_encoders
-from sweeplora.convert.groups.pictures import FLAG_OF, NO_USE, NOT_HERE, OPTIONS, Treated, treated
-from sweeplora.convert.groups.previews import validation
-from sweeplora.convert.reading.datasets import DATASET_WIDE, Source, Table, one_for_all, read, tables
+from sweeplora.convert.reading.dataset_file import Source, Table, one_for_all, read, tables
+from sweeplora.convert.reading.dataset_schema import DATASET_WIDE, FLAG_OF, OF_IMAGES
 from sweeplora.convert.reading.flags import FLAGS
 from sweeplora.convert.reading.given import Given
+from sweeplora.convert.reading.trained_parts import trains_text_encoders
 from sweeplora.errors import UserError
 
 _FOLDER = "there only sub-folders named N_name count, with the images directly in them; here all images below count"
@@ -21,7 +22,7 @@ _RANDOM = (
 )
 
 
-def data(given: Given) -> list[Entry]:
+def entries(given: Given) -> list[Entry]:
     """The group `data`, the batch, and how held-out images are scored."""
     for flag, mend in (
         ("in_json", "metadata files are not supported; give captions as text files beside the images"),
@@ -31,7 +32,7 @@ def data(given: Given) -> list[Entry]:
             raise UserError(f"--{flag}", given[flag], mend)
     path = given["dataset_config"]
     sources = read(path, given) if path else [Source((Table("", {}),), given)]
-    parts = [treated({option: source.value(option) for option in OPTIONS}, source.said()) for source in sources]
+    parts = [treated({option: source.value(option) for option in OF_IMAGES}, source.said()) for source in sources]
     shared = [*_subsets(given, sources, parts)] if path else [*_folder(given, parts[0])]
     batch, batch_entry = _batch(given, sources)
     split, split_source = one_for_all(sources, "validation_split")
@@ -151,7 +152,7 @@ def _rest_of_tables(sources: list[Source], written: list[Entry]) -> list[Entry]:
 def _idles(sources: list[Source]) -> dict[str, str]:
     found: dict[str, str] = {}
     for source in sources:
-        found |= treated({option: source.value(option) for option in OPTIONS}, source.said()).idle
+        found |= treated({option: source.value(option) for option in OF_IMAGES}, source.said()).idle
     return found
 
 
@@ -160,7 +161,7 @@ def _unused_flags(given: Given, sources: list[Source], written: list[Entry]) -> 
     used = {entry.flag for entry in written}
     idles = {**_idles(sources), **NO_USE}
     entries: list[Entry] = []
-    for option in (*OPTIONS, *NO_USE, *NOT_HERE):
+    for option in (*OF_IMAGES, *NO_USE, *NOT_HERE):
         name = FLAG_OF.get(option, option)
         if name not in FLAGS or name not in given or f"--{name}" in used:
             continue

@@ -11,7 +11,7 @@ _ATTENTION = {"mem_eff_attn": "sliced", "xformers": "xformers", "sdpa": "sdpa"}
 _UNFIT = "there it is only warned of; here the check refuses it"
 
 
-def model(given: Given) -> list[Entry]:
+def entries(given: Given) -> list[Entry]:
     """The group `model`, from a command's flags. Raises UserError for what the reference itself refuses."""
     if "v2" in given:
         raise UserError("--v2", True, "Stable Diffusion 2 is not supported; only SDXL and Stable Diffusion 1.5 are")

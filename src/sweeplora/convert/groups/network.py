@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sweeplora.convert.entries import Entry, became, idle
-from sweeplora.convert.groups.kohya import kohya
-from sweeplora.convert.groups.lycoris import ALGORITHMS, lycoris
-from sweeplora.convert.groups.optimizer import trains_text_encoders, trains_unet, without_text_encoders
+from sweeplora.convert.network_args.kohya import kohya
+from sweeplora.convert.network_args.lycoris import ALGORITHMS, lycoris
 from sweeplora.convert.reading.given import Given
+from sweeplora.convert.reading.trained_parts import trains_text_encoders, trains_unet, without_text_encoders
 from sweeplora.errors import UserError
 from sweeplora.networks.refusals import WITH_NORM_LIMIT
 
@@ -17,7 +17,7 @@ _WITH_B = ("locon", "dylora", "tlora")
 _PLUS = ("loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio")
 
 
-def network(given: Given) -> list[Entry]:
+def entries(given: Given) -> list[Entry]:
     """The groups `network` and, for what the network's arguments say of them, `rates`."""
     module = given["network_module"]
     if module not in _MODULES:

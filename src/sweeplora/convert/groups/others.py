@@ -70,7 +70,7 @@ NOT_HERE = {
 """Not supported, and what is learned does not depend on them."""
 
 
-def others(given: Given) -> list[Entry]:
+def entries(given: Given) -> list[Entry]:
     """The entries of all these flags that were given. A secret's value is never part of one."""
     whys = dict(NO_USE)
     for leader, why in (("deepspeed", _DEEPSPEED), ("huggingface_repo_id", _UPLOAD)):

@@ -7,7 +7,7 @@ from typing import Any
 
 from sweeplora.config.nearest import nearest
 from sweeplora.convert.entries import Entry, became, idle
-from sweeplora.convert.groups.blocks import RANKS, RATES, flat, ranks, rate_entries
+from sweeplora.convert.network_args.blocks import RANKS, RATES, flat, ranks, rate_entries
 from sweeplora.convert.reading.given import Given
 from sweeplora.errors import UserError
 

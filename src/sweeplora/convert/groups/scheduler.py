@@ -6,8 +6,8 @@ from typing import Any
 
 from sweeplora.config.nearest import nearest
 from sweeplora.convert.entries import Entry, became, idle
-from sweeplora.convert.groups.optimizer import arguments, relative_step, schedule_free
 from sweeplora.convert.reading.given import Given
+from sweeplora.convert.reading.optimizer_flags import arguments, relative_step, schedule_free
 from sweeplora.errors import UserError
 
 _CHOICES = {
@@ -35,7 +35,7 @@ _RENAMED = {"min_lr_ratio": "min_lr_rate", "num_decay_steps": "decay"}
 _WARMUP = "lr_warmup_steps"
 
 
-def schedule(given: Given) -> list[Entry]:
+def entries(given: Given) -> list[Entry]:
     """The group `scheduler`. Raises UserError for combinations that the reference itself refuses."""
     name = given["lr_scheduler"]
     if schedule_free(given):

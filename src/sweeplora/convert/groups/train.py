@@ -12,7 +12,7 @@ _BACKENDS = ("inductor", "cudagraphs", "aot_eager", "eager")
 _RATIO = "a share of the epochs, whose number is not in the command; give --save_every_n_epochs"
 
 
-def training(given: Given) -> list[Entry]:
+def entries(given: Given) -> list[Entry]:
     """The group `train`, name and seed; the batch is in `data`, since a dataset's file may say it."""
     return [
         Entry("", "default", "train", "full"),

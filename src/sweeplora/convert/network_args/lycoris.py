@@ -7,10 +7,10 @@ from dataclasses import fields
 
 from sweeplora.config.nearest import nearest
 from sweeplora.convert.entries import Entry, became, idle
-from sweeplora.convert.groups.blocks import RANKS, RATES, flat, ranks
-from sweeplora.convert.groups.layers import bypass, dora, dropout, drops, value_of
-from sweeplora.convert.groups.optimizer import trains_unet
+from sweeplora.convert.network_args.blocks import RANKS, RATES, flat, ranks
+from sweeplora.convert.network_args.layers import bypass, dora, dropout, drops, value_of
 from sweeplora.convert.reading.given import Given
+from sweeplora.convert.reading.trained_parts import trains_unet
 from sweeplora.errors import UserError
 from sweeplora.networks import algorithms
 from sweeplora.networks.refusals import OF_BLOCKS, OF_KERNELS, OF_RANKS, WITHOUT_KERNELS, WITHOUT_NORMS

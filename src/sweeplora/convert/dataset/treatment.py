@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from sweeplora.convert.reading.dataset_schema import BUCKETS, Value
 from sweeplora.errors import UserError
-
-FLAG_OF = {"num_repeats": "dataset_repeats", "batch_size": "train_batch_size"}
-"""Options whose flag has another name."""
 
 SAME = {
     "num_repeats": "repeats",
@@ -34,10 +32,6 @@ SAME = {
 }
 """Options that keep their value; by default both sides mean the same."""
 
-BUCKETS = ("min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale")
-OPTIONS = ("resolution", "enable_bucket", *BUCKETS, "caption_extension", *SAME)
-"""All that a subset's images can be treated with."""
-
 NO_USE = {
     "cache_info": "sizes and hashes of images are always remembered here",
     "custom_attributes": "nothing of these two scripts reads it",
@@ -47,9 +41,6 @@ NOT_HERE = {
     "face_crop_aug_range": "cropping around faces is not supported",
     "resize_interpolation": "images are always resized by Lanczos; there by area to shrink, unless this is given",
 }
-
-Value = tuple[Any, str]
-"""An option's value and where it was said."""
 
 
 class Treated(NamedTuple):

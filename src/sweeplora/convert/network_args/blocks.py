@@ -56,7 +56,7 @@ def rate_entries(family: str, said: Mapping[str, str], dims: Mapping[str, list[f
 
 
 def _factors(family: str, said: Mapping[str, str]) -> list[float]:
-    from sweeplora.convert.groups.block_rates import expand_blocks
+    from sweeplora.convert.network_args.block_rates import expand_blocks
 
     down, mid, up = (said.get(name) for name in RATES[:3])
     try:

@@ -9,18 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeplora.config.nearest import nearest
-from sweeplora.convert.groups.pictures import BUCKETS, FLAG_OF, NO_USE, NOT_HERE, OPTIONS, Value
+from sweeplora.convert.reading.dataset_schema import ANYWHERE, DATASET_ONLY, FLAG_OF, OF_IMAGES, SUBSET_ONLY, Value
 from sweeplora.convert.reading.flags import FLAGS
 from sweeplora.convert.reading.given import Given, toml
 from sweeplora.errors import UserError
-
-DATASET_WIDE = ("batch_size", "validation_seed", "validation_split")
-"""Options of a whole dataset, of which here is one."""
-_OF_DATASETS = ("resolution", "enable_bucket", *BUCKETS, "network_multiplier", *DATASET_WIDE)
-_OF_SUBSETS = ("image_dir", "is_reg", "alpha_mask", "conditioning_data_dir", "metadata_file")
-_EITHER = tuple(
-    option for option in (*OPTIONS, *NO_USE, *NOT_HERE) if option not in _OF_DATASETS and option not in _OF_SUBSETS
-)
 
 _IN_FILES_ONLY = ("conditioning_data_dir",)
 
@@ -62,7 +54,7 @@ class Source:
 
     def said(self) -> frozenset[str]:
         """The options that a table or a flag gave."""
-        return frozenset(option for option in OPTIONS if self.value(option)[1])
+        return frozenset(option for option in OF_IMAGES if self.value(option)[1])
 
 
 def read(path: str, given: Given) -> list[Source]:
@@ -72,11 +64,11 @@ def read(path: str, given: Given) -> list[Source]:
         if name not in ("general", "datasets"):
             raise UserError("--dataset_config", name, f"no such table in {path}; there are: general, datasets")
     general = Table("[general]", content.get("general", {}))
-    _expect(general, (*_OF_DATASETS, *_EITHER))
+    _expect(general, (*DATASET_ONLY, *ANYWHERE))
     sources: list[Source] = []
     for number, dataset in enumerate(content.get("datasets", [])):
         table = Table(f"[[datasets]] {number + 1}", {k: v for k, v in dataset.items() if k != "subsets"})
-        _expect(table, (*_OF_DATASETS, *_EITHER))
+        _expect(table, (*DATASET_ONLY, *ANYWHERE))
         for place, subset in enumerate(dataset.get("subsets", [])):
             own = Table(f"[[datasets.subsets]] {number + 1}.{place + 1}", subset)
             _check_subset(own, given)
@@ -131,6 +123,6 @@ def _check_subset(own: Table, given: Given) -> None:
     if "conditioning_data_dir" in own.content and "masked_loss" not in given:
         mend = "the reference takes it here with --masked_loss only"
         raise UserError("--dataset_config", "conditioning_data_dir", mend)
-    _expect(own, (*_OF_SUBSETS, *_EITHER))
+    _expect(own, (*SUBSET_ONLY, *ANYWHERE))
     if "image_dir" not in own.content:
         raise UserError("--dataset_config", own.name, "names no image_dir")

@@ -1,0 +1,24 @@
+"""When held-out images are scored, and on how many."""
+
+from __future__ import annotations
+
+from sweeplora.convert.entries import Entry, became, idle
+from sweeplora.convert.reading.given import Given
+
+
+def validation(given: Given, split: float, batch: int) -> list[Entry]:
+    """When held-out images are scored: `split` is their share, `batch` how many images a batch holds."""
+    flags = ("validation_seed", "validate_every_n_steps", "validate_every_n_epochs", "max_validation_steps")
+    if not split:
+        return [idle(f"--{flag}", "no images are held out") for flag in flags if flag in given]
+    seed = given["validation_seed"] if "validation_seed" in given else given["seed"] or 0
+    entries = [
+        given.taken("validation_seed", "data.validation_seed", seed, "" if "validation_seed" in given else "as --seed"),
+        given.taken("validate_every_n_epochs", "train.validate_every_epochs", given["validate_every_n_epochs"] or 1),
+        given.taken("validate_every_n_steps", "train.validate_every_steps", given["validate_every_n_steps"] or 0),
+    ]
+    if "max_validation_steps" in given:
+        images = given["max_validation_steps"] * batch
+        note = "batches there, images here"
+        entries.append(became("--max_validation_steps", "train.validation_images", images, note))
+    return entries
