@@ -12,7 +12,7 @@ from PIL import Image
 from sweeplora.errors import UserError
 from sweeplora.record.mirror import Mirror
 from sweeplora.record.store.client import TROUBLE
-from sweeplora.record.tensorboard import Board
+from sweeplora.record.tensorboard import EventFiles
 from sweeplora.record.tracking import Tracking
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsWriter
@@ -44,9 +44,9 @@ def read(folder: Path) -> dict[str, Any]:
 def test_numbers_and_pictures_are_shown_each_once_however_often_it_looks(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run")
     for _ in range(3):
-        Board(tmp_path / "tb", "p-").update(run.path, "single/run", 1700000000)
+        EventFiles(tmp_path / "tb", "p-").update(run.path, "single/run", 1700000000)
     MetricsWriter(run.metrics).write(4, {"loss": 0.25})
-    Board(tmp_path / "tb", "p-").update(run.path, "single/run", 1700000000)
+    EventFiles(tmp_path / "tb", "p-").update(run.path, "single/run", 1700000000)
     shown = read(tmp_path / "tb" / "p-single" / "run")
     assert shown["scalars"]["loss"] == [(1, 1.0), (2, 0.5), (3, 0.333333), (4, 0.25)]
     assert len(shown["scalars"]["lr/unet"]) == 3
@@ -55,13 +55,13 @@ def test_numbers_and_pictures_are_shown_each_once_however_often_it_looks(tmp_pat
 
 def test_what_a_killed_mirror_wrote_and_did_not_note_is_not_doubled(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run")
-    board = Board(tmp_path / "tb", "")
-    board.update(run.path, "run", 1)
+    events = EventFiles(tmp_path / "tb", "")
+    events.update(run.path, "run", 1)
     noted = (run.path / "tensorboard.json").read_text()
     MetricsWriter(run.metrics).write(4, {"loss": 0.25})
-    board.update(run.path, "run", 1)
+    events.update(run.path, "run", 1)
     (run.path / "tensorboard.json").write_text(noted)
-    board.update(run.path, "run", 1)
+    events.update(run.path, "run", 1)
     assert read(tmp_path / "tb" / "run")["scalars"]["loss"][-2:] == [(3, 0.333333), (4, 0.25)]
 
 

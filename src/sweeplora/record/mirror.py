@@ -23,7 +23,7 @@ from sweeplora.record.store.subject import (
     trial_subject,
     verdict_of,
 )
-from sweeplora.record.tensorboard import Board
+from sweeplora.record.tensorboard import EventFiles
 from sweeplora.record.tracking import SINGLE, Tracking
 from sweeplora.rundir.files import read_json
 from sweeplora.rundir.folder import RunDir
@@ -54,7 +54,7 @@ class Mirror:
         self._single = path.parent.name == SINGLE
         self._workspaces = (path.parent.parent if self._single else path.parent) / FOLDER
         folder = tracking.tensorboard
-        self._board = Board(Path(folder), tracking.tensorboard_prefix) if folder else None
+        self._event_files = EventFiles(Path(folder), tracking.tensorboard_prefix) if folder else None
         self._store: Store | None = None
         self._known: dict[str, Known] = {}
         self._folders: dict[Path, Folder] = {}
@@ -99,14 +99,14 @@ class Mirror:
 
     def _write_events(self) -> None:
         """TensorBoard's files, which need no store."""
-        if self._board is None:
+        if self._event_files is None:
             return
         # A trial that was taken from an earlier run has no attempt of its own, and began with its study.
         since = 0.0 if self._single else float((read_json(self.path / "study.json") or {}).get("started", 0.0))
         for path in self._paths():
             if started := began(self._trial(path), since):
                 name = self._root if self._single else f"{self._root}/{path.name}"
-                self._board.update(path, name, int(started))
+                self._event_files.update(path, name, int(started))
 
     def _paths(self) -> list[Path]:
         return [self.path] if self._single else sorted(p.parent for p in self.path.glob("*/trial.json"))

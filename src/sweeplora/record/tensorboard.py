@@ -1,4 +1,4 @@
-"""Run folders as TensorBoard event files, beside MLflow: numbers and preview images, each once."""
+"""TensorBoard event files of run folders: every number and preview image once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sweeplora.rundir.metrics import MetricsTail
 _MEMORY = "tensorboard.json"
 
 
-class Board:
-    """The event files of many runs below one folder, a sub-folder each.
+class EventFiles:
+    """The event files of many runs below one folder, in one sub-folder per run.
 
-    What was written is remembered in the run's own folder, with the size that the event file then had: a mirror
-    that is killed between the two cuts the file back to it, so nothing is there twice.
+    `tensorboard.json` in the run folder says what was written and how large the event file was then. A mirror that
+    is killed between writing the two truncates the file to that size, so no event appears twice.
     """
 
     def __init__(self, folder: Path, prefix: str) -> None:
@@ -27,12 +27,12 @@ class Board:
         self._prefix = prefix
 
     def update(self, path: Path, name: str, started: int) -> None:
-        """Append what is new in the run folder `path`; `name` is shown, `started` (seconds) names the file."""
+        """Append what is new in the run folder `path`, shown as `name`; `started` (seconds) names the file."""
         file = self._folder / f"{self._prefix}{name}" / f"events.out.tfevents.{started}.sweeplora"
         memory = _remembered(path, file)
         tail = MetricsTail(RunDir(path).metrics, memory["offset"])
         events = [_scalar(point.step, point.time, point.key, point.value) for point in tail.poll()]
-        pictures = [one for one in _pictures(path) if one.name not in memory["pictures"]]
+        pictures = [picture for picture in _pictures(path) if picture.name not in memory["pictures"]]
         events += [_image(picture) for picture in pictures]
         if not events:
             return
@@ -50,7 +50,7 @@ def _remembered(path: Path, file: Path) -> dict[str, Any]:
 
 
 def _append(file: Path, size: int, events: list[bytes]) -> int:
-    """Write events behind the first `size` bytes of a file, which begins with its version; returns its new size."""
+    """Write events after a file's first `size` bytes and return its new size; a new file begins with its version."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
 

@@ -1,22 +1,18 @@
-"""Where the record goes: the target of conf/tracking."""
+"""Where the record goes; the settings of conf/tracking."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from annotated_types import Gt, MinLen
 
 from sweeplora.errors import UserError
 from sweeplora.record.provenance.secret import without_credentials
 
-if TYPE_CHECKING:
-    pass
-
-
 SINGLE = "single"
-"""Folder below `runs` whose sub-folders are runs without a sweep."""
+"""The folder below `runs` that holds the single runs, those without a sweep."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +25,11 @@ class Tracking:
     experiment: Annotated[str, MinLen(1)]
     workspace: bool
     workspace_cap_mib: Annotated[float, Gt(0)]
-    tensorboard: Annotated[str, MinLen(1)] | None = None  # run folders from before these two have neither
+    tensorboard: Annotated[str, MinLen(1)] | None = None  # older run folders have neither of these two
     tensorboard_prefix: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse addresses that MLflow 3 has no store for, and event files that nothing could write."""
+        """Refuse addresses that MLflow 3 has no store for, and event files that cannot be written."""
         if self.tensorboard_prefix and self.tensorboard is None:
             mend = "has no effect without tracking.tensorboard; give its folder too"
             raise UserError("tracking.tensorboard_prefix", self.tensorboard_prefix, mend)
@@ -49,5 +45,5 @@ class Tracking:
 
     @property
     def address(self) -> str:
-        """Names the store and experiment that a memory of what was sent is about."""
+        """The store and experiment, without credentials; what was sent is remembered per address."""
         return f"{without_credentials(self.uri)}|{self.experiment}"
