@@ -2,7 +2,7 @@
 
     python benchmarks/loader.py [--workers 0 1 4 8] [--images 64]
 
-Kept latents and texts of SDXL's size at 1024 x 1024 are taken from memory, from files that the system holds in
+CachedLatents latents and texts of SDXL's size at 1024 x 1024 are taken from memory, from files that the system holds in
 memory, and from files that it does not; pictures are decoded from each format, at the bucket's size and larger.
 Nothing is encoded and no step is trained. Passes with different numbers of workers take turns, and the best
 pass of each counts. On a machine that does other work too the processor time of an image tells more than the
@@ -36,7 +36,7 @@ from sweeplora.data.batches import plan
 from sweeplora.data.cache import Cache, Texts
 from sweeplora.data.captions import Moment
 from sweeplora.data.dataset import Dataset
-from sweeplora.data.latents import Latents, Online
+from sweeplora.data.latents import Latents, OnlineLatents
 from sweeplora.data.loader import Loaded, Loader, Request
 from sweeplora.models.family import Family, Text
 
@@ -116,7 +116,7 @@ def cases(folder: Path, count: int) -> Iterator[tuple[str, int, OnePass]]:
 def decoded(dataset: Dataset, family: Family, workers: int) -> Spent:
     """Bring all pictures to the point where the VAE takes them."""
     dataset = replace(dataset, workers=workers)
-    return timed(dataset, Loader(dataset, Online(family, 1), no_text, 0), lambda loaded: None)
+    return timed(dataset, Loader(dataset, OnlineLatents(family, 1), no_text, 0), lambda loaded: None)
 
 
 def kept(dataset: Dataset, latents: Latents, texts: Texts, forgotten: Path | None, workers: int) -> Spent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sweeplora.data.buckets import Grid, Size, bucket_sizes, centred, choose, cover, place, shrink
+from sweeplora.data.buckets import BucketGrid, Size, bucket_sizes, centred, choose, cover, place, shrink
 
 
 def test_sizes_are_every_width_with_the_largest_height_that_keeps_the_area() -> None:
@@ -120,7 +120,7 @@ def test_without_growth_an_image_shrinks_to_the_area_by_the_side_that_keeps_its_
     image: tuple[int, int], bucket: tuple[int, int], scaled: tuple[int, int]
 ) -> None:
     area = 1024 * 1024
-    assert shrink(*image, area, 64) == place(*image, Grid((), area, 64)) == (bucket, scaled)
+    assert shrink(*image, area, 64) == place(*image, BucketGrid((), area, 64)) == (bucket, scaled)
 
 
 def test_without_growth_no_image_grows_and_none_is_padded() -> None:

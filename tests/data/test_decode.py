@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sweeplora.data.decode import ImageFault, Verdicts, decode
+from sweeplora.data.decode import ImageFault, ImageVerdicts, decode
 from tests.data.folders import picture, several
 
 
@@ -158,19 +158,19 @@ def test_what_is_no_image_is_refused() -> None:
 
 def test_a_verdict_is_remembered_by_content_across_names(tmp_path: Path) -> None:
     first = picture(tmp_path / "a.png")
-    Verdicts(tmp_path / "cache").judge([first])
+    ImageVerdicts(tmp_path / "cache").judge([first])
     copy = tmp_path / "b.png"
     copy.write_bytes(first.read_bytes())
     memo = tmp_path / "cache" / "images.json"
     memo.write_text(memo.read_text().replace("[64, 64]", "[7, 9]"))
-    assert Verdicts(tmp_path / "cache").judge([copy])[0].size == (7, 9)
+    assert ImageVerdicts(tmp_path / "cache").judge([copy])[0].size == (7, 9)
 
 
 def test_a_replaced_file_is_judged_anew(tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png")
-    Verdicts(tmp_path / "cache").judge([path])
+    ImageVerdicts(tmp_path / "cache").judge([path])
     path.write_bytes(path.read_bytes()[:99])
-    judged = Verdicts(tmp_path / "cache").judge([path])[0]
+    judged = ImageVerdicts(tmp_path / "cache").judge([path])[0]
     assert judged.size is None
     assert judged.fault is not None
 
@@ -179,10 +179,10 @@ def test_a_torn_memo_costs_nothing_but_time(tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png")
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "images.json").write_text('{"rules": 1, "verd')
-    assert Verdicts(tmp_path / "cache").judge([path])[0].size == (64, 64)
+    assert ImageVerdicts(tmp_path / "cache").judge([path])[0].size == (64, 64)
 
 
 def test_nothing_is_written_without_a_cache(tmp_path: Path) -> None:
     several(tmp_path / "images", 2)
-    Verdicts(None).judge(sorted((tmp_path / "images").glob("*.png")))
+    ImageVerdicts(None).judge(sorted((tmp_path / "images").glob("*.png")))
     assert [path.name for path in tmp_path.iterdir()] == ["images"]

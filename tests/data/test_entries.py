@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeplora.data.entries import Make, Store, Tensors
+from sweeplora.data.entries import EntryStore, Make, Tensors
 from tests.forked import in_a_process
 
 KEYS = [f"{number:02}-key" for number in range(12)]
@@ -41,7 +41,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _fill(folder: Path) -> list[str]:
     made: list[str] = []
-    store = Store(folder)
+    store = EntryStore(folder)
     store.fill(KEYS, _making(made), _silent)
     for key in KEYS:
         assert torch.equal(store.read(key)["mean"], _value(key)["mean"])
@@ -51,7 +51,7 @@ def _fill(folder: Path) -> list[str]:
 def test_entries_are_made_once_and_read_back_exactly(tmp_path: Path) -> None:
     assert _fill(tmp_path) == KEYS
     assert _fill(tmp_path) == []
-    entry = Store(tmp_path).read(KEYS[3])
+    entry = EntryStore(tmp_path).read(KEYS[3])
     assert torch.equal(entry["mean"], _value(KEYS[3])["mean"])
     assert entry["half"].dtype == torch.float16
 
@@ -84,7 +84,7 @@ def test_a_damaged_entry_is_made_anew(tmp_path: Path, damage: str) -> None:
 
 def test_memory_is_bounded_and_the_rest_is_read_again(tmp_path: Path) -> None:
     _fill(tmp_path)
-    store = Store(tmp_path, kept_bytes=300)  # two entries of 4 x 8 floats and 3 halves
+    store = EntryStore(tmp_path, kept_bytes=300)  # two entries of 4 x 8 floats and 3 halves
     store.fill(KEYS, _making([]), _silent)
     for path in _files(tmp_path):
         path.unlink()
@@ -92,7 +92,7 @@ def test_memory_is_bounded_and_the_rest_is_read_again(tmp_path: Path) -> None:
     assert readable == KEYS[:2]
 
 
-def _is_readable(store: Store, key: str) -> bool:
+def _is_readable(store: EntryStore, key: str) -> bool:
     try:
         store.read(key)
     except KeyError:
@@ -106,7 +106,7 @@ def test_what_progress_raises_ends_the_filling_and_keeps_what_was_made(tmp_path:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        Store(tmp_path).fill(KEYS, _making([]), stop)
+        EntryStore(tmp_path).fill(KEYS, _making([]), stop)
     assert len(_files(tmp_path)) == 4
     assert _fill(tmp_path) == KEYS[4:]
 
@@ -122,7 +122,7 @@ def test_two_that_start_at_once_make_each_entry_once(tmp_path: Path) -> None:
             yield key, _value(key)
 
     def work() -> None:
-        store = Store(tmp_path / "store")
+        store = EntryStore(tmp_path / "store")
         store.fill(KEYS, make, _silent)
         assert all(torch.equal(store.read(key)["mean"], _value(key)["mean"]) for key in KEYS)
 
@@ -138,7 +138,7 @@ def test_killed_at_any_moment_only_whole_entries_are_left(tmp_path: Path) -> Non
                 key = keys[number % len(keys)]
                 yield key, {"mean": _value(key)["mean"], "much": torch.zeros(1 << 20)}
 
-        Store(tmp_path).fill(KEYS, make, _silent)
+        EntryStore(tmp_path).fill(KEYS, make, _silent)
 
     pid = in_a_process(endlessly)
     deadline = time.monotonic() + 20

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sweeplora.data.buckets import Grid, Place, Size, bucket_sizes, place
+from sweeplora.data.buckets import BucketGrid, Placement, Size, bucket_sizes, place
 from sweeplora.data.captions import CaptionRules, Moment, render
 from tests.data.folders import RULES
 
@@ -41,17 +41,17 @@ def _sizes() -> list[tuple[int, int]]:
 SIZES = _sizes()
 
 
-def _grid(settings: dict[str, Any]) -> Grid:
+def _grid(settings: dict[str, Any]) -> BucketGrid:
     resolution = Size(*settings["resolution"])
     area = resolution.width * resolution.height
     if settings["no_upscale"]:
-        return Grid((), area, settings["step"])
+        return BucketGrid((), area, settings["step"])
     if settings["step"] is None:
-        return Grid((resolution,), area, 64)
-    return Grid(tuple(bucket_sizes(resolution, settings["min"], settings["max"], settings["step"])), area, 64)
+        return BucketGrid((resolution,), area, 64)
+    return BucketGrid(tuple(bucket_sizes(resolution, settings["min"], settings["max"], settings["step"])), area, 64)
 
 
-def _numbers(placed: Place) -> list[int] | None:
+def _numbers(placed: Placement) -> list[int] | None:
     """As they are written down of the reference: nothing where an image is too narrow for any bucket."""
     return None if 0 in placed.bucket else [*placed.bucket, *placed.scaled]
 

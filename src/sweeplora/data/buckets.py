@@ -13,7 +13,7 @@ class Size(NamedTuple):
     height: int
 
 
-class Fit(NamedTuple):
+class Crop(NamedTuple):
     """How an image comes into its bucket: scaled to `scaled`, then cut at `left`, `top` (pixels)."""
 
     scaled: Size
@@ -21,14 +21,14 @@ class Fit(NamedTuple):
     top: int
 
 
-class Place(NamedTuple):
+class Placement(NamedTuple):
     """The bucket an image goes to, and the size it is scaled to before it is cut there (pixels)."""
 
     bucket: Size
     scaled: Size
 
 
-class Grid(NamedTuple):
+class BucketGrid(NamedTuple):
     """The buckets of a set of images: `sizes`, ascending, or where that is empty the images' own sizes.
 
     Then images over `area` (pixels) shrink, none grows, and sides are floored to `step`.
@@ -56,12 +56,12 @@ def bucket_sizes(resolution: Size, shortest: int, longest: int, step: int) -> li
     return sorted(sizes)
 
 
-def place(width: int, height: int, grid: Grid) -> Place:
+def place(width: int, height: int, grid: BucketGrid) -> Placement:
     """Where an image of this size goes. A side of the bucket is 0 where the image is shorter than a step."""
     if not grid.sizes:
         return shrink(width, height, grid.area, grid.step)
     bucket = choose(width, height, grid.sizes)
-    return Place(bucket, cover(width, height, bucket))
+    return Placement(bucket, cover(width, height, bucket))
 
 
 def choose(width: int, height: int, sizes: tuple[Size, ...] | list[Size]) -> Size:
@@ -75,7 +75,7 @@ def choose(width: int, height: int, sizes: tuple[Size, ...] | list[Size]) -> Siz
     return min(sizes, key=lambda size: abs(size.width / size.height - aspect))
 
 
-def shrink(width: int, height: int, area: int, step: int) -> Place:
+def shrink(width: int, height: int, area: int, step: int) -> Placement:
     """The bucket of an image that must not grow: its own size, scaled down where it is over `area`.
 
     Scaled down it keeps its proportions: each side in turn is floored to the step, and the one of the two
@@ -89,12 +89,12 @@ def shrink(width: int, height: int, area: int, step: int) -> Place:
         by_width, by_height = _floored(ideal, step), _floored(area / ideal, step)
         height_then, width_then = _floored(by_width / aspect, step), _floored(by_height * aspect, step)
         if 0 in (by_width, by_height, height_then):
-            return Place(Size(0, 0), scaled)
+            return Placement(Size(0, 0), scaled)
         if abs(by_width / height_then - aspect) < abs(width_then / by_height - aspect):
             scaled = Size(by_width, math.floor(by_width / aspect + 0.5))
         else:
             scaled = Size(math.floor(by_height * aspect + 0.5), by_height)
-    return Place(Size(scaled.width // step * step, scaled.height // step * step), scaled)
+    return Placement(Size(scaled.width // step * step, scaled.height // step * step), scaled)
 
 
 def cover(width: int, height: int, bucket: Size) -> Size:
@@ -106,13 +106,13 @@ def cover(width: int, height: int, bucket: Size) -> Size:
     )
 
 
-def centred(scaled: Size, bucket: Size) -> Fit:
+def centred(scaled: Size, bucket: Size) -> Crop:
     """The cut in the middle of an image that was scaled to `scaled`.
 
     It is where the cut really is: sd-scripts reports another one for its size and crop ids, which a model
     cannot have been meant to see.
     """
-    return Fit(scaled, (scaled.width - bucket.width) // 2, (scaled.height - bucket.height) // 2)
+    return Crop(scaled, (scaled.width - bucket.width) // 2, (scaled.height - bucket.height) // 2)
 
 
 def _floored(side: float, step: int) -> int:

@@ -13,10 +13,18 @@ from torch import nn
 
 from sweeplora.data.captions import plain
 from sweeplora.data.dataset import Dataset, Picture
-from sweeplora.data.entries import KEPT_BYTES, Store, Tensors
-from sweeplora.data.latents import Kept, Latents, Online, latent_key, mask_key, mask_of, pixels_of
-from sweeplora.data.posteriors import encode
-from sweeplora.data.prefetch import ahead
+from sweeplora.data.entries import KEPT_BYTES, EntryStore, Tensors
+from sweeplora.data.latents import (
+    CachedLatents,
+    Latents,
+    OnlineLatents,
+    encode,
+    latent_key,
+    mask_key,
+    mask_of,
+    pixels_of,
+)
+from sweeplora.data.prefetch import prefetch
 from sweeplora.errors import UserError
 from sweeplora.models.family import Family, Text
 
@@ -31,7 +39,7 @@ _READ_AHEAD = 16
 class Texts:
     """Text encoder outputs of a fixed set of captions."""
 
-    def __init__(self, store: Store, device: torch.device | str) -> None:
+    def __init__(self, store: EntryStore, device: torch.device | str) -> None:
         self._store = store
         self._device = device
 
@@ -76,7 +84,7 @@ class Cache:
 
         def make(keys: Sequence[str]) -> Iterator[tuple[str, Tensors]]:
             ordered = sorted(keys, key=lambda key: pictures[key][0].bucket)
-            with closing(ahead(lambda key: pixels_of(*pictures[key]), ordered, _threads(), _READ_AHEAD)) as pixels:
+            with closing(prefetch(lambda key: pixels_of(*pictures[key]), ordered, _threads(), _READ_AHEAD)) as pixels:
                 for group in _alike(ordered, pictures, together):
                     values = encode(family, [next(pixels) for _ in group], together)
                     for key, posterior in zip(group, values, strict=True):
@@ -84,14 +92,14 @@ class Cache:
                         yield key, {"posterior": posterior}
 
         store.fill(list(pictures), make, self._teller("latents"))
-        return Kept(store, self._masks(dataset, family))
+        return CachedLatents(store, self._masks(dataset, family))
 
     def online(self, dataset: Dataset, family: Family, _vae_hash: str) -> Latents:
         """Latents encoded anew whenever they are asked for: nothing is kept, and the VAE is needed all the time.
 
         Takes what `latents` takes, so that a caller may choose between the two.
         """
-        return Online(family, dataset.vae_batch_size)
+        return OnlineLatents(family, dataset.vae_batch_size)
 
     def texts(self, dataset: Dataset, family: Family, encoders_hash: str, device: torch.device | str) -> Texts:
         """Outputs of the frozen text encoders for every different caption, to be used on `device`.
@@ -117,21 +125,21 @@ class Cache:
         store.fill(list(named), make, self._teller("texts"))
         return Texts(store, device)
 
-    def _masks(self, dataset: Dataset, family: Family) -> Store:
+    def _masks(self, dataset: Dataset, family: Family) -> EntryStore:
         factor = family.scale_factor
         pictures = {mask_key(one): one for one in (*dataset.train, *dataset.validation) if one.mask is not None}
         store = self._store("masks", _digest(_PIXEL_RULES, str(factor)))
 
         def make(keys: Sequence[str]) -> Iterable[tuple[str, Tensors]]:
-            with closing(ahead(lambda key: mask_of(pictures[key], factor), keys, _threads(), _READ_AHEAD)) as masks:
+            with closing(prefetch(lambda key: mask_of(pictures[key], factor), keys, _threads(), _READ_AHEAD)) as masks:
                 for key, mask in zip(keys, masks, strict=True):
                     yield key, {"mask": mask}
 
         store.fill(list(pictures), make, self._teller("masks"))
         return store
 
-    def _store(self, kind: str, digest: str) -> Store:
-        return Store(self._root / kind / digest, self._kept_bytes)
+    def _store(self, kind: str, digest: str) -> EntryStore:
+        return EntryStore(self._root / kind / digest, self._kept_bytes)
 
     def _teller(self, what: str) -> Callable[[int, int], None]:
         return lambda done, missing: self._progress(what, done, missing)

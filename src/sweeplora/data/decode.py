@@ -111,7 +111,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 @dataclass(frozen=True)
-class Judged:
+class ImageVerdict:
     """One file's content hash and what came of decoding it: an upright size in pixels, or a fault."""
 
     sha256: str
@@ -119,7 +119,7 @@ class Judged:
     fault: str | None
 
 
-class Verdicts:
+class ImageVerdicts:
     """Judges image files, each content decoded once as long as the memo lives.
 
     `cache` is `runs/cache/`, which holds the memos `hashes.json` and `images.json`; None remembers nothing.
@@ -131,7 +131,7 @@ class Verdicts:
         self._hashes = ContentHashes(cache / "hashes.json" if cache else Path(os.devnull))
         self._known = _read(cache / "images.json") if cache else {}
 
-    def judge(self, paths: Sequence[Path]) -> list[Judged]:
+    def judge(self, paths: Sequence[Path]) -> list[ImageVerdict]:
         """The verdicts on `paths`, in order. Raises OSError for a file that cannot be opened."""
         digests = [self._hashes.file(path) for path in paths]
         files = dict(zip(digests, paths, strict=True))
@@ -163,10 +163,10 @@ def _judge(digest: str, path: Path) -> list[int] | str:
         return str(fault)
 
 
-def _judged(digest: str, verdict: list[int] | str) -> Judged:
+def _judged(digest: str, verdict: list[int] | str) -> ImageVerdict:
     if isinstance(verdict, str):
-        return Judged(digest, None, verdict)
-    return Judged(digest, Size(verdict[0], verdict[1]), None)
+        return ImageVerdict(digest, None, verdict)
+    return ImageVerdict(digest, Size(verdict[0], verdict[1]), None)
 
 
 def _read(memo: Path) -> dict[str, list[int] | str]:

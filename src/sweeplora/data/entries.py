@@ -27,7 +27,7 @@ KEPT_BYTES = 512 << 20
 _POLL_SECONDS = 0.1
 
 
-class Store:
+class EntryStore:
     """Entries below `folder`, one safetensors file each with a checksum in its header.
 
     One file an entry, because entries are shared by data sets that overlap and are made by trainings that may

@@ -9,18 +9,17 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from annotated_types import Ge, Lt
 
-from sweeplora.data.buckets import Grid, Size, place
+from sweeplora.data.buckets import BucketGrid, Size, place
 from sweeplora.data.dataset import Dataset, Mask, Picture, Treatment
-from sweeplora.data.decode import Verdicts
-from sweeplora.data.listing import Captions, Found, read_folder
-from sweeplora.data.mask_files import find_masks
-from sweeplora.data.part import Part, Text, random_key, refuse_idle, refuse_wrong, subset_of
-from sweeplora.data.regularisation import balanced
-from sweeplora.data.split import refuse_shared, split
+from sweeplora.data.decode import ImageVerdicts
+from sweeplora.data.listing import CaptionSource, FoundImage, read_folder
+from sweeplora.data.masks import find_masks
+from sweeplora.data.split import balanced, refuse_shared, split
+from sweeplora.data.subset import SubsetOptions, Text, random_key, refuse_idle, refuse_wrong, subset_of
 from sweeplora.errors import UserError
 
 
-class Source(NamedTuple):
+class SourceFolder(NamedTuple):
     """One folder to read: the key that names it, the dotted name of what says how, and that itself.
 
     `mask_dir` holds masks of the images of data.dir or of a subset alone.
@@ -29,13 +28,13 @@ class Source(NamedTuple):
     key: str
     dir: str
     owner: str
-    part: Part
+    part: SubsetOptions
     mask_dir: str | None = None
     is_reg: bool = False
 
 
 @dataclass(frozen=True)
-class Folder(Part):
+class Folder(SubsetOptions):
     """Images with same-stem caption files; conf/data/folder.yaml explains every key."""
 
     name: Text
@@ -72,15 +71,15 @@ class Folder(Part):
         refuse_idle("data", self, {one.owner: (one.part, given.get(one.owner, {})) for one in sources})
         self._refuse_uncachable(sources)
 
-    def sources(self) -> list[Source]:
+    def sources(self) -> list[SourceFolder]:
         """The folders that are trained on. Raises UserError for a subset that is not one."""
-        found = [Source("data.dir", self.dir, "data", self, self.mask_dir)] if self.dir is not None else []
+        found = [SourceFolder("data.dir", self.dir, "data", self, self.mask_dir)] if self.dir is not None else []
         for number, given in enumerate(self.subsets or ()):
             owner = self._owner(number)
             subset = subset_of(self, given, owner)
-            found.append(Source(f"{owner}.dir", subset.dir, owner, subset, subset.mask_dir, subset.is_reg))
+            found.append(SourceFolder(f"{owner}.dir", subset.dir, owner, subset, subset.mask_dir, subset.is_reg))
         if self.reg_dir is not None:
-            found.append(Source("data.reg_dir", self.reg_dir, "data", self, is_reg=True))
+            found.append(SourceFolder("data.reg_dir", self.reg_dir, "data", self, is_reg=True))
         return found
 
     def read(self, divisor: int, default_resolution: int, cache: Path | None = None) -> Dataset:
@@ -89,7 +88,7 @@ class Folder(Part):
         `cache` is `runs/cache/`, where hashes and verdicts on images are remembered. Raises UserError for the
         first thing that is wrong.
         """
-        reader = Reader(divisor, default_resolution, Verdicts(cache))
+        reader = FolderReader(divisor, default_resolution, ImageVerdicts(cache))
         sources = self.sources()
         trained = [picture for source in sources if not source.is_reg for picture in reader.pictures(source)]
         regular = [picture for source in sources if source.is_reg for picture in reader.pictures(source)]
@@ -97,7 +96,7 @@ class Folder(Part):
             barred = frozenset(picture.sha256 for picture in regular)
             train, held_out = split(trained, self.val_split, self.validation_seed, barred)
         else:
-            train, held_out = trained, reader.pictures(Source("data.val_dir", self.val_dir, "data", self))
+            train, held_out = trained, reader.pictures(SourceFolder("data.val_dir", self.val_dir, "data", self))
             refuse_shared([*train, *regular], held_out, self.val_dir)
         train += balanced(regular, sum(picture.repeats for picture in train))
         return Dataset(
@@ -118,7 +117,7 @@ class Folder(Part):
     def _owner(self, number: int) -> str:
         return f"data.subsets[{number}]"
 
-    def _refuse_uncachable(self, sources: list[Source]) -> None:
+    def _refuse_uncachable(self, sources: list[SourceFolder]) -> None:
         """Refuse to keep what changes from step to step."""
         for source in sources:
             moving = next((key for key in ("color", "random_crop") if getattr(source.part, key)), None)
@@ -137,14 +136,14 @@ class Folder(Part):
 
 
 @dataclass(frozen=True)
-class Reader:
+class FolderReader:
     """Reads folders for a model whose images have sides in multiples of `divisor`, by default `resolution` pixels."""
 
     divisor: int
     resolution: int
-    verdicts: Verdicts
+    verdicts: ImageVerdicts
 
-    def pictures(self, source: Source) -> list[Picture]:
+    def pictures(self, source: SourceFolder) -> list[Picture]:
         """The images of a folder, ordered by name. Raises UserError for the first thing that is wrong."""
         part = source.part
         grid = part.grid(self.divisor, self.resolution, source.owner)
@@ -157,7 +156,7 @@ class Reader:
             for one, mask in zip(found, masks, strict=True)
         ]
 
-    def _masks(self, source: Source, found: list[Found]) -> list[Mask] | list[None]:
+    def _masks(self, source: SourceFolder, found: list[FoundImage]) -> list[Mask] | list[None]:
         if source.part.alpha_mask:
             return [Mask(None, None)] * len(found)
         if source.mask_dir is None:
@@ -166,12 +165,12 @@ class Reader:
         return find_masks(f"{source.owner}.mask_dir", folder, found, self.verdicts)
 
 
-def _captions(part: Part) -> Captions:
+def _captions(part: SubsetOptions) -> CaptionSource:
     may_be_empty = bool(part.caption_prefix or part.caption_suffix)
-    return Captions(part.caption_extension, part.class_tokens, part.folder_captions, may_be_empty)
+    return CaptionSource(part.caption_extension, part.class_tokens, part.folder_captions, may_be_empty)
 
 
-def _placed(found: Found, grid: Grid, source: Source) -> tuple[Size, Size]:
+def _placed(found: FoundImage, grid: BucketGrid, source: SourceFolder) -> tuple[Size, Size]:
     placed = place(*found.size, grid)
     if 0 in placed.bucket:
         size = f"{found.size.width} x {found.size.height}"
@@ -180,7 +179,9 @@ def _placed(found: Found, grid: Grid, source: Source) -> tuple[Size, Size]:
     return placed
 
 
-def _picture(found: Found, placed: tuple[Size, Size], repeats: int, treatment: Treatment, mask: Mask | None) -> Picture:
+def _picture(
+    found: FoundImage, placed: tuple[Size, Size], repeats: int, treatment: Treatment, mask: Mask | None
+) -> Picture:
     return Picture(
         path=found.path,
         name=found.name,

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeplora.data.buckets import Size
-from sweeplora.data.decode import SUFFIXES, UNREADABLE_SUFFIXES, Judged, Verdicts
+from sweeplora.data.decode import SUFFIXES, UNREADABLE_SUFFIXES, ImageVerdict, ImageVerdicts
 from sweeplora.errors import UserError
 
 _REPEATS = re.compile(r"(\d+)_")
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundImage:
     """A good image file: `name` is its path below the folder, `size` the upright picture's in pixels."""
 
     path: Path
@@ -28,7 +28,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Captions:
+class CaptionSource:
     """Where captions come from: files with `extension` beside the images.
 
     Where there is none: the name of the sub-folder without its number where `folder_captions` says so, else
@@ -41,7 +41,7 @@ class Captions:
     may_be_empty: bool
 
 
-def read_folder(key: str, folder: Path, captions: Captions, verdicts: Verdicts) -> list[Found]:
+def read_folder(key: str, folder: Path, captions: CaptionSource, verdicts: ImageVerdicts) -> list[FoundImage]:
     """Every image below `folder`, ordered by name.
 
     A sub-folder `N_name` directly below repeats its images N times. `key` is the configuration key that named
@@ -58,7 +58,7 @@ def read_folder(key: str, folder: Path, captions: Captions, verdicts: Verdicts) 
         raise UserError(key, folder, f"there is no image in it; {' '.join(sorted(SUFFIXES))} files are taken")
     texts = _captions(key, folder, images, captions)
     return [
-        Found(folder / name, name, caption, size, _repeats(key, name), one.sha256)
+        FoundImage(folder / name, name, caption, size, _repeats(key, name), one.sha256)
         for name, caption, one in zip(images, texts, judged(key, folder, images, verdicts), strict=True)
         if (size := one.size)
     ]
@@ -80,7 +80,7 @@ def names_below(key: str, folder: Path, what: str) -> list[str]:
         raise UserError(key, error.filename, f"the folder cannot be read ({error.strerror})") from None
 
 
-def judged(key: str, folder: Path, images: list[str], verdicts: Verdicts) -> list[Judged]:
+def judged(key: str, folder: Path, images: list[str], verdicts: ImageVerdicts) -> list[ImageVerdict]:
     """The verdicts on image files below `folder`. Raises UserError for those that cannot be used."""
     try:
         found = verdicts.judge([folder / name for name in images])
@@ -107,7 +107,7 @@ def _names(folder: Path, above: frozenset[str]) -> Iterator[str]:
             yield entry.name
 
 
-def _captions(key: str, folder: Path, images: list[str], captions: Captions) -> list[str]:
+def _captions(key: str, folder: Path, images: list[str], captions: CaptionSource) -> list[str]:
     stems = [os.path.join(folder, os.path.splitext(name)[0]) for name in images]
     written = [_caption(Path(stem + captions.extension), key) for stem in stems]
     texts = [_instead(name, captions) if text is None else text for name, text in zip(images, written, strict=True)]
@@ -122,7 +122,7 @@ def _captions(key: str, folder: Path, images: list[str], captions: Captions) -> 
     return [text or "" for text in texts]
 
 
-def _instead(name: str, captions: Captions) -> str | None:
+def _instead(name: str, captions: CaptionSource) -> str | None:
     """The caption of an image that has no caption file."""
     first, _, below = name.partition("/")
     match = _REPEATS.match(first) if below and captions.folder_captions else None

@@ -15,10 +15,9 @@ from torch import Tensor
 from sweeplora.data.batches import Batch, Item
 from sweeplora.data.captions import Moment, plain, render
 from sweeplora.data.dataset import Dataset, Picture
-from sweeplora.data.latents import Fetched, Latents
+from sweeplora.data.latents import Fetched, Latents, draw, normal
 from sweeplora.data.pixels import View, anywhere, middle, size_ids
-from sweeplora.data.posteriors import draw, normal
-from sweeplora.data.prefetch import ahead
+from sweeplora.data.prefetch import prefetch
 from sweeplora.models.family import Text
 from sweeplora.randomness import seed_of
 
@@ -109,7 +108,7 @@ class Loader:
         assert all(request.batch.items for request in requests), "an empty share loads nothing"
         wanted = [(item, request.moment) for request in requests for item in request.batch.items]
         room = workers + 2 * max((len(request.batch.items) for request in requests), default=0)
-        with closing(ahead(self._prepare, wanted, workers, room)) as prepared:
+        with closing(prefetch(self._prepare, wanted, workers, room)) as prepared:
             for request in requests:
                 yield self._joined(request.batch.items, list(islice(prepared, len(request.batch.items))))
 

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sweeplora.data import masks
 from sweeplora.data.augment import change_color
 from sweeplora.data.buckets import centred
 from sweeplora.data.dataset import Picture
 from sweeplora.data.decode import ImageFault, decode
+from sweeplora.data.masks import mask_levels, scale_mask, split_alpha
 
 
 class View(NamedTuple):
@@ -30,7 +30,7 @@ class View(NamedTuple):
     color: int | None
 
 
-class Cut(NamedTuple):
+class CroppedPicture(NamedTuple):
     """Levels [3, H, W] of a picture in its bucket's size, and [H, W] of its mask where it has one."""
 
     pixels: NDArray[np.uint8]
@@ -59,7 +59,7 @@ def size_ids(picture: Picture, view: View) -> tuple[int, int, int, int, int, int
     return (picture.height, picture.width, view.top, left, picture.bucket.height, picture.bucket.width)
 
 
-def read(picture: Picture, view: View) -> Cut:
+def read(picture: Picture, view: View) -> CroppedPicture:
     """The picture and its mask in its bucket's size.
 
     Lanczos both ways: Pillow widens the filter when it shrinks, so nothing aliases. (sd-scripts shrinks by
@@ -73,16 +73,16 @@ def read(picture: Picture, view: View) -> Cut:
     if view.color is not None:
         image = change_color(image, random.Random(view.color))
     pixels = np.ascontiguousarray(_levels(image, view.flip).transpose(2, 0, 1))
-    return Cut(pixels, None if mask is None else _mask(mask, picture, view))
+    return CroppedPicture(pixels, None if mask is None else _mask(mask, picture, view))
 
 
 def read_mask(picture: Picture, view: View) -> NDArray[np.uint8]:
     """Levels [H, W] of a picture's mask alone; raises as `read` does."""
     assert picture.mask is not None, f"{picture.name} has no mask"
     if picture.mask.path is None:
-        mask = masks.split(_bytes(picture.path, picture.sha256))[1]
+        mask = split_alpha(_bytes(picture.path, picture.sha256))[1]
     else:
-        mask = masks.drawn(_bytes(picture.mask.path, picture.mask.sha256))
+        mask = mask_levels(_bytes(picture.mask.path, picture.mask.sha256))
     return _mask(mask, picture, view)
 
 
@@ -91,8 +91,8 @@ def _opened(picture: Picture) -> tuple[Image.Image, Image.Image | None]:
     if picture.mask is None:
         return decode(data), None
     if picture.mask.path is None:
-        return masks.split(data)
-    return decode(data), masks.drawn(_bytes(picture.mask.path, picture.mask.sha256))
+        return split_alpha(data)
+    return decode(data), mask_levels(_bytes(picture.mask.path, picture.mask.sha256))
 
 
 def _bytes(path: Path, sha256: str | None) -> bytes:
@@ -107,9 +107,17 @@ def _crop(image: Image.Image, picture: Picture, view: View) -> Image.Image:
 
 
 def _mask(mask: Image.Image, picture: Picture, view: View) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(_levels(_crop(masks.scale(mask, picture.scaled), picture, view), view.flip))
+    return np.ascontiguousarray(_levels(_crop(scale_mask(mask, picture.scaled), picture, view), view.flip))
 
 
 def _levels(image: Image.Image, flip: bool) -> NDArray[np.uint8]:
     levels = np.asarray(image, np.uint8)
     return levels[:, ::-1] if flip else levels
+
+
+def shrink_mask(levels: NDArray[np.uint8], factor: int) -> NDArray[np.float32]:
+    """Grey levels [H, W] as shares [1, h, w] from 0 to 1: each latent's mean over `factor` x `factor` pixels."""
+    height, width = (side // factor for side in levels.shape)
+    shares = np.empty((1, height, width), np.float32)
+    shares[0] = levels.reshape(height, factor, width, factor).mean((1, 3), dtype=np.float64) / 255
+    return shares

@@ -11,7 +11,7 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
-def ahead(
+def prefetch(
     work: Callable[[ItemT], ResultT], items: Sequence[ItemT], threads: int, room: int
 ) -> Generator[ResultT, None, None]:
     """`work(item)` for each item in order, at most `room` of them begun before they are taken.

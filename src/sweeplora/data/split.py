@@ -1,8 +1,9 @@
-"""Which images are held out from training, none of them in both parts."""
+"""Which images are trained on and which are held out, and how often regularisation images repeat."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sweeplora.data.dataset import Picture
 from sweeplora.errors import UserError
@@ -36,3 +37,22 @@ def refuse_shared(train: Sequence[Picture], held_out: Sequence[Picture], val_dir
         first = f"{shared[0].name} is {trained[shared[0].sha256]}"
         mend = f"{len(shared)} of its images are trained on too (first: {first}); keep each in one"
         raise UserError("data.val_dir", val_dir, mend)
+
+
+def balanced(pictures: Sequence[Picture], wanted: int) -> list[Picture]:
+    """Regularisation images whose repeats come to `wanted`, the number of training images with theirs.
+
+    In order each one counts with its own repeats until there are enough, and those left over are not used;
+    where all of them are too few, they get one repeat more in turn. Behaviour of sd-scripts: the sum is over
+    `wanted` only where the last one's own repeats overshoot it.
+    """
+    used: list[int] = []
+    for picture in pictures:
+        if sum(used) >= wanted:
+            break
+        used.append(picture.repeats)
+    if not used:
+        return []
+    rounds, rest = divmod(max(0, wanted - sum(used)), len(used))
+    counts = [count + rounds + (number < rest) for number, count in enumerate(used)]
+    return [replace(picture, repeats=count) for picture, count in zip(pictures, counts, strict=False)]

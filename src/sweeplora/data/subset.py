@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 from annotated_types import Ge, Gt, Le, MinLen
 
 from sweeplora.config.nearest import nearest
-from sweeplora.data.buckets import Grid, Size, bucket_sizes
+from sweeplora.data.buckets import BucketGrid, Size, bucket_sizes
 from sweeplora.data.captions import CaptionRules
 from sweeplora.errors import UserError
 
@@ -23,7 +23,7 @@ _SPLITS = "has no effect without shuffle_caption, tag_dropout or token_warmup_st
 
 
 @dataclass(frozen=True)
-class Part:
+class SubsetOptions:
     """Keys that hold for all images of a data set, and that each of its subsets may set anew.
 
     conf/data/folder.yaml explains every one.
@@ -88,7 +88,7 @@ class Part:
         side = self.resolution or default_resolution
         return Size(side, side)
 
-    def grid(self, divisor: int, default_resolution: int, prefix: str) -> Grid:
+    def grid(self, divisor: int, default_resolution: int, prefix: str) -> BucketGrid:
         """The buckets; `divisor` and `default_resolution` (pixels) are the model's, `prefix` begins keys.
 
         Raises UserError for sizes that do not go together.
@@ -98,15 +98,15 @@ class Part:
         if not self.bucket:
             for side in resolution:
                 _refuse_remainder(f"{prefix}.resolution", side, divisor, "which the model needs")
-            return Grid((resolution,), area, divisor)
+            return BucketGrid((resolution,), area, divisor)
         step = self.bucket_step or divisor
         _refuse_remainder(f"{prefix}.bucket_step", step, divisor, "which the model needs")
         if step > min(resolution):
             raise UserError(f"{prefix}.bucket_step", step, f"must be at most the resolution, {min(resolution)}")
         if self.bucket_no_upscale:
-            return Grid((), area, step)
+            return BucketGrid((), area, step)
         shortest, longest = self._bounds(resolution, step, prefix)
-        return Grid(tuple(bucket_sizes(resolution, shortest, longest, step)), area, step)
+        return BucketGrid(tuple(bucket_sizes(resolution, shortest, longest, step)), area, step)
 
     def _bounds(self, resolution: Size, step: int, prefix: str) -> tuple[int, int]:
         shortest = self.bucket_min or max(step, min(resolution) // 2 // step * step)
@@ -121,14 +121,14 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Subset(Part):
+class Subset(SubsetOptions):
     """One folder of a data set of several; `is_reg` marks regularisation images."""
 
     dir: Text
     is_reg: bool
 
 
-def subset_of(part: Part, given: Mapping[str, Any], key: str) -> Subset:
+def subset_of(part: SubsetOptions, given: Mapping[str, Any], key: str) -> Subset:
     """A subset from what it sets itself and, for the rest, what holds for all; `key` is its dotted name.
 
     Raises UserError for a key that no subset has, and for a value that its key does not take.
@@ -142,11 +142,11 @@ def subset_of(part: Part, given: Mapping[str, Any], key: str) -> Subset:
         check_value(f"{key}.{name}", value, types[name])
     if "dir" not in given:
         raise UserError(f"{key}.dir", None, "every subset names its folder of images")
-    shared = {field.name: getattr(part, field.name) for field in fields(Part)}
+    shared = {field.name: getattr(part, field.name) for field in fields(SubsetOptions)}
     return Subset(**{**shared, "is_reg": False, **given})
 
 
-def refuse_wrong(part: Part, prefix: str) -> None:
+def refuse_wrong(part: SubsetOptions, prefix: str) -> None:
     """Raise UserError for values that are wrong, or bar each other, wherever they come from."""
     if not part.caption_extension.startswith(".") or "/" in part.caption_extension:
         raise UserError(f"{prefix}.caption_extension", part.caption_extension, "begin it with a dot: .txt")
@@ -157,7 +157,7 @@ def refuse_wrong(part: Part, prefix: str) -> None:
             raise UserError(f"{prefix}.replacements", old, "an empty list replaces it by nothing; write ''")
 
 
-def idle(part: Part) -> Iterator[tuple[str, Any, str]]:
+def idle(part: SubsetOptions) -> Iterator[tuple[str, Any, str]]:
     """Keys that are set and have no effect beside the others: name, value and how to mend it."""
     bounds = ("bucket_min", "bucket_max")
     for name in (*bounds, "bucket_step"):
@@ -178,7 +178,9 @@ def idle(part: Part) -> Iterator[tuple[str, Any, str]]:
         yield "token_warmup_min", part.token_warmup_min, "has no effect without token_warmup_steps; set it to 1"
 
 
-def refuse_idle(prefix: str, group: Part, subsets: Mapping[str, tuple[Part, Mapping[str, Any]]]) -> None:
+def refuse_idle(
+    prefix: str, group: SubsetOptions, subsets: Mapping[str, tuple[SubsetOptions, Mapping[str, Any]]]
+) -> None:
     """Raise UserError for a key without effect: one of a subset there, one of the group in every subset.
 
     `subsets` are the parts by their dotted names, each with what it sets itself.
@@ -193,7 +195,7 @@ def refuse_idle(prefix: str, group: Part, subsets: Mapping[str, tuple[Part, Mapp
             raise UserError(f"{prefix}.{key}", value, mend)
 
 
-def random_key(part: Part) -> str | None:
+def random_key(part: SubsetOptions) -> str | None:
     """The first key that makes captions change from step to step, with its value; None for fixed ones."""
     several = any(isinstance(new, list) and len(new) > 1 for new in (part.replacements or {}).values())
     randoms = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sweeplora.data.posteriors import draw, encode, normal
+from sweeplora.data.latents import draw, encode, normal
 from tests.data.toy import Toy
 
 
