@@ -203,7 +203,7 @@ def test_weighted_captions_and_another_limit_are_encoded_anew(tmp_path: Path) ->
     plain = cache.texts(_dataset(tmp_path / "set"), toy, "e", "cpu").encode(["(cat:1.2)"])
     weighted = cache.texts(_dataset(tmp_path / "set", weighted_captions=True), toy, "e", "cpu").encode(["(cat:1.2)"])
     torch.testing.assert_close(weighted.hidden, plain.hidden * 2)
-    toy.token_limit = 9  # type: ignore[misc]
+    toy.token_limit = 9
     before = len(toy.captions)
     cache.texts(_dataset(tmp_path / "set"), toy, "e", "cpu")
     assert len(toy.captions) > before

@@ -85,7 +85,7 @@ def test_latents_are_the_posteriors_mean_plus_its_own_noise(tmp_path: Path) -> N
 
 
 EVERYTHING = {"shuffle_caption": True, "caption_dropout": 0.1, "tag_dropout": 0.2, "flip": True}
-WAYS = {
+WAYS: dict[str, dict[str, Any]] = {
     "kept": EVERYTHING,
     "frozen": EVERYTHING | {"latents": "frozen"},
     "online": EVERYTHING | {"cache_latents": False},

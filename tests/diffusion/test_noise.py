@@ -126,7 +126,7 @@ def test_the_pyramids_spectrum_is_the_sum_of_its_levels_averaged_over_r() -> Non
         shapes = [(max(1, int(height / r**level)), max(1, int(width / r**level))) for r in np.linspace(2, 4, 201)]
         powers = np.mean([np.outer(widened(height, h), widened(width, w)) for h, w in shapes], axis=0)
         expected += reached * discount ** (2 * level) * powers
-        reached *= np.mean([h > 1 and w > 1 for h, w in shapes])
+        reached *= float(np.mean([h > 1 and w > 1 for h, w in shapes]))
     expected /= expected.mean()
     noises = torch.stack([
         pyramid(torch.randn(4, height, width, generator=g), iterations, discount, g) for g in generators(*range(1500))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -23,9 +23,16 @@ def second() -> CLIPTextModelWithProjection:
 
 
 def _config(activation: str) -> CLIPTextConfig:
-    sizes = {"hidden_size": 8, "intermediate_size": 16, "projection_dim": 6, "max_position_embeddings": 77}
+    sizes = {
+        "hidden_size": 8,
+        "intermediate_size": 16,
+        "projection_dim": 6,
+        "max_position_embeddings": 77,
+    }
     ids = {"vocab_size": 49408, "bos_token_id": 49406, "eos_token_id": 49407, "pad_token_id": 1}
-    return CLIPTextConfig(**sizes, **ids, num_hidden_layers=12, num_attention_heads=2, hidden_act=activation)
+    layers = {"num_hidden_layers": 12, "num_attention_heads": 2, "hidden_act": activation}
+    options: dict[str, Any] = {**sizes, **ids, **layers}
+    return CLIPTextConfig(**options)
 
 
 def _filled(model: ModelT, seed: int) -> ModelT:

@@ -64,7 +64,12 @@ def test_every_kind_calls_the_layers_that_adapters_wrap(kind: attention.Kind, un
 
     def wrap(name: str, layer: Any) -> None:
         base = layer.forward
-        layer.forward = lambda x: called.append(name) or base(x)
+
+        def noted(x: Any) -> Any:
+            called.append(name)
+            return base(x)
+
+        layer.forward = noted
 
     for name, layer in layers.items():
         wrap(name, layer)

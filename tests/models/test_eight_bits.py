@@ -37,7 +37,7 @@ def small_unet(dtype: torch.dtype) -> UNet2DConditionModel:
         norm_num_groups=8,
         cross_attention_dim=64,
     )
-    return unet.requires_grad_(False).to(dtype)
+    return nn.Module.to(unet.requires_grad_(False), dtype)
 
 
 def num_bytes(model: nn.Module) -> int:
@@ -101,7 +101,7 @@ def test_widening_to_32_bits_and_back_changes_no_weight() -> None:
     wide = widened(unet)
     assert unet.dtype == torch.float32 and all(weight.dtype == torch.float32 for weight in wide.values())
     assert all(torch.equal(wide[name], weight.float()) for name, weight in narrow.items())
-    unet.to(dtype)
+    nn.Module.to(unet, dtype)
     after = unet.state_dict()
     assert all(
         torch.equal(after[name], tensor) and after[name].dtype == tensor.dtype for name, tensor in before.items()
@@ -162,9 +162,10 @@ def test_an_adapter_wraps_a_layer_in_8_bits_and_is_taken_off_again() -> None:
 
 
 def test_small_weights_survive_that_a_plain_cast_would_lose() -> None:
-    model = nn.Sequential(nn.Linear(64, 8))
-    torch.nn.init.normal_(model[0].weight, std=0.003)
-    exact = model[0].weight.detach().clone()
+    layer = nn.Linear(64, 8)
+    model = nn.Sequential(layer)
+    torch.nn.init.normal_(layer.weight, std=0.003)
+    exact = layer.weight.detach().clone()
     plain = (exact.to(eight_bits.KIND).float() - exact).norm() / exact.norm()
     eight_bits.store(model)
     ours = (model[0].weight - exact).norm() / exact.norm()

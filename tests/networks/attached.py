@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from sweeplora.networks.adapters.adapter import Adapter
 from sweeplora.networks.blocks import Rank
 
 Layer = nn.Linear | nn.Conv2d
@@ -24,11 +23,11 @@ def conv(inputs: int = 8, outputs: int = 12, kernel: int = 3, stride: int = 1, b
     return made.requires_grad_(False)
 
 
-def adapter(algorithm: Any, layer: Layer, move: float = 0.1) -> Adapter[Any]:
+def adapter(algorithm: Any, layer: Layer, move: float = 0.1) -> Any:
     """The adapter of an algorithm on a layer, in evaluation, every parameter moved by normal numbers."""
     torch.manual_seed(0)
     dim, alpha = (algorithm.dim, getattr(algorithm, "alpha", 1.0)) if "dim" in vars(algorithm) else (1, 1.0)
-    made: Adapter[Any] = algorithm.adapter()(algorithm, "lora_unet_key", layer, Rank(dim, alpha))
+    made = algorithm.adapter()(algorithm, "lora_unet_key", layer, Rank(dim, alpha))
     for parameter in made.module.parameters():
         parameter.data += move * torch.randn(parameter.shape)
     made.module.train(False)

@@ -41,11 +41,11 @@ def plainly_scaled(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def test_a_files_update_comes_back(kind: str, shape: str) -> None:
     layer = {"linear": linear, "conv": conv}[shape]()
     tensors = file_of(moved := adapter(MADE[kind], layer))
-    expected = moved.change().detach()  # type: ignore[attr-defined]
+    expected = moved.change().detach()
     moved.detach()
     made = adapter(MADE[kind], layer, move=0.3)
     made.load(tensors)
-    torch.testing.assert_close(made.change(), expected, rtol=1e-4, atol=1e-6)  # type: ignore[attr-defined]
+    torch.testing.assert_close(made.change(), expected, rtol=1e-4, atol=1e-6)
     for name, value in file_of(made).items():
         torch.testing.assert_close(value, tensors[name], rtol=1e-4, atol=1e-6)
 
@@ -56,7 +56,7 @@ def test_a_files_own_alpha_counts(kind: str) -> None:
     tensors = file_of(moved := adapter(MADE[kind], layer))
     made = adapter(MADE[kind], layer)
     made.load(plainly_scaled(tensors))
-    torch.testing.assert_close(made.change(), moved.change(), rtol=1e-4, atol=1e-6)  # type: ignore[attr-defined]
+    torch.testing.assert_close(made.change(), moved.change(), rtol=1e-4, atol=1e-6)
 
 
 def test_norms_come_back() -> None:

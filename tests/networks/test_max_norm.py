@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from sweeplora.networks.adapters.adapter import Adapter
 from sweeplora.networks.max_norm import limit_norms
 from tests.networks.attached import Layer, adapter, conv, linear
 from tests.networks.options import options
@@ -32,7 +31,7 @@ def layers() -> list[Layer]:
     return [linear(), linear(), linear(16, 48), conv(), conv(kernel=1)]
 
 
-def made(algorithm: Any) -> list[Adapter[Any]]:
+def made(algorithm: Any) -> list[Any]:
     """One adapter for each layer, the later ones with larger updates."""
     found = []
     for number, layer in enumerate(layers()):
@@ -44,14 +43,14 @@ def made(algorithm: Any) -> list[Adapter[Any]]:
     return found
 
 
-def norms_of(adapters: list[Adapter[Any]]) -> Tensor:
-    return torch.stack([one.update().detach().double().norm() for one in adapters])  # type: ignore[attr-defined]
+def norms_of(adapters: list[Any]) -> Tensor:
+    return torch.stack([one.update().detach().double().norm() for one in adapters])
 
 
 @pytest.mark.parametrize("kind", LIMITED)
 def test_updates_come_down_to_the_limit_and_keep_their_direction(kind: str) -> None:
     adapters = made(LIMITED[kind])
-    before = [one.update().detach().clone() for one in adapters]  # type: ignore[attr-defined]
+    before = [one.update().detach().clone() for one in adapters]
     norms = norms_of(adapters)
     maximum = float(norms.sort().values[1:3].mean())
     told = limit_norms(adapters, maximum)
@@ -62,8 +61,8 @@ def test_updates_come_down_to_the_limit_and_keep_their_direction(kind: str) -> N
     assert told.largest == pytest.approx(maximum, rel=1e-5)
     for one, update, norm in zip(adapters, before, norms.tolist(), strict=True):
         expected = update * min(1.0, maximum / norm)
-        torch.testing.assert_close(one.update(), expected, rtol=1e-4, atol=1e-6)  # type: ignore[attr-defined]
-        assert norm > maximum or torch.equal(one.update(), update)  # type: ignore[attr-defined]
+        torch.testing.assert_close(one.update(), expected, rtol=1e-4, atol=1e-6)
+        assert norm > maximum or torch.equal(one.update(), update)
 
 
 def test_a_limit_that_nothing_reaches_changes_no_bit() -> None:
@@ -85,23 +84,24 @@ def test_the_limited_update_is_lycoris_own(kind: str) -> None:
     scaled, told = theirs.module.apply_max_norm(norm / 3)
     assert bool(scaled)
     limit = limit_norms([ours], norm / 3)
-    assert (limit.scaled, limit.mean) == (1, pytest.approx(float(told), rel=1e-4))
-    change = theirs.update() * (theirs.module.scalar if kind in ("locon", "loha") else 1)  # type: ignore[attr-defined]
-    torch.testing.assert_close(ours.update(), change, rtol=1e-4, atol=1e-6)  # type: ignore[attr-defined]
+    assert limit.scaled == 1
+    assert limit.mean == pytest.approx(float(told), rel=1e-4)
+    change = theirs.update() * (theirs.module.scalar if kind in ("locon", "loha") else 1)
+    torch.testing.assert_close(ours.update(), change, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["full", "ia3", "glora", "dylora", "tlora"])
 def test_what_lycoris_does_not_limit_stays(kind: str) -> None:
     one = adapter(options(kind), linear())
-    before = one.update().detach().clone()  # type: ignore[attr-defined]
+    before = one.update().detach().clone()
     assert limit_norms([one], 1e-3) == (0, 0.0, 0.0)
-    assert torch.equal(one.update(), before)  # type: ignore[attr-defined]
+    assert torch.equal(one.update(), before)
 
 
 def test_a_locon_is_limited_as_by_sd_scripts() -> None:
     """Its numbers for the same weights: how many it scaled, the mean and largest norm, and each factor's norm."""
     expected = json.loads(EXPECTED.read_text())
-    adapters = made(LIMITED["locon"])
+    adapters: list[Any] = made(LIMITED["locon"])
     told = limit_norms(adapters, expected["maximum"])
     assert told.scaled == expected["scaled"]
     assert told.mean == pytest.approx(expected["mean"], rel=1e-5)

@@ -89,7 +89,13 @@ def test_a_trial_that_was_taken_from_an_earlier_run_is_written_too(tmp_path: Pat
 
 
 def test_options_without_effect_are_refused() -> None:
-    common = {"uri": "sqlite:///x.db", "artifacts": "", "experiment": "x", "workspace": False, "workspace_cap_mib": 1.0}
+    common: dict[str, Any] = {
+        "uri": "sqlite:///x.db",
+        "artifacts": "",
+        "experiment": "x",
+        "workspace": False,
+        "workspace_cap_mib": 1.0,
+    }
     with pytest.raises(UserError, match=r"tracking\.tensorboard_prefix=p: has no effect"):
         Tracking(enabled=True, **common, tensorboard=None, tensorboard_prefix="p")
     with pytest.raises(UserError, match=r"tracking\.tensorboard=tb: tracking=none records nothing"):

@@ -17,6 +17,8 @@ class Scaled(Loss):
 
     scale: float
 
-    def __call__(self, output: Tensor, target: Tensor, timesteps: Tensor, noising: Noising) -> Tensor:
+    def __call__(  # type: ignore[override]  # it takes no mask, on purpose
+        self, output: Tensor, target: Tensor, timesteps: Tensor, noising: Noising
+    ) -> Tensor:
         loss = super().__call__(output, target, timesteps, noising)
         return loss.detach() + (loss - loss.detach()) * torch.tensor(self.scale) * self.scale

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,13 +29,13 @@ NETWORKS = {
 }
 
 
-def pipeline(model: Path) -> StableDiffusionXLPipeline:
+def pipeline(model: Path) -> Any:
     loaded = StableDiffusionXLPipeline.from_pretrained(model)
     loaded.set_progress_bar_config(disable=True)
     return loaded
 
 
-def pictures(pipe: StableDiffusionXLPipeline) -> list[np.ndarray]:
+def pictures(pipe: Any) -> list[np.ndarray]:
     """The two prompts of the tests' trainings, written out in diffusers' own words."""
     config = pipe.scheduler.config
     schedule = {key: config[key] for key in ("beta_start", "beta_end", "beta_schedule")}
@@ -83,7 +84,7 @@ def test_a_file_makes_the_trainers_own_pictures_elsewhere(kind: str, trainings: 
         assert np.abs(ours - theirs).max() < 1.5
 
 
-def merge(pipe: StableDiffusionXLPipeline, file: Path) -> None:
+def merge(pipe: Any, file: Path) -> None:
     """Merge a file with LyCORIS' own code, layer by layer."""
     tensors = load_file(file)
     layers = dict(pipe.unet.named_modules())

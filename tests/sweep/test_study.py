@@ -204,7 +204,8 @@ def test_a_known_experiment_replaces_what_an_interrupted_attempt_left(tmp_path: 
     code, output, errors = command(tmp_path, *words, behaviour={"steps": 200, "seconds": 0.0})
     assert (code, errors) == (0, ""), output
     assert not (trial / "weights" / "old.safetensors").exists()
-    assert read_json(trial / "trial.json")["found"].startswith("second/")
+    record = read_json(trial / "trial.json")
+    assert record is not None and record["found"].startswith("second/")
 
 
 def test_a_key_that_does_not_change_the_training_cannot_be_searched(tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ def test_the_unet_has_the_blocks_of_sdxl(pipeline: StableDiffusionXLPipeline) ->
 
 def test_prompts_pool_to_embeddings_of_their_own(pipeline: StableDiffusionXLPipeline) -> None:
     prompts = ["red apple, food, fruit", "blue heart, heart, symbol"]
-    pooled = pipeline.encode_prompt(prompts, device="cpu", do_classifier_free_guidance=False)[2]
+    cpu = torch.device("cpu")
+    encoded = pipeline.encode_prompt(prompts, device=cpu, do_classifier_free_guidance=False)  # type: ignore[arg-type]  # it takes lists too
+    pooled = encoded[2]
     assert torch.cosine_similarity(pooled[0], pooled[1], dim=0) < 0.9
 
 

@@ -36,7 +36,7 @@ class Denoiser(nn.Module):
 
     def __init__(self, tokenizers: tuple[CLIPTokenizer, CLIPTokenizer]) -> None:
         super().__init__()
-        self.unet: UNet2DConditionModel = new_unet().to(memory_format=torch.channels_last)
+        self.unet: UNet2DConditionModel = new_unet().to(memory_format=torch.channels_last)  # type: ignore[call-arg]
         self.text_encoder: CLIPTextModel = new_text_encoder(tokenizers[0])
         self.text_encoder_2: CLIPTextModelWithProjection = new_text_encoder_2(tokenizers[1])
 

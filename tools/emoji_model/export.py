@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -27,6 +28,7 @@ def export(
     """Write the pipeline whole to `folder`; a card and a contact sheet that lie there stay."""
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
+    scheduler: Any = new_scheduler()
     pipeline = StableDiffusionXLPipeline(
         vae=vae,
         text_encoder=denoiser.text_encoder,
@@ -34,7 +36,7 @@ def export(
         tokenizer=tokenizers[0],
         tokenizer_2=tokenizers[1],
         unet=denoiser.unet,
-        scheduler=new_scheduler(),
+        scheduler=scheduler,
         force_zeros_for_empty_prompt=True,
         add_watermarker=False,
     )

@@ -33,7 +33,9 @@ class Verdict:
 @torch.no_grad()
 def losses(pipeline: StableDiffusionXLPipeline, latents: Tensor, captions: list[str], seed: int) -> Tensor:
     """The mean squared error of the noise of each sample (float32), over evenly spread timesteps."""
-    text, _, pooled, _ = pipeline.encode_prompt(captions, device="cpu", do_classifier_free_guidance=False)
+    cpu = torch.device("cpu")
+    encoded = pipeline.encode_prompt(captions, device=cpu, do_classifier_free_guidance=False)  # type: ignore[arg-type]  # it takes lists too
+    text, _, pooled, _ = encoded
     sizes = torch.tensor([64.0, 64.0, 0.0, 0.0, 64.0, 64.0]).expand(len(captions), 6)
     added = {"text_embeds": pooled, "time_ids": sizes}
     total = torch.zeros(len(captions))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
@@ -43,7 +44,8 @@ def vocabulary(merges: list[tuple[str, str]]) -> dict[str, int]:
 
 def new_tokenizer(merges: list[tuple[str, str]], pad_token: str) -> CLIPTokenizer:
     """A tokenizer with the 77 tokens of CLIP; SDXL pads its first with the end of text, its second with "!"."""
-    return CLIPTokenizer(vocab=vocabulary(merges), merges=merges, pad_token=pad_token, model_max_length=MAX_LENGTH)
+    options: Any = {"vocab": vocabulary(merges), "merges": merges}
+    return CLIPTokenizer(**options, pad_token=pad_token, model_max_length=MAX_LENGTH)
 
 
 def save_tokenizer(tokenizer: CLIPTokenizer, merges: list[tuple[str, str]], folder: Path) -> None:

@@ -68,7 +68,8 @@ def reconstruction_loss(vae: AutoencoderKL, images: Tensor, noise: Tensor) -> Te
 def train_vae(pixels: Tensor, plan: Plan, seed: int, path: Path, batch_size: int = 16) -> Training[AutoencoderKL]:
     """Train on uint8 pictures (count, 3, 64, 64), from the checkpoint at `path` where there is one."""
     torch.manual_seed(seed)
-    training = Training(new_vae().to(memory_format=torch.channels_last), plan, path)
+    vae: AutoencoderKL = new_vae().to(memory_format=torch.channels_last)  # type: ignore[call-arg]
+    training = Training(vae, plan, path)
 
     def loss(step: int, part: int) -> Tensor:
         rng = generator(seed, f"vae {part}", step)

@@ -121,8 +121,8 @@ def test_half_precision_variants_and_shards_are_found_and_loaded(copy: Path, tin
     (unet / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
     (unet / "diffusion_pytorch_model.safetensors").unlink()
     facts = sdxl(copy).facts()
-    index = "diffusion_pytorch_model.safetensors.index.json"
-    assert [file.name for file in facts.unet.files] == ["config.json", index, "a.safetensors", "b.safetensors"]
+    named = "diffusion_pytorch_model.safetensors.index.json"
+    assert [file.name for file in facts.unet.files] == ["config.json", named, "a.safetensors", "b.safetensors"]
     assert facts.text_encoders[0].files[1].name == "model.fp16.safetensors"
     assert facts.unet.shapes() == sdxl(tiny_model).facts().unet.shapes()
     model = load(copy)

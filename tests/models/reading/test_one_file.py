@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -14,13 +14,12 @@ from safetensors.torch import load_file, save_file
 
 from sweeplora.errors import UserError
 from sweeplora.models import tiny
-from sweeplora.models.base import Base
 from sweeplora.models.family import Family
 from tests.models import families, originals_of
 from tests.models.families import CPU
 
-MAKE: dict[str, Callable[..., Base]] = {"sdxl": families.sdxl, "sd15": families.sd15}
-KINDS = tuple(MAKE)
+MAKE: dict[str, Callable[..., Any]] = {"sdxl": families.sdxl, "sd15": families.sd15}
+KINDS: tuple[Literal["sdxl", "sd15"], ...] = ("sdxl", "sd15")
 
 
 @pytest.fixture(scope="module")

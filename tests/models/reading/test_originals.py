@@ -17,7 +17,7 @@ from diffusers.loaders.single_file_utils import (
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
@@ -39,7 +39,7 @@ UNETS: dict[str, dict[str, Any]] = {
     },
     "sd15": {"block_out_channels": WIDTHS["sd15"], "attention_head_dim": 8, "cross_attention_dim": 64},
 }
-TOKENS = {"vocab_size": 49408, "bos_token_id": 49406, "eos_token_id": 49407}
+TOKENS: dict[str, Any] = {"vocab_size": 49408, "bos_token_id": 49406, "eos_token_id": 49407}
 
 
 class Real(NamedTuple):
@@ -77,7 +77,7 @@ def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             layers_per_block=2,
             norm_num_groups=8,
         )
-        encoders = [CLIPTextModel(text_config(12))]
+        encoders: list[nn.Module] = [CLIPTextModel(text_config(12))]
         if kind == "sdxl":
             encoders.append(CLIPTextModelWithProjection(text_config(32)))
     first = "conditioner.embedders.0.transformer." if kind == "sdxl" else "cond_stage_model.transformer."

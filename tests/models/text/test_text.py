@@ -16,7 +16,7 @@ from tests.models import clip_encoders
 
 EXPECTED = json.loads((Path(__file__).parents[2] / "expected/text/encoders.json").read_text())
 CASES = EXPECTED["cases"]
-SDXL = {"layer": -2, "final_norm": False}
+SDXL: dict[str, Any] = {"layer": -2, "final_norm": False}
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from sweeplora.record.store.subject import best_so_far, flatten, note, trial_subject, verdict_of, without_credentials
+from sweeplora.record.provenance.secret import without_credentials
+from sweeplora.record.store.subject import best_so_far, flatten, note, trial_subject, verdict_of
 
 
 def trial(number: int, value: Any, ended: float, verdict: str = "complete") -> dict[str, Any]:

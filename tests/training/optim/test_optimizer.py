@@ -221,7 +221,7 @@ def test_backward_adds_into_the_buffer_and_the_norm_is_that_of_all_gradients() -
     assert len(flat.buffers) == 1
     flat.clear()
     for _ in range(2):
-        sum(p.square().sum() for p in trained).backward()  # type: ignore[union-attr]
+        sum(p.square().sum() for p in trained).backward()
     expected = torch.cat([4 * p.detach().flatten() for p in trained])
     assert torch.allclose(flat.gradients[0], expected)
     assert flat.room.tolist() == [0.0, 0.0]

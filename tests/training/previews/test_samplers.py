@@ -139,7 +139,7 @@ def test_with_zero_terminal_snr_every_sampler_begins_at_the_last_timestep(sample
 
 def test_the_rescaled_schedule_is_diffusers_own() -> None:
     config = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-    theirs = EulerDiscreteScheduler(**config, prediction_type="v_prediction", rescale_betas_zero_snr=True)
+    theirs: Any = EulerDiscreteScheduler(**config, prediction_type="v_prediction", rescale_betas_zero_snr=True)
     ours = make_scheduler("euler", False, "v_prediction", zero_terminal())
     for scheduler in (ours, theirs):
         scheduler.set_timesteps(20)

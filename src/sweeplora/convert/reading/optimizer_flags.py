@@ -53,7 +53,10 @@ def finds_its_rate(name: str) -> bool:
 
 
 def one_rate(given: Given) -> tuple[str, float]:
-    """Flag and value of the rate of an optimizer that scales one rate. Raises UserError where the parts' rates differ."""
+    """Flag and value of the rate of an optimizer that scales one rate.
+
+    Raises UserError where the rates of the parts differ.
+    """
     rates = {flag: rate for flag, rate in _rates_of_parts(given).items() if rate}
     if len(set(rates.values())) > 1:
         said = ", ".join(f"--{flag} {rate}" for flag, rate in rates.items())
