@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sweeplora.errors import UserError
+from sweeplora.networks.file.fit import check_mergeable
+from sweeplora.networks.merged_base import merge
 from tests.models import originals_of
 from tests.models.families import CPU, load, sd15, sdxl
 
@@ -92,7 +94,9 @@ def test_base_weights_are_merged_in_at_their_multipliers(tiny_sd15: Path, tmp_pa
     file = lora(tmp_path / "a.safetensors")
     plain = sd15(tiny_sd15).load(CPU)
     base = sd15(tiny_sd15, base_weights=[str(file), str(file)], base_weights_multiplier=[0.5, -2.0])
+    files, multipliers = zip(*base.merged, strict=True)
     merged = base.load(CPU)
+    merge(merged, files, multipliers)
     name = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight"
     moved = merged.unet.state_dict()[name] - plain.unet.state_dict()[name]
     torch.testing.assert_close(moved, torch.full((32, 32), -1.5))  # up @ down is 2, alpha / rank a half
@@ -109,7 +113,8 @@ def test_base_weights_that_cannot_be_merged_are_refused(tiny_sd15: Path, tmp_pat
         ({"base_weights_multiplier": [1.0]}, "model.base_weights_multiplier"),
     ):
         with pytest.raises(UserError) as caught:
-            sd15(tiny_sd15, **changes).facts()
+            base = sd15(tiny_sd15, **changes)
+            check_mergeable("model.base_weights", [file for file, _ in base.merged], base.facts())
         assert caught.value.key == key
 
 

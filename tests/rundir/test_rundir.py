@@ -56,9 +56,9 @@ def test_a_writer_killed_half_way_leaves_the_old_content(tmp_path: Path) -> None
     write_json(path, {"status": "finished"})
     script = (
         "import os, sys, pathlib\n"
-        "from sweeplora import rundir\n"
-        "rundir.os.fsync = lambda fd: os.kill(os.getpid(), 9)\n"
-        "rundir.write_whole(pathlib.Path(sys.argv[1]), 'x' * 1000)\n"
+        "from sweeplora.rundir import files\n"
+        "files.os.fsync = lambda fd: os.kill(os.getpid(), 9)\n"
+        "files.write_whole(pathlib.Path(sys.argv[1]), 'x' * 1000)\n"
     )
     code = subprocess.run([sys.executable, "-c", script, str(path)], check=False, env=_environment()).returncode
     assert code == -signal.SIGKILL
@@ -69,7 +69,7 @@ def test_a_lock_is_free_as_soon_as_its_holder_is_dead(tmp_path: Path) -> None:
     lock = tmp_path / "supervisor.lock"
     script = (
         "import sys, pathlib, time\n"
-        "from sweeplora.rundir.folder import hold\n"
+        "from sweeplora.rundir.lock import hold\n"
         "held = hold(pathlib.Path(sys.argv[1]))\n"
         "print('held', flush=True)\n"
         "time.sleep(60)\n"

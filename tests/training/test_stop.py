@@ -11,7 +11,7 @@ from pathlib import Path
 
 SCRIPT = """
 import sys, time, pathlib
-from sweeplora.stop import Stop
+from sweeplora.training.stop import Stop
 stop = Stop(pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else None)
 print("ready", flush=True)
 while not stop.asked:
@@ -21,7 +21,7 @@ print("asked", flush=True)
 
 HOLDER = """
 import sys, time, pathlib
-from sweeplora.rundir import hold
+from sweeplora.rundir.lock import hold
 held = hold(pathlib.Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(120)
