@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sweeplora.check.configuration import Facts, check
+from sweeplora.check.configuration import check
 from sweeplora.config.compose import compose
 from sweeplora.errors import UserError
+from sweeplora.experiment import Experiment
 from sweeplora.models import tiny
 
-Checked = Callable[..., Facts]
+Checked = Callable[..., Experiment]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def checked(model: Path, pictures: Path, tmp_path: Path) -> Checked:
     prompts.write_text("a cat\n")
     base = ["data=folder", f"data.dir={pictures}", "data.val_split=0.5", f"model.path={model}"]
     base += [f"sample.prompts={prompts}", f"runs={tmp_path / 'runs'}", "launcher.device=cpu"]
-    return lambda *overrides: check(compose([*base, *overrides]).config)
+    return lambda *overrides: check(compose([*base, *overrides]))
 
 
 def _refusal(checked: Checked, *overrides: str) -> str:

@@ -6,7 +6,6 @@ import importlib
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -28,8 +27,7 @@ def pictures(tmp_path: Path) -> Path:
 
 def signature(pictures: Path, model: Path, tmp_path: Path, *overrides: str) -> str:
     common = [f"runs={tmp_path / 'runs'}", f"model.path={model}", "data=folder", f"data.dir={pictures}", "sample=none"]
-    config: dict[str, Any] = compose([*common, *overrides]).config
-    return check(config).signature
+    return check(compose([*common, *overrides])).signature
 
 
 def test_where_things_lie_changes_no_signature(pictures: Path, tiny_model: Path, tmp_path: Path) -> None:

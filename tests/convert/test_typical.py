@@ -85,8 +85,7 @@ def test_the_guides_sdxl_command_composes_and_passes_the_check(place: Path, tiny
     )
     assert (config["sample"]["sampler"], config["sample"]["every_steps"]) == ("euler_a", 100)
     assert (config["data"]["cache_latents"], config["data"]["latents"]) == (True, "frozen")
-    facts = check(config)
-    assert facts.steps == 2
+    assert check(compose(["+sweep=style_v1"])).steps == 2
 
 
 def test_25_blocks_on_sdxl_say_the_right_count_and_write_nothing(place: Path, tiny_model: Path, pictures: Path) -> None:
@@ -114,7 +113,7 @@ def test_the_noob_command_composes_and_passes_the_check(place: Path, tiny_model:
     }
     assert (config["scheduler"]["num_cycles"], config["scheduler"]["warmup"]) == (0.375, 0.1)
     assert (config["rates"]["text_encoder"], config["network"]["text_encoders"]) == (1e-4, True)
-    assert check(config).steps == 3
+    assert check(compose(["+sweep=noob"])).steps == 3
 
 
 def test_a_sweep_can_be_added_to_what_was_written(place: Path, tiny_model: Path, pictures: Path) -> None:

@@ -6,29 +6,30 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from sweeplora.config.compose import compose
 from sweeplora.errors import UserError
+from sweeplora.experiment import Configuration, Experiment
 from sweeplora.rundir.signature import signature
 from sweeplora.sweep.study import run
 
 
-class Facts(NamedTuple):
-    """What a sweep needs to know of a configuration."""
-
-    signature: str
-    steps: int | None
-    validates: bool = True
-    arithmetic: str = "as many images as steps"
-    notices: tuple[str, ...] = ()
-
-
-def check(config: dict[str, Any]) -> Facts:
+def check(configuration: Configuration) -> Experiment:
     """Sign the configuration; the one thing wrong here is a rank of 13."""
-    if config["network"]["dim"] == 13:
+    if configuration.config["network"]["dim"] == 13:
         raise UserError("network.dim", 13, "give another number")
-    return Facts(signature(config, {}, {}), json.loads(os.environ.get("STANDIN", "{}")).get("steps", 5))
+    return Experiment(
+        config=configuration.config,
+        yaml=configuration.yaml,
+        overrides=configuration.overrides,
+        signature=signature(configuration.config, {}, {}),
+        contents={},
+        code={},
+        steps=json.loads(os.environ.get("STANDIN", "{}")).get("steps", 5),
+        arithmetic="as many images as steps",
+        validates=True,
+        notices=(),
+    )
 
 
 def main(argv: Sequence[str]) -> int:

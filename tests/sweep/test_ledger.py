@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
 from sweeplora.errors import UserError
+from sweeplora.experiment import Configuration
 from sweeplora.sweep.ledger import Ledger, open_ledger
 from sweeplora.sweep.question import Question
 from sweeplora.sweep.search.space import parse_space
@@ -19,19 +20,15 @@ NONE = {"_target_": "optuna.pruners.NopPruner"}
 MEDIAN = {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 1}
 
 
-class Composed(NamedTuple):
-    config: dict[str, Any]
-    yaml: str = ""
-    overrides: tuple[str, ...] = ()
-
-
 def question(
     space: Mapping[str, Any], trials: int, search: dict[str, Any] = TPE, pruner: dict[str, Any] = NONE
 ) -> Question:
     read = parse_space(space)
     identity = {"space": read.described(), "objective": ["val/loss"], "search": search["_target_"]}
     identity |= {"signature": "abc", "config": {"seed": 0}}
-    return Question("s", read, ("val/loss",), trials, Composed({"search": search, "pruner": pruner}), identity)
+    return Question(
+        "s", read, ("val/loss",), trials, Configuration({"search": search, "pruner": pruner}, "", ()), identity
+    )
 
 
 def all_trials(ledger: Ledger) -> list[optuna.trial.FrozenTrial]:

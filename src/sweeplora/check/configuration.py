@@ -7,9 +7,8 @@ import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, MinLen
 from hydra.utils import get_object
@@ -25,7 +24,11 @@ from sweeplora.config.signatures import signature_of
 from sweeplora.data.batches import Length, length
 from sweeplora.data.captions import plain
 from sweeplora.data.dataset import Dataset, keeps_text
+from sweeplora.data.folder import Folder
 from sweeplora.errors import UserError
+from sweeplora.experiment import Configuration, Experiment, Group
+from sweeplora.launch.local import Local
+from sweeplora.models.base import Base
 from sweeplora.models.facts import ModelFacts
 from sweeplora.networks import blocks
 from sweeplora.networks.file import fit
@@ -61,54 +64,9 @@ _FILE_NAME = re.compile(r"[\w()+,=@-][\w()+,=@. -]*")
 _LEAST_FREE = 1 << 29
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What a check learned on its way.
-
-    `signature` names the experiment; `contents` and `code` are what it was made of besides the config;
-    `steps` counts optimizer steps and `arithmetic` says in one line how they come about. `validates`: images are
-    held out. `notices`: what works but is worth a look, a line each.
-    """
-
-    signature: str
-    contents: Mapping[str, str]
-    code: Mapping[str, str]
-    steps: int
-    arithmetic: str
-    validates: bool
-    notices: tuple[str, ...]
-
-
-class Slot(Protocol):
-    """The part of a launcher's slot that matters here."""
-
-    @property
-    def device(self) -> Literal["cpu", "cuda"]: ...
-
-
-class Launcher(Protocol):
-    """A target of conf/launcher."""
-
-    def plan(self, most: int) -> Sequence[Slot]:
-        """The places for trials; UserError where this machine has none."""
-
-
-class Model(Protocol):
-    """A target of conf/model."""
-
-    def facts(self) -> ModelFacts:
-        """What its files say, all of it found good; UserError otherwise."""
-
-
-class Images(Protocol):
-    """A target of conf/data."""
-
-    def read(self, divisor: int, default_resolution: int, cache: Path | None = None) -> Dataset:
-        """The data set, every file found good; UserError otherwise."""
-
-
-def check(config: Mapping[str, Any]) -> Facts:
-    """Raise UserError for the first thing that cannot work in a resolved config, or say what will be run."""
+def check(configuration: Configuration) -> Experiment:
+    """Raise UserError for the first thing that cannot work in a configuration, or say what will be run."""
+    config = frozen(configuration.config)
     check_shape(config)
     check_combinations(config)
     check_place(Path(config["runs"]))
@@ -116,8 +74,11 @@ def check(config: Mapping[str, Any]) -> Facts:
     prompts = read_previews(config["sample"], model)
     dataset = read_data(config, model)
     planned = plan_length(config["train"], dataset)
-    identity = identify(config, model, dataset, draws=bool(prompts))
-    return Facts(
+    identity = identify(configuration.config, model, dataset, draws=bool(prompts))
+    return Experiment(
+        config=configuration.config,
+        yaml=configuration.yaml,
+        overrides=configuration.overrides,
         signature=identity.signature,
         contents=identity.contents,
         code=identity.code,
@@ -128,8 +89,14 @@ def check(config: Mapping[str, Any]) -> Facts:
     )
 
 
+def frozen(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with each of its groups frozen, so that what is found out about a group is kept by it."""
+    return {key: Group(value) if key in GROUPS and isinstance(value, dict) else value for key, value in config.items()}
+
+
 def check_shape(config: Mapping[str, Any]) -> None:
     """Names, types and ranges of every value, against what each `_target_` takes."""
+    config = frozen(config)
     for key, value in config.items():
         if key not in _PLAIN and key not in GROUPS:
             raise UserError(key, value, f"no such key; {nearest(key, [*GROUPS, *_PLAIN])}")
@@ -143,7 +110,9 @@ def check_shape(config: Mapping[str, Any]) -> None:
         if value is not None and not _FILE_NAME.fullmatch(value):
             raise UserError(key, value, "it becomes a file's name; use letters, digits, - _ and dots")
     for group in GROUPS:
-        _check_group(group, json.dumps(config[group]))
+        if not isinstance(config[group], Group) or "_target_" not in config[group]:
+            raise UserError(group, config[group], "holds no _target_; choose one of its files")
+        _check_group(group, config[group])
 
 
 def check_combinations(config: Mapping[str, Any]) -> None:
@@ -151,7 +120,7 @@ def check_combinations(config: Mapping[str, Any]) -> None:
     optimizer, precision = config["optimizer"], config["train"]["mixed_precision"]
     check_optimizer(optimizer, config["scheduler"], config["rates"])
     check_half_precision(optimizer, config["train"]["network_precision"])
-    if _device(json.dumps(config["launcher"])) == "cpu":
+    if _device(config["launcher"]) == "cpu":
         if precision == "fp16":
             raise UserError("train.mixed_precision", "fp16", "a CPU has no half precision; use no or bf16")
         if optimizer["_target_"].startswith("bitsandbytes."):
@@ -184,7 +153,7 @@ def read_previews(sample: Mapping[str, Any], model: ModelFacts) -> list[Prompt]:
 def read_model(config: Mapping[str, Any]) -> ModelFacts:
     """The facts of the model, and that network and training fit it."""
     network, train = config["network"], config["train"]
-    source: Model = _built("model", json.dumps(config["model"]))
+    source: Base = _built(config["model"])
     facts = source.facts()
     fit.check_mergeable("model.base_weights", config["model"]["base_weights"] or (), facts)
     if train["max_timestep"] > facts.num_timesteps:
@@ -203,7 +172,7 @@ def read_model(config: Mapping[str, Any]) -> ModelFacts:
 
 def read_data(config: Mapping[str, Any], model: ModelFacts) -> Dataset:
     """The data set, and that training and objective fit it."""
-    images: Images = _built("data", json.dumps(config["data"]))
+    images: Folder = _built(config["data"])
     dataset = images.read(model.divisor, model.resolution, Path(config["runs"], "cache"))
     keeps_text(dataset, config["network"]["text_encoders"])
     masked = next((one for one in dataset.train if one.mask is not None), None)
@@ -230,24 +199,19 @@ def _check_plain(key: str, value: object, kind: Any) -> None:
 
 
 @functools.lru_cache(maxsize=256)
-def _check_group(group: str, node: str) -> None:
-    content = json.loads(node)
-    if not isinstance(content, dict) or "_target_" not in content:
-        raise UserError(group, content, "holds no _target_; choose one of its files")
-    check_node(group, content)
-    check_rules(group, content)
+def _check_group(group: str, node: Group) -> None:
+    check_node(group, node)
+    check_rules(group, node)
 
 
 @functools.lru_cache(maxsize=256)
-def _built(key: str, node: str) -> Any:
-    content = json.loads(node)
-    target = get_object(content["_target_"])
-    return target(**arguments(content))
+def _built(node: Group) -> Any:
+    return get_object(node["_target_"])(**arguments(node))
 
 
 @functools.lru_cache(maxsize=8)
-def _device(node: str) -> Literal["cpu", "cuda"]:
-    launcher: Launcher = _built("launcher", node)
+def _device(node: Group) -> Literal["cpu", "cuda"]:
+    launcher: Local = _built(node)
     return launcher.plan(1)[0].device
 
 

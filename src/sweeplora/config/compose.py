@@ -6,7 +6,6 @@ import copy
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +26,9 @@ from yaml import YAMLError
 from sweeplora.config import catalog
 from sweeplora.config.nearest import nearest
 from sweeplora.errors import UserError
+from sweeplora.experiment import Configuration
 
 _ASSETS = Path(__file__).resolve().parents[1] / "assets"
-
-
-@dataclass(frozen=True)
-class Composed:
-    """One configuration: as plain resolved data, as the YAML a run folder keeps, and what was asked for.
-
-    A value that nobody gave yet is "???", so that a sweep may still propose it; `check` refuses it.
-    """
-
-    config: dict[str, Any]
-    yaml: str
-    overrides: tuple[str, ...]
 
 
 def asset(path: str) -> Path:
@@ -48,7 +36,7 @@ def asset(path: str) -> Path:
     return _ASSETS / path
 
 
-def compose(overrides: Sequence[str]) -> Composed:
+def compose(overrides: Sequence[str]) -> Configuration:
     """Merge conf/, a sweep's file and `overrides` (Hydra's grammar, without its `choice(...)` and the like).
 
     The files are read once in a process for each combination of choices: a sweep that runs for a day keeps
@@ -75,7 +63,7 @@ def compose(overrides: Sequence[str]) -> Composed:
         raise _explained(error, values, list(dotted(_plain(merged)))) from error
     config = _resolved(merged)
     _expect_all_keys(config)
-    return Composed(config, OmegaConf.to_yaml(OmegaConf.create(config)), tuple(overrides))
+    return Configuration(config, OmegaConf.to_yaml(OmegaConf.create(config)), tuple(overrides))
 
 
 def _expect_all_keys(config: Mapping[str, Any]) -> None:

@@ -18,9 +18,10 @@ _OWN = "sweeplora"
 def imported(source: Source, *, late: bool) -> set[str]:
     """Dotted names of the modules that a module imports; `late`: also those inside functions.
 
+    What stands under `if TYPE_CHECKING` is never imported.
     `from package import name` counts as the package, and as package.name where that is a module.
     """
-    nodes = ast.walk(source.tree) if late else _at_import(source.tree.body)
+    nodes = _ever(source.tree) if late else _at_import(source.tree.body)
     return {name for node in nodes for name in _names(node, source)}
 
 
@@ -73,6 +74,18 @@ def _names(node: ast.AST, source: Source) -> Iterator[str]:
 
 def _words(node: ast.expr) -> set[str]:
     return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+
+
+def _ever(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node that may run at some time: all but TYPE_CHECKING blocks."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in _words(node.test):
+            waiting += node.orelse
+        else:
+            yield node
+            waiting += ast.iter_child_nodes(node)
 
 
 def _at_import(body: list[ast.stmt]) -> Iterator[ast.AST]:

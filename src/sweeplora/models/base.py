@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,7 +17,7 @@ from sweeplora.models.reading import folder, one_file
 
 
 @dataclass(frozen=True)
-class Base:
+class Base(ABC):
     """The keys of conf/model.
 
     `name` stands in file names and metadata. `path`: a diffusers folder or one file. `vae`: another VAE, None
@@ -47,6 +48,10 @@ class Base:
             mend = f"give one number for each of the {len(files)} files of model.base_weights, or null"
             raise UserError("model.base_weights_multiplier", multipliers, mend)
         return [(Path(file), multiplier) for file, multiplier in zip(files, multipliers, strict=True)]
+
+    @abstractmethod
+    def facts(self) -> ModelFacts:
+        """What the model's files say; raises UserError for what is wrong with them."""
 
 
 def read(base: Base, architecture: Architecture) -> ModelFacts:

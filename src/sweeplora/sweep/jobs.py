@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sweeplora.experiment import Experiment
 from sweeplora.launch.forks import Starter
 from sweeplora.rundir.files import read_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.sweep.ledger import Asked, Ledger
-from sweeplora.sweep.question import Candidate, Composer, Question
+from sweeplora.sweep.question import Composer, Question
 from sweeplora.sweep.reuse import finite, objective_values
 from sweeplora.sweep.screen import Row
 from sweeplora.sweep.supervise import Ending, end_leftover
@@ -64,13 +65,13 @@ def prepare(shop: Workshop, asked: Asked, row: Row) -> Job:
 
     Raises UserError where the proposal is a configuration that cannot run.
     """
-    candidate = shop.composer.candidate(asked.proposal.overrides)
-    row.steps = candidate.facts.steps
-    run = RunDir(shop.folder / f"{asked.number:03}-{candidate.facts.signature}")
+    experiment = shop.composer.experiment(asked.proposal.overrides)
+    row.steps = experiment.steps
+    run = RunDir(shop.folder / f"{asked.number:03}-{experiment.signature}")
     record = read_json(run.trial)
     if record is None:
-        RunDir.create(run.path, candidate.composed.yaml)
-        record = new_record(shop, asked, candidate)
+        RunDir.create(run.path, experiment.yaml)
+        record = new_record(shop, asked, experiment)
     else:
         end_leftover(run, record)
     return Job(asked, run, record, row)
@@ -83,18 +84,18 @@ def refused(shop: Workshop, asked: Asked, row: Row) -> Job:
     return Job(asked, run, new_record(shop, asked, None), row)
 
 
-def new_record(shop: Workshop, asked: Asked, candidate: Candidate | None) -> dict[str, Any]:
+def new_record(shop: Workshop, asked: Asked, experiment: Experiment | None) -> dict[str, Any]:
     """What trial.json says before the first attempt."""
     return {
         "study": shop.question.name,
         "number": asked.number,
-        "signature": candidate.facts.signature if candidate else None,
+        "signature": experiment.signature if experiment else None,
         "overrides": [*shop.composer.base, *asked.proposal.overrides],
         "params": asked.proposal.params,
         "attempts": [],
         "verdict": "running",
         "value": None,
-        "steps": candidate.facts.steps if candidate else None,
+        "steps": experiment.steps if experiment else None,
     }
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from sweeplora.errors import UserError
+from sweeplora.experiment import Configuration, Experiment
 from sweeplora.rundir.signature import is_unsigned
 from sweeplora.sweep.search.proposals import every_choice
 from sweeplora.sweep.search.searchers import grid_points, is_grid, prunes
@@ -16,74 +17,25 @@ from sweeplora.sweep.search.space import Dimension, Space, all_keys, on_command_
 _RESERVED = ("single", "cache", "artifacts", "workspaces")
 
 
-class Composed(Protocol):
-    """A resolved configuration, as data and as the YAML a run folder keeps."""
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Plain resolved data."""
-
-    @property
-    def yaml(self) -> str:
-        """The same as text."""
-
-    @property
-    def overrides(self) -> tuple[str, ...]:
-        """What was asked for beside the files."""
-
-
-class Facts(Protocol):
-    """What a check found out about a configuration that can run."""
-
-    @property
-    def signature(self) -> str:
-        """Name of the experiment: same signature, same result."""
-
-    @property
-    def steps(self) -> int | None:
-        """Optimizer steps it will take."""
-
-    @property
-    def arithmetic(self) -> str:
-        """How the steps come about, in a line."""
-
-    @property
-    def validates(self) -> bool:
-        """Whether images are held out."""
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What works but is worth a look, a line each."""
-
-
-class Candidate(NamedTuple):
-    """One configuration that was composed and checked."""
-
-    overrides: tuple[str, ...]
-    composed: Composed
-    facts: Facts
-
-
 class Composer:
     """Composes and checks overrides on top of the command line's, each combination once."""
 
     def __init__(
         self,
         base: Sequence[str],
-        compose: Callable[[Sequence[str]], Composed],
-        check: Callable[[dict[str, Any]], Facts],
+        compose: Callable[[Sequence[str]], Configuration],
+        check: Callable[[Configuration], Experiment],
     ) -> None:
         self.base = tuple(base)
         self._compose = compose
         self._check = check
-        self._known: dict[tuple[str, ...], Candidate] = {}
+        self._known: dict[tuple[str, ...], Experiment] = {}
 
-    def candidate(self, overrides: Sequence[str]) -> Candidate:
-        """The configuration with these overrides. Raises UserError for the first thing wrong with it."""
+    def experiment(self, overrides: Sequence[str]) -> Experiment:
+        """The experiment with these overrides. Raises UserError for what is wrong with it."""
         wanted = tuple(overrides)
         if wanted not in self._known:
-            composed = self._compose([*self.base, *wanted])
-            self._known[wanted] = Candidate(wanted, composed, self._check(composed.config))
+            self._known[wanted] = self._check(self._compose([*self.base, *wanted]))
         return self._known[wanted]
 
 
@@ -95,14 +47,14 @@ class Question:
     space: Space
     objectives: tuple[str, ...]
     trials: int
-    composed: Composed
+    configuration: Configuration
     identity: Mapping[str, Any]
     notices: tuple[str, ...] = ()
 
     @property
     def config(self) -> dict[str, Any]:
         """The configuration that every trial starts from."""
-        return self.composed.config
+        return self.configuration.config
 
     def differences(self, asked: Mapping[str, Any]) -> list[str]:
         """What is not as it was when the study of this name began; empty when it is the same question."""
@@ -114,12 +66,12 @@ class Question:
         return changed
 
 
-def read_question(composed: Composed, composer: Composer, swept: Mapping[str, Dimension]) -> Question:
+def read_question(configuration: Configuration, composer: Composer, swept: Mapping[str, Dimension]) -> Question:
     """Read the study out of a configuration and try every choice of it, before anything is started.
 
     Raises UserError for the first thing wrong in the space, or in a configuration that it can propose.
     """
-    sweep = composed.config["sweep"]
+    sweep = configuration.config["sweep"]
     space = on_command_line(parse_space(sweep["space"] or {}), composer.base, swept)
     if not space:
         raise UserError("sweep.space", "{}", "nothing is left to search; name keys, e.g. 'network.dim=choice(4,8)'")
@@ -127,26 +79,27 @@ def read_question(composed: Composed, composer: Composer, swept: Mapping[str, Di
         if is_unsigned(key):
             mend = "changes how a trial runs, not what it learns; give it one value outside of the space"
             raise UserError(f"sweep.space.{key}", "searched", mend)
-    covers = [composer.candidate(overrides) for overrides in every_choice(space)]
+    proposed = every_choice(space)
+    covers = [composer.experiment(overrides) for overrides in proposed]
     objectives = _objectives(sweep["objective"])
-    blind = next((one.overrides for one in covers if not one.facts.validates), None)
+    blind = next((words for words, one in zip(proposed, covers, strict=True) if not one.validates), None)
     if blind is not None and any(objective.startswith("val/") for objective in objectives):
         where = f" with {' '.join(blind)}" if blind else ""
         raise UserError("sweep.objective", sweep["objective"], f"no image is held out{where}; give data.val_split=0.1")
-    if len(objectives) > 1 and prunes(composed.config["pruner"]):
+    if len(objectives) > 1 and prunes(configuration.config["pruner"]):
         raise UserError("pruner", "on", "several objectives cannot be pruned; give pruner=none or one objective")
-    search = composed.config["search"]
-    signed = {key: value for key, value in covers[0].composed.config.items() if not is_unsigned(key)}
+    search = configuration.config["search"]
+    signed = {key: value for key, value in covers[0].config.items() if not is_unsigned(key)}
     identity = {
         "space": space.described(),
         "objective": list(objectives),
         "search": [search["_target_"], search["seed"]] if is_grid(search) else search["_target_"],
-        "signature": covers[0].facts.signature,
+        "signature": covers[0].signature,
         "config": signed,
     }
     trials = _trials(sweep["trials"], search, space)
-    notices = tuple(dict.fromkeys(line for one in covers for line in one.facts.notices))
-    return Question(_name(sweep["name"], space), space, objectives, trials, composed, identity, notices)
+    notices = tuple(dict.fromkeys(line for one in covers for line in one.notices))
+    return Question(_name(sweep["name"], space), space, objectives, trials, configuration, identity, notices)
 
 
 def _objectives(written: object) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from hydra.utils import instantiate
 
 from sweeplora.errors import UserError
+from sweeplora.experiment import Experiment
 from sweeplora.launch.local import TRAINING, Local, start
 from sweeplora.report.words import near, number
 from sweeplora.rundir.files import read_json, write_json
@@ -17,7 +18,6 @@ from sweeplora.rundir.lock import is_held
 from sweeplora.sweep import reuse
 from sweeplora.sweep.interrupt import Halt
 from sweeplora.sweep.library_logs import logging_to
-from sweeplora.sweep.question import Candidate
 from sweeplora.sweep.recorder import finish_recorder, start_recorder
 from sweeplora.sweep.screen import Board, Row, Screen, open_screen
 from sweeplora.sweep.supervise import Ending, Place, Supervision, end_leftover
@@ -26,32 +26,32 @@ WELL, SOME_FAILED, INTERRUPTED = 0, 1, 130
 _POLL_SECONDS = 0.1
 
 
-def run_single(candidate: Candidate, module: str = TRAINING) -> int:
+def run_single(experiment: Experiment, module: str = TRAINING) -> int:
     """Train one configuration in `runs/single/<name>/` and return the exit code.
 
     An experiment that finished before is found again (`reuse=false` runs it anew); an interrupted one goes on
     in its folder; a folder of another experiment is left alone and the next free name taken.
     """
-    config = candidate.composed.config
+    config = experiment.config
     runs = Path(config["runs"]).absolute()
     launcher: Local = instantiate(config["launcher"])
     slot = launcher.plan(1)[0]
     screen = open_screen()
-    found = reuse.find(runs, candidate.facts.signature) if config["reuse"] else None
+    found = reuse.find(runs, experiment.signature) if config["reuse"] else None
     if found is not None:
         screen.say(f"this experiment is already there: {near(found.path)}")
         _say_weights(found, screen)
         return WELL
-    run = _folder(runs / "single", config["name"], candidate.facts.signature)
-    record = read_json(run.trial) or _new_record(candidate)
-    RunDir.create(run.path, candidate.composed.yaml)
+    run = _folder(runs / "single", config["name"], experiment.signature)
+    record = read_json(run.trial) or _new_record(experiment)
+    RunDir.create(run.path, experiment.yaml)
     end_leftover(run, record)
     with Halt() as halt, logging_to(run.path / "driver.log"):
         write_json(run.trial, record)
         arguments = ["--runs", str(runs), "--single", run.path.name, "--config", str(run.config)]
         recorder = start_recorder(config, arguments, run.path / "mirror.log")
         place = Place(slot.index, lambda one: start(one, slot, module), launcher.attempts)
-        ending = _drive(Supervision(run, record, place), candidate, screen, halt)
+        ending = _drive(Supervision(run, record, place), experiment, screen, halt)
         _conclude(run, record, ending, config)
         finish_recorder(recorder, screen, halt)
         return _tell(run, record, screen)
@@ -71,27 +71,27 @@ def _folder(parent: Path, name: str, signature: str) -> RunDir:
         number_ += 1
 
 
-def _new_record(candidate: Candidate) -> dict[str, Any]:
+def _new_record(experiment: Experiment) -> dict[str, Any]:
     return {
         "study": None,
         "number": None,
-        "signature": candidate.facts.signature,
-        "overrides": list(candidate.composed.overrides),
+        "signature": experiment.signature,
+        "overrides": list(experiment.overrides),
         "params": {},
         "attempts": [],
         "verdict": "running",
         "value": None,
-        "steps": candidate.facts.steps,
+        "steps": experiment.steps,
     }
 
 
-def _drive(supervision: Supervision, candidate: Candidate, screen: Screen, halt: Halt) -> Ending:
-    row = Row("", "", "running", candidate.facts.steps, supervision.progress)
+def _drive(supervision: Supervision, experiment: Experiment, screen: Screen, halt: Halt) -> Ending:
+    row = Row("", "", "running", experiment.steps, supervision.progress)
     board = Board(supervision.run.path.name, 1, rows=[row])
-    for notice in candidate.facts.notices:
+    for notice in experiment.notices:
         screen.event(notice)
-    screen.event(candidate.facts.arithmetic)
-    screen.event(f"{near(supervision.run.path)} started: {candidate.facts.steps} steps")
+    screen.event(experiment.arithmetic)
+    screen.event(f"{near(supervision.run.path)} started: {experiment.steps} steps")
     try:
         while True:
             if halt.now:

@@ -12,6 +12,7 @@ from typing import Any
 from hydra.utils import instantiate
 
 from sweeplora.errors import UserError
+from sweeplora.experiment import Configuration, Experiment
 from sweeplora.launch.forks import Starter, ahead
 from sweeplora.launch.local import TRAINING, Local
 from sweeplora.report.leaderboard import Leaderboard, lines
@@ -20,7 +21,7 @@ from sweeplora.rundir.files import read_json, write_json, write_whole
 from sweeplora.rundir.lock import hold
 from sweeplora.sweep.interrupt import Halt
 from sweeplora.sweep.library_logs import logging_to
-from sweeplora.sweep.question import Composed, Composer, Facts, Question, read_question
+from sweeplora.sweep.question import Composer, Question, read_question
 from sweeplora.sweep.recorder import Recorder, finish_recorder, start_recorder
 from sweeplora.sweep.reuse import free_name
 from sweeplora.sweep.screen import Screen, open_screen
@@ -28,8 +29,8 @@ from sweeplora.sweep.search.space import Dimension, split_command_line
 from sweeplora.sweep.single import INTERRUPTED, SOME_FAILED, WELL, run_single
 from sweeplora.sweep.supervise import now
 
-Compose = Callable[[Sequence[str]], Composed]
-Check = Callable[[dict[str, Any]], Facts]
+Compose = Callable[[Sequence[str]], Configuration]
+Check = Callable[[Configuration], Experiment]
 
 
 def run(overrides: Sequence[str], compose: Compose, check: Check, training: str = TRAINING) -> int:
@@ -39,23 +40,25 @@ def run(overrides: Sequence[str], compose: Compose, check: Check, training: str 
     for bad input. `training` is the module whose `main` takes a run folder.
     """
     plain, swept = split_command_line(overrides)
-    composed = compose(plain)
-    sweep = composed.config["sweep"]
+    configuration = compose(plain)
+    sweep = configuration.config["sweep"]
     if swept or sweep["space"]:
-        return run_study(composed, Composer(plain, compose, check), swept, training)
+        return run_study(configuration, Composer(plain, compose, check), swept, training)
     for key in ("name", "trials"):
         if sweep[key] is not None:
             mend = "there is nothing to search; add +sweep=…, or name a space such as 'network.dim=choice(4,8)'"
             raise UserError(f"sweep.{key}", sweep[key], mend)
-    return run_single(Composer(plain, compose, check).candidate(()), training)
+    return run_single(Composer(plain, compose, check).experiment(()), training)
 
 
-def run_study(composed: Composed, composer: Composer, swept: Mapping[str, Dimension], training: str = TRAINING) -> int:
+def run_study(
+    configuration: Configuration, composer: Composer, swept: Mapping[str, Dimension], training: str = TRAINING
+) -> int:
     """Begin a study, or continue it where an earlier driver left it."""
-    question = read_question(composed, composer, swept)
-    launcher: Local = instantiate(composed.config["launcher"])
+    question = read_question(configuration, composer, swept)
+    launcher: Local = instantiate(configuration.config["launcher"])
     launcher.plan(question.trials)
-    runs = Path(composed.config["runs"]).absolute()
+    runs = Path(configuration.config["runs"]).absolute()
     folder = runs / question.name
     folder.mkdir(parents=True, exist_ok=True)
     with _only_driver(folder, question.name), Halt() as halt, logging_to(folder / "driver.log"):
@@ -113,7 +116,7 @@ class _Study:
         return self._tell(board, screen, halt)
 
     def _recorder(self) -> Recorder | None:
-        write_whole(self._folder / "config.yaml", self._question.composed.yaml)
+        write_whole(self._folder / "config.yaml", self._question.configuration.yaml)
         write_json(self._folder / "study.json", self._summary)
         arguments = ["--runs", str(self._runs), "--study", self._question.name]
         arguments += ["--config", str(self._folder / "config.yaml")]
