@@ -1,4 +1,4 @@
-"""The command line: compose, check, then one run or a study; and the smaller verbs."""
+"""The command line: finds the verb and hands it the rest of the words."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 from sweeplora.errors import UserError
 
-FAILED, REFUSED, INTERRUPTED = 1, 2, 130
-_PORT = 5000
+REFUSED, INTERRUPTED = 2, 130
+_WITHOUT_A_VERB = "run"
+_NOT_IN_A_VERB = "=~+-"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,28 +26,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return REFUSED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except SystemExit as left:  # argparse, after it has printed a verb's help
+        if left.code:
+            raise
+        return 0
 
 
 def _do(given: list[str]) -> int:
-    if given[:1] == ["convert"] and given[1:2] not in (["--help"], ["-h"]):
-        return _convert(given[1:])
-    if "--help" in given or "-h" in given:
-        return _help()
-    if "--version" in given:
+    from sweeplora.commands import load, verbs
+
+    here = Path.cwd()
+    known = verbs(here)
+    verb, words = _verb(given)
+    if verb is None and ("--help" in words or "-h" in words):
+        return _help(known)
+    if verb is None and "--version" in words:
         return _version()
-    if given[:1] == ["ui"]:
-        return _ui(given[1:])
-    if given[:1] == ["sync"]:
-        return _sync(given[1:])
-    if "--cfg" in given:
-        return _print_config([word for word in given if word != "--cfg"])
-    return _run(given)
+    verb = verb or _WITHOUT_A_VERB
+    if verb not in known:
+        from sweeplora.config.nearest import nearest
+
+        raise UserError("command line", verb, f"neither a verb nor key=value; {nearest(verb, list(known))}")
+    return load(verb, known[verb])(words)
 
 
-def _help() -> int:
+def _verb(given: list[str]) -> tuple[str | None, list[str]]:
+    """The verb, which only the first word can be, and the words after it; None for an override or an option."""
+    if given and given[0] and not set(given[0]) & set(_NOT_IN_A_VERB):
+        return given[0], given[1:]
+    return None, given
+
+
+def _help(known: dict[str, Path]) -> int:
+    from sweeplora.commands import summary
     from sweeplora.config.usage import usage
 
-    print(usage(Path.cwd()), end="")
+    print(usage({verb: summary(file) for verb, file in known.items()}, Path.cwd()), end="")
     return 0
 
 
@@ -58,75 +73,6 @@ def _version() -> int:
     except metadata.PackageNotFoundError as error:
         raise UserError("--version", "", "runs from a folder that is not installed; see its pyproject.toml") from error
     return 0
-
-
-def _print_config(overrides: list[str]) -> int:
-    from sweeplora.config.compose import compose
-    from sweeplora.sweep.search.space import split_command_line
-
-    plain, _ = split_command_line(overrides)
-    print(compose(plain).yaml, end="")
-    return 0
-
-
-def _ui(words: list[str]) -> int:
-    """Become MLflow's server, so that Ctrl-C and signals are its own."""
-    from sweeplora.config.compose import compose
-    from sweeplora.record.ui import ui
-
-    port, overrides = _port(words)
-    runs = Path(compose(overrides).config["runs"])
-    if not (runs / "mlflow.db").is_file():
-        raise UserError("runs", runs, "there is no record yet; run something first, or give runs=…")
-    command = ui(runs, port)
-    print(f"http://127.0.0.1:{port}", flush=True)
-    os.execvpe(command.argv[0], command.argv, dict(command.env))
-
-
-def _convert(words: list[str]) -> int:
-    from sweeplora.convert.command import main as convert
-
-    return convert(words)
-
-
-def _sync(overrides: list[str]) -> int:
-    """Bring the record up to date with every run folder, a line for each that could not be.
-
-    Only what is said of `tracking` on this command line replaces what a folder's own configuration says.
-    """
-    from sweeplora.config.binding import check_node
-    from sweeplora.config.compose import compose
-    from sweeplora.record.sync import sync
-
-    config = compose(overrides).config
-    check_node("tracking", config["tracking"])
-    said = {word.partition("=")[0].lstrip("+") for word in overrides}
-    changed = {key: value for key, value in config["tracking"].items() if f"tracking.{key}" in said}
-    troubles = sync(Path(config["runs"]), changed)
-    for trouble in troubles:
-        print(trouble, file=sys.stderr)
-    return FAILED if troubles else 0
-
-
-def _port(words: list[str]) -> tuple[int, list[str]]:
-    """The port asked for by `--port N` or `--port=N`, and the words that are left."""
-    flags = [word for word in words if word.partition("=")[0] == "--port"]
-    if not flags:
-        return _PORT, words
-    at = words.index(flags[-1])
-    joined = "=" in words[at]
-    number = words[at].partition("=")[2] if joined else "".join(words[at + 1 : at + 2])
-    if not number.isdigit() or not 0 < int(number) < 1 << 16:
-        raise UserError("--port", number, "give a port number, e.g. --port 5000")
-    return int(number), [*words[:at], *words[at + (1 if joined else 2) :]]
-
-
-def _run(overrides: list[str]) -> int:
-    from sweeplora.check.configuration import check
-    from sweeplora.config.compose import compose
-    from sweeplora.sweep.study import run
-
-    return run(overrides, compose, check)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import yaml
 
 from sweeplora.__main__ import main as sweeplora
 from sweeplora.check.configuration import check_shape
+from sweeplora.commands.convert import main
 from sweeplora.config.compose import compose
-from sweeplora.convert.command import main
 from sweeplora.convert.dataset.treatment import SAME
 from sweeplora.convert.reading.dataset_schema import FLAG_OF
 from sweeplora.convert.reading.flags import FLAGS
@@ -176,7 +176,7 @@ def test_what_nobody_said_is_as_it_is_in_sd_scripts() -> None:
 
 
 def test_converting_loads_nothing_heavy() -> None:
-    code = f"import sys; from sweeplora.convert.command import main; main([{_COMMAND!r}]); print(*sys.modules)"
+    code = f"import sys; from sweeplora.commands.convert import main; main([{_COMMAND!r}]); print(*sys.modules)"
     source = Path(__file__).resolve().parents[2] / "src"
     done = subprocess.run(
         [sys.executable, "-c", code],

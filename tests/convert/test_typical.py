@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from sweeplora.check.configuration import check
+from sweeplora.commands.convert import main
 from sweeplora.config.compose import compose
-from sweeplora.convert.command import main
 from sweeplora.errors import UserError
 from sweeplora.rundir.folder import RunDir
 from tests.convert.commands import guide_sdxl, noob

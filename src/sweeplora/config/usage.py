@@ -1,17 +1,16 @@
-"""The help text: what can be run and chosen here, gathered from the file names of conf/ and sweeps/."""
+"""The help text: what can be run and chosen here, gathered from the files of commands/, conf/ and sweeps/."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
 
 from sweeplora.config import catalog
 
-_VERBS = """\
+_USAGE = """\
 usage: python -m sweeplora [key=value | group=choice | +sweep=NAME ...]     train once, or run a sweep
-       python -m sweeplora ui [--port 5000] [runs=DIR]                      open the record in a browser
-       python -m sweeplora sync [runs=DIR]                                  bring the record up to date
-       python -m sweeplora convert [--output FILE] [--force] COMMAND|SCRIPT take over a training of sd-scripts
+       python -m sweeplora VERB [...]                                       do something else; see VERB --help
        python -m sweeplora --cfg [...]                                      print the configuration, run nothing
        python -m sweeplora --help | --version
 """
@@ -28,14 +27,15 @@ Every key and its meaning: python -m sweeplora --cfg, and the comments in conf/.
 _WIDTH = 110
 
 
-def usage(here: Path) -> str:
-    """The whole help text, for the folder that the command runs in."""
+def usage(verbs: Mapping[str, str], here: Path) -> str:
+    """The whole help text, for the folder that the command runs in; `verbs`: each with one line about it."""
     groups = catalog.groups(here)
     sweeps = catalog.sweeps(here)
-    wide = max(map(len, [*groups, *sweeps]), default=0) + 4
+    wide = max(map(len, [*verbs, *groups, *sweeps]), default=0) + 4
+    doing = [_entry(verb, text, wide) for verb, text in verbs.items()]
     chosen = [_entry(group, " | ".join(choices), wide) for group, choices in groups.items()]
     asked = [_entry(name, catalog.question(file), wide) for name, file in sweeps.items()]
-    return "\n".join([_VERBS, "groups:", *chosen, "", "sweeps:", *asked, "", _EXAMPLES])
+    return "\n".join([_USAGE, "verbs:", *doing, "", "groups:", *chosen, "", "sweeps:", *asked, "", _EXAMPLES])
 
 
 def _entry(name: str, text: str, wide: int) -> str:

@@ -1,4 +1,4 @@
-"""The verb `convert`: a command of sd-scripts in, a file of `sweeps/` and a report out."""
+"""Converting: a command of sd-scripts in, a file of `sweeps/` and a report out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from sweeplora.convert.conversion import convert
@@ -17,30 +16,23 @@ from sweeplora.convert.sweep_file import shown, text
 from sweeplora.errors import UserError
 
 DONE, TO_MEND = 0, 1
-_USAGE = '[--output FILE] [--force] [--command N] "accelerate launch … sdxl_train_network.py …" | script.sh | -- words'
 
 
-@dataclass
-class _Options:
-    output: Path | None = None
-    force: bool = False
-    number: int | None = None
-    rest: Sequence[str] = ()
+def take_over(source: Sequence[str], output: Path | None, number: int | None, *, force: bool) -> int:
+    """Convert a command or script; returns 0, or 1 where the file is written and lacks something of the command.
 
-
-def main(words: list[str]) -> int:
-    """Convert what the words hold; returns 0, or 1 where the file is written and lacks something of the command.
+    `source`: the words of a command, or one word that is a script's path or a whole command. `output`: None takes
+    the name of the training. `number` chooses one of several trainings in a script, from 1 on.
 
     That is a flag that changes what is learned and cannot be taken over, or one that the reference does not know;
     each is named on the standard error, and so is the first value of the file that the check will refuse. Raises
     UserError where nothing can be written.
     """
-    options = _options(words)
-    conversion = convert(_chosen(_commands(options.rest), options.number))
-    output = options.output or Path("sweeps", f"{_file_name(conversion.name)}.yaml")
+    conversion = convert(_chosen(_commands(source), number))
+    output = output or Path("sweeps", f"{_file_name(conversion.name)}.yaml")
     written = output.with_name(f"{output.stem}.conversion.md")
     for file in (output, written):
-        if file.exists() and not options.force:
+        if file.exists() and not force:
             raise UserError("--output", file, "is there already; give another file, or --force to replace it")
     page = report(conversion, output.stem)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -52,31 +44,6 @@ def main(words: list[str]) -> int:
         print(trouble, file=sys.stderr)
     print(f"wrote {output} and {written}; run it with: python -m sweeplora +sweep={output.stem}")
     return TO_MEND if lacking else DONE
-
-
-def _options(words: Sequence[str]) -> _Options:
-    """Our own options, which stand before the command."""
-    found = _Options()
-    left = list(words)
-    while left and left[0].partition("=")[0] in ("--output", "--force", "--command"):
-        name, joined, value = left.pop(0).partition("=")
-        if name == "--force":
-            found.force = True
-            continue
-        if not joined:
-            value = left.pop(0) if left else ""
-        if name == "--output":
-            if not value.endswith(".yaml"):
-                raise UserError("--output", value, "give the YAML file to write, e.g. --output sweeps/mine.yaml")
-            found.output = Path(value)
-        elif not value.isdigit():
-            raise UserError("--command", value, "give the number of the training to convert, from 1 on")
-        else:
-            found.number = int(value)
-    if not left:
-        raise UserError("convert", "", f"give a command: {_USAGE}")
-    found.rest = left
-    return found
 
 
 def _commands(rest: Sequence[str]) -> list[Command]:

@@ -1,0 +1,35 @@
+"""Train once, or run a sweep; this is what a command line without a verb does."""
+
+from __future__ import annotations
+
+from sweeplora.commands import Parser
+
+_EXAMPLE = "python -m sweeplora run +sweep=rank_alpha sweep.name=mine data=folder data.dir=/my/pictures"
+
+
+def main(words: list[str]) -> int:
+    """Run what the words compose to; returns 0 if all went well, 1 if something failed, 130 if interrupted."""
+    parser = Parser("run", __doc__ or "", _EXAMPLE)
+    parser.add_argument("--cfg", action="store_true", help="print the configuration and run nothing")
+    parser.add_argument("overrides", nargs="*", help="key=value, group=choice, or +sweep=NAME")
+    asked = parser.parse(words)
+    if asked.cfg:
+        return _print_config(asked.overrides)
+    return _run(asked.overrides)
+
+
+def _print_config(overrides: list[str]) -> int:
+    from sweeplora.config.compose import compose
+    from sweeplora.sweep.search.space import split_command_line
+
+    plain, _ = split_command_line(overrides)
+    print(compose(plain).yaml, end="")
+    return 0
+
+
+def _run(overrides: list[str]) -> int:
+    from sweeplora.check.configuration import check
+    from sweeplora.config.compose import compose
+    from sweeplora.sweep.study import run
+
+    return run(overrides, compose, check)

@@ -1,0 +1,33 @@
+"""Bring the record up to date with every run folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from sweeplora.commands import Parser
+
+_EXAMPLE = "python -m sweeplora sync runs=/data/runs tracking.uri=http://host:5000"
+_FAILED = 1
+
+
+def main(words: list[str]) -> int:
+    """Record what is not recorded yet; prints a line and returns 1 if a folder could not be brought up to date.
+
+    Each folder goes where its own configuration says; only the keys of `tracking` among the words replace its own.
+    """
+    from sweeplora.config.binding import check_node
+    from sweeplora.config.compose import compose
+    from sweeplora.record.sync import sync
+
+    parser = Parser("sync", __doc__ or "", _EXAMPLE)
+    parser.add_argument("overrides", nargs="*", help="runs=FOLDER, or keys of tracking that replace the folders' own")
+    overrides = parser.parse(words).overrides
+    config = compose(overrides).config
+    check_node("tracking", config["tracking"])
+    given = {word.partition("=")[0].lstrip("+") for word in overrides}
+    changed = {key: value for key, value in config["tracking"].items() if f"tracking.{key}" in given}
+    troubles = sync(Path(config["runs"]), changed)
+    for trouble in troubles:
+        print(trouble, file=sys.stderr)
+    return _FAILED if troubles else 0
