@@ -8,15 +8,14 @@ import os
 import select
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import yaml
 
 from sweeplora.record.mirror import Mirror
-from sweeplora.record.provenance.session import write_session
-from sweeplora.record.provenance.workspace import FOLDER, back_up, rules_of
+from sweeplora.record.provenance.session import record_session
 from sweeplora.record.store.subject import one_line
 from sweeplora.record.tracking import SINGLE, Tracking
 from sweeplora.rundir.lock import hold, is_held
@@ -128,16 +127,6 @@ def read_config(folder: Path, given: Path | None, leash: Leash) -> dict[str, Any
             return None
 
 
-def begin_session(folder: Path, runs: Path, config: Mapping[str, Any], tracking: Tracking) -> None:
-    """Write down where the command runs from, before its user goes on editing."""
-    here = Path.cwd().resolve()
-    backup = None
-    if tracking.workspace:
-        rules = rules_of(config, runs, tracking.workspace_cap_mib)
-        backup = back_up(here, rules, runs / FOLDER)
-    write_session(folder, here, backup)
-
-
 def main(arguments: Sequence[str]) -> int:
     """`python -m sweeplora.record`: mirror one study or single run until standard input is closed."""
     parser = argparse.ArgumentParser(prog="python -m sweeplora.record", description=__doc__)
@@ -154,5 +143,5 @@ def main(arguments: Sequence[str]) -> int:
     if config is None or not config["tracking"]["enabled"]:
         return 0
     tracking = Tracking(**{key: value for key, value in config["tracking"].items() if key != "_target_"})
-    begin_session(folder, given.runs, config, tracking)
+    record_session(folder, given.runs, config, tracking.workspace_cap_mib if tracking.workspace else None)
     return follow(Mirror(folder, tracking), leash, given.patience)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 import time
 from pathlib import Path
 
@@ -58,3 +59,78 @@ def test_a_trial_belongs_to_the_last_session_before_it(tmp_path: Path) -> None:
 def test_a_study_without_sessions_has_none(tmp_path: Path) -> None:
     assert session.session_of(tmp_path, 0.0) is None
     assert session.backups_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("damage", ["no folder", "no archive", "git refuses"])
+def test_no_fault_of_backup_or_git_ends_the_record(
+    desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    monkeypatch.chdir(desk)
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    if damage == "no folder":
+        shutil.rmtree(desk)
+    elif damage == "no archive":
+        (runs / "workspaces").write_text("a file where a folder is needed")
+    else:
+        monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    session.record_session(runs / "study", runs, {}, 8.0)
+    said = capsys.readouterr().err
+    if damage == "no folder":
+        assert "where the command ran from is not recorded" in said
+        return
+    folder = session.session_of(runs / "study", time.time())
+    assert folder is not None
+    tags = session.tags_of(folder)
+    if damage == "no archive":
+        assert "the workspace is not backed up" in said
+        assert "the workspace is not backed up" in tags["sweeplora.provenance.trouble"]
+    else:
+        assert "dubious ownership" in tags["sweeplora.git.trouble"]
+        assert tags["mlflow.source.git.dirty"] == "unknown"
+        assert "mlflow.source.git.commit" not in tags
+
+
+def test_a_changed_caption_is_in_no_patch_of_the_session(
+    desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (desk / "pics").mkdir()
+    for name in ("pics/alone.txt", "work.py"):
+        (desk / name).write_text("before\n")
+    run(desk, "add", ".")
+    run(desk, "commit", "-q", "-m", "second")
+    (desk / "pics" / "alone.txt").write_text("a private caption\n")
+    (desk / "work.py").write_text("work\n")
+    monkeypatch.chdir(desk)
+    session.record_session(tmp_path / "study", tmp_path / "runs", {"data": {"dir": "pics"}}, None)
+    folder = session.session_of(tmp_path / "study", time.time())
+    assert folder is not None
+    patch = (folder / "workspace.patch").read_text()
+    assert "+work" in patch
+    assert "private" not in patch
+
+
+def test_a_checkout_inside_the_workspace_has_its_own_patch(desk: Path, tmp_path: Path) -> None:
+    inside = desk / "ext" / "inside"
+    inside.mkdir(parents=True)
+    run(inside, "init", "-q", "-b", "side")
+    (inside / "patched.py").write_text("x = 1\n")
+    run(inside, "add", ".")
+    folder = session.write_session(tmp_path / "study", desk, None)
+    assert "+x = 1" in (folder / "workspace-ext-inside.patch").read_text()
+    assert session.tags_of(folder)["mlflow.source.git.branch"] == "work"
+
+
+def test_a_run_from_a_folder_below_the_checkouts_root_has_its_state(
+    desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (desk / "below").mkdir()
+    (desk / "below" / "work.py").write_text("x = 1\n")
+    (desk / "a.txt").write_text("two\n")
+    monkeypatch.chdir(desk / "below")
+    session.record_session(tmp_path / "study", tmp_path / "runs", {}, 8.0)
+    folder = session.session_of(tmp_path / "study", time.time())
+    assert folder is not None
+    assert "+two" in (folder / "workspace.patch").read_text()
+    files = (read_json(folder / session.MANIFEST) or {})["files"]
+    assert [file["path"] for file in files] == ["work.py"]

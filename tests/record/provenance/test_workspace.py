@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pwd
+import socket
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sweeplora.record.provenance.workspace import Backup, Rules, back_up, rules_of
+from sweeplora.record.provenance import workspace
+from sweeplora.record.provenance.exclusions import Rules, rules_of
+from sweeplora.record.provenance.workspace import Backup, back_up
 from tests.record.provenance.test_git import run
 
 MIB = 1 << 20
@@ -120,6 +126,195 @@ def test_pictures_stay_out_where_the_data_lies_in_the_folder_itself(desk: Path, 
     kept = names(tmp_path / "kept" / f"{backup.name}.tar.gz")
     assert "cat.png" not in kept
     assert "train.sh" in kept
+
+
+CAT = b"\x89PNG\r\n"
+
+
+def fill(folder: Path, *names: str) -> None:
+    """Images with captions beside them."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).with_suffix(".png").write_bytes(CAT)
+        (folder / name).with_suffix(".txt").write_text("a private caption\n")
+
+
+def kept_under(config: dict[str, Any], desk: Path, tmp_path: Path) -> set[str]:
+    """Names in the backup of a folder by a config whose paths are relative to it."""
+    backup = back_up(desk, rules_of(config, Path("runs"), 8), tmp_path / "kept")
+    return names(tmp_path / "kept" / f"{backup.name}.tar.gz")
+
+
+@pytest.mark.parametrize("with_git", [False, True])
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"dir": "pics"},
+        {"dir": "./pics"},
+        {"dir": "pics/"},
+        {"dir": "conf/../pics"},
+        {"dir": "../desk/pics"},
+        {"dir": None, "subsets": [{"dir": "pics"}]},
+        {"dir": "elsewhere", "subsets": [{"dir": "a"}, {"dir": "b", "mask_dir": "pics"}]},
+        {"dir": "elsewhere", "val_dir": "pics"},
+        {"dir": "elsewhere", "reg_dir": "pics"},
+        {"dir": "elsewhere", "mask_dir": "pics"},
+        {"dir": "linked"},
+        {"dir": "links"},
+    ],
+)
+def test_data_stays_out_however_it_is_named(
+    desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: dict[str, Any], with_git: bool
+) -> None:
+    monkeypatch.chdir(desk)
+    fill(desk / "pics", "cat", "3_dog/dog")
+    (desk / "pics" / "alone.txt").write_text("a private caption without its image\n")
+    (desk / "linked").symlink_to("pics")
+    (desk / "links").mkdir()
+    for name in ("alone", "cat"):
+        (desk / "links" / f"{name}.txt").symlink_to(f"../pics/{name}.txt")
+    if with_git:
+        run(desk, "init", "-q")
+        run(desk, "add", "pics", "train.sh")
+    kept = kept_under({"data": data}, desk, tmp_path)
+    assert {name for name in kept if name.startswith(("pics/", "link"))} == set()
+    assert {"train.sh", "conf/mine.yaml"} <= kept
+
+
+def test_images_and_their_captions_stay_out_of_whatever_folder(desk: Path, tmp_path: Path) -> None:
+    fill(desk / "another set", "cat", "deep/dog")
+    (desk / "another set" / "bird.JPG").write_bytes(CAT)
+    (desk / "another set" / "bird.caption").write_text("a private caption\n")
+    (desk / "another set" / "notes.md").write_text("work\n")
+    (desk / "another set" / "image-without-suffix").write_bytes(b"\xff\xd8\xff\xe0" + bytes(20))
+    (desk / "set.zip").write_bytes(b"PK\x03\x04")
+    backup = backup_of(desk, tmp_path / "kept")
+    kept = names(tmp_path / "kept" / f"{backup.name}.tar.gz")
+    assert {name for name in kept if "set" in name} == {"another set/notes.md"}
+
+
+def test_where_the_workspace_is_the_data_folder_its_captions_stay_out_too(
+    desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk)
+    fill(desk, "cat")
+    (desk / "image-is-gone.txt").write_text("a private caption\n")
+    kept = kept_under({"data": {"dir": "."}}, desk, tmp_path)
+    assert {"train.sh", "conf/mine.yaml"} <= kept
+    assert not kept & {"cat.png", "cat.txt", "image-is-gone.txt"}
+
+
+def test_captions_of_another_suffix_stay_out(desk: Path, tmp_path: Path) -> None:
+    fill(desk / "more", "cat")
+    (desk / "more" / "cat.words").write_text("a private caption\n")
+    rules = rules_of({"data": {"dir": None, "caption_extension": ".words"}}, desk / "runs", 8)
+    backup = back_up(desk, rules, tmp_path / "kept")
+    assert not {name for name in names(tmp_path / "kept" / f"{backup.name}.tar.gz") if name.startswith("more")}
+
+
+def test_models_and_weights_stay_out_whatever_they_are_called(
+    desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk)
+    header = b'{"a":{}}'
+    (desk / "hidden.weights").write_bytes(len(header).to_bytes(8, "little") + header + bytes(64))
+    for name in ("base.model", "first.lora", "second.lora", "start", "vae.part", "swept.lora"):
+        (desk / name).write_text("not by its content\n")
+    config = {
+        "model": {"path": "base.model", "vae": "vae.part", "base_weights": ["first.lora", "second.lora"]},
+        "network": {"weights": "start", "preset": "conf"},
+        "sweep": {"space": {"network.weights": "choice(start, swept.lora)"}},
+    }
+    kept = kept_under(config, desk, tmp_path)
+    assert not {name for name in kept if name.endswith((".model", ".lora", ".part", ".weights", "start"))}
+    assert "conf/mine.yaml" in kept
+
+
+def test_outputs_stay_out_where_they_lie_in_the_workspace_itself(
+    desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk)
+    for name in ("study/study.json", "study/000-a/log.txt", "single/x/log.txt", "mlflow.db", "events/e.sweeplora"):
+        (desk / name).parent.mkdir(parents=True, exist_ok=True)
+        (desk / name).write_text("{}")
+    tracking = {"uri": "sqlite:///./mlflow.db", "artifacts": "./artifacts", "tensorboard": "events"}
+    backup = back_up(desk, rules_of({"tracking": tracking}, Path("."), 8), tmp_path / "kept")
+    kept = names(tmp_path / "kept" / f"{backup.name}.tar.gz")
+    assert not {name for name in kept if name.startswith(("study", "single", "mlflow", "events"))}
+    assert "train.sh" in kept
+
+
+def test_a_folder_inside_a_checkout_is_a_workspace(desk: Path, tmp_path: Path) -> None:
+    run(desk, "init", "-q")
+    (desk / ".gitignore").write_text("*.log\n")
+    (desk / "conf" / "noise.log").touch()
+    backup = back_up(desk / "conf", Rules((desk / "runs",), (), MIB), tmp_path / "kept")
+    assert names(tmp_path / "kept" / f"{backup.name}.tar.gz") == {"mine.yaml"}
+
+
+def test_the_work_inside_a_submodule_or_another_checkout_is_work(desk: Path, tmp_path: Path) -> None:
+    run(desk, "init", "-q")
+    inside = desk / "ext" / "inside"
+    inside.mkdir(parents=True)
+    run(inside, "init", "-q")
+    (inside / "patched.py").write_text("x = 1\n")
+    (inside / ".env").write_text("X=1\n")
+    backup = backup_of(desk, tmp_path / "kept")
+    assert "ext/inside/patched.py" in names(tmp_path / "kept" / f"{backup.name}.tar.gz")
+    assert {"path": "ext/inside/.env", "why": "looks secret"} in backup.manifest["left_out"]
+
+
+def test_where_git_refuses_the_folder_is_walked_and_the_reason_is_kept(
+    desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(desk, "init", "-q")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    backup = backup_of(desk, tmp_path / "kept")
+    assert names(tmp_path / "kept" / f"{backup.name}.tar.gz") == {"train.sh", "conf/mine.yaml"}
+    why = {entry["path"]: entry["why"] for entry in backup.manifest["left_out"]}
+    assert "dubious ownership" in why["."]
+
+
+@pytest.mark.parametrize("with_git", [False, True])
+def test_what_real_folders_hold_does_not_end_a_backup(desk: Path, tmp_path: Path, with_git: bool) -> None:
+    if with_git:
+        run(desk, "init", "-q")
+    odd = os.fsdecode(b"caf\xe9.py")
+    (desk / odd).write_text("latin-1 in its name\n")
+    (desk / "new\nline.py").write_text("x\n")
+    (desk / "loop").symlink_to("loop")
+    (desk / "around").symlink_to(desk)
+    os.mkfifo(desk / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        here = os.getcwd()
+        os.chdir(desk)  # a socket's path must be short
+        listener.bind("socket")
+        os.chdir(here)
+    backup = backup_of(desk, tmp_path / "kept")
+    kept = names(tmp_path / "kept" / f"{backup.name}.tar.gz")
+    assert {odd, "new\nline.py", "train.sh"} <= kept
+    assert not kept & {"loop", "around", "pipe", "socket"}
+    assert odd in json.loads(json.dumps(backup.manifest))["files"][0]["path"] or with_git
+    with tarfile.open(tmp_path / "kept" / f"{backup.name}.tar.gz") as content:
+        content.extractall(tmp_path / "again", filter="data")
+    assert (tmp_path / "again" / odd).read_text() == "latin-1 in its name\n"
+
+
+def test_what_cannot_be_read_or_changes_meanwhile_stays_out(desk: Path) -> None:
+    sizes = {"gone.py": 3, "train.sh": 2, "conf": 1}
+    left_out: dict[str, str] = {}
+    kept = dict(workspace._read(desk, sizes, left_out))
+    assert kept["train.sh"].content == b"#!"  # it has grown since it was listed
+    assert set(left_out) == {"gone.py", "conf"}
+    assert "No such file" in left_out["gone.py"]
+
+
+def test_a_user_without_a_home_has_backups(desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: {}["no such user"])
+    with pytest.raises(RuntimeError):
+        Path.home()
+    assert backup_of(desk, tmp_path / "kept").name
 
 
 def test_a_home_folder_is_not_copied(desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,96 +1,184 @@
-"""The state of a git repository: commit, branch, remotes, uncommitted changes and untracked files.
+"""The state of a git checkout: commit, branch, remotes, uncommitted changes and untracked files.
 
-The index must not be refreshed (GIT_OPTIONAL_LOCKS) while its owner may be committing, and a machine without git
-simply has no state to record.
+Everything is asked of the `git` command itself. Where it refuses, its own sentence is what the record says; a state
+that is not known is never called clean.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
+import re
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # or importing it fails where git is not installed
-
-from git import InvalidGitRepositoryError, NoSuchPathError, Repo
-from git.exc import GitCommandError
 
 from sweeplora.record.provenance.secret import holds_secret, is_secret_name, without_credentials
 
 _DIFF_CAP = 2 << 20
 _UNTRACKED_CAP = 10_000
 _SECONDS = 60
+_SENTENCE_LENGTH = 500
+
+# What a hook or an alias sets for its own command, and what would have git call programs of the user's.
+_NOT_OURS = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"}
+_NOT_OURS |= {"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS"}
+_NOT_OURS |= {"GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS"}
+# The index is not refreshed while its owner may be committing, and nothing is fetched.
+_OURS = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
+_SETTINGS = ["core.quotePath=false", "core.fsmonitor=false", "diff.suppressBlankEmpty=false"]
+
+# A patch that `git apply` takes, whatever the user's configuration says of diffs. Submodules have their own patches.
+_DIFF = ["--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-relative", "--binary", "--full-index"]
+_DIFF += ["--src-prefix=a/", "--dst-prefix=b/", "-O/dev/null", "-U3", "--inter-hunk-context=0"]
+_DIFF += ["--submodule=short", "--ignore-submodules=dirty", "--diff-algorithm=myers", "--ws-error-highlight=none"]
+_STATUS = ["--porcelain=v2", "--branch", "--untracked-files=all", "--no-renames", "--ignore-submodules=none", "-z"]
+
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
+_ESCAPED = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+
+
+class GitError(Exception):
+    """Git does not answer; `str(error)` is its own sentence."""
 
 
 @dataclass(frozen=True)
 class Repository:
-    """What a checkout was like: `commit` is None before the first one, `branch` is None on a detached head."""
+    """What a checkout was like: `commit` is None before the first one, `branch` is None on a detached head.
+
+    `dirty` is None where git does not tell, and `trouble` is then what it says instead.
+    """
 
     root: str
     commit: str | None
     branch: str | None
     remotes: dict[str, str]
-    dirty: bool
+    dirty: bool | None
     untracked: list[str]
     left_out: list[str]
-    """Changed files whose differences are not in the diff, and why."""
+    """Changed files whose differences are not in the patch, and why."""
+    trouble: str = ""
 
 
 def repository_of(folder: Path) -> Path | None:
-    """The root of the checkout that `folder` lies in, None where there is none or no git."""
-    if shutil.which("git") is None or not folder.is_dir():
+    """The root of the checkout that `folder` lies in, None where there is none.
+
+    Where git refuses to look, it is the folder that has a `.git`.
+    """
+    marked = next((each for each in (folder, *folder.parents) if os.path.lexists(each / ".git")), None)
+    if marked is None:
         return None
     try:
-        root = Repo(folder, search_parent_directories=True).working_tree_dir
-    except (InvalidGitRepositoryError, NoSuchPathError):
-        return None
-    return Path(root) if root else None
+        answer = _run(folder, "rev-parse", "--show-toplevel")
+    except GitError:
+        return marked
+    return Path(os.fsdecode(answer.removesuffix(b"\n")))
 
 
-def state(root: Path) -> tuple[Repository, bytes]:
+def nested(root: Path) -> list[Path]:
+    """Checkouts inside the one at `root`, at any depth: submodules and others that lie in it."""
+    found = []
+    try:
+        names = listed(root)
+    except GitError:
+        return []
+    for name in names:
+        folder = root / name
+        if folder.is_dir() and not folder.is_symlink() and is_checkout(folder):
+            found += [folder, *nested(folder)]
+    return found
+
+
+def is_checkout(folder: Path) -> bool:
+    """Whether the folder itself is the root of a checkout."""
+    return os.path.lexists(folder / ".git")
+
+
+def listed(folder: Path) -> list[str]:
+    """Files below `folder` that git tracks or would track, relative to it; a checkout inside is one name.
+
+    Raises GitError where git refuses.
+    """
+    output = _run(folder, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
+    return sorted({os.fsdecode(name).rstrip("/") for name in output.split(b"\0") if name})
+
+
+def state(root: Path, why_out: Callable[[Path], str | None] = lambda _: None) -> tuple[Repository, bytes]:
     """The state of the checkout at `root` and its uncommitted changes as a patch that `git apply` takes.
 
-    Binary files, secret-looking ones and what goes beyond 2 MiB in all are left out of the patch, and named.
+    `why_out` says of a file why it must not be recorded. Such files, secret-looking ones and what goes beyond 2 MiB
+    in all are left out of the patch, and named.
     """
-    repo = Repo(root)
-    born = repo.head.is_valid()
-    untracked = _names(root, "ls-files", "--others", "--exclude-standard", "-z")
-    patch, left_out = _patch(root) if born else (b"", [])
+    troubles: list[str] = []
+
+    def ask(*arguments: str) -> bytes | None:
+        try:
+            return _run(root, *arguments)
+        except GitError as error:
+            troubles.append(str(error))
+            return None
+
+    status = ask("status", *_STATUS)
+    lines = (status or b"").split(b"\0")
+    head = dict(line[2:].split(b" ", 1) for line in lines if line.startswith(b"# "))
+    changes = [line for line in lines if line and not line.startswith(b"# ")]
+    untracked = [os.fsdecode(line[2:]) for line in changes if line.startswith(b"? ")]
+    commit = _commit(root) if status is None else _named(head.get(b"branch.oid"))
+    patch, left_out = b"", list[str]()
+    if len(changes) > len(untracked):
+        against = b"HEAD" if commit else ask("hash-object", "-t", "tree", "/dev/null")
+        whole = ask("diff", *_DIFF, against.decode().strip()) if against else None
+        patch, left_out = _kept(whole or b"", root, why_out)
     repository = Repository(
         root=str(root),
-        commit=repo.head.commit.hexsha if born else None,
-        branch=None if repo.head.is_detached else repo.head.reference.name,
-        remotes={remote.name: without_credentials(remote.url) for remote in repo.remotes},
-        dirty=bool(patch or left_out or untracked),
+        commit=commit,
+        branch=_named(head.get(b"branch.head")),
+        remotes=_remotes(root),
+        dirty=bool(changes) if status is not None else None,
         untracked=untracked[:_UNTRACKED_CAP],
         left_out=left_out,
+        trouble="; ".join(dict.fromkeys(troubles)),
     )
     return repository, patch
 
 
-def listed(folder: Path) -> list[str]:
-    """Files below `folder` that git tracks or would track, relative to it."""
-    return sorted(set(_names(folder, "ls-files", "--cached", "--others", "--exclude-standard", "-z")))
+def _named(value: bytes | None) -> str | None:
+    """A commit or branch of `git status`, which says `(initial)` and `(detached)` where there is none."""
+    return None if value is None or value.startswith(b"(") else value.decode(errors="replace")
 
 
-def _patch(root: Path) -> tuple[bytes, list[str]]:
-    options = ["--no-color", "--no-ext-diff", "--no-textconv", "--no-renames"]
-    whole = _run(root, "diff", *options, "HEAD") or b""
+def _commit(root: Path) -> str | None:
+    """The commit that HEAD names, also where its objects are damaged."""
+    try:
+        return _run(root, "rev-parse", "--verify", "--quiet", "HEAD").decode().strip()
+    except GitError:
+        return None
+
+
+def _remotes(root: Path) -> dict[str, str]:
+    try:
+        output = _run(root, "config", "-z", "--get-regexp", r"^remote\..*\.url$")
+    except GitError:  # there are none, or the other questions have said why
+        return {}
+    pairs = [entry.decode(errors="replace").partition("\n") for entry in output.split(b"\0") if entry]
+    return {key.removeprefix("remote.").removesuffix(".url"): without_credentials(url) for key, _, url in pairs}
+
+
+def _kept(patch: bytes, root: Path, why_out: Callable[[Path], str | None]) -> tuple[bytes, list[str]]:
     kept, left_out, size = [], [], 0
-    for name, part in _parts(whole):
-        if is_secret_name(name) or holds_secret(part):
-            left_out.append(f"{name}: looks secret")
-        elif b"\nBinary files " in part:
-            left_out.append(f"{name}: binary")
-        elif size + len(part) > _DIFF_CAP:
-            left_out.append(f"{name}: the differences are too large")
-        else:
+    for name, part in _parts(patch):
+        why = why_out(root / name)
+        if why is None and (is_secret_name(name) or holds_secret(part, name)):
+            why = "looks secret"
+        if why is None and size + len(part) > _DIFF_CAP:
+            why = "the differences are too large"
+        if why is None:
             kept.append(part)
             size += len(part)
-    return b"".join(kept), left_out
+        else:
+            left_out.append(f"{name}: {why}")
+    return b"".join(kept), list(dict.fromkeys(left_out))
 
 
 def _parts(patch: bytes) -> Iterator[tuple[str, bytes]]:
@@ -103,27 +191,45 @@ def _parts(patch: bytes) -> Iterator[tuple[str, bytes]]:
         at = patch.find(b"\n" + marker, at + 1)
     for start, end in pairwise([*starts, len(patch)]):
         part = patch[start:end]
-        header = part.partition(b"\n")[0].removeprefix(marker).decode(errors="replace")
+        header = part.partition(b"\n")[0].removeprefix(marker)
         # `a/NAME b/NAME`: both halves name the same file
-        yield header[: len(header) // 2].strip('"').removeprefix("a/"), part
+        yield os.fsdecode(_unquoted(header[: len(header) // 2]).removeprefix(b"a/")), part
 
 
-def _names(root: Path, *arguments: str) -> list[str]:
-    output = _run(root, *arguments) or b""
-    return [os.fsdecode(name) for name in output.split(b"\0") if name]
+def _unquoted(name: bytes) -> bytes:
+    """A file's name as git writes it: in quotes with escapes where it has quotes, backslashes or control characters."""
+    if not name.startswith(b'"'):
+        return name
+    return _ESCAPE.sub(_character, name[1:-1])
 
 
-def _run(root: Path, *arguments: str) -> bytes | None:
-    """Standard output of git, None when it fails or takes a minute (a checkout on a drive far away)."""
-    command = ["git", "-c", "core.quotePath=false", *arguments]
+def _character(match: re.Match[bytes]) -> bytes:
+    text = match[1]
+    return bytes([int(text, 8)]) if len(text) == 3 else _ESCAPED.get(text, text)
+
+
+def _run(folder: Path, *arguments: str) -> bytes:
+    """Standard output of git in a folder; raises GitError where it fails or takes a minute (a drive far away)."""
+    settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+    environment = {key: value for key, value in os.environ.items() if key not in _NOT_OURS} | _OURS
+    command = ["git", "-C", str(folder), "--no-pager", *settings, *arguments]
     try:
-        output = Repo(root).git.execute(
-            command,
-            env={"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
-            stdout_as_string=False,
-            strip_newline_in_stdout=False,
-            kill_after_timeout=_SECONDS,
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_SECONDS
         )
-    except GitCommandError:
-        return None
-    return output if isinstance(output, bytes) else None
+    except FileNotFoundError as error:
+        raise GitError("git is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise GitError(f"git {arguments[0]} took more than {_SECONDS} s") from error
+    except OSError as error:
+        raise GitError(f"git cannot be started: {error.strerror}") from error
+    if done.returncode != 0:
+        raise GitError(_sentence(done.stderr) or f"git {arguments[0]} ended with exit code {done.returncode}")
+    return done.stdout
+
+
+def _sentence(stderr: bytes) -> str:
+    """What git says went wrong, in one line."""
+    lines = stderr.decode(errors="replace").splitlines()
+    said = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines[-1:]
+    return without_credentials("; ".join(said))[:_SENTENCE_LENGTH]

@@ -57,7 +57,7 @@ def is_secret_name(path: str) -> bool:
     return pure.suffix.lower() not in _CODE and not _WORDS.isdisjoint(words)
 
 
-def holds_secret(content: bytes) -> bool:
+def holds_secret(content: bytes, name: str = "") -> bool:
     """Whether there is a private key, an access token of a known form or an assigned password in it."""
     if any(pattern.search(content) for pattern in _IN_CONTENT):
         return True

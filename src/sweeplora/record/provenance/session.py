@@ -1,7 +1,7 @@
 """Where a command ran from: git states, packages, hardware and the workspace's backup, written beside its runs.
 
-A sweep that is continued later has a further session if anything of that changed; a trial belongs to the last one
-that began before it. It is written into the folder, since a record must be replayable when all of this has changed.
+A sweep that is continued has another session if any of that changed; a trial belongs to the last session that began
+before it. Sessions live in the run folder, so that the record can be replayed after all of this has changed.
 """
 
 from __future__ import annotations
@@ -18,35 +18,70 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sweeplora.record.provenance import git
-from sweeplora.record.provenance.workspace import Backup
+from sweeplora.record.provenance.exclusions import Exclusions, Rules, rules_of
+from sweeplora.record.provenance.secret import without_credentials
+from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
+from sweeplora.record.provenance.workspace import Backup, back_up
 from sweeplora.rundir.files import read_json, write_json, write_whole
 
 FOLDER = "provenance"
 FACTS = "session.json"
 MANIFEST = "workspace.json"
+_NO_RULES = Rules(outputs=(), inputs=(), cap_bytes=0)
 _SLACK_SECONDS = 5.0
-"""The record's process starts a moment after the command, and its first trial perhaps before it."""
+"""The mirror's process starts a moment after the command, possibly after its first trial."""
 
 
-def write_session(beside: Path, workspace: Path, backup: Backup | None) -> Path:
+def record_session(beside: Path, runs: Path, config: Mapping[str, Any], cap_mib: float | None) -> None:
+    """Back up the workspace, unless `cap_mib` is None, and describe this session, before its user goes on editing.
+
+    No fault of either ends the record: what went wrong is said in the log and in the session.
+    """
+    troubles: list[str] = []
+    try:
+        workspace = Path.cwd()
+        rules = rules_of(config, runs, cap_mib or 0.0)
+        backup = None if cap_mib is None else _backup(workspace, rules, runs / WORKSPACES, troubles)
+        write_session(beside, workspace, backup, rules, troubles)
+    except Exception as error:  # whatever a folder may hold, the runs are recorded all the same
+        troubles.append(f"where the command ran from is not recorded: {_line(error)}")
+    for trouble in troubles:
+        print(trouble, file=sys.stderr, flush=True)
+
+
+def _backup(workspace: Path, rules: Rules, into: Path, troubles: list[str]) -> Backup | None:
+    try:
+        return back_up(workspace, rules, into)
+    except Exception as error:  # as above: what is known besides is still written
+        troubles.append(f"the workspace is not backed up: {_line(error)}")
+        return None
+
+
+def _line(error: Exception) -> str:
+    return without_credentials(" ".join(f"{type(error).__name__}: {error}".split()))[:500]
+
+
+def write_session(
+    beside: Path, workspace: Path, backup: Backup | None, rules: Rules = _NO_RULES, troubles: Sequence[str] = ()
+) -> Path:
     """Describe this session below `<beside>/provenance/`; one that was the same is found again. Returns its folder."""
     files: dict[str, bytes] = {"packages.txt": _packages().encode()}
     repositories = []
     for label, root in _repositories(workspace).items():
-        repository, patch = git.state(root)
+        repository, patch = git.state(root, Exclusions(rules, root).why_out)
         repositories.append({"label": label, **asdict(repository)})
         if patch:
             files[f"{label}.patch"] = patch
     backed_up = backup.name if backup is not None else ""
     if backup is not None:
         files[MANIFEST] = json.dumps(backup.manifest, indent=1).encode()
-    facts = {"workspace": backed_up, "repositories": repositories, **_machine(workspace)}
+    facts = {"workspace": backed_up, "repositories": repositories, **_machine(workspace), "troubles": list(troubles)}
     digest = _digest(facts, files)
     for folder in sorted((beside / FOLDER).glob(f"*-{digest}")):
         if (folder / FACTS).exists():
@@ -84,13 +119,24 @@ def tags_of(folder: Path) -> dict[str, str]:
     }
     if facts["workspace"]:
         tags["sweeplora.workspace"] = facts["workspace"]
-    for repository in reversed(facts["repositories"]):
-        if repository["commit"]:
-            tags["mlflow.source.git.commit"] = repository["commit"]
-            tags["mlflow.source.git.dirty"] = str(repository["dirty"]).lower()
-            tags["mlflow.source.git.branch"] = repository["branch"] or "detached"
-            tags["mlflow.source.git.repoURL"] = repository["remotes"].get("origin", "")
+    if facts.get("troubles"):
+        tags["sweeplora.provenance.trouble"] = "; ".join(facts["troubles"])
+    if facts["repositories"]:
+        tags |= _git_tags(facts["repositories"][0])
     return {key: text for key, text in tags.items() if text}
+
+
+def _git_tags(repository: Mapping[str, Any]) -> dict[str, str]:
+    """MLflow's tags of a checkout; one whose state git does not tell is neither clean nor dirty."""
+    dirty = repository["dirty"]
+    branch = repository["branch"] or ("detached" if repository["commit"] and dirty is not None else "")
+    return {
+        "mlflow.source.git.commit": repository["commit"] or "",
+        "mlflow.source.git.dirty": "unknown" if dirty is None else str(dirty).lower(),
+        "mlflow.source.git.branch": branch,
+        "mlflow.source.git.repoURL": repository["remotes"].get("origin", ""),
+        "sweeplora.git.trouble": repository.get("trouble", ""),
+    }
 
 
 def _digest(facts: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
@@ -101,14 +147,18 @@ def _digest(facts: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
 
 
 def _repositories(workspace: Path) -> dict[str, Path]:
-    """Checkouts that matter, by label, each once: the workspace's, this package's, LyCORIS' where it is one."""
+    """Checkouts that matter, by label, each once: the workspace's with those inside, this package's, LyCORIS'."""
     found: dict[str, Path] = {}
     for label, module in (("workspace", None), ("sweeplora", "sweeplora"), ("lycoris", "lycoris")):
         folder = workspace if module is None else _folder_of(module)
         root = git.repository_of(folder) if folder is not None else None
         is_environment = root is not None and folder is not None and "site-packages" in folder.parts
-        if root is not None and root not in found.values() and not is_environment:
-            found[label] = root
+        if root is None or root in found.values() or is_environment:
+            continue
+        found[label] = root
+        for inside in git.nested(root) if module is None else []:
+            name = os.fsencode(inside.relative_to(root)).decode(errors="replace").replace("/", "-")
+            found.setdefault(f"{label}-{name}", inside)
     return found
 
 
@@ -120,7 +170,8 @@ def _folder_of(module: str) -> Path | None:
 
 def _packages() -> str:
     """Every installed package with its version, one a line, sorted, as `pip freeze` has them."""
-    found = {f"{each.name}=={each.version}" for each in importlib.metadata.distributions()}
+    distributions = (each.metadata for each in importlib.metadata.distributions())
+    found = {f"{each['Name']}=={each['Version']}" for each in distributions if each["Name"]}
     return "".join(f"{line}\n" for line in sorted(found, key=str.lower))
 
 
@@ -142,13 +193,13 @@ def _machine(workspace: Path) -> dict[str, Any]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # a user without a name, as in containers
         return str(os.getuid())
 
 
 def _processor() -> str:
     listing = Path("/proc/cpuinfo")
-    lines = listing.read_text().splitlines() if listing.exists() else []
+    lines = listing.read_text(errors="replace").splitlines() if listing.exists() else []
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
@@ -156,5 +207,8 @@ def _gpus() -> list[str]:
     if shutil.which("nvidia-smi") is None:
         return []
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):  # a driver that hangs
+        return []
     return [line.strip() for line in done.stdout.splitlines()] if done.returncode == 0 else []
