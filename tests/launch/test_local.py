@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from sweeplora.errors import UserError
+from sweeplora.launch.gpus import visible_gpus
+from sweeplora.launch.launcher import TRAINING
 from sweeplora.launch.local import Local, command
-from sweeplora.launch.process import birth, descendants, signal_family
-from sweeplora.launch.slot import Slot, visible_gpus
+from sweeplora.launch.process import descendants, signal_family, start_ticks
+from sweeplora.launch.slot import Slot
 from tests.sweep.commands import until
 
 
@@ -68,8 +70,9 @@ def test_gpus_are_counted_without_torch() -> None:
 
 def test_one_process_is_started_directly_and_several_through_accelerate() -> None:
     run = Path("runs/s/000-abc")
-    assert command(run, Slot(0, 1, 2, "cpu", ())) == [sys.executable, "-m", "sweeplora.training.train", str(run)]
-    words = command(run, Slot(0, 2, 3, "cuda", ("0", "1")))
+    alone = command(run, Slot(0, 1, 2, "cpu", ()), TRAINING)
+    assert alone == [sys.executable, "-m", "sweeplora.training.train", str(run)]
+    words = command(run, Slot(0, 2, 3, "cuda", ("0", "1")), TRAINING)
     assert words[:4] == [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
     assert words[-3:] == ["--module", "sweeplora.training.train", str(run)]
     for flag, value in (("--num_processes", "2"), ("--main_process_port", "0"), ("--mixed_precision", "no")):
@@ -83,14 +86,14 @@ def test_a_signal_reaches_grandchildren_in_sessions_of_their_own() -> None:
     (grandchild,) = descendants(process.pid)
     signal_family(process.pid, signal.SIGKILL)
     assert process.wait(timeout=5) == -signal.SIGKILL
-    until(lambda: birth(grandchild) is None, seconds=5)
+    until(lambda: start_ticks(grandchild) is None, seconds=5)
 
 
 def test_a_process_is_told_from_a_later_one_of_the_same_id() -> None:
     process = subprocess.Popen(["sleep", "60"])
-    born = birth(process.pid)
+    born = start_ticks(process.pid)
     time.sleep(0.05)
-    assert born is not None and birth(process.pid) == born != birth(os.getpid())
+    assert born is not None and start_ticks(process.pid) == born != start_ticks(os.getpid())
     process.kill()
     process.wait()
-    assert birth(process.pid) is None
+    assert start_ticks(process.pid) is None

@@ -9,9 +9,8 @@ import time
 from pathlib import Path
 
 from sweeplora.config.compose import compose
-from sweeplora.launch.forks import Forked, Starter, ahead
-from sweeplora.launch.local import TRAINING, command
-from sweeplora.launch.process import Own
+from sweeplora.launch.launcher import TRAINING, Started
+from sweeplora.launch.local import Local, command
 from sweeplora.launch.slot import Slot
 from sweeplora.rundir.folder import RunDir
 
@@ -38,18 +37,18 @@ class Trainings:
             "train.probe_images=2",
             "sample.at_first=false",
         ]
-        with contextlib.chdir(ROOT):  # a test may have gone elsewhere, and the tests' own losses are found here
-            self._starter = Starter(ahead(TRAINING, compose(self._common).config), runs / "preload.log", forks=True)
-            self._starter.warm(_Alone(0, 1, 1, "cpu", ()))
+        self._launcher = Local(slots=None, processes_per_trial=1, threads=1, device="cpu", attempts=1)
+        self._launcher.plan(2)
 
     def folder(self, name: str, *overrides: str) -> RunDir:
         """A run folder with its config, not yet trained."""
         composed = compose([*self._common, "name=test", *overrides])
         return RunDir.create(self.runs / name, composed.yaml)
 
-    def start(self, run: RunDir) -> Own | Forked:
+    def start(self, run: RunDir) -> Started:
         """A training of one process, unsupervised."""
-        return self._starter.start(run, _Alone(0, 1, 1, "cpu", ()))
+        with contextlib.chdir(ROOT):  # a test may have gone elsewhere, and the tests' own losses are found here
+            return self._launcher.start(run, _Alone(0, 1, 1, "cpu", ()), TRAINING)
 
     def train(self, name: str, *overrides: str) -> RunDir:
         """Train to the end, however that is."""
@@ -67,7 +66,7 @@ class Trainings:
         slot = _Alone(0, processes, 1, "cpu", ())
         with run.log.open("ab") as log:
             subprocess.run(
-                command(run.path, slot),
+                command(run.path, slot, TRAINING),
                 env=os.environ | slot.environment(),
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -77,8 +76,8 @@ class Trainings:
         return run
 
     def close(self) -> None:
-        """End the parent."""
-        self._starter.close()
+        """End what still runs."""
+        self._launcher.close()
 
 
 class _Alone(Slot):

@@ -74,6 +74,7 @@ def _accompany(run: RunDir) -> int:
 def _train(run: RunDir, config: dict[str, Any], behaviour: dict[str, Any], result: dict[str, Any]) -> int:
     dim, steps = config["network"]["dim"], result["steps"]
     print(f"rank {dim}, {os.environ['OMP_NUM_THREADS']} threads", flush=True)
+    write_json(run.path / "environment.json", dict(os.environ))
     code = _misbehave(run, dim, behaviour, result)
     if code != FINISHED:
         return code

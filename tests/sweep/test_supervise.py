@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from sweeplora.launch.local import start
-from sweeplora.launch.process import birth
-from sweeplora.launch.slot import Slot
+from sweeplora.launch.local import Local
+from sweeplora.launch.process import start_ticks
 from sweeplora.rundir.files import write_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import hold, is_held
@@ -64,13 +63,9 @@ def test_progress_measures_the_pace_and_starts_anew_when_the_steps_do() -> None:
 def supervised(folder: Path, behaviour: dict[str, Any], attempts: int = 1) -> Supervision:
     config = {"network": {"dim": 8, "alpha": 1}, "optimizer": {"lr": 1e-3}}
     run = RunDir.create(folder / "run", json.dumps(config))
-    slot = Slot(0, 1, 1, "cpu", ())
-
-    def launch(one: RunDir) -> Any:
-        os.environ.update(environment(behaviour))
-        return start(one, slot, "standin")
-
-    return Supervision(run, {"attempts": []}, Place(0, launch, attempts))
+    os.environ.update(environment(behaviour))
+    launcher = Local(slots=1, processes_per_trial=1, threads=1, device="cpu", attempts=attempts)
+    return Supervision(run, {"attempts": []}, Place(launcher, launcher.plan(1)[0], "standin"))
 
 
 def ending_of(supervision: Supervision) -> Ending:
@@ -86,7 +81,7 @@ def ending_of(supervision: Supervision) -> Ending:
 
 
 def test_a_training_deaf_to_sigterm_is_killed_after_its_grace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweeplora.sweep.supervise._GRACE_SECONDS", 0.5)
+    monkeypatch.setattr("sweeplora.launch.local._GRACE_SECONDS", 0.5)
     supervision = supervised(tmp_path, {"steps": 999, "seconds": 0.1, "stubborn": [8]})
     until(supervision.run.metrics.exists)
     supervision.stop("pruned")
@@ -112,12 +107,12 @@ def test_what_a_dead_driver_left_running_is_ended_before_the_folder_is_used_agai
     until(lambda: str(run.path) in Path(f"/proc/{named.pid}/cmdline").read_text())
     record: dict[str, Any] = {
         "attempts": [
-            {"pid": forked.pid, "birth": birth(forked.pid), "ended": 1.0, "verdict": "failed"},
+            {"pid": forked.pid, "birth": start_ticks(forked.pid), "ended": 1.0, "verdict": "failed"},
             {"pid": stranger.pid, "birth": 1, "ended": 2.0, "verdict": "failed"},
             {"pid": None, "started": 3.0, "ended": None, "verdict": "running"},
         ]
     }
-    end_leftover(run, record)
+    end_leftover(run, record, 10.0)
     assert (named.wait(5), forked.wait(5)) == (-15, -15)
     assert [attempt["verdict"] for attempt in record["attempts"]] == ["failed", "failed", "interrupted"]
     assert record["attempts"][2]["ended"] == 3.0

@@ -27,7 +27,7 @@ from sweeplora.data.dataset import Dataset, keeps_text
 from sweeplora.data.folder import Folder
 from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration, Experiment, Group
-from sweeplora.launch.local import Local
+from sweeplora.launch.launcher import Launcher
 from sweeplora.models.base import Base
 from sweeplora.models.facts import ModelFacts
 from sweeplora.networks import blocks
@@ -211,7 +211,7 @@ def _built(node: Group) -> Any:
 
 @functools.lru_cache(maxsize=8)
 def _device(node: Group) -> Literal["cpu", "cuda"]:
-    launcher: Local = _built(node)
+    launcher: Launcher = _built(node)
     return launcher.plan(1)[0].device
 
 

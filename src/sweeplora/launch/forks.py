@@ -1,4 +1,4 @@
-"""The driver's end of the preloaded parent: ask it for a child per trial and hear how each ended."""
+"""The driver's end of the fork server: ask it for a child per training and hear how each ended."""
 
 from __future__ import annotations
 
@@ -13,43 +13,42 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sweeplora.launch.local import start
-from sweeplora.launch.process import LOST, Own, birth, inherited, signal_family
+from sweeplora.launch.process import EXIT_LOST, inherited, signal_family, start_ticks
 from sweeplora.launch.slot import Slot
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.signature import UNSIGNED
 
-_DEATHS = 2
+_CLOSE_SECONDS = 15.0
 
 
-def ahead(training: str, config: Mapping[str, Any]) -> list[str]:
-    """What the parent imports: the training's module, and those of its package that the config has it build."""
+def modules_ahead(module: str, config: Mapping[str, Any]) -> list[str]:
+    """What the server imports: the training's module, and those of its package that the config has it build."""
     signed = [node for key, node in config.items() if key not in UNSIGNED and isinstance(node, Mapping)]
     targets = [str(node["_target_"]).rpartition(".")[0] for node in signed if "_target_" in node]
-    package = training.partition(".")[0]
-    return list(dict.fromkeys([training, *(t for t in targets if t.partition(".")[0] == package)]))
+    package = module.partition(".")[0]
+    return list(dict.fromkeys([module, *(t for t in targets if t.partition(".")[0] == package)]))
 
 
-class Forked:
-    """One child of the preloaded parent."""
+class ForkedProcess:
+    """One child of the fork server."""
 
-    def __init__(self, parent: Parent) -> None:
-        self._parent = parent
-        self._birth: int | None = None
+    def __init__(self, server: ForkClient) -> None:
+        self._server = server
+        self._start_ticks: int | None = None
         self._pid: int | None = None
         self._exit: int | None = None
         self._owed: signal.Signals | None = None
 
     @property
     def pid(self) -> int | None:
-        """Known once the parent has forked."""
+        """Known once the server has forked."""
         return self._pid
 
     def poll(self) -> int | None:
-        """Exit code; when the parent died the child lives on, and only that it ended is known: LOST."""
-        self._parent.hear()
-        if self._exit is None and not self._parent.alive and not self._lives():
-            self._exit = LOST
+        """Exit code; when the server died the child lives on, and only that it ended is known: EXIT_LOST."""
+        self._server.hear()
+        if self._exit is None and not self._server.alive and not self._lives():
+            self._exit = EXIT_LOST
         return self._exit
 
     def signal(self, number: signal.Signals) -> None:
@@ -60,20 +59,21 @@ class Forked:
             signal_family(self._pid, number)
 
     def forked(self, pid: int) -> None:
-        """The parent's first word about it."""
-        self._pid, self._birth = pid, birth(pid)
+        """The server's first word about it."""
+        self._pid, self._start_ticks = pid, start_ticks(pid)
         if self._owed is not None:
             signal_family(pid, self._owed)
 
     def ended(self, code: int) -> None:
-        """The parent's last word about it."""
+        """The server's last word about it."""
         self._exit = code
 
     def _lives(self) -> bool:
-        return self._pid is not None and self._birth is not None and birth(self._pid) == self._birth
+        ticks = self._start_ticks
+        return self._pid is not None and ticks is not None and start_ticks(self._pid) == ticks
 
 
-class Parent:
+class ForkClient:
     """A running `python -m sweeplora.launch.preload`."""
 
     def __init__(self, modules: Sequence[str], environment: dict[str, str], log: Path) -> None:
@@ -89,22 +89,22 @@ class Parent:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._requests, self._answers = self._process.stdin, self._process.stdout
         os.set_blocking(self._answers.fileno(), False)
-        self._children: dict[str, Forked] = {}
+        self._children: dict[str, ForkedProcess] = {}
         self._pending = b""
 
     @property
     def alive(self) -> bool:
-        """Whether it still answers."""
+        """Whether the server still answers."""
         return self._process.poll() is None
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The server's process id."""
         return self._process.pid
 
-    def fork(self, run: RunDir, slot: Slot) -> Forked:
-        """Ask for a child that trains this folder; while the parent still imports the request waits."""
-        child = Forked(self)
+    def fork(self, run: RunDir, slot: Slot) -> ForkedProcess:
+        """Ask for a child that trains this folder; while the server still imports the request waits."""
+        child = ForkedProcess(self)
         self._children[str(run.path)] = child
         line = json.dumps({"run": str(run.path), "env": slot.environment()})
         try:
@@ -115,8 +115,8 @@ class Parent:
         return child
 
     def hear(self) -> None:
-        """Take in what it has said."""
-        while self._answers in select.select([self._answers], [], [], 0)[0]:
+        """Take in what the server has said."""
+        while not self._answers.closed and self._answers in select.select([self._answers], [], [], 0)[0]:
             data = os.read(self._answers.fileno(), 1 << 16)
             if not data:
                 return
@@ -125,19 +125,24 @@ class Parent:
                 self._answer(json.loads(line))
 
     def close(self) -> None:
-        """Let it go: it ends its children and itself."""
+        """Let the server go: it ends its children and itself, at once where it still imports."""
+        self._process.terminate()
         with suppress(BrokenPipeError):
             self._requests.close()
         try:
-            self._process.wait(timeout=15)
+            self._process.wait(timeout=_CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
+        self.hear()
         self._answers.close()
 
     def kill(self) -> None:
-        """End it now; its children see to themselves."""
+        """End the server and its children now."""
         self._process.kill()
         self._process.wait()
+        self.hear()
+        for child in self._children.values():
+            child.signal(signal.SIGKILL)
 
     def _answer(self, message: dict[str, object]) -> None:
         child = self._children[str(message["run"])]
@@ -146,46 +151,3 @@ class Parent:
             child.forked(pid)
         if isinstance(code, int):
             child.ended(code)
-
-
-class Starter:
-    """Starts trainings: forked where one process trains, as processes of their own otherwise.
-
-    A parent that died is replaced once; when that dies too, trials start directly.
-    """
-
-    def __init__(self, modules: Sequence[str], log: Path, forks: bool) -> None:
-        self._modules = modules
-        self._log = log
-        self._forks = forks
-        self._deaths = 0
-        self._parent: Parent | None = None
-
-    def warm(self, slot: Slot) -> None:
-        """Begin to import, so that the first trial waits less."""
-        if self._forks and slot.processes == 1:
-            self._ready(slot)
-
-    def start(self, run: RunDir, slot: Slot) -> Own | Forked:
-        """Start the training of one run folder in one slot."""
-        parent = self._ready(slot) if self._forks and slot.processes == 1 else None
-        return start(run, slot, self._modules[0]) if parent is None else parent.fork(run, slot)
-
-    def close(self) -> None:
-        """No more trials."""
-        if self._parent is not None:
-            self._parent.close()
-
-    def kill(self) -> None:
-        """End at once."""
-        if self._parent is not None:
-            self._parent.kill()
-
-    def _ready(self, slot: Slot) -> Parent | None:
-        if self._parent is not None and not self._parent.alive:
-            self._deaths += 1
-            self._parent = None
-        if self._parent is None and self._deaths < _DEATHS:
-            # Threads are fixed when the libraries load, not when a child is forked.
-            self._parent = Parent(self._modules, slot.environment(), self._log)
-        return self._parent

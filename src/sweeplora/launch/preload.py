@@ -1,7 +1,7 @@
-"""A parent that has imported the training once and forks a child per trial, which saves each the imports.
+"""The fork server: it has imported the training once and forks a child per trial, which saves each the imports.
 
 Lines of JSON: `{"run": path, "env": {...}}` comes in; `{"run": path, "pid": n}` and, when that child ended,
-`{"run": path, "exit": code}` go out. The end of the input ends the parent and, by SIGTERM, its children.
+`{"run": path, "exit": code}` go out. The end of the input ends the server and, by SIGTERM, its children.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     # What is alive now stays shared with the children: no collection touches it again.
     gc.collect()
     gc.freeze()
-    Parent(importlib.import_module(argv[0]).main, answers).serve()
+    ForkServer(importlib.import_module(argv[0]).main, answers).serve()
     return 0
 
 
@@ -51,7 +51,7 @@ def _late(modules: Sequence[str]) -> list[str]:
     return sorted(reachable(own, late=True))
 
 
-class Parent:
+class ForkServer:
     """The children by process id, and the pipes. Nothing here may start a thread: it forks."""
 
     def __init__(self, train: Callable[[list[str]], int], answers: int) -> None:
@@ -93,7 +93,7 @@ class Parent:
         *lines, self._pending = (self._pending + data).split(b"\n")
         for line in lines:
             request = json.loads(line)
-            # A signal between the fork and the child's own handlers would make the child act as the parent.
+            # A signal between the fork and the child's own handlers would make the child act as the server.
             signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
             pid = os.fork()
             if pid == 0:

@@ -1,4 +1,4 @@
-"""A training as a process: how it is started, signalled and told from others."""
+"""Trainings as processes of this machine: signalled with all that is below them, and told from others."""
 
 from __future__ import annotations
 
@@ -6,39 +6,25 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
 
-LOST = 256
+EXIT_LOST = 256
 """Exit code of a training whose parent died, so that nobody saw its own; no process ends with it."""
 
-
-_FOREIGN = re.compile(
+_ANOTHER_LAUNCHERS = re.compile(
     r"(RANK|WORLD_SIZE|LOCAL_RANK|LOCAL_WORLD_SIZE|GROUP_RANK|MASTER_\w+|ACCELERATE_\w+|TORCHELASTIC_\w+)$"
 )
-
-
-class Started(Protocol):
-    """A training process that was started, however."""
-
-    @property
-    def pid(self) -> int | None:
-        """Its process id, None until it is known."""
-
-    def poll(self) -> int | None:
-        """Its exit code, or None while it runs; negative for a signal."""
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to it and to every process below it."""
+_KILL_SECONDS = 5.0
 
 
 def inherited(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment without what another launcher said about its own processes: it would be taken for ours."""
-    return {key: value for key, value in environment.items() if not _FOREIGN.match(key)}
+    return {key: value for key, value in environment.items() if not _ANOTHER_LAUNCHERS.match(key)}
 
 
-class Own:
+class Subprocess:
     """A training started as a process of its own, in its own session."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
@@ -54,8 +40,9 @@ class Own:
         return self._process.poll()
 
     def signal(self, number: signal.Signals) -> None:
-        """To the whole family; a launcher's workers live in sessions of their own."""
-        signal_family(self._process.pid, number)
+        """To the whole family; the workers of `accelerate launch` live in sessions of their own."""
+        if self._process.poll() is None:
+            signal_family(self._process.pid, number)
 
 
 def signal_family(pid: int, number: signal.Signals) -> None:
@@ -77,13 +64,39 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def birth(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; with the id it names one process for good."""
+def start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot, or None when it ended; with the id it names one process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
     return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
+def trainings_of(run: Path) -> list[int]:
+    """Processes whose command line ends in this run folder: trainings that were not forked."""
+    found = []
+    for entry in _listed(Path("/proc")):
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+            except OSError:
+                continue
+            if len(words) > 2 and b"-m" in words and words[-1] == str(run).encode():
+                found.append(int(entry.name))
+    return found
+
+
+def end_all(pids: Iterable[int], grace_seconds: float) -> None:
+    """End processes that may be no children of ours, with all below them: SIGTERM, and after the grace SIGKILL."""
+    alive = [pid for pid in pids if start_ticks(pid) is not None]
+    for number, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, _KILL_SECONDS)):
+        for pid in alive:
+            signal_family(pid, number)
+        deadline = time.monotonic() + seconds
+        while alive and time.monotonic() < deadline:
+            time.sleep(0.05)
+            alive = [pid for pid in alive if start_ticks(pid) is not None]
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

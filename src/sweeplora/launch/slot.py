@@ -1,18 +1,14 @@
-"""One place for one trial at a time, and the GPUs that this machine has."""
+"""One place for one training at a time."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One place for one trial at a time."""
+    """One place for one training at a time: how many processes, each with how many threads, on which device."""
 
     index: int
     processes: int
@@ -32,16 +28,3 @@ class Slot:
             "TOKENIZERS_PARALLELISM": "false",
             "PYTHONUNBUFFERED": "1",
         }
-
-
-def visible_gpus(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Names of the GPUs a child would see, without importing torch."""
-    named = environment.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return tuple(name.strip() for name in named.split(",") if name.strip() not in ("", "-1"))
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return ()
-    told = subprocess.run([program, "-L"], capture_output=True, text=True, check=False, timeout=30)
-    lines = [line for line in told.stdout.splitlines() if line.startswith("GPU ")]
-    return tuple(str(index) for index in range(len(lines)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from sweeplora.errors import UserError
 from sweeplora.launch.slot import Slot
@@ -31,7 +32,7 @@ _TOLD: dict[str, Told] = {
 class Driver:
     """The trials of one study while one driver lives."""
 
-    def __init__(self, shop: Workshop, slots: list[Slot], screen: Screen, halt: Halt) -> None:
+    def __init__(self, shop: Workshop, slots: Sequence[Slot], screen: Screen, halt: Halt) -> None:
         self._shop = shop
         self._screen = screen
         self._halt = halt
@@ -111,9 +112,7 @@ class Driver:
 
     def _launch(self, job: Job) -> None:
         slot = self._free.pop(0)
-        starter = self._shop.starter
-        attempts = self._shop.question.config["launcher"]["attempts"]
-        place = Place(slot.index, lambda run: starter.start(run, slot), attempts)
+        place = Place(self._shop.launcher, slot, self._shop.module)
         self._busy[job.asked.number] = (slot, job, Supervision(job.run, job.record, place))
         job.row.state = "running"
         self._screen.event(f"trial {job.asked.number} started: {job.row.params}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sweeplora.experiment import Experiment
-from sweeplora.launch.forks import Starter
+from sweeplora.launch.launcher import Launcher
 from sweeplora.rundir.files import read_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.sweep.ledger import Asked, Ledger
@@ -19,12 +19,13 @@ from sweeplora.sweep.supervise import Ending, end_leftover
 
 @dataclass(frozen=True)
 class Workshop:
-    """Everything a study works with: what it asks, who composes and remembers, where and how trials start."""
+    """Everything a study works with: what it asks, who composes and remembers, how trials start."""
 
     question: Question
     composer: Composer
     ledger: Ledger
-    starter: Starter
+    launcher: Launcher
+    module: str
     runs: Path
 
     @property
@@ -73,7 +74,7 @@ def prepare(shop: Workshop, asked: Asked, row: Row) -> Job:
         RunDir.create(run.path, experiment.yaml)
         record = new_record(shop, asked, experiment)
     else:
-        end_leftover(run, record)
+        end_leftover(run, record, shop.launcher.rules.grace_seconds)
     return Job(asked, run, record, row)
 
 

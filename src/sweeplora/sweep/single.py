@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 
 from sweeplora.errors import UserError
 from sweeplora.experiment import Experiment
-from sweeplora.launch.local import TRAINING, Local, start
+from sweeplora.launch.launcher import TRAINING, Launcher
 from sweeplora.report.words import near, number
 from sweeplora.rundir.files import read_json, write_json
 from sweeplora.rundir.folder import RunDir
@@ -34,7 +34,7 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
     """
     config = experiment.config
     runs = Path(config["runs"]).absolute()
-    launcher: Local = instantiate(config["launcher"])
+    launcher: Launcher = instantiate(config["launcher"])
     slot = launcher.plan(1)[0]
     screen = open_screen()
     found = reuse.find(runs, experiment.signature) if config["reuse"] else None
@@ -45,13 +45,15 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
     run = _folder(runs / "single", config["name"], experiment.signature)
     record = read_json(run.trial) or _new_record(experiment)
     RunDir.create(run.path, experiment.yaml)
-    end_leftover(run, record)
+    end_leftover(run, record, launcher.rules.grace_seconds)
     with Halt() as halt, logging_to(run.path / "driver.log"):
         write_json(run.trial, record)
         arguments = ["--runs", str(runs), "--single", run.path.name, "--config", str(run.config)]
         recorder = start_recorder(config, arguments, run.path / "mirror.log")
-        place = Place(slot.index, lambda one: start(one, slot, module), launcher.attempts)
-        ending = _drive(Supervision(run, record, place), experiment, screen, halt)
+        try:
+            ending = _drive(Supervision(run, record, Place(launcher, slot, module)), experiment, screen, halt)
+        finally:
+            launcher.close(kill=halt.now)
         _conclude(run, record, ending, config)
         finish_recorder(recorder, screen, halt)
         return _tell(run, record, screen)

@@ -13,8 +13,7 @@ from hydra.utils import instantiate
 
 from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration, Experiment
-from sweeplora.launch.forks import Starter, ahead
-from sweeplora.launch.local import TRAINING, Local
+from sweeplora.launch.launcher import TRAINING, Launcher
 from sweeplora.report.leaderboard import Leaderboard, lines
 from sweeplora.report.words import near, number, params_text
 from sweeplora.rundir.files import read_json, write_json, write_whole
@@ -56,7 +55,7 @@ def run_study(
 ) -> int:
     """Begin a study, or continue it where an earlier driver left it."""
     question = read_question(configuration, composer, swept)
-    launcher: Local = instantiate(configuration.config["launcher"])
+    launcher: Launcher = instantiate(configuration.config["launcher"])
     launcher.plan(question.trials)
     runs = Path(configuration.config["runs"]).absolute()
     folder = runs / question.name
@@ -68,7 +67,7 @@ def run_study(
 class _Study:
     """One driver's life: from the open store to the closed record."""
 
-    def __init__(self, question: Question, composer: Composer, launcher: Local, runs: Path) -> None:
+    def __init__(self, question: Question, composer: Composer, launcher: Launcher, runs: Path) -> None:
         # Optuna is half a second of imports: only now that all input is good.
         from sweeplora.sweep.ledger import open_ledger
 
@@ -92,12 +91,9 @@ class _Study:
 
         open_trials = self._question.trials - self._ledger.counted()
         slots = self._launcher.plan(max(1, open_trials))
-        starter = Starter(ahead(training, self._question.config), self._folder / "preload.log", forks=open_trials > 1)
-        if open_trials > 0:
-            starter.warm(slots[0])
         recorder = self._recorder()
         screen = open_screen()
-        shop = Workshop(self._question, self._composer, self._ledger, starter, self._runs)
+        shop = Workshop(self._question, self._composer, self._ledger, self._launcher, training, self._runs)
         for notice in self._question.notices:
             screen.event(notice)
         driver = Driver(shop, slots, screen, halt)
@@ -107,7 +103,7 @@ class _Study:
             state = "finished" if driver.board.ended >= driver.board.total else "interrupted"
         finally:
             screen.close()
-            starter.kill() if halt.now else starter.close()
+            self._launcher.close(kill=halt.now)
             self._close(state)
         board = driver.leaderboard()
         if not halt.asked and open_trials > 0:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
-from sweeplora.launch.process import LOST, Started, birth, signal_family
+from sweeplora.launch.launcher import Launcher, Started
+from sweeplora.launch.process import EXIT_LOST, end_all, start_ticks, trainings_of
+from sweeplora.launch.slot import Slot
 from sweeplora.rundir.files import read_json, write_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import hold
 from sweeplora.rundir.metrics import MetricsTail, Point
 
 Verdict = Literal["complete", "pruned", "failed", "diverged", "interrupted"]
-_GRACE_SECONDS = 10.0
 _LOCK_SECONDS = 5.0
 
 
@@ -29,11 +30,11 @@ class Ending(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where attempts run: the slot's number, what starts a process there, and how often a failure is tried."""
+    """Where the attempts of a trial run, and the module that trains there."""
 
-    slot: int
-    launch: Callable[[RunDir], Started]
-    attempts: int
+    launcher: Launcher
+    slot: Slot
+    module: str
 
 
 @dataclass
@@ -93,17 +94,17 @@ class Supervision:
         points += self._last_points()
         ending = classify(read_json(self.run.result), code, self._stopped)
         self._close_attempt(code, ending)
-        if ending.verdict == "failed" and not ending.final and self._tries() < self.place.attempts:
+        if ending.verdict == "failed" and not ending.final and self._tries() < self.place.launcher.rules.attempts:
             self._begin()
             return points, None
         self._lock.close()
         return points, ending
 
     def stop(self, verdict: Literal["pruned", "interrupted"]) -> None:
-        """Ask the training to end at its next step; 10 s later it is killed."""
+        """Ask the training to end at its next step; after the launcher's grace it is killed."""
         if self._stopped is None:
             self._stopped = verdict
-            self._deadline = time.monotonic() + _GRACE_SECONDS
+            self._deadline = time.monotonic() + self.place.launcher.rules.grace_seconds
             self._process.signal(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -114,8 +115,8 @@ class Supervision:
 
     def _begin(self) -> None:
         self.run.result.unlink(missing_ok=True)
-        self._process: Started = self.place.launch(self.run)
-        attempt: dict[str, Any] = {"started": now(), "ended": None, "slot": self.place.slot, "pid": None}
+        self._process: Started = self.place.launcher.start(self.run, self.place.slot, self.place.module)
+        attempt: dict[str, Any] = {"started": now(), "ended": None, "slot": self.place.slot.index, "pid": None}
         attempt |= {"exit_code": None, "verdict": "running"}
         self.record.setdefault("attempts", []).append(attempt)
         self.record |= {"verdict": "running", "value": None}
@@ -125,7 +126,7 @@ class Supervision:
     def _note_pid(self) -> None:
         attempt = self.record["attempts"][-1]
         if attempt["pid"] is None and self._process.pid is not None:
-            attempt |= {"pid": self._process.pid, "birth": birth(self._process.pid)}
+            attempt |= {"pid": self._process.pid, "birth": start_ticks(self._process.pid)}
             write_json(self.run.trial, self.record)
 
     def _close_attempt(self, code: int, ending: Ending) -> None:
@@ -161,19 +162,12 @@ def classify(result: Mapping[str, Any] | None, code: int, stopped: Verdict | Non
     return Ending("failed", message or _died(code), "out of memory" in message.lower())
 
 
-def end_leftover(run: RunDir, record: dict[str, Any]) -> None:
+def end_leftover(run: RunDir, record: dict[str, Any], grace_seconds: float) -> None:
     """See to it that no training of a dead driver still writes into the folder: SIGTERM, then SIGKILL.
 
     Its attempt, which nobody saw end, is closed in the record, at the time of its last word in the log.
     """
-    alive = [pid for pid in (*_recorded(record), *_named(run.path)) if birth(pid) is not None]
-    for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, 5.0)):
-        for pid in alive:
-            signal_family(pid, number)
-        deadline = time.monotonic() + seconds
-        while alive and time.monotonic() < deadline:
-            time.sleep(0.05)
-            alive = [pid for pid in alive if birth(pid) is not None]
+    end_all([*_recorded(record), *trainings_of(run.path)], grace_seconds)
     for attempt in record.get("attempts", []):
         if attempt["ended"] is None:
             last = run.log.stat().st_mtime if run.log.exists() else 0.0
@@ -186,8 +180,8 @@ def now() -> float:
 
 
 def _died(code: int) -> str:
-    if code == LOST:
-        return "the process that trials are forked from died; see preload.log of the study"
+    if code == EXIT_LOST:
+        return "the process that it was forked from died; see preload.log of the study"
     if code < 0:
         named = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         return f"the training died of {named} and left no result; see log.txt"
@@ -196,21 +190,7 @@ def _died(code: int) -> str:
 
 def _recorded(record: Mapping[str, Any]) -> list[int]:
     attempts = record.get("attempts", [])
-    return [a["pid"] for a in attempts if a["pid"] is not None and birth(a["pid"]) == a["birth"] is not None]
-
-
-def _named(run: Path) -> list[int]:
-    """Processes whose command line ends in this folder: trainings that were not forked."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-            except OSError:
-                continue
-            if len(words) > 2 and b"-m" in words and words[-1] == str(run).encode():
-                found.append(int(entry.name))
-    return found
+    return [a["pid"] for a in attempts if a["pid"] is not None and start_ticks(a["pid"]) == a["birth"] is not None]
 
 
 def _hold_soon(lock: Path) -> BinaryIO:
