@@ -80,3 +80,43 @@ def test_an_edit_in_a_users_file_or_in_one_that_it_imports_is_seen(
     (tmp_path / "ones_optim.py").write_text("from ones_steps import FACTOR\nclass Mine: x = 1\n")
     assert len({first, second, code()}) == 3
     assert not {"ones_optim", "ones_steps"} & set(sys.modules)
+
+
+_WRITTEN = """# what it is
+class Mine:
+    def step(self, rate):
+        if rate > 1:
+            return rate * 2
+        return rate
+"""
+_SAME = [
+    _WRITTEN.replace("# what it is", "# another comment\n\n"),
+    _WRITTEN.replace("rate * 2", "(rate*2)  # twice"),
+    _WRITTEN.replace("class Mine:", 'class Mine:\n    """Mine."""\n\n    # a note'),
+    '"""About the module."""\n' + _WRITTEN.replace("rate):", 'rate):\n        """A step."""'),
+    _WRITTEN.replace("rate > 1:", "(\n            rate\n            > 1\n        ):"),
+]
+_OTHER = [
+    _WRITTEN.replace("rate * 2", "rate * 3"),
+    _WRITTEN.replace("rate > 1", "rate >= 1"),
+    _WRITTEN.replace("return rate\n", "return 'rate'\n"),
+    _WRITTEN.replace("rate):", "rate=1):"),
+    _WRITTEN.replace("        return rate\n", "        return rate + 0\n"),
+]
+
+
+def _hash_of(tmp_path: Path, text: str) -> str:
+    (tmp_path / "ones_rates.py").write_text(text)
+    return dict(identity._code.__wrapped__(("ones_rates.Mine",)))["source"]
+
+
+def test_a_comment_a_docstring_and_the_layout_leave_the_code_the_same_and_a_number_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    first = _hash_of(tmp_path, _WRITTEN)
+    for text in _SAME:
+        assert _hash_of(tmp_path, text) == first, text
+    others = [_hash_of(tmp_path, text) for text in _OTHER]
+    assert len({first, *others}) == len(_OTHER) + 1

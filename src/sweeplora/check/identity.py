@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeplora.config.imports import is_own, reachable
-from sweeplora.config.sources import module_file, module_of
+from sweeplora.config.sources import module_file, module_of, source_of, text_that_runs
 from sweeplora.content import ContentHashes
 from sweeplora.data.dataset import Dataset, content_hash
 from sweeplora.models.facts import ModelFacts
@@ -27,8 +27,9 @@ _INSTALLED = {"site-packages", "dist-packages"}
 class Identity:
     """A signature, and what it was made of besides the config.
 
-    `contents`: dotted key that holds a path -> hex sha256 of what is there. `code`: the hash of what the
-    training imports from here and from a user's files, and the versions of the libraries that compute.
+    `contents`: dotted key that holds a path -> hex sha256 of what is there. `code`: the hash of the code that the
+    training imports from here and from a user's files (comments and docstrings do not count), and the versions of
+    the libraries that compute.
     """
 
     signature: str
@@ -95,12 +96,15 @@ def _is_read(package: str) -> bool:
 
 
 def _source_hash(modules: Iterable[str]) -> str:
+    """Hex sha256 over what runs of each module; a compiled module counts by its bytes."""
     digest = hashlib.sha256()
     for module in sorted(modules):
-        file = module_file(module)
-        assert file is not None
+        source, file = source_of(module), module_file(module)
         digest.update(f"{module}\0".encode())
-        digest.update(file.read_bytes())
+        if source is not None:
+            digest.update(text_that_runs(source).encode("utf-8", "surrogatepass"))
+        elif file is not None and file.is_file():
+            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from sweeplora.errors import UserError
+
+Node = TypeVar("Node", bound=ast.AST)
 
 
 class Source(NamedTuple):
@@ -83,6 +86,11 @@ def module_file(module: str) -> Path | None:
     return None
 
 
+def text_that_runs(source: Source) -> str:
+    """A module's source as its syntax tree says it: without comments, docstrings and the author's layout."""
+    return ast.unparse(_without_texts(source.tree))
+
+
 def find_target(target: str, key: str) -> Found | None:
     """The definition that a dotted path names; None where no source tells.
 
@@ -129,6 +137,19 @@ def _parse(path: Path, _modified: int) -> ast.Module:
     except (SyntaxError, ValueError) as error:
         line = error.lineno if isinstance(error, SyntaxError) else 1
         raise UserError(str(path), f"line {line}", f"is no Python ({error.args[0]}); mend the file") from error
+
+
+def _without_texts(node: Node) -> Node:
+    """A copy without the statements that are only a text: docstrings, of attributes too."""
+    copied = copy.copy(node)
+    for name, value in ast.iter_fields(node):
+        if isinstance(value, list) and value and isinstance(value[0], ast.stmt | ast.excepthandler | ast.match_case):
+            setattr(copied, name, [_without_texts(inner) for inner in value if not _is_text(inner)])
+    return copied
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
