@@ -76,7 +76,7 @@ def test_the_sweep_carries_the_best_value_so_far_and_a_leaderboard(runs: Path) -
     parent = contents.runs()["rank"]
     assert contents.history(parent, "best/val/loss") == [(1, 2.0), (2, 2.0)]
     assert parent.data.tags["sweeplora.best"] == "000-000000000002"
-    assert "| 1 | 000 | 2 | 2 | complete |" in parent.data.tags["mlflow.note.content"]
+    assert "| 1 | 0 | 2 | 2 | complete |" in parent.data.tags["mlflow.note.content"]
 
 
 def test_looking_again_changes_nothing(runs: Path) -> None:

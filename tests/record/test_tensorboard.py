@@ -79,7 +79,9 @@ def test_a_mirror_writes_events_although_its_store_is_down(tmp_path: Path) -> No
 def test_a_trial_that_was_taken_from_an_earlier_run_is_written_too(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "runs" / "mine" / "000-abc")
     run.trial.write_text(json.dumps({"verdict": "complete", "signature": "abc", "number": 0, "attempts": []}))
-    (tmp_path / "runs/mine/study.json").write_text(json.dumps({"study": "mine", "started": 1700000000.5}))
+    (tmp_path / "runs/mine/study.json").write_text(
+        json.dumps({"study": "mine", "objective": "val/loss", "started": 1700000000.5})
+    )
     (tmp_path / "blocked").write_text("a file where a folder is needed")
     uri = f"sqlite:///{tmp_path}/blocked/mlflow.db"
     tracking = Tracking(True, uri, str(tmp_path / "a"), "x", False, 1.0, str(tmp_path / "tb"), "")

@@ -35,7 +35,8 @@ def test_slices_space_few_values_evenly_and_many_by_size() -> None:
 
 def test_the_front_names_the_trials_that_none_beats() -> None:
     marks = [Mark(i, values, {}) for i, values in enumerate([(1.0, 3.0), (2.0, 2.0), (3.0, 3.0), (3.0, 1.0)])]
-    assert sorted(text.get_text() for text in front(marks, ("a", "b")).axes[0].texts) == ["0", "1", "3"]
+    best = [marks[0], marks[1], marks[3]]
+    assert sorted(text.get_text() for text in front(marks, best, ("a", "b")).axes[0].texts) == ["0", "1", "3"]
 
 
 def test_importances_are_bars_by_size() -> None:

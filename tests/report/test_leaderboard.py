@@ -4,8 +4,12 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from sweeplora.report.leaderboard import lines, read_leaderboard, write_leaderboard
+from sweeplora.record.store.subject import study_subject
+from sweeplora.report.leaderboard import front, lines, note, read_leaderboard, write_leaderboard
+from sweeplora.report.plots import draw_plots
 from sweeplora.rundir.files import write_json
+from sweeplora.rundir.metrics import MetricsWriter
+from sweeplora.rundir.record import StudyRecord, damaged_trials, trial_folders
 
 
 def trial(folder: Path, number: int, verdict: str, value: object, params: dict[str, Any]) -> None:
@@ -14,7 +18,7 @@ def trial(folder: Path, number: int, verdict: str, value: object, params: dict[s
     attempts = [{"started": 10.0, "ended": 75.0, "message": f"why {number}"}]
     record = {"number": number, "verdict": verdict, "value": value, "params": params, "attempts": attempts}
     write_json(run / "trial.json", record)
-    write_json(run / "result.json", {"weights": "weights/x.safetensors"})
+    write_json(run / "result.json", {"status": "finished", "weights": "weights/x.safetensors"})
 
 
 def test_the_best_come_first_and_those_without_a_value_last(tmp_path: Path) -> None:
@@ -43,3 +47,42 @@ def test_several_objectives_put_undominated_trials_first(tmp_path: Path) -> None
         trial(tmp_path, number, "complete", value, {})
     board = read_leaderboard(tmp_path, "s", ("a", "b"))
     assert [entry.number for entry in board.entries] == [1, 3, 2, 0]
+
+
+def test_every_view_of_several_objectives_ranks_the_same(tmp_path: Path) -> None:
+    for number, value in enumerate(([2.0, 2.0], [1.0, 3.0], [1.5, 9.0])):
+        trial(tmp_path, number, "complete", value, {})
+    board = read_leaderboard(tmp_path, "s", ("a", "b"))
+    write_leaderboard(tmp_path, board)
+    screen = [line.split()[1] for line in lines(board)[1:]]
+    page = [line.split("|")[2].strip() for line in note(board).splitlines()[2:]]
+    markdown = [line.split("|")[2].strip() for line in (tmp_path / "leaderboard.md").read_text().splitlines()[4:]]
+    csv_rows = [row["trial"] for row in csv.DictReader((tmp_path / "leaderboard.csv").open())]
+    tagged = study_subject(StudyRecord("s", ["a", "b"], 1.0), board, False).tags
+    assert screen == page == markdown == csv_rows == ["1", "0", "2"]
+    assert tagged["sweeplora.best"] == "001-abc" and tagged["mlflow.note.content"] == note(board)
+    assert [entry.number for entry in front(board)] == [1, 0]
+
+
+def test_plots_come_from_the_run_folders_alone(tmp_path: Path) -> None:
+    for number, dim in enumerate((2, 4, 8)):
+        trial(tmp_path, number, "complete", 1.0 / dim, {"network.dim": dim})
+    trial(tmp_path, 3, "pruned", None, {"network.dim": 16})
+    writer = MetricsWriter(tmp_path / "003-abc/metrics.jsonl")
+    for step, value in enumerate((0.9, 0.7, float("nan"))):
+        writer.write(step, {"val/loss": value})
+    drawn = draw_plots(read_leaderboard(tmp_path, "s", ("val/loss",)), tmp_path / "plots")
+    assert {path.stem for path in drawn} == {"history", "slices"}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
+
+
+def test_a_damaged_record_is_left_out_and_does_not_end_the_leaderboard(tmp_path: Path) -> None:
+    trial(tmp_path, 0, "complete", 0.5, {})
+    for number, content in enumerate(
+        (b"{}", b"[1]", b'{"verdict": "compl', b"\xff\xfe", b'{"verdict": "complete", "value": "x"}'), 1
+    ):
+        trial(tmp_path, number, "complete", 0.5, {})
+        (tmp_path / f"{number:03}-abc/trial.json").write_bytes(content)
+    assert [entry.number for entry in read_leaderboard(tmp_path, "s", ("val/loss",)).entries] == [0]
+    assert all("trial.json" in line for line in damaged_trials(trial_folders(tmp_path)))
+    assert len(damaged_trials(trial_folders(tmp_path))) == 5

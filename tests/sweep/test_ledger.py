@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration
+from sweeplora.rundir.record import TrialOutcome
 from sweeplora.sweep.ledger import Ledger, open_ledger
 from sweeplora.sweep.question import Question
 from sweeplora.sweep.search.space import parse_space
@@ -32,20 +33,26 @@ def question(
 
 
 def all_trials(ledger: Ledger) -> list[optuna.trial.FrozenTrial]:
-    return ledger.study().get_trials(deepcopy=False)
+    return ledger._study.get_trials(deepcopy=False)
 
 
 def test_pruned_failed_and_diverged_trials_count_towards_the_total(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path, question({"x": "interval(0, 1)"}, 4))
-    for told in ("complete", "pruned", "failed", "infeasible"):
+    ledger = open_ledger(tmp_path, question({"x": "interval(0, 1)"}, 5))
+    ends = (
+        TrialOutcome("complete", "", (0.5,)),
+        TrialOutcome("pruned"),
+        TrialOutcome("failed"),
+        TrialOutcome("diverged"),
+    )
+    for outcome in (*ends, TrialOutcome("failed", "CUDA out of memory")):
         asked = ledger.ask()
         assert asked is not None
-        ledger.tell(asked, told, [0.5] if told == "complete" else [])
+        ledger.tell(asked, outcome)
     assert ledger.ask() is None
-    assert ledger.counted() == 4
+    assert ledger.counted() == 5
     states = [trial.state for trial in all_trials(ledger)]
-    assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.PRUNED]
-    assert all_trials(ledger)[3].constraints == {"feasible": 1.0}
+    assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.PRUNED, TrialState.PRUNED]
+    assert [trial.constraints for trial in all_trials(ledger)[3:]] == [{"feasible": 1.0}] * 2
 
 
 def test_trials_of_a_dead_driver_are_taken_over_with_their_values(tmp_path: Path) -> None:
@@ -58,7 +65,7 @@ def test_trials_of_a_dead_driver_are_taken_over_with_their_values(tmp_path: Path
     second = ledger.ask()
     assert second is not None and second.number == 1
     assert second.proposal != first.proposal
-    ledger.tell(left, "complete", [1.0])
+    ledger.tell(left, TrialOutcome("complete", "", (1.0,)))
     assert open_ledger(tmp_path, asks).counted() == 1
 
 
@@ -78,7 +85,7 @@ def test_a_trial_worse_than_the_median_is_given_up(tmp_path: Path) -> None:
     good, bad = ledger.ask(), ledger.ask()
     assert good is not None and bad is not None
     assert not ledger.report(good, 10, 0.1)
-    ledger.tell(good, "complete", [0.1])
+    ledger.tell(good, TrialOutcome("complete", "", (0.1,)))
     assert not ledger.report(bad, 5, 0.9)
     assert ledger.report(bad, 10, 0.8)
 

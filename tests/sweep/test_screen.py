@@ -6,7 +6,7 @@ from rich.console import Console
 
 from sweeplora.report.words import clock, number, params_text
 from sweeplora.rundir.metrics import Point
-from sweeplora.sweep.screen import Board, Row, drawn, left, visible
+from sweeplora.sweep.screen import Display, Row, drawn, left, visible
 from sweeplora.sweep.supervise import Progress
 
 
@@ -18,9 +18,9 @@ def row(title: str, state: str) -> Row:
 
 
 def test_a_row_shows_step_loss_and_the_time_left() -> None:
-    board = Board("rank_alpha", 12, 3, "0.25 (trial 1: dim=8)", [row("4", "running")])
+    display = Display("rank_alpha", 12, 3, "0.25 (trial 1: dim=8)", [row("4", "running")])
     console = Console(file=StringIO(), width=120)
-    console.print(drawn(board, 20))
+    console.print(drawn(display, 20))
     assert isinstance(console.file, StringIO)
     text = console.file.getvalue()
     assert "rank_alpha  3/12 trials  best 0.25 (trial 1: dim=8)" in text

@@ -12,11 +12,11 @@ import pytest
 
 from sweeplora.launch.local import Local
 from sweeplora.launch.process import start_ticks
-from sweeplora.rundir.files import write_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import hold, is_held
 from sweeplora.rundir.metrics import Point
-from sweeplora.sweep.supervise import Ending, Place, Progress, Supervision, classify, end_leftover
+from sweeplora.rundir.record import Attempt, Result, TrialOutcome, TrialRecord
+from sweeplora.sweep.supervise import Place, Progress, Supervision, classify, end_leftover
 from tests.sweep.commands import environment, until
 
 
@@ -39,9 +39,9 @@ from tests.sweep.commands import environment, until
     ],
 )
 def test_an_ending_is_told_from_result_exit_code_and_our_own_signal(
-    result: dict[str, str] | None, code: int, stopped: Any, expected: tuple[str, bool]
+    result: Any, code: int, stopped: Any, expected: tuple[str, bool]
 ) -> None:
-    ending = classify(result, code, stopped)
+    ending = classify(None if result is None else Result(**result), code, stopped)
     assert (ending.verdict, ending.final) == expected
 
 
@@ -65,11 +65,11 @@ def supervised(folder: Path, behaviour: dict[str, Any], attempts: int = 1) -> Su
     run = RunDir.create(folder / "run", json.dumps(config))
     os.environ.update(environment(behaviour))
     launcher = Local(slots=1, processes_per_trial=1, threads=1, device="cpu", attempts=attempts)
-    return Supervision(run, {"attempts": []}, Place(launcher, launcher.plan(1)[0], "standin"))
+    return Supervision(run, TrialRecord("running"), Place(launcher, launcher.plan(1)[0], "standin"))
 
 
-def ending_of(supervision: Supervision) -> Ending:
-    found: list[Ending] = []
+def ending_of(supervision: Supervision) -> TrialOutcome:
+    found: list[TrialOutcome] = []
 
     def ended() -> bool:
         _, ending = supervision.poll()
@@ -86,7 +86,7 @@ def test_a_training_deaf_to_sigterm_is_killed_after_its_grace(tmp_path: Path, mo
     until(supervision.run.metrics.exists)
     supervision.stop("pruned")
     assert ending_of(supervision).verdict == "pruned"
-    assert supervision.record["attempts"][0]["exit_code"] == -9
+    assert supervision.record.attempts[0].exit_code == -9
     assert not is_held(supervision.run.lock)
 
 
@@ -105,17 +105,16 @@ def test_what_a_dead_driver_left_running_is_ended_before_the_folder_is_used_agai
     forked = subprocess.Popen(["sleep", "60"], start_new_session=True)
     stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
     until(lambda: str(run.path) in Path(f"/proc/{named.pid}/cmdline").read_text())
-    record: dict[str, Any] = {
-        "attempts": [
-            {"pid": forked.pid, "birth": start_ticks(forked.pid), "ended": 1.0, "verdict": "failed"},
-            {"pid": stranger.pid, "birth": 1, "ended": 2.0, "verdict": "failed"},
-            {"pid": None, "started": 3.0, "ended": None, "verdict": "running"},
-        ]
-    }
+    attempts = [
+        Attempt(0.0, ended=1.0, pid=forked.pid, start_ticks=start_ticks(forked.pid), verdict="failed"),
+        Attempt(0.0, ended=2.0, pid=stranger.pid, start_ticks=1, verdict="failed"),
+        Attempt(3.0),
+    ]
+    record = TrialRecord("running", attempts=attempts)
     end_leftover(run, record, 10.0)
     assert (named.wait(5), forked.wait(5)) == (-15, -15)
-    assert [attempt["verdict"] for attempt in record["attempts"]] == ["failed", "failed", "interrupted"]
-    assert record["attempts"][2]["ended"] == 3.0
+    assert [attempt.verdict for attempt in record.attempts] == ["failed", "failed", "interrupted"]
+    assert record.attempts[2].ended == 3.0
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()
@@ -132,7 +131,6 @@ def test_a_lock_that_a_training_tries_for_an_instant_is_waited_for(tmp_path: Pat
     holder.stdout.readline()
     with pytest.raises(BlockingIOError):
         hold(run.lock)
-    write_json(run.trial, {})
     started = time.monotonic()
     supervision = supervised(tmp_path, {"steps": 1})
     assert time.monotonic() - started > 0.1

@@ -35,48 +35,48 @@ BEHIND = 3
 """Exit code: the store did not answer to the end; the folders know what is missing."""
 
 
-class Leash:
+class ParentPipe:
     """Tells when to finish: standard input was closed, or the parent is gone."""
 
     def __init__(self) -> None:
         self._parent = os.getppid()
-        self.pulled = False
+        self.closed = False
 
     def wait(self, seconds: float) -> bool:
         """Wait at most so long; whether it is time to finish."""
         deadline = time.monotonic() + seconds
-        while not self.pulled and (left := deadline - time.monotonic()) > 0:
+        while not self.closed and (left := deadline - time.monotonic()) > 0:
             readable, _, _ = select.select([sys.stdin], [], [], min(left, 1.0))
-            closed = bool(readable) and os.read(sys.stdin.fileno(), 4096) == b""
-            self.pulled = closed or os.getppid() != self._parent
-        return self.pulled
+            ended = bool(readable) and os.read(sys.stdin.fileno(), 4096) == b""
+            self.closed = ended or os.getppid() != self._parent
+        return self.closed
 
 
-def follow(mirror: Mirror, leash: Leash, patience: float) -> int:
+def follow(mirror: Mirror, pipe: ParentPipe, patience: float) -> int:
     """Mirror until told to finish, then completely; returns the exit code, 0 or BEHIND.
 
     `patience`: seconds that a store which does not answer is tried for after that.
     """
-    with _sole(mirror.path, leash):
+    with _sole(mirror.path, pipe):
         wait = 0.0
         gc.freeze()
         gc.enable()
-        while not leash.wait(wait):
+        while not pipe.wait(wait):
             began = time.process_time()
             if _attempt(mirror) is None:
                 wait = max(TICK, min(_LONGEST_PAUSE, _SHARE * (time.process_time() - began)))
             else:
                 wait = max(TICK, min(_LONGEST_WAIT, 1.5 * wait))
-        if mirror.is_orphaned():
+        if mirror.folders.is_orphaned():
             _watch_orphans(mirror)
         return _finish(mirror, patience)
 
 
-def _sole(folder: Path, leash: Leash) -> BinaryIO:
+def _sole(folder: Path, pipe: ParentPipe) -> BinaryIO:
     """The lock of a folder's only mirror; the one of a driver that just died is waited for."""
     lock = folder / "mirror.lock"
     while is_held(lock):
-        leash.wait(1.0)
+        pipe.wait(1.0)
         time.sleep(0.05)
     return hold(lock)
 
@@ -115,7 +115,7 @@ def _finish(mirror: Mirror, patience: float) -> int:
     return 0
 
 
-def read_config(folder: Path, given: Path | None, leash: Leash) -> dict[str, Any] | None:
+def read_config(folder: Path, given: Path | None, pipe: ParentPipe) -> dict[str, Any] | None:
     """The config given, or that of the first run that appears in the folder."""
     while True:
         found = [given] if given else sorted([*folder.glob("config.yaml"), *folder.glob("*/config.yaml")])
@@ -123,7 +123,7 @@ def read_config(folder: Path, given: Path | None, leash: Leash) -> dict[str, Any
             config = yaml.safe_load(found[0].read_text())
             assert isinstance(config, dict), "a resolved config is a mapping"
             return config
-        if leash.wait(0.2):
+        if pipe.wait(0.2):
             return None
 
 
@@ -138,10 +138,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--patience", type=float, default=20.0, help="seconds to try at the end (default 20)")
     given = parser.parse_args(arguments)
     folder = given.runs / given.study if given.study else given.runs / SINGLE / given.single
-    leash = Leash()
-    config = read_config(folder, given.config, leash)
+    pipe = ParentPipe()
+    config = read_config(folder, given.config, pipe)
     if config is None or not config["tracking"]["enabled"]:
         return 0
     tracking = Tracking(**{key: value for key, value in config["tracking"].items() if key != "_target_"})
     record_session(folder, given.runs, config, tracking.workspace_cap_mib if tracking.workspace else None)
-    return follow(Mirror(folder, tracking), leash, given.patience)
+    return follow(Mirror(folder, tracking), pipe, given.patience)

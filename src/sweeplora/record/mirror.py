@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import yaml
+from typing import TYPE_CHECKING, NamedTuple
 
 from sweeplora.record.provenance.session import backups_of, session_of, tags_of
 from sweeplora.record.provenance.workspace import FOLDER
+from sweeplora.record.run_folders import RunFolders, SeenTrial, is_held_by_anyone
 from sweeplora.record.store.artifacts import session_pieces
 from sweeplora.record.store.subject import (
     TAG_LENGTH,
@@ -18,23 +17,22 @@ from sweeplora.record.store.subject import (
     began,
     best_so_far,
     command_of,
-    note,
     study_subject,
     trial_subject,
     verdict_of,
 )
 from sweeplora.record.tensorboard import EventFiles
-from sweeplora.record.tracking import SINGLE, Tracking
-from sweeplora.rundir.files import read_json
+from sweeplora.record.tracking import Tracking
+from sweeplora.report.leaderboard import make_leaderboard, note
 from sweeplora.rundir.folder import RunDir
-from sweeplora.rundir.lock import is_held
+from sweeplora.rundir.record import DamagedRecord, Result, StudyRecord, read_result
 
 if TYPE_CHECKING:
-    from sweeplora.record.store.client import Known, Store
-    from sweeplora.record.store.run import Folder
+    from sweeplora.record.store.run import StoredRun
+    from sweeplora.record.store.stored_runs import StoredRuns
 
 
-class _Above(NamedTuple):
+class ParentRun(NamedTuple):
     """What a run hangs below: the sweep's MLflow run, none for a single run; when and by which command it all began."""
 
     run_id: str | None
@@ -45,163 +43,111 @@ class _Above(NamedTuple):
 class Mirror:
     """Brings the store up to date with one study's folder, or with one single run's, as often as asked.
 
-    Nothing here is truth: the folders are, and `mirror.json` in each of them says how far it was sent.
+    The folders are the truth; `mirror.json` in each of them says how far it was sent.
     """
 
     def __init__(self, path: Path, tracking: Tracking) -> None:
         self.path = path
+        self.folders = RunFolders(path)
         self._tracking = tracking
-        self._single = path.parent.name == SINGLE
-        self._workspaces = (path.parent.parent if self._single else path.parent) / FOLDER
         folder = tracking.tensorboard
         self._event_files = EventFiles(Path(folder), tracking.tensorboard_prefix) if folder else None
-        self._store: Store | None = None
-        self._known: dict[str, Known] = {}
-        self._folders: dict[Path, Folder] = {}
-        self._trials: dict[Path, tuple[int, dict[str, Any]]] = {}
-        self._configs: dict[Path, tuple[int, dict[str, Any]]] = {}
+        self._stored: StoredRuns | None = None
         self._ended: dict[Path, int] = {}
+        """The version of `trial.json` that was sent whole, of runs that have ended."""
 
     def turn(self, abandoned: bool = False) -> None:
         """Send what is new. `abandoned`: a run that says `running` and has no living supervisor was interrupted.
 
-        Raises one of `store.TROUBLE` when the store fails; what was sent until then is remembered.
+        Raises one of `store.client.TROUBLE` when the store fails; what was sent until then is remembered.
         """
         from sweeplora.record.store.client import TROUBLE
 
+        self._write_events()
         try:
-            self._write_events()
-            self._turn(abandoned)
+            self._send(self._connected(), abandoned)
         except TROUBLE:
             # A call that failed may yet have arrived: connect again and compare before going on.
-            self._store = None
-            self._folders.clear()
+            self._stored = None
             raise
 
-    def is_orphaned(self) -> bool:
-        """Whether the folder still says `running` although the command that wrote that has ended."""
-        if self._single:
-            return self._trial(self.path).get("verdict") == "running"
-        return (read_json(self.path / "study.json") or {}).get("state") == "running"
+    def _connected(self) -> StoredRuns:
+        if self._stored is None:
+            from sweeplora.record.store.stored_runs import StoredRuns
 
-    def _turn(self, abandoned: bool) -> None:
-        store = self._connected()
-        if self._single:
-            if started := began(self._trial(self.path), 0.0):
-                self._run(store, self.path, _Above(None, started, ""), abandoned)
-            return
-        study = read_json(self.path / "study.json")
-        if study is None:
-            return
-        parent = self._study(store, study, abandoned)
-        for path in self._paths() if parent is not None else []:
-            self._run(store, path, _Above(parent, float(study["started"]), command_of(study)), abandoned)
+            self._stored = StoredRuns(self._tracking, self.folders.name)
+        return self._stored
 
     def _write_events(self) -> None:
         """TensorBoard's files, which need no store."""
         if self._event_files is None:
             return
+        study = self.folders.study()
         # A trial that was taken from an earlier run has no attempt of its own, and began with its study.
-        since = 0.0 if self._single else float((read_json(self.path / "study.json") or {}).get("started", 0.0))
-        for path in self._paths():
-            if started := began(self._trial(path), since):
-                name = self._root if self._single else f"{self._root}/{path.name}"
-                self._event_files.update(path, name, int(started))
+        since = 0.0 if study is None else study.started
+        for trial in self.folders.trials():
+            if started := began(trial.record, since):
+                self._event_files.update(trial.path, self.folders.name_of(trial.path), int(started))
 
-    def _paths(self) -> list[Path]:
-        return [self.path] if self._single else sorted(p.parent for p in self.path.glob("*/trial.json"))
+    def _send(self, stored: StoredRuns, abandoned: bool) -> None:
+        study = self.folders.study()
+        trials = self.folders.trials()
+        parent = self._send_study(stored, study, trials, abandoned) if study is not None else None
+        for trial in trials:
+            started = began(trial.record, 0.0)
+            above = ParentRun(None, started, "") if self.folders.single and started else parent
+            if above is not None and self._ended.get(trial.path) != trial.version:
+                self._send_trial(stored, trial, above, abandoned)
 
-    def _connected(self) -> Store:
-        if self._store is None:
-            from sweeplora.record.store.client import Store
-
-            tracking = self._tracking
-            store = Store(tracking.uri, tracking.experiment, Path(tracking.artifacts))
-            self._known = store.known(self._root)
-            self._store = store
-        return self._store
-
-    def _study(self, store: Store, study: Mapping[str, Any], abandoned: bool) -> str | None:
-        trials = [self._trial(path) for path in self._paths()]
-        abandoned = abandoned and not is_held_by_anyone(self.path / "driver.lock")
-        folder = self._folder(self.path)
-        latest = session_of(self.path, float("inf"))
-        subject = study_subject(study, trials, abandoned)
-        subject = _with_session(subject, latest, command_of(study))
-        found, mark = folder.look(f"{subject.tags['sweeplora.verdict']} {note(study, trials)}")
-        if not folder.is_complete(mark):
-            if not self._open(store, folder, subject, None):
+    def _send_study(
+        self, stored: StoredRuns, study: StudyRecord, trials: Sequence[SeenTrial], abandoned: bool
+    ) -> ParentRun | None:
+        """Send the sweep's own run; None where a person deleted it in the UI."""
+        board = make_leaderboard(study.study, study.objectives, [(trial.path, trial.record) for trial in trials])
+        dead = abandoned and not is_held_by_anyone(self.path / "driver.lock")
+        subject = study_subject(study, board, dead)
+        subject = _with_session(subject, session_of(self.path, float("inf")), command_of(study))
+        run = stored.of(self.path)
+        found, mark = run.look(f"{subject.tags['sweeplora.verdict']} {note(board)}")
+        if not run.is_complete(mark):
+            if not stored.open(run, subject, None):
                 return None
-            folder.update(store, subject, found, best_so_far(study, trials))
-            self._keep_backups(store, folder)
-            folder.finish(store, subject, mark)
-        return folder.run_id
+            run.update(stored.store, subject, found, best_so_far(board))
+            self._keep_backups(stored, run)
+            run.finish(stored.store, subject, mark)
+        return ParentRun(run.run_id, study.started, command_of(study))
 
-    def _run(self, store: Store, path: Path, above: _Above, abandoned: bool) -> None:
-        trial = self._trial(path)
-        changed = self._trials[path][0]
-        if not trial or self._ended.get(path) == changed:
-            return
-        folder = self._folder(path)
-        run = RunDir(path)
-        alone = abandoned and not is_held_by_anyone(run.lock)
-        verdict = verdict_of(trial, read_json(run.result), alone)
-        session = session_of(self.path, began(trial, above.started))
-        carried = [] if self._single or session is None else session_pieces(self.path, session)
-        found, mark = folder.look(verdict, carried)
-        if not folder.is_complete(mark):
-            name = self._root if self._single else f"{self._root}/{path.name}"
-            subject = trial_subject(name, self._config(run), trial, verdict, above.started)
-            subject = _with_session(subject, session, above.command)
-            if not self._open(store, folder, subject, above.run_id):
+    def _send_trial(self, stored: StoredRuns, trial: SeenTrial, parent: ParentRun, abandoned: bool) -> None:
+        """Send the run of one trial, or a single run."""
+        dead = abandoned and not is_held_by_anyone(RunDir(trial.path).lock)
+        verdict = verdict_of(trial.record, _result(trial.path) if dead else None, dead)
+        session = session_of(self.path, began(trial.record, parent.started))
+        carried = [] if self.folders.single or session is None else session_pieces(self.path, session)
+        run = stored.of(trial.path)
+        found, mark = run.look(verdict, carried)
+        if not run.is_complete(mark):
+            config, name = self.folders.config(trial.path), self.folders.name_of(trial.path)
+            subject = trial_subject(name, config, trial.record, verdict, parent.started)
+            subject = _with_session(subject, session, parent.command)
+            if not stored.open(run, subject, parent.run_id):
                 return
-            folder.update(store, subject, found)
-            if self._single:
-                self._keep_backups(store, folder)
-            folder.finish(store, subject, mark)
+            run.update(stored.store, subject, found)
+            if self.folders.single:
+                self._keep_backups(stored, run)
+            run.finish(stored.store, subject, mark)
         if verdict != "running":
-            self._ended[path] = changed
-            self._configs.pop(path, None)
+            self._ended[trial.path] = trial.version
 
-    def _keep_backups(self, store: Store, folder: Folder) -> None:
+    def _keep_backups(self, stored: StoredRuns, run: StoredRun) -> None:
         for name in backups_of(self.path):
-            folder.keep(store, self._workspaces / f"{name}.tar.gz")
+            run.keep(stored.store, self.folders.runs / FOLDER / f"{name}.tar.gz")
 
-    def _open(self, store: Store, folder: Folder, subject: Subject, parent: str | None) -> bool:
-        """Have a run to write to; False where a person deleted it in the UI, which is respected."""
-        known = self._known.get(subject.identity)
-        if known is not None and known.deleted:
-            return False
-        folder.open(store, subject, known, self._root, parent)
-        return True
 
-    @property
-    def _root(self) -> str:
-        return f"{SINGLE}/{self.path.name}" if self._single else self.path.name
-
-    def _folder(self, path: Path) -> Folder:
-        if path not in self._folders:
-            from sweeplora.record.store.run import Folder
-
-            there = {known.run_id for known in self._known.values()}
-            self._folders[path] = Folder(path, self._tracking.address, there)
-        return self._folders[path]
-
-    def _config(self, run: RunDir) -> dict[str, Any]:
-        """The resolved config, parsed once; a proposal that was refused has a record and no config."""
-        changed = run.config.stat().st_mtime_ns if run.config.exists() else 0
-        if self._configs.get(run.path, (None,))[0] != changed:
-            config = yaml.safe_load(run.config.read_text()) if changed else {}
-            self._configs[run.path] = (changed, config)
-        return self._configs[run.path][1]
-
-    def _trial(self, path: Path) -> dict[str, Any]:
-        """The supervisor's `trial.json`, read again only when it was written again."""
-        file = RunDir(path).trial
-        changed = file.stat().st_mtime_ns if file.exists() else 0
-        if self._trials.get(path, (None,))[0] != changed:
-            self._trials[path] = (changed, read_json(file) or {})
-        return self._trials[path][1]
+def _result(path: Path) -> Result | None:
+    try:
+        return read_result(RunDir(path))
+    except DamagedRecord:
+        return None
 
 
 def _with_session(subject: Subject, session: Path | None, command: str) -> Subject:
@@ -210,8 +156,3 @@ def _with_session(subject: Subject, session: Path | None, command: str) -> Subje
     if command:
         tags["mlflow.source.name"] = command[:TAG_LENGTH]
     return replace(subject, tags=tags)
-
-
-def is_held_by_anyone(lock: Path) -> bool:
-    """Whether a living process holds a lock; a lock that was never made is not made by asking."""
-    return lock.exists() and is_held(lock)

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from sweeplora.record.mirror import Mirror, is_held_by_anyone
+from sweeplora.record.mirror import Mirror
+from sweeplora.record.run_folders import is_held_by_anyone
 from sweeplora.record.store.subject import one_line
 from sweeplora.record.tracking import SINGLE, Tracking
 from sweeplora.rundir.folder import RunDir

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sweeplora.report.words import Scalar
+from sweeplora.rundir.record import Scalar
 
 _POINT, _BEST, _PRUNED = "#2a6f97", "#d1495b", "#9a9a9a"
 
@@ -116,10 +116,9 @@ def importances(shares: Mapping[str, float], name: str) -> Figure:
     return figure
 
 
-def front(marks: Sequence[Mark], names: tuple[str, str]) -> Figure:
-    """Two objectives against each other; the trials that no other beats in both stand out."""
+def front(marks: Sequence[Mark], best: Sequence[Mark], names: tuple[str, str]) -> Figure:
+    """Two objectives against each other; the `best` trials, which no other beats in both, stand out."""
     figure, axes = _blank(5.5, 4.5)
-    best = [mark for mark in marks if not any(_beats(other, mark) for other in marks)]
     for chosen, color in ((marks, _POINT), (best, _BEST)):
         axes.scatter([m.values[0] for m in chosen], [m.values[1] for m in chosen], color=color)
     for mark in best:
@@ -150,8 +149,3 @@ def _short(value: Scalar) -> str:
     if value is None:
         return "null"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _beats(one: Mark, other: Mark) -> bool:
-    pairs = list(zip(one.values, other.values, strict=True))
-    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)

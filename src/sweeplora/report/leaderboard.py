@@ -1,27 +1,40 @@
-"""What came of a study: the leaderboard, read from the run folders, as lines, CSV and Markdown."""
+"""The leaderboard of a study, read from its run folders: the one order of its trials, shown in several ways."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sweeplora.report.words import clock, number
-from sweeplora.rundir.files import read_json, write_whole
+from sweeplora.rundir.files import write_whole
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.record import (
+    DamagedRecord,
+    Scalar,
+    TrialRecord,
+    Verdict,
+    read_result,
+    readable_trials,
+    trial_folders,
+)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One trial of a leaderboard; `values` are its objectives, empty unless it completed."""
+    """One trial of a leaderboard; `values` are its objectives, empty unless it completed. Times are in seconds."""
 
     number: int
-    verdict: str
+    verdict: Verdict
     values: tuple[float, ...]
-    params: dict[str, Any]
+    params: Mapping[str, Scalar]
     seconds: float
+    ended: float | None
+    trained: bool
+    """Whether it was trained here; False for a trial that was taken from an earlier run."""
     folder: Path
     weights: Path | None
     message: str
@@ -29,7 +42,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The trials of a study, best first; those without a value come last, by number."""
+    """The trials of a study, best first; those without a value come last, by number.
+
+    Objectives are minimised. Several objectives rank by how many other trials dominate one (are at least as good
+    in every objective and better in one), then by the objectives in their order, then by number.
+    """
 
     study: str
     objectives: tuple[str, ...]
@@ -40,25 +57,37 @@ class Leaderboard:
         """The first completed trial."""
         return next((entry for entry in self.entries if entry.values), None)
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[Verdict, int]:
         """Verdict -> how many trials ended so."""
-        counts: dict[str, int] = {}
+        counts: dict[Verdict, int] = {}
         for entry in self.entries:
             counts[entry.verdict] = counts.get(entry.verdict, 0) + 1
         return counts
 
 
 def read_leaderboard(folder: Path, study: str, objectives: tuple[str, ...]) -> Leaderboard:
-    """The leaderboard of `runs/<study>/`; several objectives rank by how many other trials dominate one."""
-    records = [(path.parent, read_json(path)) for path in sorted(folder.glob("*/trial.json"))]
-    entries = [_entry(path, record) for path, record in records if record is not None]
-    complete = [entry for entry in entries if entry.values]
-    dominated = {e.number: sum(_dominates(other, e) for other in complete) for e in complete}
+    """The leaderboard of `runs/<study>/`; trials whose record is damaged are not in it."""
+    return make_leaderboard(study, objectives, readable_trials(trial_folders(folder)))
 
-    def rank(entry: Entry) -> tuple[int, tuple[float, ...], int]:
-        return (dominated.get(entry.number, len(entries)), entry.values, entry.number)
+
+def make_leaderboard(
+    study: str, objectives: tuple[str, ...], trials: Iterable[tuple[Path, TrialRecord]]
+) -> Leaderboard:
+    """The leaderboard of trials, each with its run folder."""
+    entries = [_entry(folder, record, len(objectives)) for folder, record in trials]
+    complete = [entry for entry in entries if entry.values]
+    dominated = {entry.folder: sum(_dominates(other, entry) for other in complete) for entry in complete}
+
+    def rank(entry: Entry) -> tuple[float, tuple[float, ...], int]:
+        return (dominated.get(entry.folder, math.inf), entry.values, entry.number)
 
     return Leaderboard(study, objectives, tuple(sorted(entries, key=rank)))
+
+
+def front(board: Leaderboard) -> list[Entry]:
+    """The complete trials that no other trial dominates, best first."""
+    complete = [entry for entry in board.entries if entry.values]
+    return [entry for entry in complete if not any(_dominates(other, entry) for other in complete)]
 
 
 def write_leaderboard(folder: Path, board: Leaderboard) -> None:
@@ -68,12 +97,11 @@ def write_leaderboard(folder: Path, board: Leaderboard) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([header, *rows])
     write_whole(folder / "leaderboard.csv", text.getvalue())
-    lines = [_markdown(header), _markdown(["---"] * len(header)), *(_markdown(row) for row in rows)]
-    write_whole(folder / "leaderboard.md", "\n".join([f"# {board.study}", "", *lines, ""]))
+    write_whole(folder / "leaderboard.md", f"# {board.study}\n\n{markdown(header, rows)}\n")
 
 
 def table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Header and rows, every cell a text."""
+    """Header and rows, every cell a text; folder and weights are the last two columns."""
     keys = list(dict.fromkeys(key for entry in board.entries for key in entry.params))
     header = ["rank", "trial", *board.objectives, *keys, "status", "time", "folder", "weights"]
     rows = []
@@ -102,23 +130,40 @@ def lines(board: Leaderboard) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
-def _entry(folder: Path, record: dict[str, Any]) -> Entry:
-    value = record.get("value")
-    values = tuple(value) if isinstance(value, list) else () if value is None else (value,)
-    complete = record["verdict"] == "complete"
-    weights = (read_json(folder / "result.json") or {}).get("weights") if complete else None
-    attempts = record.get("attempts", [])
-    seconds = sum(a["ended"] - a["started"] for a in attempts if a["ended"] is not None)
+def note(board: Leaderboard) -> str:
+    """The leaderboard in Markdown for a page that shows the runs anyway: without folders and files."""
+    header, rows = table(board)
+    return markdown(header[:-2], [row[:-2] for row in rows])
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    return "\n".join(map(_markdown_line, [header, ["---"] * len(header), *rows]))
+
+
+def _entry(folder: Path, record: TrialRecord, objectives: int) -> Entry:
+    complete = record.verdict == "complete" and len(record.values) == objectives
+    last = record.attempts[-1] if record.attempts else None
     return Entry(
-        number=record["number"],
-        verdict=record["verdict"],
-        values=values if complete else (),
-        params=record["params"],
-        seconds=seconds,
+        number=record.number or 0,
+        verdict=record.verdict,
+        values=record.values if complete else (),
+        params=record.params,
+        seconds=record.seconds,
+        ended=last.ended if last else None,
+        trained=bool(record.attempts),
         folder=folder,
-        weights=folder / weights if weights else None,
-        message=record.get("message") or (attempts[-1].get("message", "") if attempts else ""),
+        weights=_weights(folder) if complete else None,
+        message=record.message or (last.message if last else ""),
     )
+
+
+def _weights(folder: Path) -> Path | None:
+    try:
+        result = read_result(RunDir(folder))
+    except DamagedRecord:
+        return None
+    return folder / result.weights if result is not None and result.weights else None
 
 
 def _dominates(one: Entry, other: Entry) -> bool:
@@ -126,5 +171,5 @@ def _dominates(one: Entry, other: Entry) -> bool:
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
 
-def _markdown(cells: Sequence[str]) -> str:
+def _markdown_line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,18 +1,21 @@
-"""Which pictures a study deserves, drawn once at its end."""
+"""The plots that suit a study, drawn once at its end from its run folders."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from optuna import Study
-from optuna.trial import FrozenTrial, TrialState
 
-from sweeplora.report.figures import Mark, explained, front, heat_map, history, importances, slices
+from sweeplora.report import figures
+from sweeplora.report.figures import Mark
+from sweeplora.report.leaderboard import Entry, Leaderboard, front
 from sweeplora.rundir.files import write_whole
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.metrics import read_metrics
 
 _ENOUGH_FOR_IMPORTANCE = 8
 _MOST_CELLS_A_SIDE = 12
@@ -20,38 +23,48 @@ _MOST_PANELS = 6
 _DPI = 110
 
 
-def draw_plots(study: Study, objectives: tuple[str, ...], folder: Path) -> list[Path]:
-    """Draw what makes sense for the trials there are into `folder`/<name>.png; returns the files."""
-    trials = study.get_trials(deepcopy=False)
-    complete = [_mark(trial) for trial in trials if trial.state == TrialState.COMPLETE]
+def draw_plots(board: Leaderboard, folder: Path) -> list[Path]:
+    """Draw what suits the trials of a leaderboard into `folder`/<name>.png; returns the files."""
+    entries = sorted(board.entries, key=lambda entry: entry.number)
+    complete = [_mark(entry) for entry in entries if entry.values]
     if len(complete) < 2:
         return []
-    if len(objectives) > 1:
-        figures = {"front": front(complete, (objectives[0], objectives[1]))} if len(objectives) == 2 else {}
-    else:
-        pruned = [_mark(t) for t in trials if t.state == TrialState.PRUNED and t.intermediate_values]
-        figures = _of_one(complete, pruned, objectives[0])
+    drawn: dict[str, Figure] = {}
+    if len(board.objectives) == 1:
+        pruned = [mark for entry in entries if (mark := _pruned(entry, board.objectives[0])) is not None]
+        drawn = _of_one(complete, pruned, board.objectives[0])
+    elif len(board.objectives) == 2:
+        best = [_mark(entry) for entry in front(board)]
+        drawn = {"front": figures.front(complete, best, (board.objectives[0], board.objectives[1]))}
     folder.mkdir(parents=True, exist_ok=True)
-    return [_save(figure, folder / f"{name}.png") for name, figure in figures.items()]
+    return [_save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
 
 
 def _of_one(complete: Sequence[Mark], pruned: Sequence[Mark], name: str) -> dict[str, Figure]:
     varying = _varying(complete)
     shared = [key for key in varying if all(key in mark.params for mark in complete)]
-    figures = {"history": history([*complete, *pruned], name)}
+    drawn = {"history": figures.history([*complete, *pruned], name)}
     if varying:
-        figures["slices"] = slices(complete, varying[:_MOST_PANELS], name)
-    if len(varying) == 2 and varying == shared and all(_few(complete, key) for key in varying):
-        figures["map"] = heat_map(complete, (varying[0], varying[1]), name)
+        drawn["slices"] = figures.slices(complete, varying[:_MOST_PANELS], name)
+    if len(varying) == 2 and varying == shared and all(_fits_a_map(complete, key) for key in varying):
+        drawn["map"] = figures.heat_map(complete, (varying[0], varying[1]), name)
     if len(shared) >= 2 and len(complete) >= _ENOUGH_FOR_IMPORTANCE and len({m.values for m in complete}) > 1:
-        figures["importances"] = importances({key: explained(complete, key) for key in shared}, name)
-    return figures
+        shares = {key: figures.explained(complete, key) for key in shared}
+        drawn["importances"] = figures.importances(shares, name)
+    return drawn
 
 
-def _mark(trial: FrozenTrial) -> Mark:
-    if trial.state == TrialState.PRUNED:
-        return Mark(trial.number, (trial.intermediate_values[max(trial.intermediate_values)],), trial.params, True)
-    return Mark(trial.number, tuple(trial.values), trial.params)
+def _mark(entry: Entry) -> Mark:
+    return Mark(entry.number, entry.values, entry.params)
+
+
+def _pruned(entry: Entry, objective: str) -> Mark | None:
+    """A pruned trial at the last finite value it reached, None where it reached none."""
+    if entry.verdict != "pruned":
+        return None
+    series = read_metrics(RunDir(entry.folder).metrics).get(objective, {})
+    values = [value for step, value in series.items() if step > 0 and math.isfinite(value)]
+    return Mark(entry.number, (values[-1],), entry.params, pruned=True) if values else None
 
 
 def _varying(marks: Sequence[Mark]) -> list[str]:
@@ -59,7 +72,7 @@ def _varying(marks: Sequence[Mark]) -> list[str]:
     return [key for key in keys if len({mark.params[key] for mark in marks if key in mark.params}) > 1]
 
 
-def _few(marks: Sequence[Mark], key: str) -> bool:
+def _fits_a_map(marks: Sequence[Mark], key: str) -> bool:
     return len({mark.params[key] for mark in marks}) <= _MOST_CELLS_A_SIDE
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-Scalar = str | int | float | bool | None
-"""What Optuna can hold as a parameter's value."""
-
 
 def params_text(params: Mapping[str, object]) -> str:
     """Searched values on one line, by the last part of their names: `dim=8 alpha=4`."""

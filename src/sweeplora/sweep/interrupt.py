@@ -1,4 +1,4 @@
-"""Being asked to end: Ctrl-C or SIGTERM once ends in order, twice ends now."""
+"""Requests to stop: Ctrl-C or SIGTERM once stops at the next step, twice stops now."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import signal
 from types import FrameType, TracebackType
 
 
-class Halt:
-    """Counts the requests while it is entered; the handlers of before come back afterwards."""
+class Interrupt:
+    """Counts the requests while it is entered, and puts the earlier handlers back afterwards."""
 
     def __init__(self) -> None:
         self.requests = 0
         self._before: dict[signal.Signals, signal._HANDLER] = {}
 
     @property
-    def asked(self) -> bool:
-        """Whether to end in order."""
+    def requested(self) -> bool:
+        """Whether to stop at the next step."""
         return self.requests > 0
 
     @property
     def now(self) -> bool:
-        """Whether to end at once."""
+        """Whether to stop at once."""
         return self.requests > 1
 
-    def __enter__(self) -> Halt:
+    def __enter__(self) -> Interrupt:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, self._count)
         return self

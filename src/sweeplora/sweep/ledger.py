@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import optuna
 from optuna.trial import TrialState
 
 from sweeplora.errors import UserError
-from sweeplora.report.words import Scalar
+from sweeplora.rundir.record import Scalar, TrialOutcome, Verdict
 from sweeplora.sweep.question import Question
 from sweeplora.sweep.reuse import free_name
 from sweeplora.sweep.search.proposals import Proposal, propose
 from sweeplora.sweep.search.searchers import build_pruner, build_search
 
 _LOCKED_SECONDS = 60
-Told = Literal["complete", "pruned", "failed", "infeasible"]
 
 
-class Asked(NamedTuple):
+class AskedTrial(NamedTuple):
     """One trial as Optuna and we know it."""
 
     number: int
@@ -36,7 +35,7 @@ class Ledger:
         self._question = question
         self._grid = grid
 
-    def left(self) -> list[Asked]:
+    def left(self) -> list[AskedTrial]:
         """Trials that a driver began and did not end."""
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return [self._asked(optuna.Trial(self._study, trial._trial_id)) for trial in running]
@@ -45,7 +44,7 @@ class Ledger:
         """Trials that ended, whichever way."""
         return len(self._study.get_trials(deepcopy=False, states=_ENDED))
 
-    def ask(self) -> Asked | None:
+    def ask(self) -> AskedTrial | None:
         """The next trial, or None when as many as the question wants were asked."""
         trials = self._study.get_trials(deepcopy=False)
         if sum(trial.state != TrialState.WAITING for trial in trials) >= self._question.trials:
@@ -56,30 +55,31 @@ class Ledger:
             self._study.enqueue_trial(self._grid[index], user_attrs={"point": index})
         return self._asked(self._study.ask())
 
-    def report(self, asked: Asked, step: int, value: float) -> bool:
+    def report(self, asked: AskedTrial, step: int, value: float) -> bool:
         """Note an intermediate value; True when the pruner gives the trial up."""
         asked.trial.report(value, step)
         return bool(asked.trial.should_prune())
 
-    def tell(self, asked: Asked, told: Told, values: Sequence[float] = ()) -> None:
-        """End a trial. An infeasible one is pruned with a broken constraint, which every sampler heeds."""
-        if told == "infeasible":
+    def tell(self, asked: AskedTrial, outcome: TrialOutcome) -> None:
+        """End a trial.
+
+        One that diverged or ran out of memory is pruned with a broken constraint, which every sampler heeds.
+        """
+        state = _STATES[outcome.verdict]
+        if outcome.verdict == "diverged" or "out of memory" in outcome.message.lower():
             asked.trial.set_constraint("feasible", 1.0)
-        self._study.tell(asked.trial, list(values) if told == "complete" else None, state=_STATES[told])
+            state = TrialState.PRUNED
+        self._study.tell(asked.trial, list(outcome.values) if state == TrialState.COMPLETE else None, state=state)
 
-    def study(self) -> optuna.Study:
-        """The study itself, for plots."""
-        return self._study
-
-    def _asked(self, trial: optuna.Trial) -> Asked:
-        return Asked(trial.number, propose(self._question.space, trial), trial)
+    def _asked(self, trial: optuna.Trial) -> AskedTrial:
+        return AskedTrial(trial.number, propose(self._question.space, trial), trial)
 
 
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-_STATES = {
+_STATES: dict[Verdict, TrialState] = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
-    "infeasible": TrialState.PRUNED,
+    "diverged": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sweeplora.sweep.interrupt import Halt
+from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.screen import Screen
 
 _NICE = 10
@@ -62,14 +62,14 @@ def start_recorder(config: Mapping[str, Any], arguments: Sequence[str], log: Pat
     return Recorder(arguments, log) if config["tracking"]["enabled"] else None
 
 
-def finish_recorder(recorder: Recorder | None, screen: Screen, halt: Halt) -> None:
+def finish_recorder(recorder: Recorder | None, screen: Screen, interrupt: Interrupt) -> None:
     """Let the mirror catch up, saying so; a second request to end leaves the rest to the next command."""
     if recorder is None:
         return
-    if halt.now:
+    if interrupt.now:
         recorder.kill()
         return
     screen.say("recording...")
-    warning = recorder.finish(given_up=lambda: halt.now)
+    warning = recorder.finish(given_up=lambda: interrupt.now)
     if warning is not None:
         screen.say(warning)

@@ -1,18 +1,16 @@
-"""Runs that are already there: found by signature, and taken into a study without running again."""
+"""Runs that are already there: found by signature, and linked into a study without running again."""
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from sweeplora.rundir.files import read_json
 from sweeplora.rundir.folder import RunDir
-from sweeplora.rundir.metrics import read_metrics
+from sweeplora.rundir.record import DamagedRecord, read_result, read_trial, readable_trials, trial_folders
 
-_TAKEN = ("metrics.jsonl", "result.json", "log.txt", "dataset.json", "samples", "weights")
+_LINKED = ("metrics.jsonl", "result.json", "log.txt", "dataset.json", "samples", "weights")
 
 
 def find(runs: Path, signature: str) -> RunDir | None:
@@ -22,16 +20,19 @@ def find(runs: Path, signature: str) -> RunDir | None:
 
 def is_finished(run: RunDir) -> bool:
     """Whether the training ended well and its supervisor saw that."""
-    result, trial = read_json(run.result), read_json(run.trial)
-    return (result or {}).get("status") == "finished" and (trial or {}).get("verdict") == "complete"
+    try:
+        result, trial = read_result(run), read_trial(run)
+    except DamagedRecord:
+        return False
+    return result is not None and result.status == "finished" and trial is not None and trial.verdict == "complete"
 
 
-def take(found: RunDir, into: RunDir) -> None:
-    """Give a new run folder the finished one's files, as hard links: nothing is copied, nothing depends on it."""
-    for name in _TAKEN:
+def link_files(found: RunDir, into: RunDir) -> None:
+    """Give a run folder the files of a finished one, as hard links: nothing is copied, and either can be deleted."""
+    for name in _LINKED:
         source, target = found.path / name, into.path / name
         if source.is_dir():
-            shutil.rmtree(target, ignore_errors=True)  # what an interrupted attempt, or a taking, left
+            shutil.rmtree(target, ignore_errors=True)  # what an interrupted attempt, or an earlier linking, left
             shutil.copytree(source, target, copy_function=_link)
         elif source.exists():
             target.unlink(missing_ok=True)
@@ -46,12 +47,6 @@ def _link(source: Path | str, target: Path | str) -> None:
         shutil.copy2(source, target)
 
 
-def objective_values(run: RunDir, objectives: tuple[str, ...]) -> list[float | None]:
-    """The last step's value of each objective, None where it was never measured."""
-    series = read_metrics(run.metrics)
-    return [list(series[key].values())[-1] if key in series else None for key in objectives]
-
-
 def free_name(parent: Path, name: str) -> str:
     """`name-2`, or the first such number without a folder."""
     number = 2
@@ -60,14 +55,9 @@ def free_name(parent: Path, name: str) -> str:
     return f"{name}-{number}"
 
 
-def finite(values: Sequence[float | None]) -> bool:
-    """Whether every value is there and a finite number."""
-    return all(value is not None and math.isfinite(value) for value in values)
-
-
 def _candidates(runs: Path, signature: str) -> Iterator[RunDir]:
     for folder in sorted(runs.glob(f"*/*-{signature}")):
         yield RunDir(folder)
-    for record in sorted(runs.glob("single/*/trial.json")):
-        if (read_json(record) or {}).get("signature") == signature:
-            yield RunDir(record.parent)
+    for folder, record in readable_trials(trial_folders(runs / "single")):
+        if record.signature == signature:
+            yield RunDir(folder)

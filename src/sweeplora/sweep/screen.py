@@ -42,7 +42,7 @@ class Row:
 
 
 @dataclass
-class Board:
+class Display:
     """All there is to show: a heading, how many of how many trials ended, the best one so far, the rows."""
 
     heading: str
@@ -61,7 +61,7 @@ class Screen(Protocol):
     def say(self, line: str) -> None:
         """A line that must be read in any case."""
 
-    def show(self, board: Board) -> None:
+    def show(self, display: Display) -> None:
         """The state of everything, to be drawn when it is time to."""
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ class PlainScreen:
         """Print it."""
         print(line, flush=True)
 
-    def show(self, board: Board) -> None:
+    def show(self, display: Display) -> None:
         """Events have said it."""
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class LiveScreen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live: Live | None = None
-        self._board: Board | None = None
+        self._display: Display | None = None
         self._next = 0.0
 
     def event(self, line: str) -> None:
@@ -103,25 +103,25 @@ class LiveScreen:
         """Print it above the table."""
         self._console.print(Text(line), soft_wrap=True)
 
-    def show(self, board: Board) -> None:
+    def show(self, display: Display) -> None:
         """Draw, unless the last drawing is fresh."""
-        self._board = board
+        self._display = display
         if time.monotonic() >= self._next:
-            self._draw(board)
+            self._draw(display)
             self._next = time.monotonic() + _REFRESH_SECONDS
 
     def close(self) -> None:
         """Draw a last time and let the cursor go below."""
-        if self._live is not None and self._board is not None:
-            self._draw(self._board)
+        if self._live is not None and self._display is not None:
+            self._draw(self._display)
             self._live.stop()
             self._live = None
 
-    def _draw(self, board: Board) -> None:
+    def _draw(self, display: Display) -> None:
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, redirect_stderr=False)
             self._live.start()
-        self._live.update(drawn(board, self._console.height - 6), refresh=True)
+        self._live.update(drawn(display, self._console.height - 6), refresh=True)
 
 
 def open_screen() -> Screen:
@@ -129,11 +129,11 @@ def open_screen() -> Screen:
     return LiveScreen(Console()) if sys.stdout.isatty() else PlainScreen()
 
 
-def drawn(board: Board, most: int) -> Group:
-    """The board as something rich can draw, with at most `most` rows: the running ones and the latest others."""
-    heading = Text.assemble((board.heading, "bold"), f"  {board.ended}/{board.total} trials")
-    if board.best:
-        heading.append(f"  best {board.best}", "green")
+def drawn(display: Display, most: int) -> Group:
+    """The display as something rich can draw, with at most `most` rows: the running ones and the latest others."""
+    heading = Text.assemble((display.heading, "bold"), f"  {display.ended}/{display.total} trials")
+    if display.best:
+        heading.append(f"  best {display.best}", "green")
     table = Table(box=None, padding=(0, 1), expand=True)
     table.add_column("trial", no_wrap=True)
     table.add_column("values", ratio=3, no_wrap=True, overflow="ellipsis")
@@ -142,7 +142,7 @@ def drawn(board: Board, most: int) -> Group:
     table.add_column("", width=12)
     for name in ("loss", "val/loss", "img/s", "left"):
         table.add_column(name, no_wrap=True, justify="right")
-    for row in visible(board.rows, most):
+    for row in visible(display.rows, most):
         table.add_row(*_cells(row))
     return Group(heading, table)
 

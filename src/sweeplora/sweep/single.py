@@ -11,16 +11,24 @@ from hydra.utils import instantiate
 from sweeplora.errors import UserError
 from sweeplora.experiment import Experiment
 from sweeplora.launch.launcher import TRAINING, Launcher
+from sweeplora.report.objectives import measured
 from sweeplora.report.words import near, number
-from sweeplora.rundir.files import read_json, write_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import is_held
+from sweeplora.rundir.record import (
+    DamagedRecord,
+    TrialOutcome,
+    TrialRecord,
+    objective_names,
+    read_trial,
+    write_trial,
+)
 from sweeplora.sweep import reuse
-from sweeplora.sweep.interrupt import Halt
+from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.library_logs import logging_to
 from sweeplora.sweep.recorder import finish_recorder, start_recorder
-from sweeplora.sweep.screen import Board, Row, Screen, open_screen
-from sweeplora.sweep.supervise import Ending, Place, Supervision, end_leftover
+from sweeplora.sweep.screen import Display, Row, Screen, open_screen
+from sweeplora.sweep.supervise import Place, Supervision, end_leftover, result_of
 
 WELL, SOME_FAILED, INTERRUPTED = 0, 1, 130
 _POLL_SECONDS = 0.1
@@ -43,19 +51,20 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
         _say_weights(found, screen)
         return WELL
     run = _folder(runs / "single", config["name"], experiment.signature)
-    record = read_json(run.trial) or _new_record(experiment)
+    record = read_trial(run) or _new_record(experiment)
     RunDir.create(run.path, experiment.yaml)
     end_leftover(run, record, launcher.rules.grace_seconds)
-    with Halt() as halt, logging_to(run.path / "driver.log"):
-        write_json(run.trial, record)
+    with Interrupt() as interrupt, logging_to(run.path / "driver.log"):
+        write_trial(run, record)
         arguments = ["--runs", str(runs), "--single", run.path.name, "--config", str(run.config)]
         recorder = start_recorder(config, arguments, run.path / "mirror.log")
         try:
-            ending = _drive(Supervision(run, record, Place(launcher, slot, module)), experiment, screen, halt)
+            supervision = Supervision(run, record, Place(launcher, slot, module))
+            outcome = _drive(supervision, experiment, screen, interrupt)
         finally:
-            launcher.close(kill=halt.now)
-        _conclude(run, record, ending, config)
-        finish_recorder(recorder, screen, halt)
+            launcher.close(kill=interrupt.now)
+        _conclude(run, record, outcome, config)
+        finish_recorder(recorder, screen, interrupt)
         return _tell(run, record, screen)
 
 
@@ -66,64 +75,68 @@ def _folder(parent: Path, name: str, signature: str) -> RunDir:
         run = RunDir(parent / (name if number_ == 1 else f"{name}-{number_}"))
         if not run.path.exists():
             return run
-        if (read_json(run.trial) or {}).get("signature") == signature and not reuse.is_finished(run):
+        if _signature(run) == signature and not reuse.is_finished(run):
             if is_held(run.lock):
                 raise UserError("name", name, f"this experiment is running in {near(run.path)}; wait for it")
             return run
         number_ += 1
 
 
-def _new_record(experiment: Experiment) -> dict[str, Any]:
-    return {
-        "study": None,
-        "number": None,
-        "signature": experiment.signature,
-        "overrides": list(experiment.overrides),
-        "params": {},
-        "attempts": [],
-        "verdict": "running",
-        "value": None,
-        "steps": experiment.steps,
-    }
+def _signature(run: RunDir) -> str | None:
+    """The experiment in a folder, None where its record does not say; such a folder is left alone."""
+    try:
+        record = read_trial(run)
+    except DamagedRecord:
+        return None
+    return record.signature if record is not None else None
 
 
-def _drive(supervision: Supervision, experiment: Experiment, screen: Screen, halt: Halt) -> Ending:
+def _new_record(experiment: Experiment) -> TrialRecord:
+    return TrialRecord(
+        verdict="running",
+        signature=experiment.signature,
+        overrides=experiment.overrides,
+        steps=experiment.steps,
+    )
+
+
+def _drive(supervision: Supervision, experiment: Experiment, screen: Screen, interrupt: Interrupt) -> TrialOutcome:
     row = Row("", "", "running", experiment.steps, supervision.progress)
-    board = Board(supervision.run.path.name, 1, rows=[row])
+    display = Display(supervision.run.path.name, 1, rows=[row])
     for notice in experiment.notices:
         screen.event(notice)
     screen.event(experiment.arithmetic)
     screen.event(f"{near(supervision.run.path)} started: {experiment.steps} steps")
     try:
         while True:
-            if halt.now:
+            if interrupt.now:
                 supervision.kill()
-            elif halt.asked:
+            elif interrupt.requested:
                 supervision.stop("interrupted")
-            _, ending = supervision.poll()
-            if ending is not None:
-                row.state, board.ended = ending.verdict, 1
-                screen.show(board)
-                return ending
-            screen.show(board)
+            _, outcome = supervision.poll()
+            if outcome is not None:
+                row.state, display.ended = outcome.verdict, 1
+                screen.show(display)
+                return outcome
+            screen.show(display)
             time.sleep(_POLL_SECONDS)
     finally:
         screen.close()
 
 
-def _conclude(run: RunDir, record: dict[str, Any], ending: Ending, config: dict[str, Any]) -> None:
-    objective = config["sweep"]["objective"]
-    names = (objective,) if isinstance(objective, str) else tuple(objective)
-    values = reuse.objective_values(run, names) if ending.verdict == "complete" else [None]
-    value = (values[0] if len(values) == 1 else values) if reuse.finite(values) else None
-    record |= {"verdict": ending.verdict, "value": value, "message": ending.message}
-    write_json(run.trial, record)
+def _conclude(run: RunDir, record: TrialRecord, outcome: TrialOutcome, config: dict[str, Any]) -> None:
+    """Write the outcome. Unlike a study's trial, a run is complete without a value too: it need not hold out images."""
+    if outcome.verdict == "complete":
+        found = measured(run, objective_names(config["sweep"]["objective"]), outcome.message)
+        outcome = found if found.verdict == "diverged" else outcome._replace(values=found.values)
+    record.end(outcome)
+    write_trial(run, record)
 
 
-def _tell(run: RunDir, record: dict[str, Any], screen: Screen) -> int:
-    verdict, message = record["verdict"], record["message"]
+def _tell(run: RunDir, record: TrialRecord, screen: Screen) -> int:
+    verdict, message = record.verdict, record.message
     if verdict == "complete":
-        screen.say(f"complete, {number(record['value'], 'without validation')}")
+        screen.say(f"complete, {' '.join(map(number, record.values)) or 'without validation'}")
         _say_weights(run, screen)
         return WELL
     screen.say(f"{verdict}{': ' + message if message else ''}")
@@ -135,6 +148,6 @@ def _tell(run: RunDir, record: dict[str, Any], screen: Screen) -> int:
 
 
 def _say_weights(run: RunDir, screen: Screen) -> None:
-    weights = (read_json(run.result) or {}).get("weights")
-    screen.say(f"weights: {near(run.path / weights) if weights else 'none'}")
+    result = result_of(run)
+    screen.say(f"weights: {near(run.path / result.weights) if result is not None and result.weights else 'none'}")
     screen.say("browse:  python -m sweeplora ui")

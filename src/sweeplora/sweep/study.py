@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from hydra.utils import instantiate
 
@@ -16,9 +15,18 @@ from sweeplora.experiment import Configuration, Experiment
 from sweeplora.launch.launcher import TRAINING, Launcher
 from sweeplora.report.leaderboard import Leaderboard, lines
 from sweeplora.report.words import near, number, params_text
-from sweeplora.rundir.files import read_json, write_json, write_whole
+from sweeplora.rundir.files import write_whole
 from sweeplora.rundir.lock import hold
-from sweeplora.sweep.interrupt import Halt
+from sweeplora.rundir.record import (
+    DamagedRecord,
+    State,
+    StudyRecord,
+    damaged_trials,
+    read_study,
+    trial_folders,
+    write_study,
+)
+from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.library_logs import logging_to
 from sweeplora.sweep.question import Composer, Question, read_question
 from sweeplora.sweep.recorder import Recorder, finish_recorder, start_recorder
@@ -60,8 +68,8 @@ def run_study(
     runs = Path(configuration.config["runs"]).absolute()
     folder = runs / question.name
     folder.mkdir(parents=True, exist_ok=True)
-    with _only_driver(folder, question.name), Halt() as halt, logging_to(folder / "driver.log"):
-        return _Study(question, composer, launcher, runs).run(training, halt)
+    with _only_driver(folder, question.name), Interrupt() as interrupt, logging_to(folder / "driver.log"):
+        return _Study(question, composer, launcher, runs).run(training, interrupt)
 
 
 class _Study:
@@ -77,80 +85,80 @@ class _Study:
         self._runs = runs
         self._folder = runs / question.name
         self._ledger = open_ledger(runs, question)
-        if self._ledger.counted() and not any(self._folder.glob("*/trial.json")):
+        if self._ledger.counted() and not trial_folders(self._folder):
             mend = (
                 f"runs/optuna.db has this study, its folder is gone; give sweep.name={free_name(runs, question.name)}"
             )
             raise UserError("sweep.name", question.name, mend)
-        self._summary: dict[str, Any] = self._described()
+        self._record: StudyRecord = self._described()
 
-    def run(self, training: str, halt: Halt) -> int:
+    def run(self, training: str, interrupt: Interrupt) -> int:
         """Start helpers, drive the trials, end the helpers, say what came of it."""
         from sweeplora.sweep.driver import Driver
-        from sweeplora.sweep.jobs import Workshop
+        from sweeplora.sweep.jobs import StudyContext
 
         open_trials = self._question.trials - self._ledger.counted()
         slots = self._launcher.plan(max(1, open_trials))
         recorder = self._recorder()
         screen = open_screen()
-        shop = Workshop(self._question, self._composer, self._ledger, self._launcher, training, self._runs)
+        context = StudyContext(self._question, self._composer, self._ledger, self._launcher, training, self._runs)
         for notice in self._question.notices:
             screen.event(notice)
-        driver = Driver(shop, slots, screen, halt)
-        state = "interrupted"
+        for line in damaged_trials(trial_folders(self._folder)):
+            screen.say(line)
+        driver = Driver(context, slots, screen, interrupt)
+        state: State = "interrupted"
         try:
             driver.run()
-            state = "finished" if driver.board.ended >= driver.board.total else "interrupted"
+            state = "finished" if driver.display.ended >= driver.display.total else "interrupted"
         finally:
             screen.close()
-            self._launcher.close(kill=halt.now)
+            self._launcher.close(kill=interrupt.now)
             self._close(state)
         board = driver.leaderboard()
-        if not halt.asked and open_trials > 0:
-            self._draw()
-        finish_recorder(recorder, screen, halt)
-        return self._tell(board, screen, halt)
+        if not interrupt.requested and open_trials > 0:
+            self._draw(board)
+        finish_recorder(recorder, screen, interrupt)
+        return self._tell(board, screen, interrupt)
 
     def _recorder(self) -> Recorder | None:
         write_whole(self._folder / "config.yaml", self._question.configuration.yaml)
-        write_json(self._folder / "study.json", self._summary)
+        write_study(self._folder, self._record)
         arguments = ["--runs", str(self._runs), "--study", self._question.name]
         arguments += ["--config", str(self._folder / "config.yaml")]
         return start_recorder(self._question.config, arguments, self._folder / "mirror.log")
 
-    def _described(self) -> dict[str, Any]:
+    def _described(self) -> StudyRecord:
         question = self._question
-        before = read_json(self._folder / "study.json") or {}
+        before = read_study(self._folder)
         objectives = list(question.objectives)
-        return {
-            "study": question.name,
-            "objective": objectives[0] if len(objectives) == 1 else objectives,
-            "direction": "minimize",
-            "search": question.config["search"],
-            "pruner": question.config["pruner"],
-            "space": question.space.described(),
-            "trials": question.trials,
-            "overrides": list(self._composer.base),
-            "started": before.get("started", now()),
-            "ended": None,
-            "state": "running",
-            "driver_pid": os.getpid(),
-            "command": sys.argv,
-        }
+        return StudyRecord(
+            study=question.name,
+            objective=objectives[0] if len(objectives) == 1 else objectives,
+            started=before.started if before is not None else now(),
+            search=question.config["search"],
+            pruner=question.config["pruner"],
+            space=question.space.described(),
+            trials=question.trials,
+            overrides=self._composer.base,
+            driver_pid=os.getpid(),
+            command=tuple(sys.argv),
+        )
 
-    def _close(self, state: str) -> None:
-        self._summary |= {"state": state, "ended": now()}
-        write_json(self._folder / "study.json", self._summary)
+    def _close(self, state: State) -> None:
+        self._record.state, self._record.ended = state, now()
+        write_study(self._folder, self._record)
 
-    def _draw(self) -> None:
+    def _draw(self, board: Leaderboard) -> None:
+        # Matplotlib is a second of imports: only now that there is something to draw.
         from sweeplora.report.plots import draw_plots
 
-        draw_plots(self._ledger.study(), self._question.objectives, self._folder / "plots")
+        draw_plots(board, self._folder / "plots")
 
-    def _tell(self, board: Leaderboard, screen: Screen, halt: Halt) -> int:
+    def _tell(self, board: Leaderboard, screen: Screen, interrupt: Interrupt) -> int:
         for line in ("", *lines(board), "", *_summary(board, self._folder)):
             screen.say(line)
-        if self._summary["state"] == "interrupted":
+        if self._record.state == "interrupted":
             screen.say("interrupted; the same command continues the study")
             return INTERRUPTED
         failed = board.counts().get("failed", 0)
@@ -176,8 +184,16 @@ def _only_driver(folder: Path, name: str) -> Iterator[None]:
     try:
         lock = hold(folder / "driver.lock")
     except BlockingIOError:
-        pid = (read_json(folder / "study.json") or {}).get("driver_pid")
-        mend = f"another command (process {pid}) is running this study; wait for it or give another name"
+        mend = f"another command{_process_of(folder)} is running this study; wait for it or give another name"
         raise UserError("sweep.name", name, mend) from None
     with lock:
         yield
+
+
+def _process_of(folder: Path) -> str:
+    """` (process 123)`, the driver of a study, where its record says so."""
+    try:
+        record = read_study(folder)
+    except DamagedRecord:
+        return ""
+    return "" if record is None or record.driver_pid is None else f" (process {record.driver_pid})"

@@ -1,32 +1,31 @@
-"""One run folder under supervision: start its training, follow it, stop it, and say how it ended."""
+"""Supervision of one run folder: start its training, follow it, stop it, and tell how it ended."""
 
 from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 from sweeplora.launch.launcher import Launcher, Started
 from sweeplora.launch.process import EXIT_LOST, end_all, start_ticks, trainings_of
 from sweeplora.launch.slot import Slot
-from sweeplora.rundir.files import read_json, write_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import hold
 from sweeplora.rundir.metrics import MetricsTail, Point
+from sweeplora.rundir.record import (
+    Attempt,
+    DamagedRecord,
+    Result,
+    TrialOutcome,
+    TrialRecord,
+    Verdict,
+    read_result,
+    write_trial,
+)
 
-Verdict = Literal["complete", "pruned", "failed", "diverged", "interrupted"]
 _LOCK_SECONDS = 5.0
-
-
-class Ending(NamedTuple):
-    """How an attempt ended; `final`: another attempt could not end otherwise."""
-
-    verdict: Verdict
-    message: str
-    final: bool
 
 
 class Place(NamedTuple):
@@ -61,10 +60,10 @@ class Progress:
 class Supervision:
     """A run folder with its process, attempt after attempt; holds the folder's lock as long as it lives.
 
-    `record` is what trial.json says.
+    `record` is what trial.json says; it is kept up to date, here and in the folder.
     """
 
-    def __init__(self, run: RunDir, record: dict[str, Any], place: Place) -> None:
+    def __init__(self, run: RunDir, record: TrialRecord, place: Place) -> None:
         self.run = run
         self.record = record
         self.place = place
@@ -80,8 +79,8 @@ class Supervision:
         """Whether it was asked to end."""
         return self._stopped is not None
 
-    def poll(self) -> tuple[list[Point], Ending | None]:
-        """New points, and the ending once there is one; a failure is tried again before it is one."""
+    def poll(self) -> tuple[list[Point], TrialOutcome | None]:
+        """New points, and the outcome once there is one; a failure is tried again before it is one."""
         points = self._tail.poll()
         for point in points:
             self.progress.take(point)
@@ -92,13 +91,13 @@ class Supervision:
                 self._process.signal(signal.SIGKILL)
             return points, None
         points += self._last_points()
-        ending = classify(read_json(self.run.result), code, self._stopped)
-        self._close_attempt(code, ending)
-        if ending.verdict == "failed" and not ending.final and self._tries() < self.place.launcher.rules.attempts:
+        outcome = classify(result_of(self.run), code, self._stopped)
+        self._close_attempt(code, outcome)
+        if outcome.verdict == "failed" and not outcome.final and self._tries() < self.place.launcher.rules.attempts:
             self._begin()
             return points, None
         self._lock.close()
-        return points, ending
+        return points, outcome
 
     def stop(self, verdict: Literal["pruned", "interrupted"]) -> None:
         """Ask the training to end at its next step; after the launcher's grace it is killed."""
@@ -116,27 +115,26 @@ class Supervision:
     def _begin(self) -> None:
         self.run.result.unlink(missing_ok=True)
         self._process: Started = self.place.launcher.start(self.run, self.place.slot, self.place.module)
-        attempt: dict[str, Any] = {"started": now(), "ended": None, "slot": self.place.slot.index, "pid": None}
-        attempt |= {"exit_code": None, "verdict": "running"}
-        self.record.setdefault("attempts", []).append(attempt)
-        self.record |= {"verdict": "running", "value": None}
+        self.record.attempts.append(Attempt(now(), self.place.slot.index))
+        self.record.end(TrialOutcome("running"))
         self._note_pid()
-        write_json(self.run.trial, self.record)
+        write_trial(self.run, self.record)
 
     def _note_pid(self) -> None:
-        attempt = self.record["attempts"][-1]
-        if attempt["pid"] is None and self._process.pid is not None:
-            attempt |= {"pid": self._process.pid, "birth": start_ticks(self._process.pid)}
-            write_json(self.run.trial, self.record)
+        attempt = self.record.attempts[-1]
+        if attempt.pid is None and self._process.pid is not None:
+            attempt.pid, attempt.start_ticks = self._process.pid, start_ticks(self._process.pid)
+            write_trial(self.run, self.record)
 
-    def _close_attempt(self, code: int, ending: Ending) -> None:
-        attempt = self.record["attempts"][-1]
-        attempt |= {"ended": now(), "exit_code": code, "verdict": ending.verdict, "message": ending.message}
-        write_json(self.run.trial, self.record)
+    def _close_attempt(self, code: int, outcome: TrialOutcome) -> None:
+        attempt = self.record.attempts[-1]
+        attempt.ended, attempt.exit_code = now(), code
+        attempt.verdict, attempt.message = outcome.verdict, outcome.message
+        write_trial(self.run, self.record)
 
     def _tries(self) -> int:
         """Attempts that ended by themselves: one that a dead or stopped driver cut off is not held against it."""
-        return sum(attempt["verdict"] == "failed" for attempt in self.record["attempts"])
+        return sum(attempt.verdict == "failed" for attempt in self.record.attempts)
 
     def _last_points(self) -> list[Point]:
         points = self._tail.poll()
@@ -145,33 +143,41 @@ class Supervision:
         return points
 
 
-def classify(result: Mapping[str, Any] | None, code: int, stopped: Verdict | None) -> Ending:
+def classify(result: Result | None, code: int, stopped: Verdict | None) -> TrialOutcome:
     """How a training ended, from its own word (result.json), its exit code and whether it was told to end."""
-    status = None if result is None else result.get("status")
-    message = "" if result is None else str(result.get("message", ""))
+    status = None if result is None else result.status
+    message = "" if result is None else result.message
     if status == "finished":
-        return Ending("complete", message, True)
+        return TrialOutcome("complete", message)
     if status == "diverged":
-        return Ending("diverged", message, True)
+        return TrialOutcome("diverged", message)
     if stopped is not None:
-        return Ending(stopped, message, True)
+        return TrialOutcome(stopped, message)
     if status == "refused":
-        return Ending("failed", message, True)
+        return TrialOutcome("failed", message)
     if status == "interrupted":
-        return Ending("failed", "ended by a signal that was not ours", False)
-    return Ending("failed", message or _died(code), "out of memory" in message.lower())
+        return TrialOutcome("failed", "ended by a signal that was not ours", final=False)
+    return TrialOutcome("failed", message or _died(code), final="out of memory" in message.lower())
 
 
-def end_leftover(run: RunDir, record: dict[str, Any], grace_seconds: float) -> None:
-    """See to it that no training of a dead driver still writes into the folder: SIGTERM, then SIGKILL.
+def end_leftover(run: RunDir, record: TrialRecord, grace_seconds: float) -> None:
+    """End what a dead driver left training in the folder: SIGTERM, then SIGKILL.
 
-    Its attempt, which nobody saw end, is closed in the record, at the time of its last word in the log.
+    An attempt that nobody saw end is closed in the record, at the time of the last line in its log.
     """
     end_all([*_recorded(record), *trainings_of(run.path)], grace_seconds)
-    for attempt in record.get("attempts", []):
-        if attempt["ended"] is None:
+    for attempt in record.attempts:
+        if attempt.ended is None:
             last = run.log.stat().st_mtime if run.log.exists() else 0.0
-            attempt |= {"ended": max(attempt["started"], round(last, 3)), "verdict": "interrupted"}
+            attempt.ended, attempt.verdict = max(attempt.started, round(last, 3)), "interrupted"
+
+
+def result_of(run: RunDir) -> Result | None:
+    """The training's own word on how it ended; a damaged one is no word."""
+    try:
+        return read_result(run)
+    except DamagedRecord:
+        return None
 
 
 def now() -> float:
@@ -188,9 +194,9 @@ def _died(code: int) -> str:
     return f"the training left no result (exit code {code}); see log.txt"
 
 
-def _recorded(record: Mapping[str, Any]) -> list[int]:
-    attempts = record.get("attempts", [])
-    return [a["pid"] for a in attempts if a["pid"] is not None and start_ticks(a["pid"]) == a["birth"] is not None]
+def _recorded(record: TrialRecord) -> list[int]:
+    known = [(attempt.pid, attempt.start_ticks) for attempt in record.attempts]
+    return [pid for pid, ticks in known if pid is not None and ticks is not None and start_ticks(pid) == ticks]
 
 
 def _hold_soon(lock: Path) -> BinaryIO:

@@ -8,7 +8,6 @@ import time
 import traceback
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +20,8 @@ from sweeplora.diffusion.targets import Noising
 from sweeplora.errors import UserError
 from sweeplora.models.family import Family
 from sweeplora.networks.network import PARTS, Network, attach
-from sweeplora.rundir.files import write_json
 from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.record import Result, Status, write_result
 from sweeplora.training.distributed import DTYPES, Processes
 from sweeplora.training.loop import Diverged, Interrupted, Recipe, Trainer
 from sweeplora.training.optim.optimizer import make_optimizer
@@ -32,19 +31,10 @@ from sweeplora.training.prepare import Materials, load_model, prepare
 from sweeplora.training.settings import Train
 from sweeplora.training.stop import INTERRUPTED, Stop
 
-EXIT_CODES = {"finished": 0, "failed": 1, "refused": 2, "diverged": 3, "interrupted": INTERRUPTED}
+EXIT_CODES: dict[Status, int] = {"finished": 0, "failed": 1, "refused": 2, "diverged": 3, "interrupted": INTERRUPTED}
 
 
-@dataclass
-class Ending:
-    """How a training ended: what result.json says, with `details` beside status and message."""
-
-    status: str
-    message: str
-    details: dict[str, Any] = field(default_factory=dict)
-
-
-def train(run: RunDir, stop: Stop) -> Ending:
+def train(run: RunDir, stop: Stop) -> Result:
     """From the config in the folder to the last weights; several processes run this side by side."""
     config = yaml.safe_load(run.config.read_text())
     settings: Train = build(config["train"])
@@ -57,16 +47,12 @@ def train(run: RunDir, stop: Stop) -> Ending:
     trainer = build_trainer(config, family, network, processes)
     outputs = Outputs(run, config, trainer, materials.dataset)
     _announce(processes, materials, network)
-    ending = run_epochs(trainer, materials, outputs, schedule)
-    ending.details = {
-        "step": trainer.step,
-        "steps": materials.length.steps,
-        "world_size": processes.world_size,
-        "weights": outputs.weights,
-        "metrics": outputs.last,
-    }
+    result = run_epochs(trainer, materials, outputs, schedule)
+    result.step, result.steps = trainer.step, materials.length.steps
+    result.world_size = processes.world_size
+    result.weights, result.metrics = outputs.weights, outputs.last
     processes.end()
-    return ending
+    return result
 
 
 def build_network(config: dict[str, Any], family: Family, processes: Processes) -> Network:
@@ -90,7 +76,7 @@ def build_trainer(config: dict[str, Any], family: Family, network: Network, proc
     return Trainer(recipe, family, network, optimizer, processes)
 
 
-def run_epochs(trainer: Trainer, materials: Materials, outputs: Outputs, schedule: Schedule) -> Ending:
+def run_epochs(trainer: Trainer, materials: Materials, outputs: Outputs, schedule: Schedule) -> Result:
     """The baseline at step 0, then epoch after epoch, each saved, validated and previewed where that is due."""
     epochs = materials.length.epochs
     try:
@@ -99,10 +85,10 @@ def run_epochs(trainer: Trainer, materials: Materials, outputs: Outputs, schedul
             run_epoch(trainer, materials, outputs, schedule, epoch)
             outputs.epoch_done(epoch, epochs, materials.validation, materials.probe)
     except Diverged as fault:
-        return Ending("diverged", str(fault))
+        return Result("diverged", str(fault))
     except Interrupted as fault:
-        return Ending("interrupted", str(fault))
-    return Ending("finished", f"{trainer.step} steps")
+        return Result("interrupted", str(fault))
+    return Result("finished", f"{trainer.step} steps")
 
 
 def run_epoch(trainer: Trainer, materials: Materials, outputs: Outputs, schedule: Schedule, epoch: int) -> None:
@@ -124,20 +110,19 @@ def main(arguments: Sequence[str]) -> int:
     stop = Stop(run.lock if os.environ.get("SWEEPLORA_SUPERVISED") == "1" else None)
     started = time.monotonic()
     try:
-        ending = train(run, stop)
+        result = train(run, stop)
     except UserError as error:
-        ending = Ending("refused", str(error))
+        result = Result("refused", str(error))
     except Interrupted as error:
-        ending = Ending("interrupted", str(error))
+        result = Result("interrupted", str(error))
     except Exception as error:  # whatever went wrong is the run's result, and its traceback goes into the log
         traceback.print_exc()
-        ending = Ending("failed", f"{type(error).__name__}: {error}")
-    print(f"{ending.status}: {ending.message}", flush=True)
+        result = Result("failed", f"{type(error).__name__}: {error}")
+    print(f"{result.status}: {result.message}", flush=True)
     if os.environ.get("RANK", "0") == "0":
-        seconds = round(time.monotonic() - started, 3)
-        result = {"status": ending.status, "message": ending.message, "seconds": seconds, **ending.details}
-        write_json(run.result, result)
-    return EXIT_CODES[ending.status]
+        result.seconds = round(time.monotonic() - started, 3)
+        write_result(run, result)
+    return EXIT_CODES[result.status]
 
 
 def _device() -> Literal["cpu", "cuda"]:

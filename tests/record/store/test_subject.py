@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sweeplora.record.provenance.secret import without_credentials
-from sweeplora.record.store.subject import best_so_far, flatten, note, trial_subject, verdict_of
+from sweeplora.record.store.subject import best_so_far, flatten, trial_subject, verdict_of
+from sweeplora.report.leaderboard import Leaderboard, make_leaderboard
+from sweeplora.rundir.record import Attempt, Result, TrialRecord, Verdict
 
 
-def trial(number: int, value: Any, ended: float, verdict: str = "complete") -> dict[str, Any]:
-    attempt = {"started": ended - 1, "ended": ended}
+def trial(number: int, value: Any, ended: float, verdict: Verdict = "complete") -> tuple[Path, TrialRecord]:
+    attempts = [Attempt(ended - 1, ended=ended)]
     params = {"network.dim": number}
-    return {"number": number, "value": value, "verdict": verdict, "attempts": [attempt], "params": params}
+    return Path(f"{number:03}-a"), TrialRecord(verdict, "s", number, params=params, attempts=attempts, value=value)
+
+
+def board(objectives: tuple[str, ...], *trials: tuple[Path, TrialRecord]) -> Leaderboard:
+    return make_leaderboard("s", objectives, trials)
 
 
 def test_a_config_becomes_dotted_parameters() -> None:
@@ -49,36 +56,23 @@ def test_addresses_lose_their_credentials(text: str, clean: str) -> None:
 
 def test_the_best_value_so_far_follows_the_order_of_ending() -> None:
     trials = [trial(0, 0.3, 30.0), trial(1, 0.5, 10.0), trial(2, 0.4, 20.0), trial(3, 0.1, 5.0, "pruned")]
-    points = best_so_far({"objective": "val/loss"}, trials)
+    points = best_so_far(board(("val/loss",), *trials))
     assert [(p.step, p.value, p.time) for p in points] == [(1, 0.5, 10.0), (2, 0.4, 20.0), (3, 0.3, 30.0)]
     assert {p.key for p in points} == {"best/val/loss"}
 
 
 def test_several_objectives_each_have_their_best() -> None:
-    study = {"objective": ["val/loss", "seconds"]}
-    points = best_so_far(study, [trial(0, [0.3, 9.0], 1.0), trial(1, [0.4, 5.0], 2.0)])
+    points = best_so_far(board(("val/loss", "seconds"), trial(0, [0.3, 9.0], 1.0), trial(1, [0.4, 5.0], 2.0)))
     assert [(p.key, p.value) for p in points][-2:] == [("best/val/loss", 0.3), ("best/seconds", 5.0)]
 
 
-def test_the_leaderboard_ranks_complete_trials_and_lists_the_rest() -> None:
-    trials = [trial(0, 0.3, 1.0), trial(1, 0.2, 2.0), trial(2, None, 3.0, "failed"), trial(3, float("nan"), 4.0)]
-    lines = note({"objective": "val/loss"}, trials).splitlines()
-    assert lines[0] == "| | trial | val/loss | network.dim | state |"
-    assert [line.split("|")[1:3] for line in lines[2:]] == [
-        [" 1 ", " 001 "],
-        [" 2 ", " 000 "],
-        ["  ", " 002 "],
-        ["  ", " 003 "],
-    ]
-
-
 def test_a_run_nobody_supervises_any_more_ends_as_its_training_said() -> None:
-    assert verdict_of({"verdict": "running"}, None, abandoned=False) == "running"
-    assert verdict_of({"verdict": "running"}, None, abandoned=True) == "interrupted"
-    assert verdict_of({"verdict": "running"}, {"status": "diverged"}, abandoned=True) == "diverged"
-    assert verdict_of({"verdict": "pruned"}, {"status": "interrupted"}, abandoned=True) == "pruned"
+    assert verdict_of(TrialRecord("running"), None, abandoned=False) == "running"
+    assert verdict_of(TrialRecord("running"), None, abandoned=True) == "interrupted"
+    assert verdict_of(TrialRecord("running"), Result("diverged"), abandoned=True) == "diverged"
+    assert verdict_of(TrialRecord("pruned"), Result("interrupted"), abandoned=True) == "pruned"
 
 
 def test_a_trial_known_from_before_has_no_attempts_and_still_a_place_in_time() -> None:
-    subject = trial_subject("s/000-a", {}, {"study": "s", "number": 0, "verdict": "complete"}, "complete", 50.0)
+    subject = trial_subject("s/000-a", {}, TrialRecord("complete", "s", 0), "complete", 50.0)
     assert (subject.started, subject.ended, subject.status) == (50_000, 50_000, "FINISHED")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from sweeplora.record.provenance.secret import without_credentials
 from sweeplora.record.provenance.session import FOLDER, MANIFEST
 from sweeplora.record.store.grid_images import grid_names, thumbnail
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.record import read_trial
 
 _TEXTS = ("config.yaml", "trial.json", "study.json", "leaderboard.csv", "leaderboard.md")
 _PLAIN = ("result.json", "dataset.json", "log.txt")
@@ -58,7 +59,7 @@ def stage(some: Iterable[Piece], into: Path, identity: str, started: int) -> Non
         if piece.key in _TEXTS:
             _put(into, piece.key, without_credentials(piece.source.read_text()).encode())
             if piece.key == "trial.json":
-                _put(into, "overrides.txt", _overrides(piece.source))
+                _put(into, "overrides.txt", _overrides(piece.source.parent))
         elif piece.key.startswith("samples/"):
             _stage_sample(piece, into, identity, started)
         else:
@@ -74,8 +75,9 @@ def _stage_sample(piece: Piece, into: Path, identity: str, started: int) -> None
         _put(into, names.thumbnail, thumbnail(piece.source))
 
 
-def _overrides(trial: Path) -> bytes:
-    lines: Sequence[str] = json.loads(trial.read_text()).get("overrides") or []
+def _overrides(run: Path) -> bytes:
+    record = read_trial(RunDir(run))
+    lines = () if record is None else record.overrides
     return "".join(f"{without_credentials(line)}\n" for line in lines).encode()
 
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from sweeplora.record.store import sent
 from sweeplora.record.store.artifacts import Piece, pieces, stage
 from sweeplora.record.store.client import Known, Store
+from sweeplora.record.store.sent import Sent, read_sent
 from sweeplora.record.store.subject import Subject
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsTail, Point
@@ -19,23 +19,23 @@ _LOG_SECONDS = 60.0
 _FILES_A_CALL = 16
 
 
-class Folder:
-    """The state of mirroring one folder; all that matters of it is in the folder's `mirror.json`."""
+class StoredRun:
+    """The MLflow run that one folder is sent to; what was sent is remembered in the folder's `mirror.json`."""
 
     def __init__(self, path: Path, address: str, there: Collection[str]) -> None:
-        """`there`: the runs that the store has; a memory about a run that is gone is forgotten."""
+        """`there`: the runs that the store has; what was sent to a run that is gone is forgotten."""
         self.path = path
         self._address = address
-        self._memory = sent.load(path, address)
-        if self._memory.run_id not in there:
-            self._memory = sent.Memory(address)
+        self._sent = read_sent(path, address)
+        if self._sent.run_id not in there:
+            self._sent = Sent(address)
         self._logged = 0.0
         self._opened = False
 
     @property
     def run_id(self) -> str | None:
         """The MLflow run, once there is one."""
-        return self._memory.run_id
+        return self._sent.run_id
 
     def look(self, subject_state: str, more: Sequence[Piece] = ()) -> tuple[list[Piece], str]:
         """The files to keep up to date, with `more`, and a fingerprint that changes when there is something to send.
@@ -52,39 +52,39 @@ class Folder:
 
     def is_complete(self, fingerprint: str) -> bool:
         """Whether everything that this look found has been sent."""
-        return self._memory.complete == fingerprint
+        return self._sent.complete == fingerprint
 
     def open(self, store: Store, subject: Subject, known: Known | None, root: str, parent: str | None) -> None:
-        """Find the run or make it, once a process; a memory about another run is forgotten."""
-        if self._opened and self._memory.identity == subject.identity:
+        """Find the run or make it, once a process; what was sent to another run is forgotten."""
+        if self._opened and self._sent.identity == subject.identity:
             return
         run_id = known.run_id if known is not None else None
-        if run_id is None or self._memory.run_id != run_id:
-            self._memory = sent.Memory(self._address, subject.identity, run_id)
+        if run_id is None or self._sent.run_id != run_id:
+            self._sent = Sent(self._address, subject.identity, run_id)
         if run_id is None:
-            self._memory.run_id = store.create(subject, root, parent)
+            self._sent.run_id = store.create(subject, root, parent)
         else:
             # A mirror that was killed may have sent more than it remembers.
-            self._memory.newest = store.newest(run_id)
-            self._memory.status = ""
+            self._sent.newest = store.newest(run_id)
+            self._sent.status = ""
         self._opened = True
-        self._memory.save(self.path)
+        self._sent.save(self.path)
 
     def update(self, store: Store, subject: Subject, found: Sequence[Piece], points: Iterable[Point] = ()) -> None:
         """Send what is new of a description, of `points` or else metrics.jsonl, and of the files found."""
         self._describe(store, subject)
-        tail = MetricsTail(RunDir(self.path).metrics, self._memory.offset)
+        tail = MetricsTail(RunDir(self.path).metrics, self._sent.offset)
         self._send(store, [*points, *tail.poll()])
-        self._memory.offset = tail.offset
-        self._memory.save(self.path)
+        self._sent.offset = tail.offset
+        self._sent.save(self.path)
         self._upload(store, subject, found)
-        if subject.status != "RUNNING" and self._memory.redone:
+        if subject.status != "RUNNING" and self._sent.redone:
             self._settle(store)
 
     def keep(self, store: Store, archive: Path) -> None:
         """Put a workspace's backup into the store, once for all runs of the experiment, and say where it is."""
         name = archive.name.removesuffix(".tar.gz")
-        if self._memory.files.get(f"workspace/{name}") == "kept" or not archive.exists():
+        if self._sent.files.get(f"workspace/{name}") == "kept" or not archive.exists():
             return
         holder = store.holder(f"sweeplora.kept.{name}", "true")
         if holder is None:
@@ -93,49 +93,49 @@ class Folder:
                 store.upload(self._id, Path(folder))
             store.tag(self._id, {f"sweeplora.kept.{name}": "true"})
         store.tag(self._id, {"sweeplora.workspace.run": holder or self._id})
-        self._memory.files[f"workspace/{name}"] = "kept"
-        self._memory.save(self.path)
+        self._sent.files[f"workspace/{name}"] = "kept"
+        self._sent.save(self.path)
 
     def finish(self, store: Store, subject: Subject, fingerprint: str) -> None:
         """Set the state last, so that an ended run in the store is a complete one, and remember that all is sent."""
-        if self._memory.status != subject.status:
+        if self._sent.status != subject.status:
             store.end(self._id, subject)
-            self._memory.status = subject.status
-        self._memory.complete = fingerprint
-        self._memory.save(self.path)
+            self._sent.status = subject.status
+        self._sent.complete = fingerprint
+        self._sent.save(self.path)
 
     @property
     def _id(self) -> str:
-        assert self._memory.run_id is not None, "open() comes first"
-        return self._memory.run_id
+        assert self._sent.run_id is not None, "open() comes first"
+        return self._sent.run_id
 
     def _describe(self, store: Store, subject: Subject) -> None:
         text = repr((subject.name, sorted(subject.params.items()), sorted(subject.tags.items())))
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        if self._memory.described != digest:
+        if self._sent.described != digest:
             store.describe(self._id, subject)
-            self._memory.described = digest
+            self._sent.described = digest
 
     def _send(self, store: Store, points: Sequence[Point]) -> None:
         last = {(point.key, point.step): point for point in points if _is_number(point.value)}
-        newest = self._memory.newest
+        newest = self._sent.newest
         fresh = [point for point in last.values() if point.step > newest.get(point.key, -1)]
-        self._memory.redone |= len(fresh) < len(last)
+        self._sent.redone |= len(fresh) < len(last)
         store.send(self._id, fresh)
         for point in fresh:
             newest[point.key] = max(point.step, newest.get(point.key, -1))
 
     def _upload(self, store: Store, subject: Subject, found: Sequence[Piece]) -> None:
         due = [(piece, piece.fingerprint) for piece in found]
-        due = [(piece, mark) for piece, mark in due if self._memory.files.get(piece.key) != mark]
+        due = [(piece, mark) for piece, mark in due if self._sent.files.get(piece.key) != mark]
         for start in range(0, len(due), _FILES_A_CALL):
             # Weights may have been deleted since by the run's own retention.
             some = [(piece, mark) for piece, mark in due[start : start + _FILES_A_CALL] if piece.source.exists()]
             with tempfile.TemporaryDirectory(prefix="sweeplora-") as folder:
                 stage([piece for piece, _ in some], Path(folder), subject.identity, subject.started)
                 store.upload(self._id, Path(folder))
-            self._memory.files.update({piece.key: mark for piece, mark in some})
-            self._memory.save(self.path)
+            self._sent.files.update({piece.key: mark for piece, mark in some})
+            self._sent.save(self.path)
             if any(piece.key == "log.txt" for piece, _ in some):
                 self._logged = time.monotonic()
             if any(piece.key.startswith("samples/") for piece, _ in some):
@@ -154,7 +154,7 @@ class Folder:
                 truth[point.key] = point
         wrong = (p for p in truth.values() if p.key in shown and shown[p.key] != p.value == p.value)
         store.send(self._id, wrong)
-        self._memory.redone = False
+        self._sent.redone = False
 
 
 def _is_number(value: object) -> bool:

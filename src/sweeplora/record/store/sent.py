@@ -12,7 +12,7 @@ NAME = "mirror.json"
 
 
 @dataclass
-class Memory:
+class Sent:
     """How far one folder is mirrored. Losing it costs a comparison with the store, never a doubled point."""
 
     store: str
@@ -39,9 +39,9 @@ class Memory:
         write_whole(folder / NAME, json.dumps(asdict(self)))
 
 
-def load(folder: Path, store: str) -> Memory:
+def read_sent(folder: Path, store: str) -> Sent:
     """What is known of `folder` in this store; nothing where there is no such file or it is about another."""
     content = read_json(folder / NAME)
-    if content is None or content.get("store") != store or set(content) != set(asdict(Memory(store))):
-        return Memory(store)
-    return Memory(**content)
+    if content is None or content.get("store") != store or set(content) != set(asdict(Sent(store))):
+        return Sent(store)
+    return Sent(**content)

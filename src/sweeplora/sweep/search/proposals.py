@@ -8,7 +8,7 @@ from itertools import product
 from typing import NamedTuple, Protocol
 
 from sweeplora.errors import UserError
-from sweeplora.report.words import Scalar
+from sweeplora.rundir.record import Scalar
 from sweeplora.sweep.search.space import Choice, Dimension, Fixed, Interval, Space, Steps, text_of, texts_of
 
 

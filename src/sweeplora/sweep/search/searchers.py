@@ -11,7 +11,7 @@ from hydra.utils import get_object
 
 from sweeplora.errors import UserError
 from sweeplora.randomness import seed_of
-from sweeplora.report.words import Scalar
+from sweeplora.rundir.record import Scalar
 from sweeplora.sweep.search.proposals import points
 from sweeplora.sweep.search.space import Space
 

@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 from hydra.errors import HydraException
 
 from sweeplora.errors import UserError
-from sweeplora.report.words import Scalar
+from sweeplora.rundir.record import Scalar
 
 _EXAMPLE = "e.g. choice(4, 8), range(2, 10, 2), interval(0.1, 0.5) or tag(log, interval(1e-5, 1e-3))"
 

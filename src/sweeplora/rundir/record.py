@@ -1,0 +1,252 @@
+"""The records in run folders as types: `trial.json`, `result.json` and `study.json`, read and written here alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
+
+from sweeplora.errors import UserError
+from sweeplora.rundir.files import write_json
+from sweeplora.rundir.folder import RunDir
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+Scalar = str | int | float | bool | None
+"""What a searched key can have as its value."""
+
+Verdict = Literal["running", "complete", "pruned", "failed", "diverged", "interrupted"]
+Status = Literal["finished", "failed", "refused", "diverged", "interrupted"]
+State = Literal["running", "finished", "interrupted"]
+Record = TypeVar("Record")
+
+STUDY = "study.json"
+
+
+class DamagedRecord(UserError):
+    """A record that is not JSON, or not of the shape it should have; names the file."""
+
+
+class TrialOutcome(NamedTuple):
+    """How a trial, or one attempt of it, ended.
+
+    `values` are the objectives of a complete trial. `final`: another attempt could not end otherwise.
+    """
+
+    verdict: Verdict
+    message: str = ""
+    values: tuple[float, ...] = ()
+    final: bool = True
+
+
+@dataclass
+class Attempt:
+    """One process that trained a run folder. Times are seconds since the epoch."""
+
+    started: float
+    slot: int = 0
+    ended: float | None = None
+    pid: int | None = None
+    start_ticks: int | None = None
+    """Clock ticks from boot to the start of the process: with `pid` it names one process for good."""
+    exit_code: int | None = None
+    verdict: Verdict = "running"
+    message: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long it ran; 0 while it runs."""
+        return 0.0 if self.ended is None else self.ended - self.started
+
+
+@dataclass
+class TrialRecord:
+    """`trial.json`: what the supervisor knows of a run folder. A single run has no study and no number."""
+
+    verdict: Verdict
+    study: str | None = None
+    number: int | None = None
+    signature: str | None = None
+    overrides: tuple[str, ...] = ()
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    attempts: list[Attempt] = field(default_factory=list)
+    value: float | list[float] | None = None
+    """The objective of a complete trial, a list where there are several."""
+    steps: int | None = None
+    message: str = ""
+    found: str | None = None
+    """The run folder, relative to `runs`, that this trial was taken from instead of being trained."""
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The objectives' values; empty unless each is there and finite."""
+        values = tuple(self.value) if isinstance(self.value, list) else () if self.value is None else (self.value,)
+        return values if all(map(math.isfinite, values)) else ()
+
+    @property
+    def seconds(self) -> float:
+        """How long its attempts ran, together."""
+        return sum(attempt.seconds for attempt in self.attempts)
+
+    @property
+    def outcome(self) -> TrialOutcome:
+        """How it ended."""
+        return TrialOutcome(self.verdict, self.message, self.values)
+
+    def end(self, outcome: TrialOutcome) -> None:
+        """Take over how it ended."""
+        values = outcome.values
+        self.verdict, self.message = outcome.verdict, outcome.message
+        self.value = values[0] if len(values) == 1 else list(values) or None
+
+
+@dataclass
+class Result:
+    """`result.json`: how a training ended, in its own words. Paths are relative to the run folder."""
+
+    status: Status
+    message: str = ""
+    seconds: float = 0.0
+    step: int | None = None
+    steps: int | None = None
+    world_size: int | None = None
+    weights: str | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class StudyRecord:
+    """`study.json`: what a study asks, and the state of its driver. Times are seconds since the epoch."""
+
+    study: str
+    objective: str | list[str]
+    started: float
+    state: State = "running"
+    ended: float | None = None
+    direction: str = "minimize"
+    search: Any = None
+    pruner: Any = None
+    space: Any = None
+    trials: int | None = None
+    overrides: tuple[str, ...] = ()
+    driver_pid: int | None = None
+    command: tuple[str, ...] = ()
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The metrics that it minimises."""
+        return objective_names(self.objective)
+
+
+def objective_names(written: str | Sequence[str]) -> tuple[str, ...]:
+    """The metrics of an objective as configurations and study.json write it: one name, or a list."""
+    return (written,) if isinstance(written, str) else tuple(written)
+
+
+def read_trial(run: RunDir) -> TrialRecord | None:
+    """A run's `trial.json`, None where there is none. Raises DamagedRecord."""
+    return _read(run.trial, TrialRecord)
+
+
+def write_trial(run: RunDir, record: TrialRecord) -> None:
+    """Write a run's `trial.json` whole."""
+    write_json(run.trial, asdict(record))
+
+
+def read_result(run: RunDir) -> Result | None:
+    """A run's `result.json`, None where there is none. Raises DamagedRecord."""
+    return _read(run.result, Result)
+
+
+def write_result(run: RunDir, result: Result) -> None:
+    """Write a run's `result.json` whole."""
+    write_json(run.result, asdict(result))
+
+
+def read_study(folder: Path) -> StudyRecord | None:
+    """A study's `study.json`, None where there is none. Raises DamagedRecord."""
+    return _read(folder / STUDY, StudyRecord)
+
+
+def write_study(folder: Path, record: StudyRecord) -> None:
+    """Write a study's `study.json` whole."""
+    write_json(folder / STUDY, asdict(record))
+
+
+def trial_folders(study: Path) -> list[Path]:
+    """The run folders of a study, by name: those with a `trial.json`."""
+    return sorted(path.parent for path in study.glob(f"*/{RunDir(study).trial.name}"))
+
+
+def readable_trials(folders: Sequence[Path]) -> Iterator[tuple[Path, TrialRecord]]:
+    """Each folder with its trial's record; a damaged record is passed over."""
+    for folder in folders:
+        try:
+            record = read_trial(RunDir(folder))
+        except DamagedRecord:
+            continue
+        if record is not None:
+            yield folder, record
+
+
+def damaged_trials(folders: Sequence[Path]) -> list[str]:
+    """What is wrong with the records that `readable_trials` passes over, a line each."""
+    found = []
+    for folder in folders:
+        try:
+            read_trial(RunDir(folder))
+        except DamagedRecord as error:
+            found.append(str(error))
+    return found
+
+
+def _read(path: Path, kind: type[Record]) -> Record | None:
+    from pydantic import ValidationError
+
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path, str(error)) from None
+    if not isinstance(content, dict):
+        raise _damaged(path, "it is not a JSON object")
+    try:
+        record: Record = _adapter(cast("Any", kind)).validate_python(_renamed(content))
+        return record
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise _damaged(path, f"{place}: {first['msg'].lower()}") from None
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def _renamed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content with today's names for keys that were once called otherwise, or were left null."""
+    renamed = {key: value for key, value in content.items() if value is not None}
+    if isinstance(renamed.get("command"), str):
+        renamed["command"] = [renamed["command"]]
+    if isinstance(renamed.get("attempts"), list):
+        renamed["attempts"] = [
+            {"start_ticks" if key == "birth" else key: value for key, value in attempt.items()}
+            if isinstance(attempt, Mapping)
+            else attempt
+            for attempt in renamed["attempts"]
+        ]
+    return renamed
+
+
+def _damaged(path: Path, reason: str) -> DamagedRecord:
+    mend = f"this file is damaged or not sweeplora's ({reason[:200]}); remove it, or its folder"
+    return DamagedRecord(path.name, path, mend)
