@@ -311,7 +311,7 @@ def test_what_cannot_be_read_or_changes_meanwhile_stays_out(desk: Path) -> None:
 
 def test_a_user_without_a_home_has_backups(desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOME")
-    monkeypatch.setattr(pwd, "getpwuid", lambda _: {}["no such user"])
+    monkeypatch.setattr(pwd, "getpwuid", dict[int, str]().__getitem__)
     with pytest.raises(RuntimeError):
         Path.home()
     assert backup_of(desk, tmp_path / "kept").name

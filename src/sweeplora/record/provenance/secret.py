@@ -1,48 +1,36 @@
-"""Whether a file looks secret, by its name or by what is in it. Better one file too few in a record than a key."""
+"""Whether a file looks secret, by its name or by what is in it, and text without the secrets in it.
+
+Better one file too few in a record than a key.
+"""
 
 from __future__ import annotations
 
+import codecs
 import re
 from pathlib import PurePosixPath
+from typing import TextIO
+
+from sweeplora.record.provenance.secret_patterns import assigned_in_code, assigned_in_text, patterns
 
 _NAMES = re.compile(
-    r"""\.env | \.env\..* | .*\.env | \.netrc | _netrc | \.npmrc | \.pypirc | \.git-credentials | \.htpasswd | \.pgpass
-    | .*\.(pem|key|p12|pfx|jks|keystore|kdbx|ppk|asc|gpg|ovpn) | id_(rsa|dsa|ecdsa|ed25519).*
-    | service[-_]account.*\.json | client_secret.*\.json | \.?kube_?config | \.dockercfg | \.vault[-_]?pass.*""",
+    r"""\.env | \.env\..* | .*\.env | \.envrc | \.?netrc | _netrc | \.npmrc | \.yarnrc.* | \.pypirc | \.git-credentials
+    | \.htpasswd | \.pgpass | \.my\.cnf | \.boto | \.s3cfg | \.?rclone.*\.conf | kaggle\.json | auth\.json | hosts\.yml
+    | .*\.(pem|key|p8|p12|pfx|jks|keystore|kdbx|ppk|asc|gpg|age|ovpn|tfstate|tfvars) | id_(rsa|dsa|ecdsa|ed25519).*
+    | service[-_]account.*\.json | client_secret.*\.json | \.?kube_?config | \.dockercfg | \.vault[-_]?pass.*
+    | \.?(git)?cookies? | .*cookies?\.(txt|json|jar|db|sqlite3?|pkl|lwp) | \.\w*_history | \.condarc | \.wgetrc""",
     re.IGNORECASE | re.VERBOSE,
 )
-_FOLDERS = {".ssh", ".aws", ".gnupg", ".azure", ".kube", ".docker", ".huggingface"}
+_FOLDERS = {".ssh", ".aws", ".gnupg", ".azure", ".kube", ".docker", ".huggingface", ".kaggle", ".rclone", ".oci"}
 _WORDS = {"token", "tokens", "secret", "secrets", "password", "passwords", "passwd", "credential", "credentials"}
-_WORDS |= {"apikey", "apikeys"}
+_WORDS |= {"apikey", "apikeys", "cookie", "cookies"}
 _CODE = {".py", ".md", ".rst", ".js", ".ts", ".c", ".h", ".cpp", ".rs", ".go", ".java", ".ipynb", ".html", ".css"}
+_CODE |= {".jsx", ".tsx", ".cu", ".cuh", ".hpp", ".cs", ".kt", ".swift", ".rb", ".php", ".lua", ".pyi", ".scala"}
+_WIDE = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
-_KNOWN = [
-    rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY",
-    rb"AKIA[0-9A-Z]{16}(?![0-9A-Za-z])",
-    rb"ASIA[0-9A-Z]{16}(?![0-9A-Za-z])",
-    rb"hf_[A-Za-z0-9]{30,}",
-    rb"gh[pousr]_[A-Za-z0-9]{30,}",
-    rb"github_pat_[A-Za-z0-9_]{30,}",
-    rb"glpat-[A-Za-z0-9_-]{20}",
-    rb"sk-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}",
-    rb"xox[abeoprs]-[A-Za-z0-9-]{10,}",
-    rb"AIza[0-9A-Za-z_-]{35}",
-    rb"npm_[A-Za-z0-9]{36}",
-    rb"pypi-[A-Za-z0-9_-]{40,}",
-    rb"eyJ[A-Za-z0-9_-]{15,}\.eyJ[A-Za-z0-9_-]{15,}\.",
-    rb"://[^\s/:@'\"<>{}\[\]()]+:[^\s/:@'\"<>{}\[\]()]{3,}@",
-]
-# Something called so is set to a long value with three digits in it, quoted or bare; matched in lower case.
-_DIGITS = rb"(?=(?:[a-z+/=.-]*[0-9]){3})"
-_VALUE = _DIGITS + rb"(?:[a-z0-9+/=.-]{20,}[\"']|[a-z0-9+/]{20,}(?![\w(.]))"
-_SET = rb"[\w-]{0,20}[\"']?[ ]*[:=][ ]*[\"']?" + _VALUE
-_ASSIGNED = [name + _SET for name in (rb"api_?key", rb"api-key", rb"secret", rb"passw(?:or)?d", rb"token")]
-
-# One by one: each begins with letters that the engine looks for at the speed of memory, an alternation does not.
-_IN_CONTENT = [re.compile(pattern) for pattern in _KNOWN]
-_IN_LOWER_CASE = [re.compile(pattern) for pattern in _ASSIGNED]
-
-_CREDENTIALS = re.compile(r"(?P<scheme>\b[a-zA-Z][\w+.-]*://)[^\s/@'\"]+@")
+_GONE = b"***"
+_USER = re.compile(rb"(?P<scheme>\b[a-zA-Z][\w+.-]*://)[^\s/'\"]*@")
+# A database's password may have a slash in it.
+_DATABASE_USER = re.compile(rb"(?P<scheme>\b(?:postgres|mysql|mariadb|mssql|oracle)[\w+.-]*://)[^\s/:'\"]*:[^\s'\"]*@")
 
 
 def is_secret_name(path: str) -> bool:
@@ -58,13 +46,50 @@ def is_secret_name(path: str) -> bool:
 
 
 def holds_secret(content: bytes, name: str = "") -> bool:
-    """Whether there is a private key, an access token of a known form or an assigned password in it."""
-    if any(pattern.search(content) for pattern in _IN_CONTENT):
-        return True
+    """Whether there is a private key, an access token, a password or a secret address in a file's content.
+
+    `name`: the file's; in source code only what is quoted counts as an assigned password.
+    """
+    encoding = _WIDE.get(content[:2])
+    if encoding is not None:
+        content = content.decode(encoding, errors="replace").encode()
+    is_code = PurePosixPath(name).suffix.lower() in _CODE
+    assigned = assigned_in_code() if is_code else assigned_in_text()
     lower = content.lower()
-    return any(pattern.search(lower) for pattern in _IN_LOWER_CASE)
+    return any(pattern.is_in(content, lower) for pattern in (*patterns(), *assigned))
 
 
 def without_credentials(text: str) -> str:
-    """The text with user names and passwords taken out of every URL in it."""
-    return _CREDENTIALS.sub(lambda match: match["scheme"], text)
+    """The text without user names and passwords in addresses; other secrets in it become `***`."""
+    content = text.encode(errors="surrogatepass")
+    if b"://" in content:
+        for expression in (_DATABASE_USER, _USER):
+            content = expression.sub(lambda match: match["scheme"], content)
+    lower = content.lower()
+    for pattern in (*patterns(), *assigned_in_text()):
+        if pattern.is_likely(lower):
+            content = pattern.expression.sub(_without_value, content)
+    return content.decode(errors="surrogatepass")
+
+
+class Redacted:
+    """A text stream that lets no credentials through, for libraries that write to it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write without credentials; returns the length of what was given."""
+        self._stream.write(without_credentials(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on what was written."""
+        self._stream.flush()
+
+
+def _without_value(match: re.Match[bytes]) -> bytes:
+    if "value" not in match.re.groupindex:
+        return _GONE
+    start, end = match.start("value") - match.start(), match.end("value") - match.start()
+    return match[0][:start] + _GONE + match[0][end:]

@@ -12,8 +12,9 @@ from sweeplora.record.store.grid_images import grid_names, thumbnail
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import read_trial
 
-_TEXTS = ("config.yaml", "trial.json", "study.json", "leaderboard.csv", "leaderboard.md")
-_PLAIN = ("result.json", "dataset.json", "log.txt")
+_TEXTS = ("config.yaml", "trial.json", "study.json", "leaderboard.csv", "leaderboard.md", "result.json", "log.txt")
+"""Sent without the credentials that may be in them."""
+_PLAIN = ("dataset.json",)
 _FOLDERS = ("weights", "plots", FOLDER)
 
 
@@ -57,7 +58,7 @@ def stage(some: Iterable[Piece], into: Path, identity: str, started: int) -> Non
     """Lay the pieces out under the names they get in the store; `identity` and `started` name the pictures."""
     for piece in some:
         if piece.key in _TEXTS:
-            _put(into, piece.key, without_credentials(piece.source.read_text()).encode())
+            _put(into, piece.key, without_credentials(piece.source.read_text(errors="replace")).encode())
             if piece.key == "trial.json":
                 _put(into, "overrides.txt", _overrides(piece.source.parent))
         elif piece.key.startswith("samples/"):

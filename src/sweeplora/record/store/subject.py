@@ -59,7 +59,8 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield from flatten(value, f"{dotted}.")
         else:
             text = value if isinstance(value, str) else json.dumps(value, default=str)
-            yield _UNNAMEABLE.sub("_", dotted)[:KEY_LENGTH], without_credentials(text)[:PARAM_LENGTH]
+            shown = without_credentials(f"{dotted}={text}").removeprefix(f"{dotted}=")  # a key may say what its text is
+            yield _UNNAMEABLE.sub("_", dotted)[:KEY_LENGTH], shown[:PARAM_LENGTH]
 
 
 def milliseconds(seconds: float | None) -> int | None:

@@ -1,0 +1,163 @@
+"""What keys, tokens and passwords look like in text: detect-secrets' patterns, and assignments and addresses.
+
+A pattern's group `value` is the secret itself, all of the match where there is no such group.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any, NamedTuple
+
+# Slow, and each for one vendor's assignments, which ours cover; or no secrets at all.
+_LEFT_OUT = {"CloudantDetector", "IbmCloudIamDetector", "IbmCosHmacDetector", "SoftlayerDetector", "IPPublicDetector"}
+# Ours know passwords with an `@` or `!`, and no token in the middle of a word.
+_LEFT_OUT |= {"BasicAuthDetector", "GitHubTokenDetector"}
+# What a match must contain, for the patterns that take long to find nothing.
+_NEEDLES = {"MailchimpDetector": b"-us", "StripeDetector": b"k_live_", "SlackDetector": b"slack"}
+_NEEDLES |= {"AWSKeyDetector": b"a", "TelegramBotTokenDetector": b":"}
+
+
+class Pattern(NamedTuple):
+    """A regular expression, and text in lower case of which some must be there before it is worth a search.
+
+    `by_line`: no match is longer than a line, and only lines with a needle are searched.
+    """
+
+    needles: tuple[bytes, ...]
+    expression: re.Pattern[bytes]
+    by_line: bool = False
+
+    def is_in(self, content: bytes, lower: bytes) -> bool:
+        """Whether the pattern is in a content; `lower` is the content in lower case."""
+        if not self.by_line:
+            return self.is_likely(lower) and self.expression.search(content) is not None
+        return any(self.expression.search(content, start, end) for start, end in _lines(lower, self.needles))
+
+    def is_likely(self, lower: bytes) -> bool:
+        """Whether a content in lower case is worth a search."""
+        return not self.needles or any(needle in lower for needle in self.needles)
+
+
+def _lines(content: bytes, needles: tuple[bytes, ...]) -> set[tuple[int, int]]:
+    """Start and end of every line that has one of the needles."""
+    found = set()
+    for needle in needles:
+        at = content.find(needle)
+        while at >= 0:
+            end = content.find(b"\n", at)
+            end = len(content) if end < 0 else end
+            found.add((content.rfind(b"\n", 0, at) + 1, end))
+            at = content.find(needle, end)
+    return found
+
+
+# A value that is a reference, an example or a type is no secret.
+_NO_SECRET = rb"""(?!["']?(?:none|null|nil|true|false|yes|no|on|off|undefined|str|string|text|bytes|int|optional
+    |required|password|passwd|pass|pwd|pw|secret|token|key|user|username|change[_-]?me|example|dummy|test|redacted
+    |hidden|your[\w-]*|my[_-]\w*|x+|\.+|\*+|-+
+    |(?-i:[A-Z0-9_]+_(?:KEY|TOKEN|SECRET|PASSWORD)|[a-z0-9_]+_(?:key|token|secret|password)))?["']?(?:[\s,;)}\]\#]|$))"""
+_NO_REFERENCE = rb"""(?!["']?(?:[$%<{*&|>!\[(]|\.\./|\.?/|~|os\.|env\b|process\.|self\.|args?\.|config\.|cfg\.|@@))"""
+_NAME = rb"""(?:pass(?:word|wd|phrase|code)|\bpass|pwd|secret(?:[_-]?(?:access)?[_-]?key)?
+    |(?:api|access|auth|account|service|private|license|encryption|signing|client)[_-]?key
+    |(?:auth|access|refresh|bearer|api|bot|private|session|personal|hf|hub|github|gitlab|wandb|comet|discord|slack)[_-]?token)"""
+_SET = rb"""["'\]]{0,2}[ \t]*(?::=|=>|==?|:)[ \t]*"""
+
+_FLAGS = re.IGNORECASE | re.VERBOSE | re.MULTILINE
+
+
+def _assigned(value: bytes) -> Pattern:
+    """Something called a password or key, set to a value."""
+    return Pattern(
+        (b"pass", b"pwd", b"secret", b"key", b"token"), re.compile(_NAME + _SET + value, _FLAGS), by_line=True
+    )
+
+
+_QUOTED = rb"""[rbfu@]?(?P<quote>["'])""" + _NO_REFERENCE + _NO_SECRET
+_IN_QUOTES = _QUOTED + rb"""(?P<value>(?:(?!(?P=quote))[^\n\\]){4,200})(?P=quote)"""
+_ONE_WORD = _QUOTED + rb"""(?P<value>(?:(?!(?P=quote))[^\s\\]){4,200})(?P=quote)"""
+_BARE = _NO_REFERENCE + _NO_SECRET + rb"""(?P<value>[^\s"'`,;(){}\[\]<>]{4,200})(?=["',;})\]]*(?:\s|$))"""
+# Anything called a token or key, set to a long value with three digits in it.
+_LONG = (
+    rb"""(?:token|key)[\w-]{0,20}"""
+    + _SET
+    + rb"""["']?(?P<value>(?=(?:[a-z+/=.-]*[0-9]){3})
+    (?:[a-z0-9+/=.-]{20,}(?=["'])|[a-z0-9+/]{20,}(?![\w(.])))"""
+)
+
+_OURS = [
+    ((b"private key",), rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY"),
+    ((b"hf_",), rb"\bhf_[A-Za-z0-9]{30,}"),
+    ((b"gh",), rb"\bgh[pousr]_[A-Za-z0-9]{30,}"),
+    ((b"github_pat",), rb"github_pat_[A-Za-z0-9_]{30,}"),
+    ((b"sk-",), rb"\bsk-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}"),
+    ((b"r8_",), rb"\br8_[A-Za-z0-9]{30,}"),
+    ((b"xox",), rb"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    ((b"aiza",), rb"AIza[0-9A-Za-z_-]{35}"),
+    ((b"npm_",), rb"\bnpm_[A-Za-z0-9]{36}"),
+    ((b"pypi-",), rb"pypi-[A-Za-z0-9_-]{40,}"),
+    ((b"wandb_v1_",), rb"wandb_v1_[A-Za-z0-9_-]{20,}"),
+    # A user and a password in an address; the password may have an @ in it.
+    ((b"://",), rb"""://[^\s/:@'"<>{}\[\]()$]*:(?![$%<{*])(?!(?:pass(?:word|wd)?|pwd|pw|secret|x+|\.+)@)"""
+                rb"""(?P<value>[^\s/'"<>{}\[\]()]{3,})@[\w\[]"""),
+    ((b"://",), rb"""://(?=[A-Za-z_-]*[0-9])(?P<value>[A-Za-z0-9_-]{20,})@[\w\[]"""),
+    # A secret in an address's query, as in ?private_token=...
+    ((b"token=", b"secret=", b"passw", b"pwd=", b"signature=", b"sig=", b"key=", b"auth=", b"credential="),
+     rb"""(?i)[?&][\w.-]*(?:token|secret|passw(?:or)?d|pwd|signature|\bsig|key|auth|credential)=(?!=)"""
+     rb"""(?P<value>[^&\s"'#<>{}$*]{4,})"""),
+    ((b"bearer",), rb"""(?i)\bbearer["']?[ :=]+["']?(?=\S*[0-9])(?P<value>[A-Za-z0-9._~+/=-]{8,})"""),
+    ((b"authorization",), rb"""(?i)authorization["']?\s*[:=]\s*["']?(?:basic|bearer|token|apikey|bot)\s+"""
+                          rb"""(?P<value>[A-Za-z0-9._~+/=:-]{8,})"""),
+    # wandb login KEY, huggingface-cli login --token KEY, wandb.login(key="KEY")
+    ((b"login",), rb"""(?i)\blogin\b[^\n]{0,120}?[\s=("'](?P<value>(?=[A-Za-z_.-]*[0-9])(?=[^\s"']*[a-z])"""
+                  rb"""[A-Za-z0-9_.-]{20,})(?=["'\s)]|$)"""),
+    ((b"--password", b"--token", b"--api-key", b"--api_key", b"--apikey", b"--secret", b"--key"),
+     rb"""(?i)--[\w-]*(?:password|passwd|token|api[_-]?key|secret|access[_-]?key)[ =]["']?(?![$%<{*-])"""
+     rb"""(?P<value>(?=[^\s"']*[0-9])[^\s"',)\]]{6,})"""),
+    ((b"curl",), rb"""\bcurl\b[^\n]*\s(?:-u|--user)[ =]?["']?[^\s:'"$]+:(?P<value>[^\s'"$]{3,})"""),
+    # Web hooks: who knows the address may post there.
+    ((b"webhook", b"/hook"), rb"""(?i)https?://(?P<value>[^\s"'<>]*(?:webhook|/hooks?/)[^\s"'<>{}$]*[A-Za-z0-9_-]{16,})"""),
+    ((b"hooks.slack.com",), rb"hooks\.slack\.com/(?P<value>(?:services|workflows|triggers)/[A-Za-z0-9_/]{12,})"),
+    ((b"hooks.zapier.com", b"maker.ifttt.com"), rb"(?:hooks\.zapier|maker\.ifttt)\.com/(?P<value>[\w/-]{8,})"),
+    # kaggle.json
+    ((b"username",), rb"""["']key["']\s*:\s*["'](?P<value>[0-9a-f]{32})["']"""),
+    # Cookies: curl's and browsers' exports, and headers
+    ((b"http cookie file",), rb"(?i)# (?:netscape )?http cookie file"),
+    ((b"httponly",), rb"""(?i)["']?httponly["']?\s*:\s*(?:true|false)"""),
+    ((b"cookie",), rb"""(?i)\b(?:set-)?cookie["']?\s*:\s*["']?[\w.-]+=(?P<value>[^\s"';{}$]{8,})"""),
+]  # fmt: skip
+
+
+@cache
+def patterns() -> tuple[Pattern, ...]:
+    """Every pattern that counts in any text."""
+    ours = [Pattern(needles, re.compile(text)) for needles, text in _OURS]
+    return (*ours, Pattern((b"token", b"key"), re.compile(_LONG, _FLAGS), by_line=True), *_library())
+
+
+@cache
+def assigned_in_text() -> tuple[Pattern, ...]:
+    """Assigned passwords in configurations, scripts and notes, where a bare word is a value."""
+    return (_assigned(_IN_QUOTES), _assigned(_BARE))
+
+
+@cache
+def assigned_in_code() -> tuple[Pattern, ...]:
+    """Assigned passwords in source code, where only what is quoted is a value, and a phrase is a message."""
+    return (_assigned(_ONE_WORD),)
+
+
+def _library() -> list[Pattern]:
+    """The patterns of detect-secrets that know a token by its form; nothing of it asks a network."""
+    from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
+    from detect_secrets.plugins.base import RegexBasedDetector
+
+    flags = _FLAGS | re.DOTALL
+    found: list[Pattern] = []
+    plugin: Any
+    for plugin in get_mapping_from_secret_type_to_class().values():
+        if issubclass(plugin, RegexBasedDetector) and plugin.__name__ not in _LEFT_OUT:
+            needles = (_NEEDLES[plugin.__name__],) if plugin.__name__ in _NEEDLES else ()
+            for expression in plugin().denylist:
+                found.append(Pattern(needles, re.compile(expression.pattern.encode(), expression.flags & flags)))
+    return found
