@@ -1,27 +1,30 @@
-"""Content hashes of files and folders, remembered by (path, size, modification time)."""
+"""Content hashes of files and folders, remembered by path, size and modification time; and the memo files for that."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from sweeplora.rundir.files import write_whole
 
 _CHUNK = 1 << 20
+_FORMAT = 2
 
 
 class ContentHashes:
     """sha256 of files, looked up before they are read again.
 
     `memo` is a JSON file below `runs/cache/`; an entry counts only while path, size and modification time
-    (nanoseconds) are those it was made for. A lost or torn memo costs time, never truth.
+    (nanoseconds) are those it was made for. A lost or damaged memo costs time and nothing else.
     """
 
     def __init__(self, memo: Path) -> None:
         self._memo = memo
-        self._known: dict[str, str] = _read_memo(memo)
+        self._known: dict[str, str] = read_memo(memo, _FORMAT)
         self._changed = False
 
     def file(self, path: Path) -> str:
@@ -42,20 +45,40 @@ class ContentHashes:
         """Hex sha256 over names relative to `root` and contents, in the order given."""
         digest = hashlib.sha256()
         for path in paths:
-            digest.update(f"{path.relative_to(root).as_posix()}\0{self.file(path)}\n".encode())
+            digest.update(os.fsencode(path.relative_to(root).as_posix()) + f"\0{self.file(path)}\n".encode())
         return digest.hexdigest()
 
     def all(self, paths: Iterable[Path]) -> str:
-        """Hex sha256 over several files and folders, in the order given, wherever they lie."""
+        """Hex sha256 over several files and folders, in the order given, independent of where they are."""
         parts = (self.folder(path) if path.is_dir() else self.file(path) for path in paths)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def save(self) -> None:
-        """Write the memo back if anything was learned."""
+        """Write the memo back if it has new entries."""
         if self._changed:
-            self._memo.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self._memo, json.dumps(_read_memo(self._memo) | self._known, indent=0))
+            write_memo(self._memo, _FORMAT, read_memo(self._memo, _FORMAT) | self._known)
             self._changed = False
+
+
+def read_memo(memo: Path, version: int) -> dict[str, Any]:
+    """The entries of a memo file; none where it is missing, damaged or of another version."""
+    try:
+        content = json.loads(memo.read_bytes())
+        entries: dict[str, Any] = content["entries"]
+        return entries if content["checksum"] == _checksum(version, entries) else {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+
+
+def write_memo(memo: Path, version: int, entries: Mapping[str, Any]) -> None:
+    """Write a memo file whole, with a checksum over its version and entries."""
+    memo.parent.mkdir(parents=True, exist_ok=True)
+    content = {"checksum": _checksum(version, entries), "entries": entries}
+    write_whole(memo, json.dumps(content, indent=0))
+
+
+def _checksum(version: int, entries: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([version, entries], sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:
@@ -68,11 +91,3 @@ def _sha256(path: Path) -> str:
 
 def _hidden(path: Path) -> bool:
     return any(part.startswith(".") or part == "__pycache__" for part in path.parts)
-
-
-def _read_memo(memo: Path) -> dict[str, str]:
-    try:
-        content = json.loads(memo.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -178,4 +178,4 @@ def test_the_signature_does_not_depend_on_where_things_lie(checked: Checked, pic
 def test_a_check_knows_its_answers_again(checked: Checked, pictures: Path, tmp_path: Path) -> None:
     checked()
     memo: dict[str, Any] = json.loads((tmp_path / "runs/cache/images.json").read_text())
-    assert len(memo["verdicts"]) == 6
+    assert len(memo["entries"]) == 6

@@ -31,21 +31,24 @@ def signature(pictures: Path, model: Path, tmp_path: Path, *overrides: str) -> s
 
 
 def test_where_things_lie_changes_no_signature(pictures: Path, tiny_model: Path, tmp_path: Path) -> None:
-    one = signature(pictures, tiny_model, tmp_path, f"data.mask_dir={pictures}", "data.repeats=2")
+    masks = Path(shutil.copytree(pictures, tmp_path / "masks"))
+    one = signature(pictures, tiny_model, tmp_path, f"data.mask_dir={masks}", "data.repeats=2")
+    moved = masks.rename(tmp_path / "moved")
     other = Path(shutil.copytree(pictures, tmp_path / "elsewhere"))
     model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
-    assert signature(other, model, tmp_path, f"data.mask_dir={other}", "data.repeats=2") == one
-    assert signature(other, model, tmp_path, f"data.mask_dir={other}", "data.repeats=2", "data.workers=0") == one
+    assert signature(other, model, tmp_path, f"data.mask_dir={moved}", "data.repeats=2") == one
+    assert signature(other, model, tmp_path, f"data.mask_dir={moved}", "data.repeats=2", "data.workers=0") == one
 
 
 def test_what_changes_the_result_changes_the_signature(pictures: Path, tiny_model: Path, tmp_path: Path) -> None:
     reg = Path(shutil.copytree(pictures, tmp_path / "reg"))
+    masks = Path(shutil.copytree(pictures, tmp_path / "masks"))
     subsets = "data.dir=null", f"data.subsets=[{{dir: '{pictures}'}}, {{dir: '{reg}', caption_prefix: a}}]"
     ways = [
         (),
         ("data.repeats=2",),
         ("data.alpha_mask=true",),
-        (f"data.mask_dir={pictures}",),
+        (f"data.mask_dir={masks}",),
         (f"data.reg_dir={reg}",),
         (f"data.reg_dir={reg}", "data.prior_loss_weight=0.5"),
         subsets,

@@ -50,7 +50,7 @@ def settings(folder: Path | None, **changes: Any) -> Folder:
 def entry(bucket: tuple[int, int], number: int, repeats: int = 1, mask: Mask | None = None) -> Picture:
     """A picture that no file stands behind, as large as its bucket."""
     size, name = Size(*bucket), f"{bucket}-{number}"
-    return Picture(Path("x"), name, "", *size, repeats, name, size, size, TREATMENT, mask)
+    return Picture(Path(name), name, "", *size, repeats, name, size, size, TREATMENT, mask)
 
 
 def dataset(pictures: Sequence[Picture], validation: Sequence[Picture] = ()) -> Dataset:

@@ -158,13 +158,6 @@ def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
         _read(tmp_path)
 
 
-def test_formats_that_cannot_be_read_are_not_left_out_silently(tmp_path: Path) -> None:
-    several(tmp_path, 1)
-    (tmp_path / "b.heic").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"1 of 2 images in a format not read here \(first: b.heic\)"):
-        _read(tmp_path)
-
-
 def test_a_sub_folder_that_repeats_zero_times_is_refused(tmp_path: Path) -> None:
     picture(tmp_path / "0_cats" / "a.png")
     with pytest.raises(UserError, match=r"data.dir=0_cats"):

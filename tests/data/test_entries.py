@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from sweeplora.data.entries import EntryStore, Make, Tensors
+from sweeplora.errors import UserError
 from tests.forked import in_a_process
 
 KEYS = [f"{number:02}-key" for number in range(12)]
@@ -95,7 +96,7 @@ def test_memory_is_bounded_and_the_rest_is_read_again(tmp_path: Path) -> None:
 def _is_readable(store: EntryStore, key: str) -> bool:
     try:
         store.read(key)
-    except KeyError:
+    except UserError:
         return False
     return True
 
@@ -151,3 +152,25 @@ def test_killed_at_any_moment_only_whole_entries_are_left(tmp_path: Path) -> Non
     (tmp_path / "00" / ".00-key.safetensors.1.2.tmp").write_bytes(b"half written")
     assert _fill(tmp_path) == KEYS[whole:]
     assert not list(tmp_path.glob("*/.*.tmp"))
+
+
+def test_every_flipped_byte_of_an_entry_is_noticed(tmp_path: Path) -> None:
+    _fill(tmp_path)
+    path = _files(tmp_path)[4]
+    data = path.read_bytes()
+    for place in range(0, len(data), 3):
+        for flip in (0x01, 0x0F, 0xFF):
+            path.write_bytes(data[:place] + bytes([data[place] ^ flip]) + data[place + 1 :])
+            with pytest.raises(KeyError):
+                EntryStore(tmp_path).read(KEYS[4])
+    assert _fill(tmp_path) == [KEYS[4]]
+
+
+def test_an_entry_that_goes_while_it_is_in_use_is_one_line(tmp_path: Path) -> None:
+    store = EntryStore(tmp_path, kept_bytes=0)
+    store.fill(KEYS, _making([]), _silent)
+    _files(tmp_path)[0].unlink()
+    with pytest.raises(UserError, match=r"00-key.safetensors: the cache entry has gone"):
+        store.read(KEYS[0])
+    with pytest.raises(KeyError):
+        store.read("never filled")

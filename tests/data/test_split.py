@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from sweeplora.data.split import balanced, refuse_shared, split
 from sweeplora.errors import UserError
+from sweeplora.randomness import seed_of
 from tests.data.folders import entry, picture, settings, several
 
 NONE: frozenset[str] = frozenset()
@@ -120,3 +122,35 @@ def test_held_out_images_of_a_folder_must_not_regularise(tmp_path: Path) -> None
 def test_a_weight_without_regularisation_images_is_refused() -> None:
     with pytest.raises(UserError, match=r"data.prior_loss_weight=0.5: has no effect without data.reg_dir"):
         settings(Path("x"), prior_loss_weight=0.5)
+
+
+def test_twins_stay_on_one_side(tmp_path: Path) -> None:
+    several(tmp_path / "set", 12)
+    for number in range(12):
+        with Image.open(tmp_path / "set" / f"{number:03}.png") as image:
+            image.save(tmp_path / "set" / f"{number:03}.webp", quality=50)  # the same name, other levels
+            image.save(tmp_path / "set" / f"copy-{number}.bmp")  # the same levels, another name
+        (tmp_path / "set" / f"copy-{number}.txt").write_text("copy")
+    for seed in range(5):
+        dataset = settings(tmp_path / "set", val_split=0.25, validation_seed=seed).read(16, 64)
+        train, held_out = ({one.name for one in part} for part in (dataset.train, dataset.validation))
+        assert len(held_out) == 9
+        numbers = {int(name.split(".")[0].removeprefix("copy-")) for name in held_out}
+        assert len(numbers) == 3
+        assert train.isdisjoint(held_out)
+
+
+def test_a_split_without_twins_is_the_one_of_the_contents_alone() -> None:
+    pictures = [entry((64, 64), number) for number in range(40)]
+    ranked = sorted((one.sha256 for one in pictures), key=lambda content: seed_of(7, "split", content))
+    assert {one.sha256 for one in split(pictures, 0.25, 7, NONE)[1]} == set(ranked[:10])
+
+
+def test_a_held_out_image_in_another_format_is_found(tmp_path: Path) -> None:
+    several(tmp_path / "set", 2)
+    (tmp_path / "val").mkdir()
+    with Image.open(tmp_path / "set" / "001.png") as image:
+        image.save(tmp_path / "val" / "other.webp", lossless=True)
+    (tmp_path / "val" / "other.txt").write_text("x")
+    with pytest.raises(UserError, match=r"data.val_dir=.*\(first: other.webp is 001.png\)"):
+        settings(tmp_path / "set", val_dir=str(tmp_path / "val")).read(16, 64)

@@ -105,7 +105,7 @@ def test_a_key_of_all_is_refused_only_where_it_has_no_effect_in_any_subset() -> 
 def test_where_nothing_splits_kept_tokens_are_no_part_of_the_rules() -> None:
     plain, shuffled = {"dir": "y"}, {"dir": "x", "shuffle_caption": True}
     folder = settings(None, subsets=[plain, shuffled], keep_tokens=1, keep_tokens_separator="|||")
-    rules = [source.part.rules for source in folder.sources()]
+    rules = [source.options.rules for source in folder.sources()]
     assert [(one.keep_tokens, one.keep_tokens_separator) for one in rules] == [(0, None), (1, "|||")]
 
 

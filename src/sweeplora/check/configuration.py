@@ -237,7 +237,8 @@ def _notices(
     left_over = idle(len(prompts), config["launcher"].get("processes_per_trial", 1)) if prompts else None
     said = [] if left_over is None else [left_over]
     long_captions = too_long(model, "caption", captions, dataset.weighted_captions)
-    return (*long_captions, *too_long(model, "prompt", texts, config["sample"]["weighted"]), *said)
+    long_prompts = too_long(model, "prompt", texts, config["sample"]["weighted"])
+    return (*dataset.notices, *long_captions, *long_prompts, *said)
 
 
 def _draws(sample: Mapping[str, Any]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -75,13 +75,15 @@ def length(dataset: Dataset, batch_size: int, accumulation: int, epochs: int | N
     """
     if epochs is None and steps is None:
         raise ValueError("give epochs or steps")
-    counts = [len(items) for items in _by_bucket(dataset.train).values()]
-    batches = sum(math.ceil(count / batch_size) for count in counts)
+    counts: Counter[Size] = Counter()
+    for picture in dataset.train:
+        counts[picture.bucket] += picture.repeats
+    batches = sum(math.ceil(count / batch_size) for count in counts.values())
     per_epoch = math.ceil(batches / accumulation)
     if epochs is None:
         total = steps or 0
-        return Length(sum(counts), batches, per_epoch, math.ceil(total / per_epoch), total)
-    return Length(sum(counts), batches, per_epoch, epochs, epochs * per_epoch)
+        return Length(counts.total(), batches, per_epoch, math.ceil(total / per_epoch), total)
+    return Length(counts.total(), batches, per_epoch, epochs, epochs * per_epoch)
 
 
 def _by_bucket(pictures: Sequence[Picture]) -> dict[Size, list[Item]]:

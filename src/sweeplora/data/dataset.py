@@ -40,8 +40,9 @@ class Mask:
 class Picture:
     """One image of a data set: width and height of the upright file, and the bucket it is scaled and cut to.
 
-    `caption` is the text of the caption file, before any rule; `name` is the path below its folder; `scaled`
-    is its size before it is cut to `bucket`.
+    `caption` is the text that is trained on, before any rule; `name` is the path below its folder; `scaled` is its
+    size before it is cut to `bucket`. `levels` is a hash of the decoded image, the same for equal images in different
+    formats; empty where it is not known.
     """
 
     path: Path
@@ -55,13 +56,15 @@ class Picture:
     scaled: Size
     treatment: Treatment
     mask: Mask | None
+    levels: str = ""
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Images in a stable order, by subset and name: an index into `train` or `validation` identifies one for good.
 
-    `train` ends with the regularisation images. `resolution` is the size of a preview.
+    `train` ends with the regularisation images. `resolution` is the size of a preview. `notices`: what is worth a look
+    before a training starts although nothing is wrong, a line each.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Dataset:
     resolution: Size
     workers: int
     vae_batch_size: int
+    notices: tuple[str, ...] = ()
 
     @property
     def treatments(self) -> tuple[Treatment, ...]:

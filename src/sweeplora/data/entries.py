@@ -1,4 +1,4 @@
-"""Tensors on disk by name; an entry is a file that is whole or does not count, and one process writes."""
+"""Named tensors on disk: an entry is a file that is whole or does not count, and one process writes at a time."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from sweeplora.errors import UserError
 from sweeplora.rundir.files import write_whole
 from sweeplora.rundir.lock import hold
 
@@ -30,17 +31,16 @@ _POLL_SECONDS = 0.1
 class EntryStore:
     """Entries below `folder`, one safetensors file each with a checksum in its header.
 
-    One file an entry, because entries are shared by data sets that overlap and are made by trainings that may
-    die at any moment. What has been read stays in memory up to `kept_bytes` in all; the rest is read again
-    when it is asked for, without its checksum, which takes most of the time of a first reading. Threads may
-    read at once.
+    One file an entry, because data sets that overlap share entries and a training may die at any moment. Entries stay
+    in memory up to `kept_bytes` in all; the others are read again whenever they are asked for. Threads may read at
+    once.
     """
 
     def __init__(self, folder: Path, kept_bytes: int = KEPT_BYTES) -> None:
         self._folder = folder
         self._room = kept_bytes
         self._kept: dict[str, Tensors] = {}
-        self._good: set[str] = set()
+        self._filled: set[str] = set()
         self._keeping = threading.Lock()
 
     def fill(self, keys: Sequence[str], make: Make, tick: Callable[[int, int], None]) -> None:
@@ -50,6 +50,7 @@ class EntryStore:
         entry and ten times a second while waiting; what it raises ends the filling, and the entries made by
         then stay.
         """
+        self._filled.update(keys)
         missing = self._missing(keys)
         if not missing:
             return
@@ -60,14 +61,18 @@ class EntryStore:
                 path.parent.mkdir(exist_ok=True)
                 write_whole(path, _pack(tensors))
                 self._keep(key, tensors)
-                self._good.add(key)
                 tick(done, len(missing))
 
     def read(self, key: str) -> Tensors:
-        """The tensors of a key that was filled. Raises KeyError where its entry has gone since."""
+        """The tensors of a key that was filled.
+
+        Raises KeyError for one that was not, and UserError where its file has gone or been damaged since.
+        """
         tensors = self._kept.get(key) or self._load(key)
+        if tensors is None and key in self._filled:
+            raise UserError("runs", self._path(key), "the cache entry has gone or been damaged; start the run again")
         if tensors is None:
-            raise KeyError(f"{self._path(key)} was filled and is no longer there")
+            raise KeyError(key)
         return tensors
 
     def _missing(self, keys: Sequence[str]) -> list[str]:
@@ -76,11 +81,10 @@ class EntryStore:
     def _load(self, key: str) -> Tensors | None:
         try:
             data = self._path(key).read_bytes()
-        except FileNotFoundError:
+        except OSError:  # writing it anew says what is wrong, if anything is
             return None
-        tensors = _unpack(data, checked=key in self._good)
+        tensors = _unpack(data)
         if tensors is not None:
-            self._good.add(key)
             self._keep(key, tensors)
         return tensors
 
@@ -113,30 +117,28 @@ class EntryStore:
 
 def _pack(tensors: Tensors) -> bytes:
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    bare = safetensors.torch.save(contiguous)
-    return safetensors.torch.save(contiguous, metadata={"sum": _checksum(bare[_data_start(bare) :])})
+    checksum = _checksum(*_parts(safetensors.torch.save(contiguous)))
+    return safetensors.torch.save(contiguous, metadata={"checksum": checksum})
 
 
-def _unpack(data: bytes, checked: bool) -> Tensors | None:
-    """The tensors in a file's bytes, or None where the file is not as it was written.
-
-    `checked`: its checksum has been compared before.
-    """
+def _unpack(data: bytes) -> Tensors | None:
+    """The tensors in a file's bytes, or None where the file is not as it was written."""
     try:
-        if checked:
-            return safetensors.torch.load(data)
-        start = _data_start(data)
-        header: dict[str, Any] = json.loads(data[8:start])
-        if header["__metadata__"]["sum"] != _checksum(data[start:]):
+        header, content = _parts(data)
+        if header.pop("__metadata__")["checksum"] != _checksum(header, content):
             return None
         return safetensors.torch.load(data)
-    except (ValueError, KeyError, TypeError, safetensors.SafetensorError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, safetensors.SafetensorError):
         return None
 
 
-def _data_start(data: bytes) -> int:
-    return 8 + int.from_bytes(data[:8], "little")
+def _parts(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """A safetensors file's header, and the bytes of its tensors."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:start]), data[start:]
 
 
-def _checksum(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+def _checksum(header: dict[str, Any], content: bytes) -> str:
+    digest = hashlib.blake2b(json.dumps(header, sort_keys=True).encode(), digest_size=16)
+    digest.update(content)
+    return digest.hexdigest()

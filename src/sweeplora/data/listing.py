@@ -1,23 +1,44 @@
-"""One folder of images with caption files beside them, read and found good."""
+"""One folder of images with caption files beside them: listed, read and checked."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sweeplora.data.buckets import Size
-from sweeplora.data.decode import SUFFIXES, UNREADABLE_SUFFIXES, ImageVerdict, ImageVerdicts
+from sweeplora.data.caption_files import CaptionSource, Listing, read_captions, stem
+from sweeplora.data.decode import SUFFIXES
+from sweeplora.data.notices import counted, shown
+from sweeplora.data.verdicts import Box, ImageVerdict, ImageVerdicts
 from sweeplora.errors import UserError
 
+_UNREAD_SUFFIXES = frozenset(
+    (
+        *(".heic", ".heif", ".jxl", ".jxr", ".psd", ".psb", ".xcf", ".kra", ".clip", ".svg", ".svgz", ".eps", ".ai"),
+        *(".pdf", ".exr", ".hdr", ".pfm", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw"),
+        *(".ico", ".icns", ".cur", ".dds", ".xbm", ".xpm", ".fits", ".ras", ".wmf", ".emf"),
+        *(".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v"),
+    )
+)
+"""Images and films that are not read here: a notice names them."""
+
 _REPEATS = re.compile(r"(\d+)_")
+_BESIDE_CAPTIONS = frozenset((".txt", ".caption", ".npz", ".json"))
+_MOST_ENTRIES = 1_000_000
+_KERNEL_FOLDERS = ("/proc", "/sys", "/dev")
 
 
 @dataclass(frozen=True)
 class FoundImage:
-    """A good image file: `name` is its path below the folder, `size` the upright picture's in pixels."""
+    """A good image file: `name` is its path below the folder, `size` the upright image's in pixels.
+
+    `levels` and `opaque` are those of its ImageVerdict.
+    """
 
     path: Path
     name: str
@@ -25,130 +46,143 @@ class FoundImage:
     size: Size
     repeats: int
     sha256: str
+    levels: str
+    opaque: Box | None
 
 
-@dataclass(frozen=True)
-class CaptionSource:
-    """Where captions come from: files with `extension` beside the images.
+class FoundImages(NamedTuple):
+    """The images of a folder, ordered by name, and notices about it without its name."""
 
-    Where there is none: the name of the sub-folder without its number where `folder_captions` says so, else
-    `class_tokens`. `may_be_empty`: an empty caption file is meant.
-    """
-
-    extension: str
-    class_tokens: str | None
-    folder_captions: bool
-    may_be_empty: bool
+    images: list[FoundImage]
+    notices: list[str]
 
 
-def read_folder(key: str, folder: Path, captions: CaptionSource, verdicts: ImageVerdicts) -> list[FoundImage]:
-    """Every image below `folder`, ordered by name.
+def read_folder(key: str, folder: Path, captions: CaptionSource, verdicts: ImageVerdicts) -> FoundImages:
+    """Every image below `folder`.
 
-    A sub-folder `N_name` directly below repeats its images N times. `key` is the configuration key that named
-    the folder. Raises UserError for a folder that is missing or holds no image, for images without a caption
-    and for images that cannot be trained on.
+    A sub-folder `N_name` directly below repeats its images N times. `key` is the configuration key that names the
+    folder. Raises UserError for a folder that is missing or holds no image, for images without a caption and for
+    images that cannot be trained on.
     """
     names = names_below(key, folder, f"images with {captions.extension} captions")
     images = [name for name in names if suffix(name) in SUFFIXES]
-    strange = [name for name in names if suffix(name) in UNREADABLE_SUFFIXES]
-    if strange:
-        count = len(images) + len(strange)
-        raise UserError(key, folder, _some(strange, count, "in a format not read here", "make them PNG or JPEG"))
+    left_out = _left_out(names, images, captions.extension)
     if not images:
-        raise UserError(key, folder, f"there is no image in it; {' '.join(sorted(SUFFIXES))} files are taken")
-    texts = _captions(key, folder, images, captions)
-    return [
-        FoundImage(folder / name, name, caption, size, _repeats(key, name), one.sha256)
-        for name, caption, one in zip(images, texts, judged(key, folder, images, verdicts), strict=True)
+        others = "".join(f" ({line})" for line in _say_left_out(left_out))
+        mend = f"there is no image in it{others}; {' '.join(sorted(SUFFIXES))} files are read"
+        raise UserError(key, shown(str(folder)), mend)
+    listing = Listing(key, folder, names, images, left_out)
+    by_folder = [_folder_caption(name) if captions.folder_captions else None for name in images]
+    texts, notices = read_captions(listing, captions, by_folder)
+    judged = judge(key, folder, images, verdicts)
+    found = [
+        FoundImage(folder / name, name, text, size, _repeats(key, name), one.sha256, one.levels, one.opaque)
+        for name, text, one in zip(images, texts, judged, strict=True)
         if (size := one.size)
     ]
+    return FoundImages(found, [*_say_left_out(left_out), *notices])
 
 
 def suffix(name: str) -> str:
-    """The end of a file's name from its last dot on, in small letters."""
+    """A file's suffix in lower case, with its dot."""
     return os.path.splitext(name)[1].lower()
 
 
 def names_below(key: str, folder: Path, what: str) -> list[str]:
-    """Paths of the visible files below `folder`, relative to it, ordered; `what` it should hold, for messages."""
+    """Paths of the visible files below `folder`, relative to it, sorted; `what` it should hold, for messages."""
     if not folder.is_dir():
         state = "is a file" if folder.exists() else "does not exist"
-        raise UserError(key, folder, f"the folder {state}; give a folder of {what}")
+        raise UserError(key, shown(str(folder)), f"the folder {state}; give a folder of {what}")
     try:
-        return sorted(_names(folder, frozenset()))
+        return sorted(_names(key, folder))
     except OSError as error:
-        raise UserError(key, error.filename, f"the folder cannot be read ({error.strerror})") from None
+        mend = f"the folder cannot be read ({error.strerror})"
+        raise UserError(key, shown(str(error.filename)), mend) from None
 
 
-def judged(key: str, folder: Path, images: list[str], verdicts: ImageVerdicts) -> list[ImageVerdict]:
+def judge(key: str, folder: Path, images: Sequence[str], verdicts: ImageVerdicts) -> list[ImageVerdict]:
     """The verdicts on image files below `folder`. Raises UserError for those that cannot be used."""
     try:
+        irregular = [name for name in images if not stat.S_ISREG((folder / name).stat().st_mode)]
+        if irregular:
+            raise UserError(key, shown(str(folder / irregular[0])), "the image is no regular file; take it away")
         found = verdicts.judge([folder / name for name in images])
     except OSError as error:
-        raise UserError(key, error.filename, f"the image cannot be read ({error.strerror})") from None
+        mend = f"the image cannot be read ({error.strerror})"
+        raise UserError(key, shown(str(error.filename)), mend) from None
     bad = [(name, one.fault) for name, one in zip(images, found, strict=True) if one.fault]
     if bad:
         count = f" ({len(bad)} such images in all)" if len(bad) > 1 else ""
-        raise UserError(key, folder / bad[0][0], f"the image {bad[0][1]}{count}; replace it or take it away")
+        mend = f"the image {bad[0][1]}{count}; replace it or take it away"
+        raise UserError(key, shown(str(folder / bad[0][0])), mend)
     return found
 
 
-def _names(folder: Path, above: frozenset[str]) -> Iterator[str]:
+def repeats_of(folder_name: str) -> int | None:
+    """The N of a folder called `N_name`, None for other names."""
+    match = _REPEATS.match(folder_name)
+    return int(match[1]) if match else None
+
+
+def _names(key: str, folder: Path) -> Iterator[str]:
     """Visible files below `folder`, with links followed but never in a circle."""
-    real = os.path.realpath(folder)
-    if real in above:
-        return
-    for entry in os.scandir(folder):
-        if entry.name.startswith("."):
+    kernel = _kernel_devices()
+    left = _MOST_ENTRIES
+    waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [("", str(folder), frozenset())]
+    while waiting:
+        prefix, path, above = waiting.pop()
+        status = os.stat(path)
+        if status.st_dev in kernel:
+            raise UserError(key, shown(path), "belongs to the system's kernel; give a folder of images")
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
             continue
-        if entry.is_dir():
-            yield from (f"{entry.name}/{name}" for name in _names(Path(entry.path), above | {real}))
-        else:
-            yield entry.name
+        with os.scandir(path) as entries:
+            for entry in entries:
+                left -= 1
+                if left < 0:
+                    mend = f"holds more than {_MOST_ENTRIES:,} files; give the folder of the images alone"
+                    raise UserError(key, shown(str(folder)), mend)
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    waiting.append((f"{prefix}{entry.name}/", entry.path, above | {identity}))
+                else:
+                    yield prefix + entry.name
 
 
-def _captions(key: str, folder: Path, images: list[str], captions: CaptionSource) -> list[str]:
-    stems = [os.path.join(folder, os.path.splitext(name)[0]) for name in images]
-    written = [_caption(Path(stem + captions.extension), key) for stem in stems]
-    texts = [_instead(name, captions) if text is None else text for name, text in zip(images, written, strict=True)]
-    missing = [name for name, text in zip(images, texts, strict=True) if text is None]
-    if missing:
-        mend = f"write {Path(missing[0]).with_suffix(captions.extension).name} and the like beside them"
-        raise UserError(key, folder, _some(missing, len(images), "without a caption", mend))
-    empty = [name for name, text in zip(images, texts, strict=True) if not text]
-    if empty and not captions.may_be_empty:
-        mend = "write captions, or give data.caption_prefix for all"
-        raise UserError(key, folder, _some(empty, len(images), "with an empty caption file", mend))
-    return [text or "" for text in texts]
+def _kernel_devices() -> set[int]:
+    """The devices of file systems that the kernel makes up."""
+    found = {os.stat(folder).st_dev for folder in _KERNEL_FOLDERS if os.path.isdir(folder)}
+    return found - {os.stat("/").st_dev}
 
 
-def _instead(name: str, captions: CaptionSource) -> str | None:
-    """The caption of an image that has no caption file."""
+def _left_out(names: Sequence[str], images: Sequence[str], extension: str) -> list[str]:
+    """Files that are not read although they look like images, or have a caption of their own."""
+    captioned = {name.removesuffix(extension) for name in names if name.endswith(extension)}
+    captioned -= {stem(name) for name in images}
+
+    def is_captioned(name: str) -> bool:
+        return stem(name) in captioned and suffix(name) not in _BESIDE_CAPTIONS and not name.endswith(extension)
+
+    return [name for name in names if suffix(name) in _UNREAD_SUFFIXES or is_captioned(name)]
+
+
+def _say_left_out(names: Sequence[str]) -> list[str]:
+    mend = "; their formats are not read: make them PNG or JPEG"
+    return counted(names, "file is left out", "files are left out", mend)
+
+
+def _folder_caption(name: str) -> str | None:
+    """The name of the sub-folder `N_name` that an image lies in, without the number."""
     first, _, below = name.partition("/")
-    match = _REPEATS.match(first) if below and captions.folder_captions else None
-    return first[match.end() :] if match else captions.class_tokens
-
-
-def _caption(path: Path, key: str) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8-sig").strip()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise UserError(key, path, f"the caption cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise UserError(key, path, "the caption is not UTF-8 text; save it as UTF-8") from None
+    match = _REPEATS.match(first) if below else None
+    return first[match.end() :] if match else None
 
 
 def _repeats(key: str, name: str) -> int:
     first, _, below = name.partition("/")
-    match = _REPEATS.match(first) if below else None
-    if match is None:
-        return 1
-    if int(match[1]) == 0:
-        raise UserError(key, first, "a sub-folder that repeats its images 0 times; rename it or move it away")
-    return int(match[1])
-
-
-def _some(names: list[str], total: int, fault: str, mend: str) -> str:
-    return f"{len(names)} of {total} images {fault} (first: {names[0]}); {mend}"
+    repeats = repeats_of(first) if below else None
+    if repeats == 0:
+        raise UserError(key, shown(first), "a sub-folder that repeats its images 0 times; rename it or move it away")
+    return 1 if repeats is None else repeats

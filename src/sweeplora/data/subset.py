@@ -15,8 +15,8 @@ from sweeplora.data.buckets import BucketGrid, Size, bucket_sizes
 from sweeplora.data.captions import CaptionRules
 from sweeplora.errors import UserError
 
-Text = Annotated[str, MinLen(1)]
-Pixels = Annotated[int, Gt(0)]
+NonEmpty = Annotated[str, MinLen(1)]
+Pixels = Annotated[int, Gt(0), Le(16384)]
 Share = Annotated[float, Ge(0), Le(1)]
 
 _SPLITS = "has no effect without shuffle_caption, tag_dropout or token_warmup_steps beside it; leave it as it was"
@@ -29,7 +29,7 @@ class SubsetOptions:
     conf/data/folder.yaml explains every one.
     """
 
-    repeats: Annotated[int, Ge(1)]
+    repeats: Annotated[int, Ge(1), Le(1_000_000)]
     resolution: Pixels | tuple[Pixels, Pixels] | None
     bucket: bool
     bucket_min: Pixels | None
@@ -40,17 +40,17 @@ class SubsetOptions:
     flip: bool
     color: bool
     alpha_mask: bool
-    mask_dir: Text | None
+    mask_dir: NonEmpty | None
     caption_extension: Annotated[str, MinLen(2)]
-    class_tokens: Text | None
+    class_tokens: NonEmpty | None
     folder_captions: bool
     caption_prefix: str
     caption_suffix: str
-    caption_separator: Text
-    secondary_separator: Text | None
+    caption_separator: NonEmpty
+    secondary_separator: NonEmpty | None
     shuffle_caption: bool
     keep_tokens: Annotated[int, Ge(0)]
-    keep_tokens_separator: Text | None
+    keep_tokens_separator: NonEmpty | None
     caption_dropout: Share
     caption_dropout_every_epochs: Annotated[int, Ge(0)]
     tag_dropout: Share
@@ -124,11 +124,11 @@ class SubsetOptions:
 class Subset(SubsetOptions):
     """One folder of a data set of several; `is_reg` marks regularisation images."""
 
-    dir: Text
+    dir: NonEmpty
     is_reg: bool
 
 
-def subset_of(part: SubsetOptions, given: Mapping[str, Any], key: str) -> Subset:
+def subset_of(options: SubsetOptions, given: Mapping[str, Any], key: str) -> Subset:
     """A subset from what it sets itself and, for the rest, what holds for all; `key` is its dotted name.
 
     Raises UserError for a key that no subset has, and for a value that its key does not take.
@@ -142,40 +142,40 @@ def subset_of(part: SubsetOptions, given: Mapping[str, Any], key: str) -> Subset
         check_value(f"{key}.{name}", value, types[name])
     if "dir" not in given:
         raise UserError(f"{key}.dir", None, "every subset names its folder of images")
-    shared = {field.name: getattr(part, field.name) for field in fields(SubsetOptions)}
+    shared = {field.name: getattr(options, field.name) for field in fields(SubsetOptions)}
     return Subset(**{**shared, "is_reg": False, **given})
 
 
-def refuse_wrong(part: SubsetOptions, prefix: str) -> None:
+def refuse_wrong(options: SubsetOptions, prefix: str) -> None:
     """Raise UserError for values that are wrong, or bar each other, wherever they come from."""
-    if not part.caption_extension.startswith(".") or "/" in part.caption_extension:
-        raise UserError(f"{prefix}.caption_extension", part.caption_extension, "begin it with a dot: .txt")
-    if part.alpha_mask and part.mask_dir is not None:
-        raise UserError(f"{prefix}.mask_dir", part.mask_dir, f"{prefix}.alpha_mask=true is a mask too; keep one")
-    for old, new in (part.replacements or {}).items():
+    if not options.caption_extension.startswith(".") or "/" in options.caption_extension:
+        raise UserError(f"{prefix}.caption_extension", options.caption_extension, "begin it with a dot: .txt")
+    if options.alpha_mask and options.mask_dir is not None:
+        raise UserError(f"{prefix}.mask_dir", options.mask_dir, f"{prefix}.alpha_mask=true is a mask too; keep one")
+    for old, new in (options.replacements or {}).items():
         if not new and isinstance(new, list):
             raise UserError(f"{prefix}.replacements", old, "an empty list replaces it by nothing; write ''")
 
 
-def idle(part: SubsetOptions) -> Iterator[tuple[str, Any, str]]:
+def idle(options: SubsetOptions) -> Iterator[tuple[str, Any, str]]:
     """Keys that are set and have no effect beside the others: name, value and how to mend it."""
     bounds = ("bucket_min", "bucket_max")
     for name in (*bounds, "bucket_step"):
-        if getattr(part, name) is not None and not part.bucket:
-            yield name, getattr(part, name), "has no effect with bucket=false; set it to null"
-        elif getattr(part, name) is not None and part.bucket_no_upscale and name in bounds:
-            yield name, getattr(part, name), "has no effect with bucket_no_upscale=true; set it to null"
-    if part.bucket_no_upscale and not part.bucket:
+        if getattr(options, name) is not None and not options.bucket:
+            yield name, getattr(options, name), "has no effect with bucket=false; set it to null"
+        elif getattr(options, name) is not None and options.bucket_no_upscale and name in bounds:
+            yield name, getattr(options, name), "has no effect with bucket_no_upscale=true; set it to null"
+    if options.bucket_no_upscale and not options.bucket:
         yield "bucket_no_upscale", True, "has no effect with bucket=false; set it to false"
-    if not part.rules.splits:
-        if part.keep_tokens > 0:
-            yield "keep_tokens", part.keep_tokens, _SPLITS
-        if part.keep_tokens_separator is not None:
-            yield "keep_tokens_separator", part.keep_tokens_separator, _SPLITS
-        if part.caption_separator != "," and part.secondary_separator is None:
-            yield "caption_separator", part.caption_separator, _SPLITS
-    if part.token_warmup_min != 1 and part.token_warmup_steps == 0:
-        yield "token_warmup_min", part.token_warmup_min, "has no effect without token_warmup_steps; set it to 1"
+    if not options.rules.splits:
+        if options.keep_tokens > 0:
+            yield "keep_tokens", options.keep_tokens, _SPLITS
+        if options.keep_tokens_separator is not None:
+            yield "keep_tokens_separator", options.keep_tokens_separator, _SPLITS
+        if options.caption_separator != "," and options.secondary_separator is None:
+            yield "caption_separator", options.caption_separator, _SPLITS
+    if options.token_warmup_min != 1 and options.token_warmup_steps == 0:
+        yield "token_warmup_min", options.token_warmup_min, "has no effect without token_warmup_steps; set it to 1"
 
 
 def refuse_idle(
@@ -183,9 +183,11 @@ def refuse_idle(
 ) -> None:
     """Raise UserError for a key without effect: one of a subset there, one of the group in every subset.
 
-    `subsets` are the parts by their dotted names, each with what it sets itself.
+    `subsets` are options by their dotted names, each with what that subset sets itself.
     """
-    useless = {name: {key: (value, mend) for key, value, mend in idle(part)} for name, (part, _) in subsets.items()}
+    useless = {
+        name: {key: (value, mend) for key, value, mend in idle(options)} for name, (options, _) in subsets.items()
+    }
     for name, (_, given) in subsets.items():
         for key, (value, mend) in useless[name].items():
             if key in given:
@@ -195,17 +197,17 @@ def refuse_idle(
             raise UserError(f"{prefix}.{key}", value, mend)
 
 
-def random_key(part: SubsetOptions) -> str | None:
+def random_key(options: SubsetOptions) -> str | None:
     """The first key that makes captions change from step to step, with its value; None for fixed ones."""
-    several = any(isinstance(new, list) and len(new) > 1 for new in (part.replacements or {}).values())
+    several = any(isinstance(new, list) and len(new) > 1 for new in (options.replacements or {}).values())
     randoms = {
-        "shuffle_caption": part.shuffle_caption,
-        "caption_dropout": part.caption_dropout,
-        "caption_dropout_every_epochs": part.caption_dropout_every_epochs,
-        "tag_dropout": part.tag_dropout,
-        "token_warmup_steps": part.token_warmup_steps,
-        "wildcards": part.wildcards,
-        "replacements": part.replacements if several else None,
+        "shuffle_caption": options.shuffle_caption,
+        "caption_dropout": options.caption_dropout,
+        "caption_dropout_every_epochs": options.caption_dropout_every_epochs,
+        "tag_dropout": options.tag_dropout,
+        "token_warmup_steps": options.token_warmup_steps,
+        "wildcards": options.wildcards,
+        "replacements": options.replacements if several else None,
     }
     return next((f"{key}={json.dumps(value)}" for key, value in randoms.items() if value), None)
 
