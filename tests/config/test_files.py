@@ -17,8 +17,8 @@ from sweeplora.config.binding import check_node
 from sweeplora.config.compose import compose
 from sweeplora.config.rules import arguments
 from sweeplora.config.signatures import signature_of
+from sweeplora.sweep.search.grammar import parse_space
 from sweeplora.sweep.search.proposals import every_choice
-from sweeplora.sweep.search.space import parse_space
 
 CONF = catalog.shipped("conf")
 CHOICES = [(group, choice) for group, choices in catalog.groups(CONF.parent).items() for choice in choices]

@@ -13,7 +13,7 @@ from sweeplora.experiment import Configuration
 from sweeplora.rundir.record import TrialOutcome
 from sweeplora.sweep.ledger import Ledger, open_ledger
 from sweeplora.sweep.question import Question
-from sweeplora.sweep.search.space import parse_space
+from sweeplora.sweep.search.grammar import parse_space
 
 TPE = {"_target_": "optuna.samplers.TPESampler", "seed": 0, "n_startup_trials": 3, "multivariate": True}
 GRID = {"_target_": "sweeplora.sweep.search.searchers.grid", "seed": 0}

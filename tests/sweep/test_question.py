@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 
+from sweeplora import overrides
 from sweeplora.config.compose import compose
 from sweeplora.errors import UserError
 from sweeplora.sweep.question import Composer, Question, read_question
-from sweeplora.sweep.search.space import split_command_line
+from sweeplora.sweep.search.grammar import split_command_line
 from tests.sweep.drive import check
 
 
@@ -55,3 +59,24 @@ def test_the_same_question_is_known_again_and_another_is_told_by_its_keys() -> N
     assert asked(*words, "search=random", "sweep.trials=5").differences(before) == ["search"]
     unsaid = before | {"signature": "another"}
     assert "program's own version" in asked(*words).differences(unsaid)[0]
+
+
+def test_a_word_is_parsed_once_on_its_way_to_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: Counter[str] = Counter()
+    parse_override = OverridesParser.parse_override
+
+    def counted(parser: OverridesParser, word: str) -> Override:
+        parsed[word] += 1
+        return parse_override(parser, word)
+
+    monkeypatch.setattr(OverridesParser, "parse_override", counted)
+    overrides.parse.cache_clear()
+    words = ["+sweep=rank_alpha", "seed=3", "network.dim=choice(4,32)", "train.epochs=2"]
+    plain, swept = split_command_line(words)
+    composer = Composer(plain, compose, check)
+    read_question(compose(plain), composer, swept)
+    for dim in (4, 32, 4):
+        composer.experiment([f"network.dim={dim}", "network.alpha=1"])
+    assert set(words) <= set(parsed)
+    # Hydra itself may parse the choice of a file once more, when it merges the files.
+    assert [word for word, times in parsed.items() if times > 1 and word != "+sweep=rank_alpha"] == []

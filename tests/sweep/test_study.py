@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sweeplora.rundir.files import read_json
+from sweeplora.sweep.search.grammar import parse_space
 from sweeplora.sweep.search.searchers import grid_points
-from sweeplora.sweep.search.space import parse_space
 from tests.sweep.commands import command, living_in, records, start, until, verdicts
 
 GRID = ("sweep.name=s", "search=grid", "network.dim=choice(2,4,8)")

@@ -20,7 +20,7 @@ def main(words: list[str]) -> int:
 
 def _print_config(overrides: list[str]) -> int:
     from sweeplora.config.compose import compose
-    from sweeplora.sweep.search.space import split_command_line
+    from sweeplora.sweep.search.grammar import split_command_line
 
     plain, _ = split_command_line(overrides)
     print(compose(plain).yaml, end="")

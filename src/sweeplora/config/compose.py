@@ -14,7 +14,6 @@ from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
@@ -27,6 +26,7 @@ from sweeplora.config import catalog
 from sweeplora.config.nearest import nearest
 from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration
+from sweeplora.overrides import parse, written_value
 
 _ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
@@ -44,7 +44,7 @@ def compose(overrides: Sequence[str]) -> Configuration:
     nearest that exist.
     """
     here = Path.cwd()
-    parsed = [_parse(override) for override in overrides]
+    parsed = [parse(word) for word in overrides]
     groups = catalog.groups(here)
     for override in parsed:
         _check_choice(override, groups, here)
@@ -156,25 +156,10 @@ def _line(override: Override) -> str:
     return override.input_line
 
 
-def _typed(override: Override) -> str:
-    """The value as it was written."""
-    return _line(override).partition("=")[2]
-
-
 def _is_choice(override: Override, groups: Mapping[str, Sequence[str]]) -> bool:
     """Whether it picks a file of a group rather than sets a value: Hydra's own rule."""
     is_group = override.key_or_group == "sweep" or override.key_or_group in groups
     return is_group and not isinstance(override.value(), dict)
-
-
-def _parse(override: str) -> Override:
-    if "=" not in override and not override.startswith("~"):
-        raise UserError("command line", override, "neither a verb nor key=value; see --help")
-    try:
-        return OverridesParser.create().parse_override(override)
-    except HydraException as error:
-        key, _, value = override.partition("=")
-        raise UserError(key, value, f"not readable, quote it as '{key}=\"…\"' ({_one_line(error)})") from error
 
 
 def _check_choice(override: Override, groups: Mapping[str, Sequence[str]], here: Path) -> None:
@@ -182,15 +167,15 @@ def _check_choice(override: Override, groups: Mapping[str, Sequence[str]], here:
     key, value = override.key_or_group, override.value()
     if key.partition(".")[0] == "hydra":
         mend = "sweeplora composes with Hydra but does not run its jobs: hydra.* has no effect"
-        raise UserError(key, _typed(override), mend)
+        raise UserError(key, written_value(override), mend)
     if override.is_sweep_override():
         mend = "several values need a study, sweep.name=…; one value with a comma needs quotes"
-        raise UserError(key, _typed(override), mend)
+        raise UserError(key, written_value(override), mend)
     if key == "sweep":
         _check_sweep(override, list(catalog.sweeps(here)))
     elif _is_choice(override, groups):
         if not isinstance(value, str) or value not in groups[key]:
-            raise UserError(key, _typed(override), f"no such choice; there are: {', '.join(groups[key])}")
+            raise UserError(key, written_value(override), f"no such choice; there are: {', '.join(groups[key])}")
         if override.type is not OverrideType.CHANGE:
             sign, _, choice = _line(override).partition("=")
             raise UserError(sign, choice, f"a choice is changed without a sign: {key}={choice}")
@@ -212,7 +197,7 @@ def _explained(error: Exception, overrides: Sequence[Override], known: Sequence[
     about = [o for o in overrides if _names(text, _line(o)) or _names(text, o.key_or_group)]
     if not about:
         return UserError("conf", "files", text)
-    key, value = about[0].key_or_group, _typed(about[0])
+    key, value = about[0].key_or_group, written_value(about[0])
     if len({_line(override) for override in about}) > 1 and key == "sweep":
         return UserError("+sweep", value, "one sweep at a time")
     if known and key not in known:

@@ -10,9 +10,10 @@ from typing import Any
 from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration, Experiment
 from sweeplora.rundir.signature import is_unsigned
+from sweeplora.sweep.search.grammar import on_command_line, parse_space
 from sweeplora.sweep.search.proposals import every_choice
 from sweeplora.sweep.search.searchers import grid_points, is_grid, prunes
-from sweeplora.sweep.search.space import Dimension, Space, all_keys, on_command_line, parse_space
+from sweeplora.sweep.search.space import Space, all_keys
 
 _RESERVED = ("single", "cache", "artifacts", "workspaces")
 
@@ -66,7 +67,7 @@ class Question:
         return changed
 
 
-def read_question(configuration: Configuration, composer: Composer, swept: Mapping[str, Dimension]) -> Question:
+def read_question(configuration: Configuration, composer: Composer, swept: Space) -> Question:
     """Read the study out of a configuration and try every choice of it, before anything is started.
 
     Raises UserError for the first thing wrong in the space, or in a configuration that it can propose.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,7 +32,8 @@ from sweeplora.sweep.question import Composer, Question, read_question
 from sweeplora.sweep.recorder import Recorder, finish_recorder, start_recorder
 from sweeplora.sweep.reuse import free_name
 from sweeplora.sweep.screen import Screen, open_screen
-from sweeplora.sweep.search.space import Dimension, split_command_line
+from sweeplora.sweep.search.grammar import split_command_line
+from sweeplora.sweep.search.space import Space
 from sweeplora.sweep.single import INTERRUPTED, SOME_FAILED, WELL, run_single
 from sweeplora.sweep.supervise import now
 
@@ -58,9 +59,7 @@ def run(overrides: Sequence[str], compose: Compose, check: Check, training: str 
     return run_single(Composer(plain, compose, check).experiment(()), training)
 
 
-def run_study(
-    configuration: Configuration, composer: Composer, swept: Mapping[str, Dimension], training: str = TRAINING
-) -> int:
+def run_study(configuration: Configuration, composer: Composer, swept: Space, training: str = TRAINING) -> int:
     """Begin a study, or continue it where an earlier driver left it."""
     question = read_question(configuration, composer, swept)
     launcher: Launcher = instantiate(configuration.config["launcher"])

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from sweeplora.errors import UserError
+from sweeplora.sweep.search.grammar import parse_space
 from sweeplora.sweep.search.proposals import every_choice, points, propose
 from sweeplora.sweep.search.searchers import build_search, grid_points
-from sweeplora.sweep.search.space import parse_space
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"
 BRANCHED = parse_space(

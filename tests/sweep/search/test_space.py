@@ -1,24 +1,16 @@
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from sweeplora.errors import UserError
-from sweeplora.sweep.search.space import (
-    Choice,
-    Fixed,
-    Interval,
-    Space,
-    Steps,
-    all_keys,
-    on_command_line,
-    parse_dimension,
-    parse_space,
-    split_command_line,
-    texts_of,
-)
+from sweeplora.sweep.search.grammar import on_command_line, parse_dimension, parse_space, split_command_line
+from sweeplora.sweep.search.proposals import every_choice, propose, size
+from sweeplora.sweep.search.searchers import grid_points
+from sweeplora.sweep.search.space import Choice, Fixed, Interval, Space, Steps, all_keys, texts_of
 
 BRANCHED: dict[str, Any] = {
     "optimizer": "choice(adamw, prodigy)",
@@ -40,6 +32,7 @@ BRANCHED: dict[str, Any] = {
         ("choice(4, 4)", Choice(("4",), (4,))),
         ("range(1, 4)", Steps(Decimal(1), Decimal(3), Decimal(1), True)),
         ("range(0.1, 0.5, 0.1)", Steps(Decimal("0.1"), Decimal("0.4"), Decimal("0.1"), False)),
+        ("tag(log, range(1, 65, 1))", Steps(Decimal(1), Decimal(64), Decimal(1), True, True)),
         ("range(5, 1, -2)", Steps(Decimal(3), Decimal(5), Decimal(2), True)),
         ("interval(0.5, 2)", Interval(0.5, 2.0, False, False)),
         ("tag(log, interval(1e-5, 1e-3))", Interval(1e-5, 1e-3, True, False)),
@@ -64,8 +57,17 @@ def test_a_range_of_tenths_ends_where_decimal_arithmetic_says() -> None:
     ("text", "said"),
     [
         ("choice()", "empty choice"),
-        ("choice(4", "not Hydra's grammar"),
-        ("pick(1, 2)", "not Hydra's grammar"),
+        ("choice(4", "not readable"),
+        ("pick(1, 2)", "not readable"),
+        ("[" * 3000, "not readable"),
+        ("tag(log, range(1, 65, 2))", "in steps of 1"),
+        ("tag(log, range(0, 65, 1))", "above 0"),
+        ("tag(log, range(1.0, 3.0, 0.5))", "whole numbers"),
+        ("tag(log, choice(1, 2))", "a choice has no logarithm"),
+        ("tag(fast, range(1, 3))", "the one tag is log"),
+        ("shuffle(choice(1, 2))", "decides on the order"),
+        ("range(0, 1e12, 1)", "give at most"),
+        ("interval(0, inf)", "finite ends"),
         ("interval(2, 1)", "low below high"),
         ("tag(log, interval(0, 1))", "starts above 0"),
         ("tag(fast, interval(0, 1))", "the one tag is log"),
@@ -90,7 +92,11 @@ def test_branches_are_read_and_written_back() -> None:
     [
         ({"optimizer=adamw": {"optimizer.lr": 1.0}}, "needs 'optimizer: choice"),
         ({"optimizer": "choice(a, b)", "optimizer=c": {"optimizer.lr": 1.0}}, "c is not among the values"),
-        ({"optimizer": "choice(a, b)", "optimizer": {"lr": 1.0}}, "titled key=value"),  # noqa: F601
+        ({"optimizer": {"lr": 1.0}}, "neither|titled key=value"),
+        ({**BRANCHED, "optimizer.lr": "choice(0.1, 0.2)"}, r"optimizer\.lr.*searched twice and inside a branch"),
+        ({"seed": "choice(1, 2)", "++seed": "choice(3, 4)"}, r"\+\+seed.*searched twice; give it once"),
+        ({"optimizer=adamw": "choice(1, 2)"}, "not readable|is no key"),
+        ({"~seed": "choice(1, 2)"}, "is no key"),
     ],
 )
 def test_a_branch_under_no_choice_is_refused(space: dict[str, Any], said: str) -> None:
@@ -102,20 +108,69 @@ def test_sweeps_on_the_command_line_are_separated_from_overrides() -> None:
     words = ["+sweep=x", "network.dim=choice(4,8)", "seed=1", "loss.c=interval(0,1)", "~noise", "a=[1,2]"]
     plain, swept = split_command_line(words)
     assert plain == ["+sweep=x", "seed=1", "~noise", "a=[1,2]"]
-    assert list(swept) == ["network.dim", "loss.c"]
+    assert list(swept.dimensions) == ["network.dim", "loss.c"]
 
 
 def test_a_value_on_the_command_line_fixes_its_dimension_and_opens_its_branch_only() -> None:
-    fixed = on_command_line(parse_space(BRANCHED), ["optimizer=adamw"], {})
+    fixed = on_command_line(parse_space(BRANCHED), ["optimizer=adamw"], Space())
     assert fixed == Space({"optimizer.lr": Interval(1e-5, 1e-3, True, False)})
-    narrowed = on_command_line(parse_space(BRANCHED), ["optimizer.lr=1e-4"], {})
+    narrowed = on_command_line(parse_space(BRANCHED), ["optimizer.lr=1e-4"], Space())
     assert list(all_keys(narrowed)) == ["optimizer"]
 
 
 def test_a_sweep_on_the_command_line_replaces_a_dimension_and_drops_branches_it_left() -> None:
-    swept = {"optimizer": parse_dimension("optimizer", "choice(adamw, lion)")}
+    _, swept = split_command_line(["optimizer=choice(adamw, lion)"])
     space = on_command_line(parse_space(BRANCHED), [], swept)
     assert texts_of(space.dimensions["optimizer"]) == ("adamw", "lion")
     assert list(space.branches) == [("optimizer", "adamw")]
-    everywhere = {"optimizer.lr": parse_dimension("optimizer.lr", "choice(0.1, 0.2)")}
+    _, everywhere = split_command_line(["optimizer.lr=choice(0.1, 0.2)"])
     assert list(all_keys(on_command_line(parse_space(BRANCHED), [], everywhere))) == ["optimizer", "optimizer.lr"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["network.dim=choice(4,8)", "network.dim=6"], "network.dim=choice(4,8): is given again as 6"),
+        (["network.dim=6", "++network.dim=choice(4,8)"], "network.dim=6: is given again as choice(4,8)"),
+        (["network.dim=choice(4,8)", "network.dim=choice(1,2)"], "is given again as choice(1,2)"),
+        (["network.dim=choice(4,8)", "~network.dim"], "is given again as deleted"),
+        (["~network.dim=choice(4,8)"], "~network.dim=choice(4,8): a key is deleted without a choice"),
+    ],
+)
+def test_a_key_that_is_searched_and_given_again_is_refused(words: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        split_command_line(words)
+
+
+def test_a_key_with_a_sign_is_the_key_without_one() -> None:
+    plain, swept = split_command_line(["+sweep=x", "++network.dim=choice(4,32)"])
+    space = on_command_line(parse_space({"network.dim": "choice(1, 2)", "seed": "choice(0, 1)"}), plain, swept)
+    assert space.described() == {"network.dim": "choice(4, 32)", "seed": "choice(0, 1)"}
+    _, added = split_command_line(["+optimizer.beta=choice(0.8,0.9)"])
+    space = on_command_line(Space(), [], added)
+    assert every_choice(space) == [("+optimizer.beta=0.8",), ("+optimizer.beta=0.9",)]
+    assert parse_space(space.described()) == space
+
+
+def test_a_logarithmic_range_is_drawn_in_the_logarithm() -> None:
+    asked: dict[str, Any] = {}
+
+    class Asker:
+        def suggest_int(self, name: str, low: int, high: int, **how: Any) -> int:
+            asked[name] = (low, high, how)
+            return low
+
+    propose(parse_space({"network.dim": "tag(log, range(1, 65, 1))"}), Asker())  # type: ignore[arg-type]
+    assert asked == {"network.dim": (1, 64, {"step": 1, "log": True})}
+
+
+def test_a_long_range_is_tried_at_its_ends_and_between() -> None:
+    tried = [words[0] for words in every_choice(parse_space({"seed": "range(0, 10000)"}))]
+    assert (tried[0], tried[-1], len(tried)) == ("seed=0", "seed=9999", 32)
+
+
+def test_a_grid_of_too_many_points_is_counted_and_not_listed() -> None:
+    space = parse_space({f"data.k{index}": "range(0, 1000)" for index in range(8)})
+    with pytest.raises(UserError, match=f"the grid has {10**24} points"):
+        grid_points(space, 0)
+    assert size(parse_space({**BRANCHED, "optimizer=adamw": {"seed": "choice(1, 2, 3)"}})) == 4

@@ -11,6 +11,9 @@ from sweeplora.errors import UserError
 from sweeplora.rundir.record import Scalar
 from sweeplora.sweep.search.space import Choice, Dimension, Fixed, Interval, Space, Steps, text_of, texts_of
 
+_COVERED = 32
+"""Of a longer range so many values are tried before a study begins."""
+
 
 class Asker(Protocol):
     """The part of an Optuna trial that hands out values."""
@@ -51,19 +54,29 @@ def points(space: Space) -> list[dict[str, Scalar]]:
 
 
 def every_choice(space: Space) -> list[tuple[str, ...]]:
-    """Override lists in which each value of each branch, and each end of each interval, comes once or more.
+    """Override lists in which each choice of each branch, and each end of each interval, comes once or more.
 
-    As many lists as the widest dimension needs, not the product.
+    As many lists as the widest dimension needs, not the product. Of a long range the ends and some between count.
     """
     columns: list[list[tuple[str, ...]]] = []
     for key, dimension in space.dimensions.items():
         column: list[tuple[str, ...]] = []
-        for text in texts_of(dimension):
+        for text in _cover(dimension):
             branch = space.branches.get((key, text), Space())
-            column += [(f"{key}={text}", *inner) for inner in every_choice(branch)]
+            column += [(space.word(key, text), *inner) for inner in every_choice(branch)]
         columns.append(column)
     length = max((len(column) for column in columns), default=1)
     return [tuple(text for column in columns for text in column[row % len(column)]) for row in range(length)]
+
+
+def size(space: Space) -> int:
+    """How many points there are, counted without listing them. Raises UserError for an interval."""
+    total = 1
+    for key, dimension in space.dimensions.items():
+        _refuse_interval(key, dimension)
+        below = {text: size(branch) for (parent, text), branch in space.branches.items() if parent == key}
+        total *= sum(below.get(text, 1) for text in texts_of(dimension))
+    return total
 
 
 def parameter(key: str, where: str) -> str:
@@ -75,7 +88,7 @@ def _ask(space: Space, asker: Asker, where: str, into: tuple[list[str], dict[str
     overrides, params = into
     for key, dimension in space.dimensions.items():
         text, value = _value(dimension, asker, parameter(key, where))
-        overrides.append(f"{key}={text}")
+        overrides.append(space.word(key, text))
         if not isinstance(dimension, Fixed):
             params[key] = value
         branch = space.branches.get((key, text))
@@ -92,10 +105,11 @@ def _value(dimension: Dimension, asker: Asker, name: str) -> tuple[str, Scalar]:
             value = asker.suggest_categorical(name, dimension.values)
             return dimension.texts[_index(dimension, value)], value
         case Steps(whole=True):
-            value = asker.suggest_int(name, int(dimension.low), int(dimension.high), step=int(dimension.step))
+            ends = int(dimension.low), int(dimension.high)
+            value = asker.suggest_int(name, *ends, step=int(dimension.step), log=dimension.log)
         case Steps():
-            ends = float(dimension.low), float(dimension.high)
-            drawn = asker.suggest_float(name, *ends, step=float(dimension.step))
+            low, high = float(dimension.low), float(dimension.high)
+            drawn = asker.suggest_float(name, low, high, step=float(dimension.step))
             # The sum low + n x step in binary may end in 0.30000000000000004.
             value = min(dimension.values, key=lambda exact: abs(exact - drawn))
         case Interval(whole=True):
@@ -112,8 +126,8 @@ def _index(choice: Choice, value: Scalar) -> int:
 def _points(space: Space, where: str) -> list[dict[str, Scalar]]:
     columns: list[list[dict[str, Scalar]]] = []
     for key, dimension in space.dimensions.items():
-        if isinstance(dimension, Interval):
-            raise UserError("search", "grid", f"{key} is {dimension}: a grid needs choice(…) or range(…)")
+        _refuse_interval(key, dimension)
+        assert not isinstance(dimension, Interval)
         values = (None,) if isinstance(dimension, Fixed) else dimension.values
         column: list[dict[str, Scalar]] = []
         for text, value in zip(texts_of(dimension), values, strict=True):
@@ -122,6 +136,18 @@ def _points(space: Space, where: str) -> list[dict[str, Scalar]]:
             column += [own | inner for inner in _points(branch, _inside(where, key, text))]
         columns.append(column)
     return [{name: value for part in parts for name, value in part.items()} for parts in product(*columns)]
+
+
+def _refuse_interval(key: str, dimension: Dimension) -> None:
+    if isinstance(dimension, Interval):
+        raise UserError("search", "grid", f"{key} is {dimension}: a grid needs choice(…) or range(…)")
+
+
+def _cover(dimension: Dimension) -> tuple[str, ...]:
+    texts = texts_of(dimension)
+    if not isinstance(dimension, Steps) or len(texts) <= _COVERED:
+        return texts
+    return tuple(texts[index * (len(texts) - 1) // (_COVERED - 1)] for index in range(_COVERED))
 
 
 def _inside(where: str, key: str, text: str) -> str:

@@ -12,7 +12,7 @@ from hydra.utils import get_object
 from sweeplora.errors import UserError
 from sweeplora.randomness import seed_of
 from sweeplora.rundir.record import Scalar
-from sweeplora.sweep.search.proposals import points
+from sweeplora.sweep.search.proposals import points, size
 from sweeplora.sweep.search.space import Space
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ class Grid:
     """Every combination once; `seed` fixes the order."""
 
     seed: int
+
+
+_LARGEST_GRID = 100_000
 
 
 class Search(NamedTuple):
@@ -41,6 +44,8 @@ def grid(seed: int) -> Grid:
 
 def grid_points(space: Space, seed: int) -> list[dict[str, Scalar]]:
     """Every combination of a space of choices, in an order shuffled by `seed`. Raises UserError for intervals."""
+    if size(space) > _LARGEST_GRID:
+        raise UserError("search", "grid", f"the grid has {size(space)} points; use search=tpe, or fewer values")
     shuffled = points(space)
     random.Random(seed_of(seed, "grid")).shuffle(shuffled)
     return shuffled

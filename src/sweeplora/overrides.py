@@ -1,0 +1,56 @@
+"""Words of a command line in Hydra's override grammar, each parsed once in a process."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
+from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.errors import HydraException
+
+from sweeplora.errors import UserError
+
+
+@functools.lru_cache(maxsize=8192)
+def parse(word: str) -> Override:
+    """One word, e.g. `network.dim=8`, `+sweep=mine` or `network.dim=choice(4,8)`; not to be changed by the caller.
+
+    Raises UserError for what is not the grammar.
+    """
+    key, joined, value = word.partition("=")
+    if not joined and not word.startswith("~"):
+        raise UserError("command line", word, "neither a verb nor key=value; see --help")
+    try:
+        return _parser().parse_override(word)
+    except HydraException as error:
+        raise UserError(key, value, f"not readable ({' '.join(str(error).split())}); {_quoted(key)}") from error
+    except RecursionError as error:
+        raise UserError(key, value, f"not readable, it is nested too deeply; {_quoted(key)}") from error
+
+
+def written_value(override: Override) -> str:
+    """The value of an override as it was written."""
+    return (override.input_line or "").partition("=")[2]
+
+
+@functools.lru_cache(maxsize=1)
+def _parser() -> OverridesParser:
+    """Hydra's own parser; its choice(...) alone takes no null there, and does here."""
+    functions = create_functions()
+    functions.functions.pop("choice")
+    functions.definitions.pop("choice")
+    functions.register("choice", lambda *values: _choice_of(values))
+    return OverridesParser(functions)
+
+
+def _choice_of(values: tuple[Any, ...]) -> ChoiceSweep:
+    if not values:
+        raise ValueError("an empty choice")
+    if len(values) == 1 and isinstance(values[0], ChoiceSweep):
+        return ChoiceSweep(list=values[0].list)
+    return ChoiceSweep(list=list(values))
+
+
+def _quoted(key: str) -> str:
+    return f"text with special characters needs quotes: '{key}=\"…\"'"
