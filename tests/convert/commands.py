@@ -7,8 +7,9 @@ from typing import Any
 
 from sweeplora.convert.conversion import Conversion, convert
 from sweeplora.convert.entries import settings
-from sweeplora.convert.reading import shell
-from sweeplora.convert.reading.launch import find
+from sweeplora.convert.reading.launch import find, settle
+from sweeplora.convert.scripts.source import read
+from sweeplora.convert.scripts.text import Script
 
 NETWORK = "--network_module=lycoris.kohya"
 LEAST = "--pretrained_model_name_or_path=/m.safetensors --train_data_dir=/d --resolution=1024 --output_name=it"
@@ -22,8 +23,9 @@ def converted(flags: str, script: str = "sdxl_train_network.py", launcher: str =
 
 def of_text(text: str) -> Conversion:
     """The one training of a text."""
-    (command,) = find(shell.commands(text, {}))
-    return convert(command)
+    reading = read(Script(text, "text"))
+    (training,) = find(reading)
+    return convert(settle(training, reading.script))
 
 
 def keys(flags: str, script: str = "sdxl_train_network.py", launcher: str = "accelerate launch") -> dict[str, Any]:

@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweeplora.convert.conversion import convert
-from sweeplora.convert.reading import shell
-from sweeplora.convert.reading.launch import Command, find
+from sweeplora.convert.reading.launch import Command, find, settle
 from sweeplora.convert.report import report
+from sweeplora.convert.scripts.decode import decode
+from sweeplora.convert.scripts.reading import Reading
+from sweeplora.convert.scripts.source import read
+from sweeplora.convert.scripts.text import Script, ScriptCommand, Text
 from sweeplora.convert.sweep_file import shown, text
 from sweeplora.errors import UserError
 
 DONE, TO_MEND = 0, 1
+_LARGEST_SCRIPT = 16 << 20
 
 
 def take_over(source: Sequence[str], output: Path | None, number: int | None, *, force: bool) -> int:
@@ -28,7 +32,7 @@ def take_over(source: Sequence[str], output: Path | None, number: int | None, *,
     each is named on the standard error, and so is the first value of the file that the check will refuse. Raises
     UserError where nothing can be written.
     """
-    conversion = convert(_chosen(_commands(source), number))
+    conversion = convert(_chosen(_read(source), number))
     output = output or Path("sweeps", f"{_file_name(conversion.name)}.yaml")
     written = output.with_name(f"{output.stem}.conversion.md")
     for file in (output, written):
@@ -46,28 +50,43 @@ def take_over(source: Sequence[str], output: Path | None, number: int | None, *,
     return TO_MEND if lacking else DONE
 
 
-def _commands(rest: Sequence[str]) -> list[Command]:
+def _read(rest: Sequence[str]) -> Reading:
+    """The commands in words, in a script's file, or in a text."""
     if rest[0] == "--" or len(rest) > 1:
-        return find([list(rest[1:] if rest[0] == "--" else rest)])
-    file = Path(rest[0]).expanduser()
-    if len(rest[0]) < 4096 and "\n" not in rest[0] and file.is_file():
-        said = file.read_text(encoding="utf-8-sig", errors="replace")
-    elif " " not in rest[0].strip() and file.suffix in (".sh", ".bat", ".cmd", ".ps1", ".txt"):
+        words = tuple(Text(word) for word in (rest[1:] if rest[0] == "--" else rest))
+        return Reading(Script("", "the command"), [ScriptCommand(words, 1)])
+    file = Path(rest[0]).expanduser() if len(rest[0]) < 4096 and "\n" not in rest[0] else None
+    if file is not None and _is_file(file):
+        return read(Script(decode(_content(file), file.name), file.name, file, os.environ))
+    if " " not in rest[0].strip() and file is not None and file.suffix:
         raise UserError("convert", rest[0], "there is no such file")
-    else:
-        said = rest[0]
-    return find(shell.commands(said, os.environ))
+    return read(Script(rest[0].replace("\r\n", "\n"), "the text", None, os.environ))
 
 
-def _chosen(commands: list[Command], number: int | None) -> Command:
-    if number is None and len(commands) > 1:
-        listed = "; ".join(f"{at}: {shown(command.words)[:60]}…" for at, command in enumerate(commands, 1))
-        raise UserError("convert", f"{len(commands)} trainings", f"choose one with --command N: {listed}")
-    if number is not None and not 0 < number <= len(commands):
-        raise UserError("--command", number, f"there are {len(commands)} trainings in it")
-    command = commands[(number or 1) - 1]
-    shell.plain([*command.launcher, *command.words])
-    return command
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _content(file: Path) -> bytes:
+    try:
+        if file.stat().st_size > _LARGEST_SCRIPT:
+            raise UserError("convert", file, "is too large for a script")
+        return file.read_bytes()
+    except OSError as error:
+        raise UserError("convert", file, f"cannot be read: {error.strerror}") from error
+
+
+def _chosen(reading: Reading, number: int | None) -> Command:
+    trainings = find(reading)
+    if number is None and len(trainings) > 1:
+        listed = "; ".join(f"{at}: {shown(training.shown)[:60]}…" for at, training in enumerate(trainings, 1))
+        raise UserError("convert", f"{len(trainings)} trainings", f"choose one with --command N: {listed}")
+    if number is not None and not 0 < number <= len(trainings):
+        raise UserError("--command", number, f"there are {len(trainings)} trainings in it")
+    return settle(trainings[(number or 1) - 1], reading.script)
 
 
 def _file_name(name: str) -> str:

@@ -33,8 +33,8 @@ class Conversion:
 
 def convert(command: Command) -> Conversion:
     """Raises UserError for the first thing that cannot be converted, or that the reference itself refuses."""
-    processes, launcher = launched(command.launcher)
-    given = read(command.family, processes, command.words)
+    processes, launcher = launched(command.launcher, command.files)
+    given = read(command.family, processes, command.words, command.files)
     entries = [entry for group in _groups() for entry in group(given)]
     lost = unaccounted(given, [*entries, *given.remarks])
     assert not lost, f"flags without a fate: {', '.join(lost)}"

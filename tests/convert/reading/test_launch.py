@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sweeplora.convert.reading import shell
-from sweeplora.convert.reading.launch import find, launched
+from sweeplora.commands.convert import main
+from sweeplora.convert.reading.files import HERE
+from sweeplora.convert.reading.launch import find, launched, settle
+from sweeplora.convert.scripts.source import read
+from sweeplora.convert.scripts.text import Script
 from sweeplora.errors import UserError
-from tests.convert.commands import converted, fate, keys
+from tests.convert.commands import LEAST, NETWORK, converted, fate, keys
 
 
 @pytest.mark.parametrize(
@@ -23,7 +26,9 @@ from tests.convert.commands import converted, fate, keys
     ],
 )
 def test_the_training_is_found_wherever_it_stands(text: str) -> None:
-    (command,) = find(shell.commands(text, {}))
+    reading = read(Script(text, "text"))
+    (training,) = find(reading)
+    command = settle(training, reading.script)
     assert (command.script, command.words) == ("sdxl_train_network.py", ("--a",))
 
 
@@ -32,12 +37,12 @@ def test_the_training_is_found_wherever_it_stands(text: str) -> None:
 )
 def test_another_script_is_refused_by_name(script: str) -> None:
     with pytest.raises(UserError, match=script):
-        find([["accelerate", "launch", script, "--a"]])
+        find(read(Script(f"accelerate launch {script} --a", "text")))
 
 
 def test_no_script_at_all_is_refused() -> None:
     with pytest.raises(UserError, match="no training script"):
-        find([["ls", "-l"]])
+        find(read(Script("ls -l", "text")))
 
 
 def test_each_process_had_a_batch_of_its_own_there() -> None:
@@ -54,20 +59,26 @@ def test_steps_that_each_process_counted_there_are_divided() -> None:
 
 
 def test_a_number_of_processes_that_nobody_says_is_one_and_said() -> None:
-    count, entries = launched(["accelerate", "launch", "--multi_gpu"])
+    count, entries = launched(["accelerate", "launch"], HERE)
     assert count == 1
     assert "is not in the command" in entries[0].note
+
+
+def test_several_gpus_without_their_number_lack_something(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = f"accelerate launch --multi_gpu train_network.py {LEAST} {NETWORK}"
+    assert main([f"--output={tmp_path / 'it.yaml'}", text]) == 1
+    assert "launch --multi_gpu: the number of processes is not in the command" in capsys.readouterr().err
 
 
 def test_the_launchers_own_file_says_how_many(tmp_path: Path) -> None:
     file = tmp_path / "default_config.yaml"
     file.write_text("num_processes: 3\nmixed_precision: bf16\n")
-    assert launched(["accelerate", "launch", "--config_file", str(file)])[0] == 3
+    assert launched(["accelerate", "launch", "--config_file", str(file)], HERE)[0] == 3
 
 
 def test_several_machines_are_refused() -> None:
     with pytest.raises(UserError, match="--num_machines=2"):
-        launched(["accelerate", "launch", "--num_machines=2", "--num_processes=4"])
+        launched(["accelerate", "launch", "--num_machines=2", "--num_processes=4"], HERE)
 
 
 def test_the_launchers_precision_does_nothing_there_and_every_option_is_accounted_for() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sweeplora.config.nearest import nearest
 from sweeplora.convert.reading.dataset_schema import ANYWHERE, DATASET_ONLY, FLAG_OF, OF_IMAGES, SUBSET_ONLY, Value
+from sweeplora.convert.reading.files import Files
 from sweeplora.convert.reading.flags import FLAGS
 from sweeplora.convert.reading.given import Given, toml
+from sweeplora.convert.scripts.decode import decode
 from sweeplora.errors import UserError
 
 _IN_FILES_ONLY = ("conditioning_data_dir",)
@@ -59,7 +60,7 @@ class Source:
 
 def read(path: str, given: Given) -> list[Source]:
     """Every subset of a dataset's file. Raises UserError for a key that the reference does not know."""
-    content = _content(Path(path).expanduser())
+    content = _content(path, given.files)
     for name in content:
         if name not in ("general", "datasets"):
             raise UserError("--dataset_config", name, f"no such table in {path}; there are: general, datasets")
@@ -96,16 +97,16 @@ def one_for_all(sources: list[Source], option: str) -> Value:
     return next(iter(values.values()))
 
 
-def _content(file: Path) -> dict[str, Any]:
-    if file.suffix.lower() != ".json":
-        return toml(file, "--dataset_config")
+def _content(path: str, files: Files) -> dict[str, Any]:
+    data = files.read(path, "--dataset_config")
+    if not path.lower().endswith(".json"):
+        return toml(data, "--dataset_config", path)
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError("--dataset_config", file, "there is no such file") from error
-    except json.JSONDecodeError as error:
-        raise UserError("--dataset_config", file, f"not JSON: {error}") from error
-    assert isinstance(content, dict)
+        content = json.loads(decode(data, path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UserError("--dataset_config", path, f"not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError("--dataset_config", path, "holds no tables; there are: general, datasets")
     return content
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sweeplora.config.nearest import nearest
 from sweeplora.convert.entries import Entry, became, idle
+from sweeplora.convert.reading.files import HERE, Files
 from sweeplora.convert.reading.flags import FLAGS, ONLY_SDXL, Flag
+from sweeplora.convert.scripts.decode import decode
 from sweeplora.errors import UserError
 
 _WHOLE = {"whole", "count"}
@@ -25,6 +26,7 @@ class Given:
     family: str
     processes: int
     values: Mapping[str, Any]
+    files: Files = HERE
     remarks: list[Entry] = field(default_factory=list)
 
     def __getitem__(self, name: str) -> Any:
@@ -45,12 +47,12 @@ class Given:
         return [idle(f"--{name}", idle_note)] if name in self else []
 
 
-def read(family: str, processes: int, words: Sequence[str]) -> Given:
+def read(family: str, processes: int, words: Sequence[str], files: Files = HERE) -> Given:
     """Words and `--config_file` into values; raises UserError for what the reference's parser would refuse."""
     known = {name: flag for name, flag in FLAGS.items() if family == "sdxl" or name not in ONLY_SDXL}
     values, remarks = _from_words(words, known)
     if "config_file" in values:
-        from_file, more = _from_file(str(values["config_file"]), known)
+        from_file, more = _from_file(str(values["config_file"]), known, files)
         values, remarks = {**from_file, **values}, [*more, *remarks]
     if values.get("output_config"):
         raise UserError("--output_config", True, "writes the flags into a file instead of training; leave it out")
@@ -60,7 +62,7 @@ def read(family: str, processes: int, words: Sequence[str]) -> Given:
     if "caption_extention" in kept:
         kept["caption_extension"] = kept.pop("caption_extention")
         remarks.append(idle("--caption_extention", "the old spelling of --caption_extension, and comes before it"))
-    return Given(family, processes, kept, remarks)
+    return Given(family, processes, kept, files, remarks)
 
 
 def _says_nothing(name: str, value: Any, flag: Flag) -> bool:
@@ -156,10 +158,10 @@ def _count(text: str) -> float:
     return int(text) if float(text) >= 1 else float(text)
 
 
-def _from_file(path: str, known: Mapping[str, Flag]) -> tuple[dict[str, Any], list[Entry]]:
+def _from_file(path: str, known: Mapping[str, Flag], files: Files) -> tuple[dict[str, Any], list[Entry]]:
     """A `--config_file`: its sections are put together; a name that is no flag is ignored by the reference."""
-    file = Path(path if path.endswith(".toml") else f"{path}.toml").expanduser()
-    table = toml(file, "--config_file")
+    path = path if path.endswith(".toml") else f"{path}.toml"
+    table = toml(files.read(path, "--config_file"), "--config_file", path)
     flat: dict[str, Any] = {}
     for name, value in table.items():
         flat.update(value if isinstance(value, dict) else {name: value})
@@ -167,7 +169,7 @@ def _from_file(path: str, known: Mapping[str, Flag]) -> tuple[dict[str, Any], li
     remarks: list[Entry] = []
     for name, value in flat.items():
         if name not in known:
-            note = f"in {file.name}: the reference has no such flag and ignores it; {nearest(name, list(known))}"
+            note = f"in {path}: the reference has no such flag and ignores it; {nearest(name, list(known))}"
             remarks.append(Entry(f"--{name}", "unknown", value=value, note=note))
         else:
             values[name] = _typed(name, value, known[name])
@@ -187,11 +189,9 @@ def _typed(name: str, value: Any, flag: Flag) -> Any:
     return _value(name, str(value), flag._replace(choices=flag.choices + _ALSO_IN_FILES.get(name, ())))
 
 
-def toml(file: Path, key: str) -> dict[str, Any]:
-    """A TOML file's content. Raises UserError where there is none or it cannot be read."""
+def toml(data: bytes, key: str, path: str) -> dict[str, Any]:
+    """A TOML file's content. Raises UserError where it cannot be read."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UserError(key, file, "there is no such file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(key, file, f"not TOML: {error}") from error
+        return tomllib.loads(decode(data, path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UserError(key, path, f"not TOML: {error}") from error

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from sweeplora.convert.entries import Entry, aside, became, idle
+from sweeplora.convert.entries import Entry, aside, became, idle, missing
+from sweeplora.convert.reading.files import HERE, Files
+from sweeplora.convert.scripts.reading import Reading
+from sweeplora.convert.scripts.text import Script, ScriptCommand
 from sweeplora.errors import UserError
 
 FAMILIES = {"sdxl_train_network.py": "sdxl", "train_network.py": "sd15"}
@@ -44,42 +49,139 @@ _NOT_HERE = {
 }
 
 
+_INTERPRETERS = re.compile(
+    r"(python[\d.]*|py|accelerate|torchrun|deepspeed|accelerate-launch|ipex|ipexrun)(\.exe)?$", re.IGNORECASE
+)
+_SAYING = ("echo", "printf", "cat", "grep", "pgrep", "pkill", "ls", "[", "test", "which", "write-host", "write-output")
+"""Commands whose words are only said or looked for."""
+
+
 @dataclass(frozen=True)
 class Command:
-    """One training command: the script's name, the words after it, and those in front."""
+    """One training command: the script's name, the words after it, those in front, and the files it can see."""
 
     script: str
     family: str
     words: tuple[str, ...]
     launcher: tuple[str, ...]
+    files: Files = HERE
 
 
-def find(commands: Sequence[Sequence[str]]) -> list[Command]:
-    """The commands that train; raises UserError where there is none, naming a script that cannot be converted."""
-    found = [command for words in commands if (command := _command(words)) is not None]
-    others = [Path(word).name for words in commands for word in words if word.endswith(".py")]
+@dataclass(frozen=True)
+class Training:
+    """A training command of a script, where some of its words may not be known."""
+
+    command: ScriptCommand
+    at: int
+    script: str
+
+    @property
+    def shown(self) -> list[str]:
+        """Its words behind the script's name, as far as they are known."""
+        return [word.text for word in self.command.words[self.at + 1 :]]
+
+
+def find(reading: Reading) -> list[Training]:
+    """The commands that train. Raises UserError where there is none, saying why, and where one is torn in two."""
+    found = [training for command in reading.commands if (training := _training(command)) is not None]
     if not found:
-        named = others[0] if others else " ".join(" ".join(words) for words in commands)[:60]
-        mend = f"only {' and '.join(FAMILIES)} can be converted"
-        raise UserError("convert", named, mend if others else f"no training script is named; {mend}")
+        raise _nothing(reading)
+    first = next(index for index, command in enumerate(reading.commands) if command is found[0].command)
+    for command in reading.commands[first + 1 :]:
+        if command.words and re.match(r"[-\u2013\u2014]", command.words[0].text):
+            raise _torn(reading.script, command)
     return found
 
 
-def launched(words: Sequence[str]) -> tuple[int, list[Entry]]:
+def settle(training: Training, script: Script) -> Command:
+    """The training with plain words. Raises UserError for a word that only running the script could tell."""
+    command = training.command
+    if command.cut:
+        mend = f"an unquoted {command.cut} ends the command here; put the value into quotes"
+        raise script.error(command.line, f"{command.words[-1].text}{command.cut}...", mend)
+    for word in command.words:
+        for unknown in word.unknowns:
+            place = f" (line {unknown.line})" if unknown.line not in (0, command.line) else ""
+            raise script.error(command.line, word.text, f"{unknown.name} {unknown.why}{place}; write its value out")
+        if word.text and not word.text.strip():
+            raise script.error(command.line, "\\ ", "a blank follows the backslash, so that the line does not go on")
+        if name := re.search(r"(?<!\$)\{([A-Za-z_]\w*)\}", word.text):
+            mend = f"{name[0]} is a variable of Python, as notebooks write them; write its value out"
+            raise script.error(command.line, word.text, mend)
+    words = tuple(word.text for word in command.words)
+    family = FAMILIES[training.script]
+    files = Files.of(command, script.file)
+    return Command(training.script, family, words[training.at + 1 :], words[: training.at], files)
+
+
+def _training(command: ScriptCommand) -> Training | None:
+    words = [word.text for word in command.words]
+    if not words or words[0].lower() in _SAYING:
+        return None
+    for index, word in enumerate(words):
+        name = word.replace("\\", "/").rpartition("/")[2]
+        script = name if name in FAMILIES else f"{name}.py" if "-m" in words[:index] else ""
+        if script in FAMILIES and _starts(command, index):
+            return Training(command, index, script)
+    return None
+
+
+def _starts(command: ScriptCommand, index: int) -> bool:
+    """Whether the words in front of the script's name run it."""
+    if index == 0:
+        return True
+    front = command.words[:index]
+    return any(word.unknowns or _INTERPRETERS.fullmatch(re.split(r"[/\\]", word.text)[-1]) for word in front)
+
+
+def _nothing(reading: Reading) -> UserError:
+    script = reading.script
+    only = f"only {' and '.join(FAMILIES)} can be converted"
+    for command in reading.commands:
+        for word in command.words:
+            if word.unknowns and any(name in word.text for name in FAMILIES):
+                unknown = word.unknowns[0]
+                return script.error(command.line, word.text, f"{unknown.name} {unknown.why}; write the command out")
+    others = [
+        Path(word.text.replace("\\", "/")).name
+        for command in reading.commands
+        for word in command.words
+        if word.text.endswith(".py") and command.words[0].text.lower() not in _SAYING
+    ]
+    if others:
+        return UserError("convert", others[0][:80], only)
+    named = next((name for name in FAMILIES if re.search(rf"(?<!\w){re.escape(name)}", script.text)), "")
+    if named and reading.stopped is not None:
+        return script.error(reading.stopped, "exit", f"the script ends here, and {named} is never started")
+    if named and reading.uncalled:
+        return UserError("convert", named, f"stands in a function that nothing calls: {', '.join(reading.uncalled)}")
+    if named:
+        mend = "is named in it and never started; give the command: convert -- accelerate launch ..."
+        return UserError("convert", named, mend)
+    said = " ".join(" ".join(word.text for word in command.words) for command in reading.commands)[:60]
+    return UserError("convert", said, f"no training script is named; {only}")
+
+
+def _torn(script: Script, command: ScriptCommand) -> UserError:
+    """A line of flags that stands alone, and what tore it off."""
+    lines = script.text.split("\n")
+    before = lines[command.line - 2].rstrip("\n") if 1 < command.line <= len(lines) + 1 else ""
+    mend = "begins a command of its own: the line before it does not go on"
+    if before.strip().startswith(("#", "::", "rem ", "REM ")):
+        mend = f"is cut off from the command by the comment on line {command.line - 1}; take the comment out"
+    elif not before.strip():
+        mend = f"is cut off from the command by the empty line {command.line - 1}; take that line out"
+    elif re.search(r"[\\^`][ \t]+$", before):
+        mend = f"is cut off: a blank follows the {before.rstrip()[-1]} at the end of line {command.line - 1}"
+    return script.error(command.line, " ".join(word.text for word in command.words)[:60], mend)
+
+
+def launched(words: Sequence[str], files: Files) -> tuple[int, list[Entry]]:
     """How many processes the launcher starts, and what became of each of its options."""
     options = _options(words)
     entries = [_entry(name, value) for name, value in options.items() if name not in ("num_processes", "multi_gpu")]
-    count, more = _processes(options)
+    count, more = _processes(options, files)
     return count, [*more, *(entry for entry in entries if entry is not None)]
-
-
-def _command(words: Sequence[str]) -> Command | None:
-    for index, word in enumerate(words):
-        name = word.replace("\\", "/").rpartition("/")[2]
-        if name in FAMILIES or (f"{name}.py" in FAMILIES and "-m" in words[:index]):
-            script = name if name in FAMILIES else f"{name}.py"
-            return Command(script, FAMILIES[script], tuple(words[index + 1 :]), tuple(words[:index]))
-    return None
 
 
 def _options(words: Sequence[str]) -> dict[str, str | None]:
@@ -100,10 +202,10 @@ def _options(words: Sequence[str]) -> dict[str, str | None]:
     return found
 
 
-def _processes(options: dict[str, str | None]) -> tuple[int, list[Entry]]:
+def _processes(options: dict[str, str | None], files: Files) -> tuple[int, list[Entry]]:
     given = options.get("num_processes")
     if given is None:
-        return _unknown_processes(options)
+        return _unknown_processes(options, files)
     if not given.isdigit() or int(given) < 1:
         raise UserError("--num_processes", given, "give the number of processes of the training")
     count = int(given)
@@ -113,17 +215,18 @@ def _processes(options: dict[str, str | None]) -> tuple[int, list[Entry]]:
     return count, entries
 
 
-def _unknown_processes(options: dict[str, str | None]) -> tuple[int, list[Entry]]:
+def _unknown_processes(options: dict[str, str | None], files: Files) -> tuple[int, list[Entry]]:
     path = options.get("config_file")
-    if path and Path(path).is_file():
-        said = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    if path and files.find(path) is not None:
+        said = _yaml(files.read(path, "launch --config_file"), path)
         count = said.get("num_processes") if isinstance(said, dict) else None
         if isinstance(count, int) and count > 0:
             return count, [became("launch --config_file", "launcher.processes_per_trial", count)]
     note = "the number of processes is not in the command; one is assumed. With more, give "
     note += "launcher.processes_per_trial=N and train.batch_size=N times as many"
     if "multi_gpu" in options:
-        return 1, [became("launch --multi_gpu", "launcher.processes_per_trial", 1, note)]
+        one = Entry("launch --num_processes", "default", "launcher.processes_per_trial", 1, note)
+        return 1, [one, missing("launch --multi_gpu", note)]
     if path:
         return 1, [became("launch --config_file", "launcher.processes_per_trial", 1, f"not found here; {note}")]
     return 1, [Entry("launch --num_processes", "default", "launcher.processes_per_trial", 1, note)]
@@ -146,3 +249,10 @@ def _entry(name: str, value: str | None) -> Entry | None:
     if name in _IDLE:
         return idle(flag, _IDLE[name])
     return aside(flag, _NOT_HERE.get(name, "an option of the launcher that has no counterpart here"))
+
+
+def _yaml(data: bytes, path: str) -> Any:
+    try:
+        return yaml.safe_load(data)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError("launch --config_file", path, "not YAML, as accelerate wants it") from error

@@ -1,0 +1,1 @@
+"""Bash: a parser of its grammar, and an evaluator that names what it cannot know."""

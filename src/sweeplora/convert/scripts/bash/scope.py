@@ -1,0 +1,121 @@
+"""What is known at a place in a script: variables, functions, the folder, files that were written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sweeplora.convert.scripts.bash.syntax import Function
+from sweeplora.convert.scripts.text import Text, Unknown
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable's texts by index; a plain one has the index "0" alone. `unknown`: why its value is not known."""
+
+    items: tuple[tuple[str, Text], ...] = ()
+    is_array: bool = False
+    unknown: Unknown | None = None
+
+    @property
+    def texts(self) -> list[Text]:
+        """The texts in order."""
+        return [text for _, text in self.items]
+
+
+def plain(text: Text) -> Variable:
+    """A variable of one text."""
+    return Variable((("0", text),))
+
+
+def array(texts: list[Text]) -> Variable:
+    """A list of texts."""
+    return Variable(tuple((str(index), text) for index, text in enumerate(texts)), is_array=True)
+
+
+_OF_THE_SHELL = ("PWD", "OLDPWD", "RANDOM", "SECONDS", "LINENO", "SHLVL", "BASHPID", "PPID", "HOSTNAME", "EPOCHSECONDS")
+
+
+@dataclass
+class Scope:
+    """The state that statements read and change.
+
+    `removed`: variables of the environment that were unset. `folder`: "" is where the script is started.
+    """
+
+    environment: Mapping[str, str]
+    variables: dict[str, Variable] = field(default_factory=dict)
+    removed: frozenset[str] = frozenset()
+    functions: dict[str, Function] = field(default_factory=dict)
+    positional: list[Text] = field(default_factory=list)
+    folder: str = ""
+    files: dict[str, Text] = field(default_factory=dict)
+    sourced: Unknown | None = None
+
+    def copy(self) -> Scope:
+        """The same state, changed on its own."""
+        return Scope(
+            self.environment,
+            dict(self.variables),
+            self.removed,
+            dict(self.functions),
+            list(self.positional),
+            self.folder,
+            dict(self.files),
+            self.sourced,
+        )
+
+    def become(self, other: Scope) -> None:
+        """Take another state over."""
+        self.variables, self.removed, self.functions = other.variables, other.removed, other.functions
+        self.positional, self.folder, self.files, self.sourced = (
+            other.positional,
+            other.folder,
+            other.files,
+            other.sourced,
+        )
+
+    def get(self, name: str) -> Variable | None:
+        """A variable of the script, or of the environment; None where nobody sets it."""
+        if name in self.variables:
+            return self.variables[name]
+        if name in _OF_THE_SHELL or name in self.removed or name not in self.environment:
+            return None
+        return plain(Text(self.environment[name], outside=(name,)))
+
+    def set(self, name: str, variable: Variable) -> None:
+        """Give a variable a value."""
+        self.variables[name] = variable
+
+    def lose(self, name: str, why: str, line: int) -> None:
+        """Make a variable's value unknown."""
+        self.variables[name] = Variable(unknown=Unknown(f"${name}", why, line))
+
+    def unset(self, name: str) -> None:
+        """Remove a variable."""
+        self.variables.pop(name, None)
+        self.removed |= {name}
+
+
+def merge(scopes: list[Scope], why: str, line: int) -> Scope:
+    """One state for several that may be: what differs between them is unknown."""
+    merged = scopes[0].copy()
+    names = dict.fromkeys(name for scope in scopes for name in scope.variables)
+    for name in names:
+        if any(scope.variables.get(name) != scopes[0].variables.get(name) for scope in scopes):
+            merged.lose(name, why, line)
+    for other in scopes[1:]:
+        merged.functions.update(other.functions)
+        merged.files = {path: text for path, text in merged.files.items() if other.files.get(path) == text}
+        merged.sourced = merged.sourced or other.sourced
+        merged.removed |= other.removed
+        if other.folder != merged.folder:
+            merged.folder = merged.folder if merged.folder.startswith(other.folder) else other.folder
+    return merged
+
+
+def lose_changed(scope: Scope, before: Mapping[str, Variable], why: str, line: int) -> None:
+    """Make unknown what has another value than before."""
+    for name in dict.fromkeys([*scope.variables, *before]):
+        if scope.variables.get(name) != before.get(name):
+            scope.lose(name, why, line)

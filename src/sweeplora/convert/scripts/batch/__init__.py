@@ -1,0 +1,1 @@
+"""Windows batch files, by their own rules."""

@@ -1,0 +1,18 @@
+"""What was read of a script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sweeplora.convert.scripts.text import Script, ScriptCommand
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A script's commands, the line of an `exit` that ends it, and the functions that nobody calls."""
+
+    script: Script
+    commands: Sequence[ScriptCommand]
+    stopped: int | None = None
+    uncalled: Sequence[str] = ()
