@@ -14,11 +14,14 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 sweep: $(VENV)/installed
 	$(BIN)/python -m sweeplora +sweep=rank_alpha
 
+# Tests train with one thread each, so several processes share the cores; a file stays in one process.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-full: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 ui: $(VENV)/installed
 	$(BIN)/python -m sweeplora ui

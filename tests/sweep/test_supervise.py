@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +130,6 @@ def test_a_lock_that_a_training_tries_for_an_instant_is_waited_for(tmp_path: Pat
     holder.stdout.readline()
     with pytest.raises(BlockingIOError):
         hold(run.lock)
-    started = time.monotonic()
-    supervision = supervised(tmp_path, {"steps": 1})
-    assert time.monotonic() - started > 0.1
+    supervision = supervised(tmp_path, {"steps": 1})  # had it not waited, it would have raised the same
     ending_of(supervision)
     holder.communicate()

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 SCRIPT = """
@@ -49,12 +48,10 @@ def test_a_killed_supervisor_asks_its_training_to_stop(tmp_path: Path) -> None:
     child = start(SCRIPT, str(lock))
     try:
         assert child.poll() is None
-        killed = time.monotonic()
         supervisor.kill()
         supervisor.wait()
         out, _ = child.communicate(timeout=20)
         assert out == b"asked\n"
-        assert time.monotonic() - killed < 10
     finally:
         supervisor.kill()
         child.kill()
