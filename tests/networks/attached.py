@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from sweeplora.networks.blocks import Rank
+from sweeplora.networks.network import adapter_of
 
 Layer = nn.Linear | nn.Conv2d
 
@@ -27,7 +28,7 @@ def adapter(algorithm: Any, layer: Layer, move: float = 0.1) -> Any:
     """The adapter of an algorithm on a layer, in evaluation, every parameter moved by normal numbers."""
     torch.manual_seed(0)
     dim, alpha = (algorithm.dim, getattr(algorithm, "alpha", 1.0)) if "dim" in vars(algorithm) else (1, 1.0)
-    made = algorithm.adapter()(algorithm, "lora_unet_key", layer, Rank(dim, alpha))
+    made = adapter_of(algorithm)(algorithm, "lora_unet_key", layer, Rank(dim, alpha))
     for parameter in made.module.parameters():
         parameter.data += move * torch.randn(parameter.shape)
     made.module.train(False)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sweeplora.errors import UserError
-from sweeplora.networks.algorithms import Algorithm
-from sweeplora.networks.refusals import check_boft, check_norm_limit
+from sweeplora.networks.algorithms import Algorithm, check_norm_limit
+from sweeplora.networks.refusals import check_boft
 from tests.networks.options import KINDS, options
 
 
@@ -83,10 +83,10 @@ def test_what_lycoris_ignores_is_no_option(kind: str, option: str) -> None:
 
 
 def test_a_norm_limit_is_refused_where_nothing_has_one() -> None:
-    check_norm_limit({"_target_": "sweeplora.networks.algorithms.LoCon"}, 1.0)
-    check_norm_limit({"_target_": "sweeplora.networks.algorithms.Full"}, 0.0)
+    check_norm_limit("sweeplora.networks.algorithms.LoCon", 1.0)
+    check_norm_limit("sweeplora.networks.algorithms.Full", 0.0)
     with pytest.raises(UserError, match=r"train\.max_weight_norm=1\.0: has no effect on Full"):
-        check_norm_limit({"_target_": "sweeplora.networks.algorithms.Full"}, 1.0)
+        check_norm_limit("sweeplora.networks.algorithms.Full", 1.0)
 
 
 def test_boft_needs_twice_the_largest_odd_part_of_the_outputs() -> None:

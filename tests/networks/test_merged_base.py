@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from sweeplora.errors import UserError
 from sweeplora.models.family import Family
-from sweeplora.networks.file.update import start_tensors
+from sweeplora.networks.file.held import read
+from sweeplora.networks.file.update import scaled_tensors
 from sweeplora.networks.file.write import save
 from sweeplora.networks.keys import unet_layers
 from sweeplora.networks.merged_base import merge
@@ -167,13 +168,14 @@ def test_what_cannot_be_merged_is_named(fresh: Open, tmp_path: Path) -> None:
     assert caught.value.key == "model.base_weights"
 
 
-def test_start_tensors_hold_their_scale(fresh: Open, tmp_path: Path) -> None:
+def test_tensors_read_for_their_update_hold_its_scale(fresh: Open, tmp_path: Path) -> None:
     family, file = fresh("sdxl"), tmp_path / "network.safetensors"
     with moved(family, options("locon", dim=8, alpha=2.0)) as network:
         state: dict[str, Tensor] = {name: value.clone() for name, value in network.state_dict().items()}
     save(file, state, {}, torch.float32)
     key = "lora_unet_input_blocks_4_1_proj_in"
-    found = start_tensors(file, family)
+    held = read("network.weights", file, family.facts)
+    found = {key: scaled_tensors(held[key], torch.device("cpu"))}
     assert set(found[key]) == {"lora_up.weight", "lora_down.weight"}
     torch.testing.assert_close(found[key]["lora_up.weight"], state[f"{key}.lora_up.weight"] / 4)
     assert torch.equal(found[key]["lora_down.weight"], state[f"{key}.lora_down.weight"])

@@ -11,6 +11,7 @@ from sweeplora.config.binding import check_value
 from sweeplora.config.rules import arguments
 from sweeplora.errors import UserError
 from sweeplora.models.layout import Layout
+from sweeplora.networks.algorithms import algorithm_of
 from sweeplora.training.optim.rates import Rates
 
 Node = Mapping[str, Any]
@@ -30,9 +31,6 @@ _KEEPS_NONE = (".SGD", ".SGDScheduleFree")
 _DIVIDES_BY_FIRST_RATE = "dadaptation.DAdaptSGD"
 _ADAFACTOR = ("transformers.optimization.Adafactor", "transformers.Adafactor")
 _ADAFACTOR_SCHEDULE = "sweeplora.training.optim.schedules.adafactor"
-_WITHOUT_B = tuple(
-    f"sweeplora.networks.algorithms.{name}" for name in ("LoHa", "LoKr", "GLoRA", "Full", "IA3", "DiagOFT", "BOFT")
-)
 _LOSS = "sweeplora.diffusion.losses.Loss"
 
 
@@ -90,7 +88,7 @@ def check_rates(rates: Node, network: Node, layout: Layout) -> None:
         if not network[idle[key].partition(".")[2]]:
             mend = f"has no effect with {idle[key]}=false, where nothing of it trains; leave it null"
             raise UserError(f"rates.{key}", rates[key], mend)
-        if key.startswith("loraplus") and network["_target_"] in _WITHOUT_B:
+        if key.startswith("loraplus") and not algorithm_of(network["_target_"]).HAS_B:
             mend = f"{network['_target_'].rpartition('.')[2]} has no B whose rate could differ; leave it null"
             raise UserError(f"rates.{key}", rates[key], mend)
 

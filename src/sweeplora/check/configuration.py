@@ -31,9 +31,9 @@ from sweeplora.launch.launcher import Launcher
 from sweeplora.models.base import Base
 from sweeplora.models.facts import ModelFacts
 from sweeplora.networks import blocks
+from sweeplora.networks.algorithms import algorithm_of, check_norm_limit
 from sweeplora.networks.file import fit
 from sweeplora.networks.keys import selected
-from sweeplora.networks.refusals import check_boft, check_norm_limit
 from sweeplora.training.previews.prompts import Prompt, check_prompts, idle, read_prompts
 
 GROUPS = (
@@ -59,7 +59,6 @@ _SWEEP: dict[str, Any] = {
     "trials": Annotated[int, Ge(1)] | None,
     "space": dict[str, Any],
 }
-_BOFT = "sweeplora.networks.algorithms.BOFT"
 _FILE_NAME = re.compile(r"[\w()+,=@-][\w()+,=@. -]*")
 _LEAST_FREE = 1 << 29
 
@@ -71,6 +70,7 @@ def check(configuration: Configuration) -> Experiment:
     check_combinations(config)
     check_place(Path(config["runs"]))
     model = read_model(config)
+    said = check_network(config["network"], model)
     prompts = read_previews(config["sample"], model)
     dataset = read_data(config, model)
     planned = plan_length(config["train"], dataset)
@@ -85,7 +85,7 @@ def check(configuration: Configuration) -> Experiment:
         steps=planned.steps,
         arithmetic=_arithmetic(config["train"], planned),
         validates=bool(dataset.validation),
-        notices=_notices(config, model, dataset, prompts),
+        notices=(*said, *_notices(config, model, dataset, prompts)),
     )
 
 
@@ -125,7 +125,7 @@ def check_combinations(config: Mapping[str, Any]) -> None:
             raise UserError("train.mixed_precision", "fp16", "a CPU has no half precision; use no or bf16")
         if optimizer["_target_"].startswith("bitsandbytes."):
             raise UserError("optimizer", optimizer["_target_"], "needs an NVIDIA GPU; use optimizer=adamw")
-    check_norm_limit(config["network"], config["train"]["max_weight_norm"])
+    check_norm_limit(config["network"]["_target_"], config["train"]["max_weight_norm"])
     _check_objectives(config)
 
 
@@ -151,7 +151,7 @@ def read_previews(sample: Mapping[str, Any], model: ModelFacts) -> list[Prompt]:
 
 
 def read_model(config: Mapping[str, Any]) -> ModelFacts:
-    """The facts of the model, and that network and training fit it."""
+    """The facts of the model, and that training and rates fit it."""
     network, train = config["network"], config["train"]
     source: Base = _built(config["model"])
     facts = source.facts()
@@ -159,15 +159,18 @@ def read_model(config: Mapping[str, Any]) -> ModelFacts:
     if train["max_timestep"] > facts.num_timesteps:
         raise UserError("train.max_timestep", train["max_timestep"], f"the model has {facts.num_timesteps}")
     blocks.check_counts(network, facts.layout)
-    fit.check(network, facts)
     check_rates(config["rates"], network, facts.layout)
     check_loss(config["loss"], facts.prediction)
-    layers = selected(facts, network)
+    return facts
+
+
+def check_network(network: Mapping[str, Any], model: ModelFacts) -> list[str]:
+    """The layers that train exist, suit the algorithm and take the file they start from; what is worth a look."""
+    layers = selected(model, network)
     if not layers:
         raise UserError("network.preset", network["preset"], "selects no layer of this model; use full")
-    if network["_target_"] == _BOFT:
-        check_boft(network["dim"], layers.values())
-    return facts
+    algorithm_of(network["_target_"]).check_layers(network, [layer.shape for layer in layers.values()])
+    return fit.check(network, model, layers)
 
 
 def read_data(config: Mapping[str, Any], model: ModelFacts) -> Dataset:

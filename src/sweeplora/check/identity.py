@@ -16,6 +16,8 @@ from sweeplora.config.sources import module_file, module_of, source_of, text_tha
 from sweeplora.content import ContentHashes
 from sweeplora.data.dataset import Dataset, content_hash
 from sweeplora.models.facts import ModelFacts
+from sweeplora.networks.algorithms import algorithm_of
+from sweeplora.networks.file.kinds import file_kinds, shipped_kinds
 from sweeplora.rundir.signature import UNSIGNED, signature
 
 _LIBRARIES = ("torch", "diffusers", "transformers", "lycoris_lora")
@@ -49,7 +51,7 @@ def identify(config: Mapping[str, Any], model: ModelFacts, dataset: Dataset, *, 
     prompts = Path(config["sample"]["prompts"])
     contents["sample.prompts"] = hashes.file(prompts) if draws else "none"
     hashes.save()
-    code = _code(tuple(sorted(_targets(config))))
+    code = _code(tuple(sorted({*_targets(config), *_adapters(config)})))
     return Identity(signature(config, contents, code), contents, code)
 
 
@@ -67,6 +69,13 @@ def _models(config: Mapping[str, Any], model: ModelFacts, hashes: ContentHashes)
 def _targets(config: Mapping[str, Any]) -> set[str]:
     """Every `_target_` that a training builds, those inside others too."""
     return {target for key, value in config.items() if key not in UNSIGNED for target in _targets_in(value)}
+
+
+def _adapters(config: Mapping[str, Any]) -> set[str]:
+    """The classes that a training finds by the text in an algorithm: its own, and those of files that it may read."""
+    algorithm = algorithm_of(config["network"]["_target_"])
+    reads_files = config["network"]["weights"] or config["model"]["base_weights"]
+    return {algorithm.ADAPTER, *(kind.adapter for kind in (file_kinds() if reads_files else shipped_kinds()))}
 
 
 def _targets_in(value: object) -> Iterator[str]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -18,6 +16,7 @@ from torch import Tensor
 from sweeplora.errors import UserError
 from sweeplora.rundir.files import write_whole
 from sweeplora.rundir.lock import hold
+from sweeplora.tensors.safetensors_header import split
 
 Tensors = dict[str, Tensor]
 Make = Callable[[Sequence[str]], Iterable[tuple[str, Tensors]]]
@@ -134,8 +133,8 @@ def _unpack(data: bytes) -> Tensors | None:
 
 def _parts(data: bytes) -> tuple[dict[str, Any], bytes]:
     """A safetensors file's header, and the bytes of its tensors."""
-    start = 8 + int.from_bytes(data[:8], "little")
-    return json.loads(data[8:start]), data[start:]
+    header, start = split(data)
+    return header, data[start:]
 
 
 def _checksum(header: dict[str, Any], content: bytes) -> str:

@@ -1,17 +1,20 @@
-"""The network algorithms' options: one frozen dataclass each, with exactly what the algorithm has; no torch."""
+"""The network algorithms: one frozen dataclass each, with the options and the facts of one algorithm; no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Lt
+from hydra.utils import get_object
 
 from sweeplora.errors import UserError
+from sweeplora.networks.file_kind import FileKind
 from sweeplora.networks.refusals import (
     OF_BLOCKS,
     OF_KERNELS,
+    check_boft,
     refuse,
     refuse_beside,
     refuse_dora,
@@ -19,9 +22,6 @@ from sweeplora.networks.refusals import (
     refuse_rank_dropout,
     refuse_ranks,
 )
-
-if TYPE_CHECKING:
-    from sweeplora.networks.adapters.adapter import Adapter
 
 OfUnet = Literal["unet-only", "unet-transformer-only", "unet-convblock-only"]
 Preset = Literal["full", "full-lin", "blocks", "attn-mlp", "attn-only", OfUnet]
@@ -34,7 +34,24 @@ BlockAlpha = Annotated[float, Ge(0)]
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
-    """What every algorithm has: where adapters go, and what they start from."""
+    """What every algorithm has: where adapters go, and what they start from.
+
+    The class says what is true of the algorithm whatever its options are:
+
+    `ADAPTER`: dotted name of the class that carries it out on one layer (a subclass of
+    `adapters.adapter.WeightAdapter`), imported when a network is attached. `FILE`: how its files look.
+    `OTHER_FILES`: how other programs write it, where that cannot be read here. `LYCORIS_NAME`: its `algo` in the
+    metadata. `HAS_B`: it has a B factor, whose rate LoRA+ raises. `TAKES_NORM_LIMIT`: train.max_weight_norm holds
+    its updates. `RANK_IN_FILE`: the rank in its file is this many times `dim`.
+    """
+
+    ADAPTER: ClassVar[str] = ""
+    FILE: ClassVar[FileKind]
+    OTHER_FILES: ClassVar[tuple[FileKind, ...]] = ()
+    LYCORIS_NAME: ClassVar[str] = ""
+    HAS_B: ClassVar[bool] = False
+    TAKES_NORM_LIMIT: ClassVar[bool] = False
+    RANK_IN_FILE: ClassVar[int] = 1
 
     preset: Preset
     unet: bool
@@ -47,9 +64,28 @@ class Algorithm:
     def __post_init__(self) -> None:
         refuse_places(self)
 
-    def adapter(self) -> Callable[..., Adapter[Any]]:
-        """What carries this algorithm out on one layer: (algorithm, key, layer, rank) -> adapter; imports torch."""
-        raise TypeError(f"{type(self).__name__} is no algorithm by itself")
+    @classmethod
+    def check_layers(cls, network: Mapping[str, Any], shapes: Iterable[tuple[int, ...]]) -> None:
+        """Raise UserError where a selected layer's weight shape does not go with the options in a config's group."""
+
+
+def algorithm_of(target: str) -> type[Algorithm]:
+    """The class that `network._target_` names; raises UserError where it is no algorithm."""
+    found = get_object(target)
+    if not (isinstance(found, type) and issubclass(found, Algorithm) and found.ADAPTER):
+        mend = (
+            "is no network algorithm; choose one of conf/network, or subclass sweeplora.networks.algorithms.Algorithm"
+        )
+        raise UserError("network._target_", target, mend)
+    return found
+
+
+def check_norm_limit(target: str, maximum: float) -> None:
+    """Raise UserError where train.max_weight_norm (0: none) would limit nothing of `network._target_`."""
+    algorithm = algorithm_of(target)
+    if maximum and not algorithm.TAKES_NORM_LIMIT:
+        mend = f"has no effect on {algorithm.__name__}, whose updates have no norm that LyCORIS limits; use 0"
+        raise UserError("train.max_weight_norm", maximum, mend)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +135,20 @@ class Decomposed(Scaled):
 class LoCon(Decomposed):
     """LoRA on linear layers and convolutions (Yeh et al. 2023, arXiv:2309.14859): W + alpha/dim up @ down."""
 
+    ADAPTER = "sweeplora.networks.adapters.lowrank.LoConAdapter"
+    FILE = FileKind(
+        name="locon",
+        adapter=ADAPTER,
+        marks=("lora_up.weight", "lora_down.weight"),
+        forms=(("lora_up.weight", "lora_down.weight"),),
+        products=(("lora_up.weight", "lora_down.weight"),),
+        rank_sides=("lora_down.weight",),
+        scaled=("lora_up.weight",),
+    )
+    LYCORIS_NAME = "locon"
+    HAS_B = True
+    TAKES_NORM_LIMIT = True
+
     dropout: Share
 
     def __post_init__(self) -> None:
@@ -107,25 +157,45 @@ class LoCon(Decomposed):
             raise UserError("network.dropout", self.dropout, "has no effect with network.dora; use 0")
         refuse_beside(self, "dropout")
 
-    def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.adapters.lowrank import LoConAdapter
-
-        return LoConAdapter
-
 
 @dataclass(frozen=True, kw_only=True)
 class LoHa(Decomposed):
     """Hadamard product of two low-rank updates (Hyeon-Woo et al. 2021, arXiv:2108.06098)."""
 
-    def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.adapters.products import LoHaAdapter
-
-        return LoHaAdapter
+    ADAPTER = "sweeplora.networks.adapters.products.LoHaAdapter"
+    FILE = FileKind(
+        name="loha",
+        adapter=ADAPTER,
+        marks=("hada_w1_a", "hada_w2_a"),
+        forms=(("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"),),
+        rank_sides=("hada_w1_b",),
+        scaled=("hada_w1_a",),
+    )
+    LYCORIS_NAME = "loha"
+    TAKES_NORM_LIMIT = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoKr(Decomposed):
     """Kronecker product of a small and a low-rank matrix (Yeh et al. 2023, arXiv:2309.14859)."""
+
+    ADAPTER = "sweeplora.networks.adapters.products.LoKrAdapter"
+    FILE = FileKind(
+        name="lokr",
+        adapter=ADAPTER,
+        marks=("lokr_w1", "lokr_w1_a", "lokr_w2", "lokr_w2_a"),
+        forms=(
+            ("lokr_w1", "lokr_w2"),
+            ("lokr_w1", "lokr_w2_a", "lokr_w2_b"),
+            ("lokr_w1_a", "lokr_w1_b", "lokr_w2"),
+            ("lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b"),
+        ),
+        products=(("lokr_w1_a", "lokr_w1_b"),),
+        rank_sides=("lokr_w2_b", "lokr_w1_b"),
+        scaled=("lokr_w1", "lokr_w1_a"),
+    )
+    LYCORIS_NAME = "lokr"
+    TAKES_NORM_LIMIT = True
 
     factor: Annotated[int, Ge(-1)]
     decompose_both: bool
@@ -140,15 +210,15 @@ class LoKr(Decomposed):
             mend = "has no effect with network.full_matrix, where nothing has a rank; leave one of the two out"
             refuse(self, ("decompose_both", "rs_lora", "dim_from_weights", *OF_BLOCKS, *OF_KERNELS), mend)
 
-    def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.adapters.products import LoKrAdapter
-
-        return LoKrAdapter
-
 
 @dataclass(frozen=True, kw_only=True)
 class DyLoRA(Scaled):
     """A LoRA that is good at every rank in steps of block_size (Valipour et al. 2022, arXiv:2210.07558)."""
+
+    ADAPTER = "sweeplora.networks.adapters.lowrank.DyLoRAAdapter"
+    FILE = LoCon.FILE
+    LYCORIS_NAME = "dylora"
+    HAS_B = True
 
     block_size: Annotated[int, Ge(1)]
     bypass_mode: bool | None
@@ -162,15 +232,22 @@ class DyLoRA(Scaled):
                 mend = f"must be a multiple of network.block_size={self.block_size}"
                 raise UserError(f"network.{key}", getattr(self, key), mend)
 
-    def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.adapters.lowrank import DyLoRAAdapter
-
-        return DyLoRAAdapter
-
 
 @dataclass(frozen=True, kw_only=True)
 class GLoRA(Scaled):
     """W A + B with both low-rank (Chavan et al. 2023, arXiv:2306.07967)."""
+
+    ADAPTER = "sweeplora.networks.adapters.lowrank.GLoRAAdapter"
+    FILE = FileKind(
+        name="glora",
+        adapter=ADAPTER,
+        marks=("a1.weight", "b1.weight"),
+        forms=(("a1.weight", "a2.weight", "b1.weight", "b2.weight"),),
+        products=(("a1.weight", "a2.weight"), ("b1.weight", "b2.weight")),
+        rank_sides=("a2.weight",),
+        scaled=("a1.weight", "b1.weight"),
+    )
+    LYCORIS_NAME = "glora"
 
     dropout: Share
     rank_dropout: Share
@@ -184,15 +261,19 @@ class GLoRA(Scaled):
         refuse_rank_dropout(self)
         refuse_beside(self, "dropout", "rank_dropout")
 
-    def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.adapters.lowrank import GLoRAAdapter
-
-        return GLoRAAdapter
-
 
 @dataclass(frozen=True, kw_only=True)
 class TLoRA(Scaled):
     """LoRA whose rank shrinks as the noise grows, from singular vectors (Soboleva et al. 2025, arXiv:2507.05964)."""
+
+    ADAPTER = "sweeplora.networks.adapters.timed.TLoRAAdapter"
+    FILE = LoCon.FILE
+    OTHER_FILES = (
+        FileKind(name="tlora", adapter=ADAPTER, marks=("lambda_layer",), forms=(("lambda_layer",),), mergeable=False),
+    )
+    LYCORIS_NAME = "tlora"
+    HAS_B = True
+    RANK_IN_FILE = 2
 
     sig_type: Literal["principal", "middle", "last"]
     use_data_init: bool
@@ -208,15 +289,14 @@ class TLoRA(Scaled):
         if self.min_rank > self.dim:
             raise UserError("network.min_rank", self.min_rank, f"must not be above network.dim={self.dim}")
 
-    def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.adapters.timed import TLoRAAdapter
-
-        return TLoRAAdapter
-
 
 @dataclass(frozen=True, kw_only=True)
 class Full(Algorithm):
     """The whole difference of weight and bias, without a rank."""
+
+    ADAPTER = "sweeplora.networks.adapters.rankless.FullAdapter"
+    FILE = FileKind(name="full", adapter=ADAPTER, marks=("diff",), forms=(("diff",),), bias="diff_b")
+    LYCORIS_NAME = "full"
 
     rank_dropout: Share
     rank_dropout_scale: bool
@@ -224,29 +304,30 @@ class Full(Algorithm):
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_rank_dropout(self)
-
-    def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.adapters.rankless import FullAdapter
-
-        return FullAdapter
 
 
 @dataclass(frozen=True, kw_only=True)
 class IA3(Algorithm):
     """One factor for each output channel, or each input channel (Liu et al. 2022, arXiv:2205.05638)."""
 
+    ADAPTER = "sweeplora.networks.adapters.rankless.IA3Adapter"
+    FILE = FileKind(name="ia3", adapter=ADAPTER, marks=("on_input",), forms=(("weight", "on_input"),), mergeable=False)
+    LYCORIS_NAME = "ia3"
+
     train_on_input: bool
     bypass_mode: bool | None
-
-    def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.adapters.rankless import IA3Adapter
-
-        return IA3Adapter
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiagOFT(Ranked):
     """Rotations of blocks of output channels (Qiu et al. 2023, arXiv:2306.07280); dim is the blocks' size."""
+
+    ADAPTER = "sweeplora.networks.adapters.rotations.DiagOFTAdapter"
+    FILE = FileKind(
+        name="oft", adapter=ADAPTER, marks=("oft_blocks",), forms=(("oft_blocks",),), num_dims=3, mergeable=False
+    )
+    LYCORIS_NAME = "diag-oft"
+    TAKES_NORM_LIMIT = True
 
     constraint: Annotated[float, Ge(0)]
     rescaled: bool
@@ -258,21 +339,22 @@ class DiagOFT(Ranked):
         super().__post_init__()
         refuse_rank_dropout(self)
 
-    def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.adapters.rotations import DiagOFTAdapter
-
-        return DiagOFTAdapter
-
 
 @dataclass(frozen=True, kw_only=True)
 class BOFT(Ranked):
     """Rotations in butterfly stages (Liu et al. 2023, arXiv:2311.06243); dim is the largest size of a block."""
 
+    ADAPTER = "sweeplora.networks.adapters.rotations.BOFTAdapter"
+    FILE = FileKind(
+        name="boft", adapter=ADAPTER, marks=("oft_blocks",), forms=(("oft_blocks",),), num_dims=4, mergeable=False
+    )
+    LYCORIS_NAME = "boft"
+    TAKES_NORM_LIMIT = True
+
     constraint: Annotated[float, Ge(0)]
     rescaled: bool
     bypass_mode: bool | None
 
-    def adapter(self) -> Callable[..., Adapter[Any]]:
-        from sweeplora.networks.adapters.rotations import BOFTAdapter
-
-        return BOFTAdapter
+    @classmethod
+    def check_layers(cls, network: Mapping[str, Any], shapes: Iterable[tuple[int, ...]]) -> None:
+        check_boft(network["dim"], shapes)

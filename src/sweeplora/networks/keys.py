@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sweeplora.models.layout import Layout
-from sweeplora.networks.blocks import ranks_in, ranks_of
+from sweeplora.networks.blocks import Rank, encoder_rank, ranks_in, ranks_of
 
 Shapes = Mapping[str, tuple[int, ...]]
 """diffusers' or transformers' module name -> shape of its weight: (out, in) or (out, in, kernel, kernel)."""
@@ -108,17 +108,26 @@ def encoder_layers(shapes: Iterable[str], preset: str, prefix: str) -> dict[str,
     }
 
 
-def selected(facts: Shaped, network: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """All layers that the config's network group selects in a model, none in a block of rank 0: key -> shape."""
-    found: dict[str, tuple[int, ...]] = {}
+class Selected(NamedTuple):
+    """A layer that trains: its weight's shape, and the rank of its adapter where the algorithm has ranks."""
+
+    shape: tuple[int, ...]
+    rank: Rank | None
+
+
+def selected(facts: Shaped, network: Mapping[str, Any]) -> dict[str, Selected]:
+    """All layers that the config's network group selects in a model, by their keys; none in a block of rank 0."""
+    found: dict[str, Selected] = {}
     preset, layout, ranks = network["preset"], facts.layout, ranks_in(network)
     if network["unet"]:
         shapes = facts.unet_shapes()
-        layers = unet_layers(shapes, preset, layout).items()
-        found |= {
-            key: shapes[name] for name, key in layers if ranks is None or ranks_of(ranks, layout, name, shapes[name])
-        }
+        for name, key in unet_layers(shapes, preset, layout).items():
+            rank = ranks_of(ranks, layout, name, shapes[name]) if ranks else None
+            if rank or not ranks:
+                found[key] = Selected(shapes[name], rank)
     if network["text_encoders"]:
+        rank = encoder_rank(ranks) if ranks else None
         for encoder, prefix in zip(facts.encoder_shapes(), layout.encoder_prefixes, strict=True):
-            found |= {key: encoder[name] for name, key in encoder_layers(encoder, preset, prefix).items()}
+            layers = encoder_layers(encoder, preset, prefix).items()
+            found |= {key: Selected(encoder[name], rank) for name, key in layers}
     return found

@@ -1,4 +1,4 @@
-"""The tensors of a network's file, the update that they make, and a base model with such files merged into it."""
+"""A base model with networks' files merged into it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from sweeplora.errors import UserError
 from sweeplora.models.family import Family
-from sweeplora.networks.file.fit import check_mergeable
-from sweeplora.networks.file.held import read
-from sweeplora.networks.file.update import _scaled_tensors, change
+from sweeplora.networks.file.fit import refuse_unmergeable
+from sweeplora.networks.file.held import Held, read
+from sweeplora.networks.file.update import change, scaled_tensors
 from sweeplora.networks.keys import encoder_layers, unet_key
+
+_KEY = "model.base_weights"
 
 
 @torch.no_grad()
@@ -20,21 +23,27 @@ def merge(family: Family, files: Sequence[Path], multipliers: Sequence[float]) -
     """Add to the model's weights, in their precision, what each file changes at its multiplier, file after file.
 
     Merge into float32 weights before anything else is done with them. A DoRA at multiplier m moves the weight m
-    of the way to its decomposed form. Raises UserError for `model.base_weights`.
+    of the way to its decomposed form. Raises UserError for `model.base_weights`, before the first file is merged.
     """
-    check_mergeable("model.base_weights", files, family.facts)
+    contents = [read(_KEY, path, family.facts) for path in files]
+    for path, held in zip(files, contents, strict=True):
+        refuse_unmergeable(_KEY, path, held)
     layers = _layers(family)
-    for path, multiplier in zip(files, multipliers, strict=True):
-        for key, one in read("model.base_weights", path, family.facts).items():
-            weight = layers[key].get_parameter("weight")
-            tensors = _scaled_tensors(one, weight.device)
-            weight.copy_(weight.float() + multiplier * change(one.kind, tensors, weight.float()))
-            bias = tensors.get(_BIASES.get(one.kind, ""))
-            if bias is not None:
-                layers[key].get_parameter("bias").add_(multiplier * bias)
+    for path, held, multiplier in zip(files, contents, multipliers, strict=True):
+        for key, one in held.items():
+            try:
+                _add(layers[key], one, multiplier)
+            except RuntimeError as error:
+                mend = f"{key} does not fit its layer: {error}; get the file again".replace("\n", " ")
+                raise UserError(_KEY, path, mend) from error
 
 
-_BIASES = {"full": "diff_b", "norm": "b_norm"}
+def _add(layer: nn.Module, one: Held, multiplier: float) -> None:
+    weight = layer.get_parameter("weight")
+    tensors = scaled_tensors(one, weight.device)
+    weight.copy_(weight.float() + multiplier * change(one.kind, tensors, weight.float()))
+    if one.kind.bias in tensors:
+        layer.get_parameter("bias").add_(multiplier * tensors[one.kind.bias])
 
 
 def _layers(family: Family) -> dict[str, nn.Module]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
+from hydra.utils import get_object
 from lycoris.modules.base import LycorisBaseModule
 from torch import Tensor, nn
 
@@ -15,11 +16,10 @@ from sweeplora.models.family import Family
 from sweeplora.networks import keys
 from sweeplora.networks.adapters.adapter import Adapter
 from sweeplora.networks.adapters.rankless import Norm, NormAdapter
-from sweeplora.networks.adapters.timed import TLoRAAdapter
 from sweeplora.networks.algorithms import Algorithm, Ranked, Scaled
 from sweeplora.networks.blocks import Rank, Ranks, encoder_rank, ranks_of
-from sweeplora.networks.file.held import ranks_from
-from sweeplora.networks.file.update import start_tensors
+from sweeplora.networks.file.held import Held, ranks_of_file, read
+from sweeplora.networks.file.update import scaled_tensors
 from sweeplora.networks.max_norm import NormLimit, limit_norms
 from sweeplora.randomness import seed_of
 
@@ -29,7 +29,7 @@ Shelf = Literal["unet", "text_encoder", "text_encoder_2"]
 ENCODERS: tuple[Shelf, ...] = ("text_encoder", "text_encoder_2")
 
 
-class Place(NamedTuple):
+class AdaptedLayer(NamedTuple):
     """Where an adapter goes: `block` of the U-Net, None outside its blocks; `rank` None where nothing has one."""
 
     part: Shelf
@@ -55,10 +55,13 @@ def attach(family: Family, algorithm: Algorithm, seed: int) -> Network:
     after the base has the precision it trains in: DoRA's magnitudes are the norms of the weights found here.
     Raises UserError for options that select nothing, and for a file that does not fit.
     """
-    places = dict(_places(family, algorithm))
+    held: dict[str, Held] = {}
+    if algorithm.weights is not None:
+        held = read("network.weights", Path(algorithm.weights), family.facts, type(algorithm))
+    places = dict(_places(family, algorithm, ranks_of_file(held) if algorithm.dim_from_weights else None))
     if not places:
         raise UserError("network.preset", algorithm.preset, "selects no layer of this model; use preset full")
-    kind = algorithm.adapter()
+    make = adapter_of(algorithm)
     adapters: dict[str, Adapter[Any]] = {}
     with torch.random.fork_rng(devices=[]):
         for key, place in places.items():
@@ -66,18 +69,23 @@ def attach(family: Family, algorithm: Algorithm, seed: int) -> Network:
             if isinstance(place.layer, Norm):
                 adapters[key] = NormAdapter(algorithm, key, place.layer)
             else:
-                adapters[key] = kind(algorithm, key, place.layer, place.rank)
+                adapters[key] = make(algorithm, key, place.layer, place.rank)
     network = Network(adapters, places)
-    if algorithm.weights is not None:
-        network.load_file_tensors(start_tensors(Path(algorithm.weights), family))
+    network.load_file_tensors({key: scaled_tensors(one, torch.device("cpu")) for key, one in held.items()})
     return network
 
 
-def _places(family: Family, algorithm: Algorithm) -> Iterator[tuple[str, Place]]:
+def adapter_of(algorithm: Algorithm) -> Callable[..., Adapter[Any]]:
+    """The class that carries an algorithm out on one layer: (algorithm, key, layer, rank) -> adapter."""
+    found: Callable[..., Adapter[Any]] = get_object(algorithm.ADAPTER)
+    return found
+
+
+def _places(
+    family: Family, algorithm: Algorithm, known: Mapping[str, Rank] | None
+) -> Iterator[tuple[str, AdaptedLayer]]:
+    """The layers that train by their keys; `known`: the ranks of a file, which then decide alone."""
     ranks = _ranks(algorithm)
-    known = (
-        ranks_from(Path(algorithm.weights), family.facts) if algorithm.dim_from_weights and algorithm.weights else None
-    )
     layout = family.facts.layout
     if algorithm.unet:
         layers = _layers(family.unet)
@@ -87,18 +95,18 @@ def _places(family: Family, algorithm: Algorithm) -> Iterator[tuple[str, Place]]
             else:
                 rank = ranks_of(ranks, layout, name, layers[name].weight.shape) if ranks else None
             if rank or not ranks:
-                yield key, Place("unet", layout.block_of(name), layers[name], rank)
+                yield key, AdaptedLayer("unet", layout.block_of(name), layers[name], rank)
     if algorithm.train_norm:
         norms = {name: norm for name, norm in family.unet.named_modules() if isinstance(norm, Norm)}
         for name, key in keys.norm_layers(norms, algorithm.preset, layout).items():
-            yield key, Place("unet", layout.block_of(name), norms[name], None)
+            yield key, AdaptedLayer("unet", layout.block_of(name), norms[name], None)
     if algorithm.text_encoders:
         for part, encoder, prefix in zip(ENCODERS, family.text_encoders, layout.encoder_prefixes, strict=False):
             layers = _layers(encoder)
             for name, key in keys.encoder_layers(_shapes(layers), algorithm.preset, prefix).items():
                 rank = known.get(key) if known is not None else ranks and encoder_rank(ranks)
                 if rank or not ranks:
-                    yield key, Place(part, None, layers[name], rank)
+                    yield key, AdaptedLayer(part, None, layers[name], rank)
 
 
 def _ranks(algorithm: Algorithm) -> Ranks | None:
@@ -125,15 +133,10 @@ class Network:
     `modules`: key in a file -> LyCORIS module.
     """
 
-    def __init__(self, adapters: Mapping[str, Adapter[Any]], places: Mapping[str, Place]) -> None:
+    def __init__(self, adapters: Mapping[str, Adapter[Any]], places: Mapping[str, AdaptedLayer]) -> None:
         self._adapters = dict(adapters)
         self._places = dict(places)
         self.modules: dict[str, LycorisBaseModule] = {key: adapter.module for key, adapter in adapters.items()}
-        self._timed = [
-            adapter
-            for key, adapter in adapters.items()
-            if isinstance(adapter, TLoRAAdapter) and places[key].part == "unet"
-        ]
 
     def parameters(self, part: Part) -> list[nn.Parameter]:
         """What trains of the U-Net or of the text encoders, in the order of their layers."""
@@ -193,9 +196,10 @@ class Network:
         return limit_norms(list(self._adapters.values()), maximum)
 
     def at(self, timesteps: Tensor, num_timesteps: int) -> None:
-        """Say a batch's noise levels [B] before the U-Net sees it: T-LoRA's ranks follow from them."""
-        for adapter in self._timed:
-            adapter.at(timesteps, num_timesteps)
+        """Tell the U-Net's adapters a batch's noise levels [B] before it sees the batch: T-LoRA's ranks follow them."""
+        for key, adapter in self._adapters.items():
+            if self._places[key].part == "unet":
+                adapter.at(timesteps, num_timesteps)
 
     def set_strength(self, strength: float) -> None:
         """0: exactly the base model; 1: with the whole update; between: with a part of it."""

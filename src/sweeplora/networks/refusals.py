@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from sweeplora.errors import UserError
@@ -13,16 +13,6 @@ WITHOUT_NORMS = ("attn-only",)
 OF_KERNELS = ("conv_dim", "conv_alpha", "conv_block_dims", "conv_block_alphas", "use_tucker")
 OF_BLOCKS = ("block_dims", "block_alphas")
 OF_RANKS = ("conv_dim", "conv_alpha", *OF_BLOCKS, "conv_block_dims", "conv_block_alphas")
-WITH_NORM_LIMIT = ("LoCon", "LoHa", "LoKr", "DiagOFT", "BOFT")
-"""Algorithms whose weights LyCORIS holds to a largest norm (`scale_weight_norms`); it leaves those of others."""
-
-
-def check_norm_limit(network: Mapping[str, Any], maximum: float) -> None:
-    """Raise UserError where train.max_weight_norm (0: none) would limit nothing; `network`: the config's group."""
-    name = network["_target_"].rpartition(".")[2]
-    if maximum and name not in WITH_NORM_LIMIT:
-        mend = f"has no effect on {name}; LyCORIS limits the norms of {', '.join(WITH_NORM_LIMIT)} only: use 0"
-        raise UserError("train.max_weight_norm", maximum, mend)
 
 
 def check_boft(dim: int, shapes: Iterable[tuple[int, ...]]) -> None:

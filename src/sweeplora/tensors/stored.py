@@ -1,20 +1,16 @@
-"""Where a tensor lies in a file, and other views of the same bytes: nothing is read here, no torch."""
+"""Where a tensor lies in a file, and other views of the same bytes; nothing is read here, no torch."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any
 
 ITEM_SIZES = {
     **{"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1},
     **{"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1},
 }
 """Bytes an element, by safetensors' names of types."""
-
-_LENGTH_BYTES = 8
 
 
 class UnreadableFile(Exception):
@@ -57,40 +53,3 @@ class Stored:
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Strides of a tensor whose elements lie in order."""
     return tuple(prod(shape[place + 1 :]) for place in range(len(shape)))
-
-
-def read_safetensors(file: Path) -> dict[str, Stored]:
-    """Every tensor of a safetensors file by name.
-
-    Raises UnreadableFile where the file is none or is cut short, FileNotFoundError where there is none.
-    """
-    size = file.stat().st_size
-    try:
-        start, header = _header(file, size)
-        found = {name: _stored(file, start, entry) for name, entry in header.items() if name != "__metadata__"}
-    except (ValueError, KeyError, TypeError, IndexError):
-        raise UnreadableFile("is no safetensors file") from None
-    if size < max((one.offset + one.extent for one in found.values()), default=0):
-        raise UnreadableFile("is truncated")
-    return found
-
-
-def _header(file: Path, size: int) -> tuple[int, dict[str, Any]]:
-    """Where the tensors' bytes begin, and the JSON before them."""
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
-        if not 0 < length <= size - _LENGTH_BYTES:
-            raise ValueError("header longer than the file")
-        header = json.loads(stream.read(length))
-    if not isinstance(header, dict):
-        raise ValueError("header is no object")
-    return _LENGTH_BYTES + length, header
-
-
-def _stored(file: Path, start: int, entry: dict[str, Any]) -> Stored:
-    shape = tuple(int(side) for side in entry["shape"])
-    first, last = entry["data_offsets"]
-    dtype = str(entry["dtype"])
-    if last - first != prod(shape) * ITEM_SIZES[dtype]:
-        raise ValueError("shape and bytes differ")
-    return Stored(file, start + int(first), dtype, shape, contiguous(shape))

@@ -17,9 +17,9 @@ from sweeplora.errors import UserError
 from sweeplora.models.family import Family
 from sweeplora.networks.blocks import Rank
 from sweeplora.networks.file import fit
-from sweeplora.networks.file.held import known_keys, ranks_from, read
+from sweeplora.networks.file.held import known_keys, ranks_of_file, read
 from sweeplora.networks.file.write import save
-from sweeplora.networks.keys import encoder_layers, unet_layers
+from sweeplora.networks.keys import Shaped, encoder_layers, selected, unet_layers
 from sweeplora.networks.network import attach
 from tests.networks.models import moved, opened, predicted
 from tests.networks.options import KINDS, options
@@ -73,19 +73,24 @@ def network(kind: str, weights: Path, **changes: Any) -> dict[str, Any]:
     return {**values, "weights": str(weights), **changes}
 
 
+def check(values: dict[str, Any], facts: Shaped | None = None) -> list[str]:
+    known = facts or Facts("sdxl")
+    return fit.check(values, known, selected(known, values))
+
+
 def refusal(kind: str, weights: Path, family: str = "sdxl", **changes: Any) -> UserError:
     with pytest.raises(UserError) as caught:
-        fit.check(network(kind, weights, **changes), Facts(family))
+        check(network(kind, weights, **changes), Facts(family))
     assert "\n" not in str(caught.value)
     return caught.value
 
 
 def test_a_file_that_fits_passes(write: Write) -> None:
     file = write(lora(TO_Q) | lora(CONV))
-    fit.check(network("locon", file, dim=4), Facts("sdxl"))
-    fit.check(network("locon", file, dim_from_weights=True), Facts("sdxl"))
-    fit.check(network("dylora", file, dim=4), Facts("sdxl"))
-    fit.check({**network("locon", file), "weights": None}, Facts("sdxl"))
+    check(network("locon", file, dim=4))
+    check(network("locon", file, dim_from_weights=True))
+    check(network("dylora", file, dim=4))
+    check({**network("locon", file), "weights": None})
 
 
 def test_a_missing_file_and_one_that_is_no_network_are_said(write: Write, tmp_path: Path) -> None:
@@ -97,7 +102,9 @@ def test_a_missing_file_and_one_that_is_no_network_are_said(write: Write, tmp_pa
     torch.save({"x": print}, evil)
     assert "could run code" in str(refusal("locon", evil))
     bare = write({f"{TO_Q}.lora_down.weight": torch.zeros(4, 6)})
-    assert "of no known algorithm" in str(refusal("locon", bare))
+    assert f"is damaged: {TO_Q} lacks lora_up.weight" in str(refusal("locon", bare))
+    other = write({f"{TO_Q}.something": torch.zeros(4, 6)})
+    assert "of no known algorithm" in str(refusal("locon", other))
 
 
 def test_a_file_of_another_family_is_counted_and_its_first_layer_named(write: Write) -> None:
@@ -119,7 +126,7 @@ def test_another_algorithm_than_the_files_is_refused_naming_both(write: Write) -
     assert "holds locon layers, the network is lokr" in str(refusal("lokr", write(lora(TO_Q))))
     norms = write(lora(TO_Q) | {f"{NORM}.w_norm": torch.zeros(6), f"{NORM}.b_norm": torch.zeros(6)})
     assert "train_norm=true" in str(refusal("locon", norms, dim=4))
-    fit.check(network("locon", norms, dim=4, train_norm=True), Facts("sdxl"))
+    check(network("locon", norms, dim=4, train_norm=True))
 
 
 def test_layers_that_do_not_train_here_are_not_dropped_silently(write: Write) -> None:
@@ -127,7 +134,7 @@ def test_layers_that_do_not_train_here_are_not_dropped_silently(write: Write) ->
     file = write(lora(TO_Q) | lora(CONV) | lora(encoder))
     assert f"1 of its 3 layers do not train here, first {encoder}" in str(refusal("locon", file, dim=4))
     assert "2 of its 3 layers" in str(refusal("locon", file, dim=4, preset="attn-mlp"))
-    fit.check(network("locon", file, dim=4, text_encoders=True), Facts("sdxl"))
+    check(network("locon", file, dim=4, text_encoders=True))
     assert "1 of its 3" in str(refusal("locon", file, dim=4, text_encoders=True, block_dims=[4, 4, 0] + [4] * 20))
 
 
@@ -136,8 +143,8 @@ def test_other_ranks_are_refused_naming_both_unless_the_files_are_taken(write: W
     error = str(refusal("locon", file, dim=8))
     assert f"{CONV} has rank 4 in the file and 8 here (network.dim=8)" in error
     assert "dim_from_weights=true" in error
-    fit.check(network("locon", file, dim=8, conv_dim=4), Facts("sdxl"))
-    fit.check(network("locon", file, dim_from_weights=True), Facts("sdxl"))
+    check(network("locon", file, dim=8, conv_dim=4))
+    check(network("locon", file, dim_from_weights=True))
 
 
 def test_dora_and_tucker_must_be_as_in_the_file(write: Write) -> None:
@@ -146,7 +153,7 @@ def test_dora_and_tucker_must_be_as_in_the_file(write: Write) -> None:
     file = write(lora(TO_Q) | dora)
     assert "has dora_scale; use true" in str(refusal("locon", file, dim=4))
     assert "taken per input" in str(refusal("dora", file, dim=4, wd_on_output=True))
-    fit.check(network("dora", file, dim=4), Facts("sdxl"))
+    check(network("dora", file, dim=4))
     tucker = write(
         {
             f"{CONV}.lora_down.weight": torch.zeros(4, 320, 1, 1),
@@ -160,7 +167,7 @@ def test_dora_and_tucker_must_be_as_in_the_file(write: Write) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64])
 def test_ranks_and_alphas_are_read_whatever_their_precision(dtype: torch.dtype, write: Write) -> None:
     file = write(lora(TO_Q, 8, 4.0, dtype) | lora(CONV, 2, None))
-    assert ranks_from(file, Facts("sdxl")) == {TO_Q: Rank(8, 4.0), CONV: Rank(2, 2.0)}
+    assert ranks_of_file(read("network.weights", file, Facts("sdxl"))) == {TO_Q: Rank(8, 4.0), CONV: Rank(2, 2.0)}
 
 
 def test_ranks_of_every_algorithm_are_read_from_shapes(write: Write) -> None:
@@ -174,7 +181,7 @@ def test_ranks_of_every_algorithm_are_read_from_shapes(write: Write) -> None:
         | {f"{layers[3]}.diff": torch.zeros(640, 640), f"{layers[3]}.diff_b": torch.zeros(640)}
     )
     held = read("network.weights", file, Facts("sdxl"))
-    assert {key: (one.kind, one.rank, one.whole) for key, one in held.items()} == {
+    assert {key: (one.kind.name, one.rank, one.whole) for key, one in held.items()} == {
         layers[0]: ("loha", 3, False),
         layers[1]: ("lokr", 3, False),
         layers[2]: ("lokr", 64, True),
@@ -185,7 +192,7 @@ def test_ranks_of_every_algorithm_are_read_from_shapes(write: Write) -> None:
 def test_files_named_by_diffusers_are_known_by_our_keys(write: Write) -> None:
     theirs = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
     file = write({name.replace(TO_Q, theirs): value for name, value in lora(TO_Q, 8, 1.0).items()})
-    assert ranks_from(file, Facts("sdxl")) == {TO_Q: Rank(8, 1.0)}
+    assert ranks_of_file(read("network.weights", file, Facts("sdxl"))) == {TO_Q: Rank(8, 1.0)}
 
 
 @pytest.mark.parametrize("family", ["sdxl", "sd15"])
@@ -203,7 +210,7 @@ def test_our_own_files_start_the_network_that_made_them(kind: str, tiny: Family,
     with moved(tiny, made) as network_made:
         save(file, network_made.state_dict(), {}, torch.float32)
         wanted = predicted(tiny)
-    fit.check(network(kind, file, train_norm=True), tiny.facts)
+    check(network(kind, file, train_norm=True), tiny.facts)
     network_started = attach(tiny, options(kind, train_norm=True, weights=str(file)), 1)
     network_started.train(False)
     started = predicted(tiny)

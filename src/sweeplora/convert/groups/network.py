@@ -10,7 +10,7 @@ from sweeplora.convert.network_args.lycoris import ALGORITHMS, lycoris
 from sweeplora.convert.reading.given import Given
 from sweeplora.convert.reading.trained_parts import trains_text_encoders, trains_unet, without_text_encoders
 from sweeplora.errors import UserError
-from sweeplora.networks.refusals import WITH_NORM_LIMIT
+from sweeplora.networks import algorithms
 
 _MODULES = ("lycoris.kohya", "networks.lora", "networks.dylora")
 _WITH_B = ("locon", "dylora", "tlora")
@@ -38,7 +38,9 @@ def limits_norms(given: Given) -> bool:
     """Whether `--scale_weight_norms` does anything with the network that is made."""
     module = given["network_module"]
     algo = (_arguments(given).get("algo") or "lora").lower()
-    return module == "networks.lora" or (module == "lycoris.kohya" and ALGORITHMS[algo][1] in WITH_NORM_LIMIT)
+    return module == "networks.lora" or (
+        module == "lycoris.kohya" and getattr(algorithms, ALGORITHMS[algo][1]).TAKES_NORM_LIMIT
+    )
 
 
 def _arguments(given: Given) -> dict[str, str]:

@@ -12,7 +12,8 @@ from sweeplora.models.architecture import Architecture
 from sweeplora.models.facts import Contents, Part
 from sweeplora.models.reading import originals
 from sweeplora.models.text.tokens import TokenizerFiles
-from sweeplora.tensors.stored import Stored, UnreadableFile, read_safetensors
+from sweeplora.tensors.find import find_tensors
+from sweeplora.tensors.stored import Stored, UnreadableFile
 
 _STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
 _ENCODER_STEM = "model"
@@ -108,7 +109,7 @@ def _weights(key: str, folder: Path, name: str) -> tuple[Sequence[Path], Sequenc
 def _tensors(key: str, folder: Path, file: Path) -> dict[str, Stored]:
     name = file.relative_to(folder).as_posix()
     try:
-        return read_safetensors(file)
+        return find_tensors(file)
     except FileNotFoundError:
         raise UserError(key, folder, f"{name} is missing; copy the folder again") from None
     except UnreadableFile as fault:

@@ -13,8 +13,8 @@ from sweeplora.models.reading import inferred_config, originals, tensor_names
 from sweeplora.models.reading.recognition import kind_of
 from sweeplora.models.text.tokens import TokenizerFiles
 from sweeplora.models.text.vocabulary import byte_pairs
-from sweeplora.tensors.pickled import read_checkpoint
-from sweeplora.tensors.stored import Stored, UnreadableFile, read_safetensors
+from sweeplora.tensors.find import find_tensors
+from sweeplora.tensors.stored import Stored, UnreadableFile
 
 Tensors = Mapping[str, Stored]
 
@@ -65,7 +65,7 @@ def read_tensors(key: str, path: Path) -> dict[str, Stored]:
     if path.suffix not in (".safetensors", *_PICKLES):
         raise UserError(key, path, "give a diffusers folder, a .safetensors or a .ckpt file")
     try:
-        return read_safetensors(path) if path.suffix == ".safetensors" else read_checkpoint(path)
+        return find_tensors(path)
     except UnreadableFile as fault:
         raise UserError(key, path, f"the file {fault}; get it again, best as .safetensors") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -61,6 +61,10 @@ class Adapter(ABC, Generic[Module]):
     def output(self, x: Tensor) -> Tensor:
         """The layer's output with the update at a strength other than 0."""
 
+    def at(self, timesteps: Tensor, num_timesteps: int) -> None:
+        """Take note of a batch's noise levels [B], below `num_timesteps`, before the layer sees the batch."""
+        return
+
     def state(self) -> dict[str, Tensor]:
         """All that training goes on from."""
         return dict(self.module.named_parameters())
@@ -68,6 +72,15 @@ class Adapter(ABC, Generic[Module]):
     @abstractmethod
     def file_tensors(self) -> dict[str, Tensor]:
         """What a file holds of this adapter, by the names that loaders know."""
+
+    @classmethod
+    def file_update(cls, tensors: Mapping[str, Tensor], weight: Tensor) -> Tensor:
+        """What one layer's tensors in a file add to its weight, in the weight's shape; DoRA aside.
+
+        alpha / rank is in the factors that the algorithm's `FileKind.scaled` names. Written for the kinds of files
+        that are mergeable, with the function that `WeightAdapter.update` calls.
+        """
+        raise NotImplementedError(f"a file of {cls.__name__} cannot be merged")
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from what a file holds of this layer, so that the update is the file's.
@@ -207,25 +220,31 @@ class DecomposedAdapter(RowsAdapter[Module]):
         kept = 0 if algorithm.wd_on_output else 1
         self._axes = [axis for axis in range(layer.weight.dim()) if axis != kept]
         if self._dora:
-            self.module.dora_scale.data = self._norms(weight_of(layer).detach())
-
-    def _norms(self, weight: Tensor) -> Tensor:
-        """Norms of the channels [1, in, …] or [out, 1, …]; never 0, and equal for equal weights to the last bit."""
-        norms: Tensor = torch.linalg.vector_norm(weight, dim=self._axes, keepdim=True)
-        return norms + torch.finfo(torch.float32).eps
+            self.module.dora_scale.data = channel_norms(weight_of(layer).detach(), self._axes)
 
     def whole(self) -> Tensor:
         """The changed weight in float32, at the strength that is set."""
         if not self._dora:
             return super().whole()
         base = weight_of(self._layer)
-        direction = base + self._dropped(self.update())
-        whole = direction * (self.module.dora_scale.float() / self._norms(direction))
+        whole = decomposed(base + self._dropped(self.update()), self.module.dora_scale.float(), self._axes)
         return whole if self.strength == 1 else torch.lerp(base, whole, self.strength)
 
     def change(self) -> Tensor:
         """What is added to the layer's weight, at the strength that is set; always in float32."""
         return self.whole() - weight_of(self._layer) if self._dora else super().change()
+
+
+def channel_norms(weight: Tensor, axes: Sequence[int]) -> Tensor:
+    """Norms over `axes`: [1, in, …] or [out, 1, …]; never 0, and equal for equal weights to the last bit."""
+    norms: Tensor = torch.linalg.vector_norm(weight, dim=list(axes), keepdim=True)
+    return norms + torch.finfo(torch.float32).eps
+
+
+def decomposed(direction: Tensor, magnitude: Tensor, axes: Sequence[int]) -> Tensor:
+    """DoRA: a weight of this direction whose channels have the norms `magnitude` (Liu et al. 2024, section 4)."""
+    whole: Tensor = direction * (magnitude / channel_norms(direction, axes))
+    return whole
 
 
 def decomposed_options(algorithm: Decomposed, rank: Rank) -> dict[str, Any]:

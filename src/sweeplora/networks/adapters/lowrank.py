@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -53,8 +53,13 @@ class LoConAdapter(DecomposedAdapter[LoConModule]):
     def update(self) -> Tensor:
         """alpha / dim x up @ down."""
         middle = None if self._middle is None else self._middle.float()
-        product: Tensor = diff_weight(self._down.float(), self._up.float(), middle, gamma=self.scale)
+        product = low_rank(self._up.float(), self._down.float(), middle, self.scale)
         return product if self._scalar is None else product * self._scalar.float()
+
+    @classmethod
+    def file_update(cls, tensors: Mapping[str, Tensor], weight: Tensor) -> Tensor:
+        up, down = tensors["lora_up.weight"], tensors["lora_down.weight"]
+        return low_rank(up, down, tensors.get("lora_mid.weight"), 1.0).reshape(weight.shape)
 
     def output(self, x: Tensor) -> Tensor:
         """The layer's output and beside it up(down(x)); with DoRA the layer's with its weight changed."""
@@ -195,12 +200,13 @@ class GLoRAAdapter(WeightAdapter[GLoRAModule]):
 
     def update(self) -> Tensor:
         """alpha / dim x (W a1 a2 + b1 b2)."""
-        a1, a2, b1, b2 = (part.float() for part in self._parts())
-        weight = weight_of(self._layer)
-        mixed = torch.einsum("oi...,ij->oj...", weight, a1.flatten(1) @ a2.flatten(1))
-        own = (b1.flatten(1) @ b2.flatten(1)).view(weight.shape)
-        update: Tensor = (mixed + own) * (self._scale * self.module.scalar.float())
+        factors = [part.float() for part in self._parts()]
+        update: Tensor = mixed_and_added(weight_of(self._layer), factors) * (self._scale * self.module.scalar.float())
         return update
+
+    @classmethod
+    def file_update(cls, tensors: Mapping[str, Tensor], weight: Tensor) -> Tensor:
+        return mixed_and_added(weight, [tensors[f"{name}.weight"] for name in ("a1", "a2", "b1", "b2")])
 
     def output(self, x: Tensor) -> Tensor:
         """W(x + A x) + B x."""
@@ -233,6 +239,18 @@ class GLoRAAdapter(WeightAdapter[GLoRAModule]):
         for name, part in zip(("a1", "a2", "b1", "b2"), self._parts(), strict=True):
             self._copy(part, tensors, f"{name}.weight", factor if name in ("a2", "b2") else 1.0)
         self.module.scalar.fill_(1.0)
+
+
+def low_rank(up: Tensor, down: Tensor, middle: Tensor | None, scale: float) -> Tensor:
+    """scale x up @ down [out, in, …]; `middle` [r, r, kernel, kernel] stands between them in Tucker form."""
+    product: Tensor = diff_weight(down, up, middle, gamma=scale)
+    return product
+
+
+def mixed_and_added(weight: Tensor, factors: Sequence[Tensor]) -> Tensor:
+    """GLoRA's W a1 a2 + b1 b2 in the weight's shape; `factors`: a1 [in, r], a2 [r, in], b1 [out, r], b2 [r, in, …]."""
+    a1, a2, b1, b2 = (factor.flatten(1) for factor in factors)
+    return torch.einsum("oi...,ij->oj...", weight, a1 @ a2) + (b1 @ b2).view(weight.shape)
 
 
 def scale_in(tensors: Mapping[str, Tensor], dim: int) -> float:

@@ -33,11 +33,13 @@ class LoHaAdapter(DecomposedAdapter[LohaModule]):
 
     def update(self) -> Tensor:
         """alpha / dim x (w1_a w1_b) o (w2_a w2_b)."""
-        parts = [part.float() for part in self._parts.values()]
-        scale = torch.full((), self.module.scale, dtype=torch.float32, device=parts[0].device)
-        product = diff_weight(*parts, *([] if self.module.tucker else [None, None]), gamma=scale)
-        update: Tensor = product.reshape(self._shape)
+        parts = {name: part.float() for name, part in self._parts.items()}
+        update = hadamard(parts, self.module.scale).reshape(self._shape)
         return update if self._scalar is None else update * self._scalar.float()
+
+    @classmethod
+    def file_update(cls, tensors: Mapping[str, Tensor], weight: Tensor) -> Tensor:
+        return hadamard(tensors, 1.0).reshape(weight.shape)
 
     def factors(self) -> list[Tensor]:
         return list(self._parts.values()) if self._scalar is None else [self._scalar]
@@ -84,9 +86,12 @@ class LoKrAdapter(DecomposedAdapter[LokrModule]):
     def update(self) -> Tensor:
         """alpha / dim x kron(w1, w2)."""
         parts = {name: part.float() for name, part in self._parts.items()}
-        ordered = [parts.get(f"lokr_{name}") for name in ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b", "t2")]
-        update: Tensor = kron_weight(*ordered, scale=self.module.scale).view(self._shape)
+        update = kronecker(parts, self.module.scale).view(self._shape)
         return update if self._scalar is None else update * self._scalar.float()
+
+    @classmethod
+    def file_update(cls, tensors: Mapping[str, Tensor], weight: Tensor) -> Tensor:
+        return kronecker(tensors, 1.0).reshape(weight.shape)
 
     def output(self, x: Tensor) -> Tensor:
         """The layer's output and, where that is cheaper, beside it the two factors' one after the other."""
@@ -112,6 +117,22 @@ class LoKrAdapter(DecomposedAdapter[LokrModule]):
         if self._dora:
             self._copy(self.module.dora_scale, tensors, "dora_scale")
         self.module.scalar.fill_(1.0)
+
+
+def hadamard(factors: Mapping[str, Tensor], scale: float) -> Tensor:
+    """LoHa's scale x (w1_a w1_b) o (w2_a w2_b), from the factors by their names in files; Tucker form where t is."""
+    names = ("hada_w1_b", "hada_w1_a", "hada_w2_b", "hada_w2_a", "hada_t1", "hada_t2")
+    first = factors["hada_w1_b"]
+    gamma = torch.full((), scale, dtype=torch.float32, device=first.device)
+    product: Tensor = diff_weight(*(factors.get(name) for name in names), gamma=gamma)
+    return product
+
+
+def kronecker(factors: Mapping[str, Tensor], scale: float) -> Tensor:
+    """LoKr's scale x kron(w1, w2), from the factors by their names in files; each whole or in two, w2 with a t."""
+    names = ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b", "t2")
+    product: Tensor = kron_weight(*(factors.get(f"lokr_{name}") for name in names), scale=scale)
+    return product
 
 
 def scaled_in(module: LohaModule | LokrModule, factor: str) -> dict[str, Tensor]:

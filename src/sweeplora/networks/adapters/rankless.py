@@ -30,6 +30,10 @@ class FullAdapter(RowsAdapter[FullModule]):
         update: Tensor = self.module.weight.float()
         return update
 
+    @classmethod
+    def file_update(cls, tensors: Mapping[str, Tensor], weight: Tensor) -> Tensor:
+        return tensors["diff"].reshape(weight.shape)
+
     def output(self, x: Tensor) -> Tensor:
         """The layer's output with weight and bias changed."""
         rows = self._kept(x)
@@ -131,6 +135,10 @@ class NormAdapter(Adapter[NormModule]):
         if isinstance(layer, nn.GroupNorm):
             return F.group_norm(x, layer.num_groups, weight, bias, layer.eps)
         return F.layer_norm(x, layer.normalized_shape, weight, bias, layer.eps)
+
+    @classmethod
+    def file_update(cls, tensors: Mapping[str, Tensor], weight: Tensor) -> Tensor:
+        return tensors["w_norm"].reshape(weight.shape)
 
     def file_tensors(self) -> dict[str, Tensor]:
         return {"w_norm": self.module.w_norm, "b_norm": self.module.b_norm}

@@ -3,54 +3,37 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 from sweeplora.errors import UserError
+from sweeplora.networks.algorithms import Algorithm
 from sweeplora.networks.blocks import Rank
+from sweeplora.networks.file.kinds import file_kinds
+from sweeplora.networks.file_kind import FileKind
 from sweeplora.networks.keys import Shaped, encoder_layers, unet_key
-from sweeplora.tensors.pickled import read_checkpoint
-from sweeplora.tensors.stored import Stored, UnreadableFile, read_safetensors
+from sweeplora.tensors.find import find_tensors
+from sweeplora.tensors.finite import first_not_finite
+from sweeplora.tensors.stored import Stored, UnreadableFile
 
-MERGEABLE = ("locon", "loha", "lokr", "glora", "full", "norm")
-"""Kinds of adapters that can be merged into a base model before training."""
-
-_MARKS = {
-    "lora_up.weight": "locon",
-    "hada_w1_a": "loha",
-    "lokr_w1": "lokr",
-    "lokr_w1_a": "lokr",
-    "a1.weight": "glora",
-    "diff": "full",
-    "w_norm": "norm",
-    "oft_blocks": "oft",
-    "on_input": "ia3",
-    "lambda_layer": "tlora",
-}
-_RANK_SIDES = {
-    "locon": ("lora_down.weight",),
-    "loha": ("hada_w1_b",),
-    "lokr": ("lokr_w2_b", "lokr_w1_b"),
-    "glora": ("a2.weight",),
-    "tlora": ("q_layer.weight",),
-}
-_BUTTERFLY_DIMENSIONS = 4
-_KINDS_OF_CLASSES = {"dylora": "locon", "diagoft": "oft"}
 _FORMATS = {"F64": "<d", "F32": "<f", "F16": "<e"}
+_MIDDLES = ("lora_mid.weight", "hada_t1", "lokr_t1", "lokr_t2")
 
 
 @dataclass(frozen=True)
 class Held:
     """One layer's adapter in a file, by its tensors' names.
 
-    `kind`: as in `MERGEABLE`, or oft, boft, ia3, tlora. `rank`: None where it has none.
+    `rank`: None where the kind has none. `whole`: no factor is low-rank, so that no program applies alpha; `rank` is
+    then alpha.
     """
 
-    kind: str
+    kind: FileKind
     rank: int | None
     alpha: float
+    whole: bool
     tensors: Mapping[str, Stored]
 
     @property
@@ -66,49 +49,64 @@ class Held:
     @property
     def tucker(self) -> bool:
         """A convolution in Tucker form."""
-        return any(name in self.tensors for name in ("lora_mid.weight", "hada_t1", "lokr_t1", "lokr_t2"))
-
-    @property
-    def whole(self) -> bool:
-        """A LoKr of which no factor is low-rank, whose alpha no program applies."""
-        return self.kind == "lokr" and not any(name in self.tensors for name in _RANK_SIDES["lokr"])
+        return any(name in self.tensors for name in _MIDDLES)
 
 
-def ranks_from(path: Path, facts: Shaped) -> dict[str, Rank]:
-    """Rank and alpha of every layer in the file of `network.weights`, by our keys; norms have none."""
-    held = read("network.weights", path, facts)
+def ranks_of_file(held: Mapping[str, Held]) -> dict[str, Rank]:
+    """Rank and alpha of every layer in a file, by our keys; norms have none."""
     return {key: Rank(one.rank, one.alpha) for key, one in held.items() if one.rank is not None}
 
 
-def read(key: str, path: Path, facts: Shaped) -> dict[str, Held]:
+def read(key: str, path: Path, facts: Shaped, algorithm: type[Algorithm] | None = None) -> dict[str, Held]:
     """What a file holds for each layer, by our keys; ours, kohya's and LyCORIS' files, .safetensors or .ckpt / .pt.
 
-    For SDXL, keys made of diffusers' module names are taken as well. Raises UserError for `key`: no such file,
-    no network in it, or layers that this model does not have.
+    For SDXL, keys made of diffusers' module names are taken as well. `algorithm`: whose kind of file is looked for
+    first. Raises UserError for `key`: no such file, no network in it, layers that this model does not have, or
+    tensors that do not fit each other.
     """
     layers: dict[str, dict[str, Stored]] = {}
-    for name, stored in tensors_of(key, path).items():
+    for name, stored in _tensors_of(key, path).items():
         layer, _, tensor = name.partition(".")
         layers.setdefault(layer, {})[tensor] = stored
-    known, sizes = known_keys(facts), _sizes(facts)
-    foreign = [name for name, tensors in layers.items() if name not in known or _misfits(tensors, sizes[known[name]])]
+    known, shapes = known_keys(facts), _shapes_by_key(facts)
+    foreign = [name for name, tensors in layers.items() if name not in known or _misfits(tensors, shapes[known[name]])]
     if foreign:
         mend = (
             f"{len(foreign)} of its {len(layers)} layers are in no {facts.layout.name} model, first {foreign[0]}; "
             "give a file made for this model, with kohya's or LyCORIS' names"
         )
         raise UserError(key, path, mend)
-    return {known[layer]: _held(key, path, layer, tensors) for layer, tensors in layers.items()}
+    kinds = _Kinds(file_kinds(algorithm))
+    return {known[layer]: _held(key, path, (layer, tensors), kinds) for layer, tensors in layers.items()}
 
 
 def known_keys(facts: Shaped) -> dict[str, str]:
     """Every key that a file for this model may use, ours and those of diffusers' names -> ours."""
     names = facts.layout.unet_names(facts.unet_shapes())
     by_diffusers = {unet_key(name): unet_key(original) for name, original in names.items()}
-    return by_diffusers | {key: key for key in _sizes(facts)}
+    return by_diffusers | {key: key for key in _shapes_by_key(facts)}
 
 
-def _sizes(facts: Shaped) -> dict[str, tuple[int, ...]]:
+class _Kinds:
+    """The kinds of adapters, gone through only as far as the layers of a file ask for."""
+
+    def __init__(self, kinds: Iterable[FileKind]) -> None:
+        self._coming = iter(kinds)
+        self._seen: list[FileKind] = []
+
+    def of(self, tensors: Mapping[str, Stored]) -> FileKind | None:
+        """The first kind that holds a layer's tensors."""
+        for kind in self._seen:
+            if kind.holds(tensors):
+                return kind
+        for kind in self._coming:
+            self._seen.append(kind)
+            if kind.holds(tensors):
+                return kind
+        return None
+
+
+def _shapes_by_key(facts: Shaped) -> dict[str, tuple[int, ...]]:
     """Our key -> shape of the layer's weight."""
     shapes = facts.unet_shapes()
     found = {unet_key(original): shapes[name] for name, original in facts.layout.unet_names(shapes).items()}
@@ -123,40 +121,44 @@ def _misfits(tensors: Mapping[str, Stored], shape: tuple[int, ...]) -> bool:
         return prod(tensors["diff"].shape) != prod(shape)
     if not {"lora_up.weight", "lora_down.weight"} <= tensors.keys():
         return False
-    outputs, inputs = tensors["lora_up.weight"].shape[0], tensors["lora_down.weight"].shape[1:]
-    return outputs != shape[0] or prod(inputs) != prod(shape[1 : 2 if "lora_mid.weight" in tensors else None])
+    outputs, inputs = tensors["lora_up.weight"].shape[:1], tensors["lora_down.weight"].shape[1:]
+    return outputs != shape[:1] or prod(inputs) != prod(shape[1 : 2 if "lora_mid.weight" in tensors else None])
 
 
-def tensors_of(key: str, path: Path) -> dict[str, Stored]:
-    """Where each tensor of a network's file lies."""
+def _tensors_of(key: str, path: Path) -> dict[str, Stored]:
     mend = "give a network's .safetensors, .ckpt or .pt"
     if not path.is_file():
         raise UserError(key, path, f"the file does not exist; {mend}")
     try:
-        return read_safetensors(path) if path.suffix == ".safetensors" else read_checkpoint(path)
+        found = find_tensors(path)
     except UnreadableFile as fault:
         raise UserError(key, path, f"{fault}; {mend}") from None
+    if not found:
+        raise UserError(key, path, f"holds no tensors; {mend}")
+    broken = first_not_finite(found)
+    if broken is not None:
+        mend = "has numbers that are not finite (NaN or infinity); give a file of a training that did not diverge"
+        raise UserError(key, path, f"{broken} {mend}")
+    return found
 
 
-def kind_of(target: str) -> str:
-    """The kind of adapter that an algorithm's class writes into files."""
-    name = target.rpartition(".")[2].lower()
-    return _KINDS_OF_CLASSES.get(name, name)
-
-
-def _held(key: str, path: Path, layer: str, tensors: Mapping[str, Stored]) -> Held:
-    kinds = [kind for mark, kind in _MARKS.items() if mark in tensors]
-    if not kinds:
-        mend = f"{layer} has {', '.join(sorted(tensors))}, of no known algorithm; give a file of kohya's or LyCORIS'"
+def _held(key: str, path: Path, layer: tuple[str, Mapping[str, Stored]], kinds: _Kinds) -> Held:
+    name, tensors = layer
+    kind = kinds.of(tensors)
+    if kind is None:
+        mend = f"{name} has {', '.join(sorted(tensors))}, of no known algorithm; give a file of kohya's or LyCORIS'"
         raise UserError(key, path, mend)
-    kind = kinds[0]
-    if kind == "oft" and len(tensors["oft_blocks"].shape) == _BUTTERFLY_DIMENSIONS:
-        kind = "boft"
-    rank = next((tensors[side].shape[0] for side in _RANK_SIDES.get(kind, ()) if side in tensors), None)
+    damage = kind.damage(tensors)
+    if "alpha" in tensors and prod(tensors["alpha"].shape) != 1:
+        damage = f"has an alpha of {list(tensors['alpha'].shape)}"
+    if damage is not None:
+        raise UserError(key, path, f"is damaged: {name} {damage}; get the file again")
+    rank = next((tensors[side].shape[0] for side in kind.rank_sides if side in tensors), None)
     alpha = _scalar(tensors["alpha"]) if "alpha" in tensors else float(rank or 0)
-    if kind == "lokr" and rank is None:
+    whole = rank is None and bool(kind.rank_sides)
+    if whole:
         rank = int(alpha) or 1
-    return Held(kind, rank, alpha or float(rank or 0), tensors)
+    return Held(kind, rank, alpha or float(rank or 0), whole, tensors)
 
 
 def _scalar(stored: Stored) -> float:

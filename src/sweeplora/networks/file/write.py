@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from sweeplora.rundir.files import write_whole
+from sweeplora.tensors.safetensors_header import split, with_metadata
 
 _LEGACY_WINDOW = slice(0x100000, 0x110000)
 
@@ -40,14 +40,10 @@ def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _serialize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file whose bytes follow from its content: the library orders metadata by chance."""
-    data = serialize(dict(tensors), dict(metadata))
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:start])
-    ordered = {**header, "__metadata__": dict(sorted(metadata.items()))}
-    text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data[start:]
+    """A safetensors file whose bytes follow from its content; the library itself orders metadata by chance."""
+    data = serialize(dict(tensors))
+    header, start = split(data)
+    return with_metadata(header, metadata) + data[start:]
 
 
 def _hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
@@ -56,7 +52,7 @@ def _hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[
     Defined by sd-webui-additional-networks; kohya's trainers store them in advance as here.
     """
     data = _serialize(tensors, {key: value for key, value in metadata.items() if key.startswith("ss_")})
-    start = 8 + int.from_bytes(data[:8], "little")
+    _, start = split(data)
     return {
         "sshs_model_hash": hashlib.sha256(memoryview(data)[start:]).hexdigest(),
         "sshs_legacy_hash": hashlib.sha256(data[_LEGACY_WINDOW]).hexdigest()[:8],

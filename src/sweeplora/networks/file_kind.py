@@ -1,0 +1,61 @@
+"""How one kind of adapter looks in a file: the facts by which it is read, as data; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sweeplora.tensors.stored import Stored
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """One kind of adapter in a file.
+
+    `name` stands in messages. `adapter`: dotted name of the adapter class whose `file_update` says what the tensors
+    add to a weight. `marks`: a layer with a tensor of one of these names is of this kind; where `num_dims` is set,
+    that tensor must have so many dimensions. `forms`: the tensors that a layer has at least; one of these sets is
+    there in full. `products`: pairs of factors that are multiplied, the first's columns with the second's rows.
+    `rank_sides`: the rank is the first side of the first of these that a layer has. `scaled`: the factors that
+    alpha / rank is multiplied into, one in each product. `bias`: the tensor that is added to the layer's bias.
+    `mergeable`: it can be merged into a base model.
+    """
+
+    name: str
+    adapter: str
+    marks: tuple[str, ...]
+    forms: tuple[tuple[str, ...], ...]
+    num_dims: int | None = None
+    products: tuple[tuple[str, str], ...] = ()
+    rank_sides: tuple[str, ...] = ()
+    scaled: tuple[str, ...] = ()
+    bias: str | None = None
+    mergeable: bool = True
+
+    def holds(self, tensors: Mapping[str, Stored]) -> bool:
+        """Whether one layer's tensors are of this kind."""
+        found = [tensors[mark] for mark in self.marks if mark in tensors]
+        return any(self.num_dims is None or len(one.shape) == self.num_dims for one in found)
+
+    def damage(self, tensors: Mapping[str, Stored]) -> str | None:
+        """Why a layer of this kind cannot be used: what it lacks, or which factors do not fit; None if it can be."""
+        if not any(set(form) <= tensors.keys() for form in self.forms):
+            lacking = min((set(form) - tensors.keys() for form in self.forms), key=len)
+            return f"lacks {', '.join(sorted(lacking))}"
+        for left, right in self.products:
+            if left in tensors and right in tensors:
+                columns, rows = tensors[left].shape[1:2], tensors[right].shape[:1]
+                if columns != rows:
+                    return f"{left} is {list(tensors[left].shape)} and {right} {list(tensors[right].shape)}"
+        empty = next((name for name, stored in tensors.items() if 0 in stored.shape), None)
+        return None if empty is None else f"{empty} is empty"
+
+
+NORM = FileKind(
+    name="norm",
+    adapter="sweeplora.networks.adapters.rankless.NormAdapter",
+    marks=("w_norm",),
+    forms=(("w_norm", "b_norm"),),
+    bias="b_norm",
+)
+"""A norm that trains beside the layers of any algorithm."""

@@ -1,0 +1,70 @@
+"""The header of a safetensors file, read and written in one place; no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from sweeplora.tensors.stored import ITEM_SIZES, Stored, UnreadableFile, contiguous
+
+_LENGTH_BYTES = 8
+_METADATA = "__metadata__"
+
+
+def read_safetensors(file: Path) -> dict[str, Stored]:
+    """Every tensor of a safetensors file by name.
+
+    Raises UnreadableFile where the file is none or is cut short, FileNotFoundError where there is none.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+        if not 0 < length <= size - _LENGTH_BYTES:
+            raise UnreadableFile("is no safetensors file")
+        text = stream.read(length)
+    try:
+        entries = _parsed(text)
+        start = _LENGTH_BYTES + length
+        found = {name: _stored(file, start, entry) for name, entry in entries.items() if name != _METADATA}
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError):
+        raise UnreadableFile("is no safetensors file") from None
+    if size < max((one.offset + one.extent for one in found.values()), default=0):
+        raise UnreadableFile("is truncated")
+    return found
+
+
+def split(data: bytes) -> tuple[dict[str, Any], int]:
+    """The header of a whole safetensors file in memory, and where the tensors' bytes begin.
+
+    Raises ValueError where the data begin with no header.
+    """
+    start = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
+    return _parsed(data[_LENGTH_BYTES:start]), start
+
+
+def with_metadata(header: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
+    """The first bytes of a file: a header's tensors and this metadata in order, padded as the format asks."""
+    tensors = {name: entry for name, entry in header.items() if name != _METADATA}
+    ordered = {_METADATA: dict(sorted(metadata.items())), **tensors}
+    text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(_LENGTH_BYTES, "little") + text
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    header = json.loads(text)
+    if not isinstance(header, dict):
+        raise ValueError("the header is no object")
+    return header
+
+
+def _stored(file: Path, start: int, entry: Mapping[str, Any]) -> Stored:
+    shape = tuple(int(side) for side in entry["shape"])
+    first, last = entry["data_offsets"]
+    dtype = str(entry["dtype"])
+    if first < 0 or min(shape, default=0) < 0 or last - first != prod(shape) * ITEM_SIZES[dtype]:
+        raise ValueError("the shape and the bytes differ")
+    return Stored(file, start + int(first), dtype, shape, contiguous(shape))
