@@ -155,7 +155,7 @@ def read_model(config: Mapping[str, Any]) -> ModelFacts:
     network, train = config["network"], config["train"]
     source: Base = _built(config["model"])
     facts = source.facts()
-    fit.check_mergeable("model.base_weights", config["model"]["base_weights"] or (), facts)
+    fit.check_mergeable("model.base_weights", [Path(file) for file in config["model"]["base_weights"] or ()], facts)
     if train["max_timestep"] > facts.num_timesteps:
         raise UserError("train.max_timestep", train["max_timestep"], f"the model has {facts.num_timesteps}")
     blocks.check_counts(network, facts.layout)

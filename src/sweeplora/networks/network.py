@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from hydra.utils import get_object
-from lycoris.modules.base import LycorisBaseModule
 from torch import Tensor, nn
 
 from sweeplora.errors import UserError
@@ -130,13 +129,13 @@ def _shapes(layers: Mapping[str, nn.Linear | nn.Conv2d]) -> dict[str, tuple[int,
 class Network:
     """All adapters of a model by their keys: the state that trains.
 
-    `modules`: key in a file -> LyCORIS module.
+    `modules`: key in a file -> the module with the parameters.
     """
 
     def __init__(self, adapters: Mapping[str, Adapter[Any]], places: Mapping[str, AdaptedLayer]) -> None:
         self._adapters = dict(adapters)
         self._places = dict(places)
-        self.modules: dict[str, LycorisBaseModule] = {key: adapter.module for key, adapter in adapters.items()}
+        self.modules: dict[str, nn.Module] = {key: adapter.module for key, adapter in adapters.items()}
 
     def parameters(self, part: Part) -> list[nn.Parameter]:
         """What trains of the U-Net or of the text encoders, in the order of their layers."""

@@ -10,9 +10,7 @@ from typing import Any, Protocol
 
 from sweeplora.models.family import Family
 from sweeplora.models.layout import diffusers_names
-
-_LYCORIS_NAMES = {"DiagOFT": "diag-oft"}
-
+from sweeplora.networks.algorithms import algorithm_of
 
 _OWN_ENTRIES = ("dim", "alpha", "dropout")
 
@@ -78,7 +76,7 @@ def metadata(
 
 def _network(network: Mapping[str, Any]) -> dict[str, Any]:
     """The algorithm by LyCORIS' names; an option that the algorithm does not have is None."""
-    name = network["_target_"].rpartition(".")[2]
+    algorithm = algorithm_of(network["_target_"])
     arguments = {
         key: _argument(value)
         for key, value in network.items()
@@ -89,7 +87,7 @@ def _network(network: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "network_module": "lycoris.kohya",
         **{f"network_{key}": network.get(key) for key in _OWN_ENTRIES},
-        "network_args": {"algo": _LYCORIS_NAMES.get(name, name.lower()), **arguments},
+        "network_args": {"algo": algorithm.LYCORIS_NAME or algorithm.__name__.lower(), **arguments},
     }
 
 

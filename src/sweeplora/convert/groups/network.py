@@ -11,6 +11,7 @@ from sweeplora.convert.reading.given import Given
 from sweeplora.convert.reading.trained_parts import trains_text_encoders, trains_unet, without_text_encoders
 from sweeplora.errors import UserError
 from sweeplora.networks import algorithms
+from sweeplora.networks.algorithms import algorithm_of
 
 _MODULES = ("lycoris.kohya", "networks.lora", "networks.dylora")
 _WITH_B = ("locon", "dylora", "tlora")
@@ -38,9 +39,9 @@ def limits_norms(given: Given) -> bool:
     """Whether `--scale_weight_norms` does anything with the network that is made."""
     module = given["network_module"]
     algo = (_arguments(given).get("algo") or "lora").lower()
-    return module == "networks.lora" or (
-        module == "lycoris.kohya" and getattr(algorithms, ALGORITHMS[algo][1]).TAKES_NORM_LIMIT
-    )
+    if module != "lycoris.kohya":
+        return bool(module == "networks.lora")
+    return algorithm_of(f"{algorithms.__name__}.{ALGORITHMS[algo][1]}").TAKES_NORM_LIMIT
 
 
 def _arguments(given: Given) -> dict[str, str]:

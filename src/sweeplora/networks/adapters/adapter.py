@@ -1,4 +1,4 @@
-"""One layer's adapter: it holds a LyCORIS module and takes the layer's forward over."""
+"""One layer's adapter: it holds the module with the parameters and takes the layer's forward over."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
-from lycoris.modules.base import LycorisBaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,21 +23,24 @@ logging.getLogger("LyCORIS").setLevel(logging.ERROR)
 os.environ["LYCORIS_KERNEL_BACKEND"] = "torch"
 
 Layer = nn.Linear | nn.Conv2d
-Module = TypeVar("Module", bound=LycorisBaseModule)
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class Adapter(ABC, Generic[Module]):
     """One module on one layer, whose forward it takes over until `detach`.
 
-    The module holds the parameters; the sums are done here, because LyCORIS' own forwards are wrong or slow in
-    places. `strength`: 0 is the layer itself, 1 the whole update. `plus`: what the names of LoRA+'s fast
-    parameters start with. The constructor of an algorithm's adapter makes the module, initialised from torch's
-    generator so that its update is nothing yet.
+    `key`: the layer's name in files. `module` holds the parameters, mostly a module of LyCORIS; the sums are done
+    here, because LyCORIS' own forwards are wrong or slow in places. `strength`: 0 is the layer itself, 1 the whole
+    update. `plus`: what the names of LoRA+'s fast parameters start with.
+
+    The adapter of an algorithm is made as `adapter(algorithm, key, layer, rank)`, `rank` None for an algorithm
+    without ranks. It makes its module, initialised from torch's generator so that the update is nothing yet.
     """
 
     plus: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, module: Module, layer: nn.Module, algorithm: Any) -> None:
+    def __init__(self, key: str, module: Module, layer: nn.Module, algorithm: Any) -> None:
+        self.key = key
         self.module = module.to(next(layer.parameters()).device)
         self.strength = 1.0
         self._layer = layer
@@ -107,7 +109,7 @@ class Adapter(ABC, Generic[Module]):
         mine.copy_((given.to(mine.device, torch.float32) * factor).view(mine.shape))
 
     def _unfit(self, name: str, mend: str) -> UserError:
-        return UserError("network.weights", f"{self.module.lora_name}.{name}", mend)
+        return UserError("network.weights", f"{self.key}.{name}", mend)
 
 
 class WeightAdapter(Adapter[Module]):
@@ -119,10 +121,10 @@ class WeightAdapter(Adapter[Module]):
 
     _layer: Layer
 
-    def __init__(self, module: Module, layer: Layer, algorithm: Any) -> None:
-        super().__init__(module, layer, algorithm)
+    def __init__(self, key: str, module: Module, layer: Layer, algorithm: Any) -> None:
+        super().__init__(key, module, layer, algorithm)
         self._kind = F.conv2d if isinstance(layer, nn.Conv2d) else F.linear
-        self._options: dict[str, Any] = module.kw_dict
+        self._options = geometry(layer)
         self._shape = layer.weight.shape  # a layer in 8 bits computes its weight whenever it is read
         self._bypass: bool | None = algorithm.bypass_mode if "bypass_mode" in vars(algorithm) else None
 
@@ -200,8 +202,8 @@ class Rows:
 class RowsAdapter(WeightAdapter[Module]):
     """A `WeightAdapter` with rank dropout over the rows of its update."""
 
-    def __init__(self, module: Module, layer: Layer, algorithm: Any) -> None:
-        super().__init__(module, layer, algorithm)
+    def __init__(self, key: str, module: Module, layer: Layer, algorithm: Any) -> None:
+        super().__init__(key, module, layer, algorithm)
         self._rows = Rows(algorithm)
 
     def _dropped(self, update: Tensor) -> Tensor:
@@ -214,20 +216,23 @@ class DecomposedAdapter(RowsAdapter[Module]):
     The norm is taken per input channel, or with `wd_on_output` per output channel.
     """
 
-    def __init__(self, module: Module, layer: Layer, algorithm: Any) -> None:
-        super().__init__(module, layer, algorithm)
+    def __init__(self, key: str, module: Module, layer: Layer, algorithm: Any) -> None:
+        super().__init__(key, module, layer, algorithm)
         self._dora: bool = algorithm.dora
         kept = 0 if algorithm.wd_on_output else 1
         self._axes = [axis for axis in range(layer.weight.dim()) if axis != kept]
         if self._dora:
-            self.module.dora_scale.data = channel_norms(weight_of(layer).detach(), self._axes)
+            self._magnitude().data = channel_norms(weight_of(layer).detach(), self._axes)
+
+    def _magnitude(self) -> nn.Parameter:
+        return self.module.get_parameter("dora_scale")
 
     def whole(self) -> Tensor:
         """The changed weight in float32, at the strength that is set."""
         if not self._dora:
             return super().whole()
         base = weight_of(self._layer)
-        whole = decomposed(base + self._dropped(self.update()), self.module.dora_scale.float(), self._axes)
+        whole = decomposed(base + self._dropped(self.update()), self._magnitude().float(), self._axes)
         return whole if self.strength == 1 else torch.lerp(base, whole, self.strength)
 
     def change(self) -> Tensor:
@@ -258,6 +263,13 @@ def decomposed_options(algorithm: Decomposed, rank: Rank) -> dict[str, Any]:
         "wd_on_out": algorithm.wd_on_output,
         "rs_lora": algorithm.rs_lora,
     }
+
+
+def geometry(layer: Layer) -> dict[str, Any]:
+    """What a layer's function takes besides input, weight and bias."""
+    if isinstance(layer, nn.Linear):
+        return {}
+    return {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation, "groups": layer.groups}
 
 
 def weight_of(layer: nn.Module) -> Tensor:

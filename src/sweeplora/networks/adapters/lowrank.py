@@ -39,7 +39,7 @@ class LoConAdapter(DecomposedAdapter[LoConModule]):
 
     def __init__(self, algorithm: LoCon, key: str, layer: Layer, rank: Rank) -> None:
         module = LoConModule(key, layer, **decomposed_options(algorithm, rank))
-        super().__init__(module, layer, algorithm)
+        super().__init__(key, module, layer, algorithm)
         small = math.prod(self._shape) <= _CHEAP_TO_REBUILD and not (algorithm.dropout or algorithm.rank_dropout)
         self._beside = not algorithm.dora and (not small if self._bypass is None else self._bypass)
         self._dropout = algorithm.dropout
@@ -121,7 +121,7 @@ class DyLoRAAdapter(WeightAdapter[DyLoraModule]):
 
     def __init__(self, algorithm: DyLoRA, key: str, layer: Layer, rank: Rank) -> None:
         module = DyLoraModule(key, layer, lora_dim=rank.dim, alpha=rank.alpha, block_size=algorithm.block_size)
-        super().__init__(module, layer, algorithm)
+        super().__init__(key, module, layer, algorithm)
         self._alpha, self._dim, self._block = rank.alpha, rank.dim, algorithm.block_size
         self._downs, self._ups = list(module.down_list), list(module.up_list)
 
@@ -192,7 +192,7 @@ class GLoRAAdapter(WeightAdapter[GLoRAModule]):
             use_scalar=algorithm.use_scalar,
             rs_lora=algorithm.rs_lora,
         )
-        super().__init__(module, layer, algorithm)
+        super().__init__(key, module, layer, algorithm)
         self._ranks = Rows(algorithm)
         self._dropout = algorithm.dropout
         self._scale: float = module.scale

@@ -26,7 +26,7 @@ class LoHaAdapter(DecomposedAdapter[LohaModule]):
 
     def __init__(self, algorithm: LoHa, key: str, layer: Layer, rank: Rank) -> None:
         module = LohaModule(key, layer, **decomposed_options(algorithm, rank))
-        super().__init__(module, layer, algorithm)
+        super().__init__(key, module, layer, algorithm)
         self._scalar = module.scalar if algorithm.use_scalar else None
         names = ("hada_w1_b", "hada_w1_a", "hada_w2_b", "hada_w2_a", *(("hada_t1", "hada_t2") if module.tucker else ()))
         self._parts: dict[str, Tensor] = {name: getattr(module, name) for name in names}
@@ -74,7 +74,7 @@ class LoKrAdapter(DecomposedAdapter[LokrModule]):
         )
         if module.use_w1 and module.use_w2:
             module.scale = 1.0  # without a rank there is nothing that rs_lora could divide by
-        super().__init__(module, layer, algorithm)
+        super().__init__(key, module, layer, algorithm)
         large = layer.weight.numel() > _CHEAP_TO_REBUILD
         self._beside = not algorithm.dora and (large if self._bypass is None else self._bypass)
         self._scalar = module.scalar if algorithm.use_scalar else None

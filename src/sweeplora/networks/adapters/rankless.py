@@ -23,7 +23,7 @@ class FullAdapter(RowsAdapter[FullModule]):
     def __init__(self, algorithm: Full, key: str, layer: Layer, _: None) -> None:
         module = FullModule(key, layer).float()
         module._org_weight, module.org_bias = [], None  # a second copy of the base
-        super().__init__(module, layer, algorithm)
+        super().__init__(key, module, layer, algorithm)
 
     def update(self) -> Tensor:
         """The difference itself."""
@@ -78,7 +78,7 @@ class IA3Adapter(WeightAdapter[IA3Module]):
     """
 
     def __init__(self, algorithm: IA3, key: str, layer: Layer, _: None) -> None:
-        super().__init__(IA3Module(key, layer, train_on_input=algorithm.train_on_input), layer, algorithm)
+        super().__init__(key, IA3Module(key, layer, train_on_input=algorithm.train_on_input), layer, algorithm)
         self._on_input = algorithm.train_on_input
 
     def update(self) -> Tensor:
@@ -119,7 +119,7 @@ class NormAdapter(Adapter[NormModule]):
     _layer: Norm
 
     def __init__(self, algorithm: Algorithm, key: str, layer: Norm) -> None:
-        super().__init__(NormModule(key, layer), layer, algorithm)
+        super().__init__(key, NormModule(key, layer), layer, algorithm)
         self._rows = Rows(algorithm) if "rank_dropout" in vars(algorithm) else None
 
     def output(self, x: Tensor) -> Tensor:

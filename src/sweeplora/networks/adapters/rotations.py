@@ -29,8 +29,8 @@ class RotatedAdapter(WeightAdapter[Rotation]):
     and A1111 takes 0 for "no rotation" where the others take it for "no constraint".
     """
 
-    def __init__(self, module: Rotation, layer: Layer, algorithm: DiagOFT | BOFT) -> None:
-        super().__init__(module, layer, algorithm)
+    def __init__(self, key: str, module: Rotation, layer: Layer, algorithm: DiagOFT | BOFT) -> None:
+        super().__init__(key, module, layer, algorithm)
         self._limit = algorithm.constraint * self._shape[0]
         self._rescaled = algorithm.rescaled
         self._rows = Rows(algorithm) if isinstance(algorithm, DiagOFT) else None
@@ -99,7 +99,7 @@ class DiagOFTAdapter(RotatedAdapter[DiagOFTModule]):
 
     def __init__(self, algorithm: DiagOFT, key: str, layer: Layer, rank: Rank) -> None:
         module = DiagOFTModule(key, layer, lora_dim=rank.dim, rescaled=algorithm.rescaled)
-        super().__init__(module, layer, algorithm)
+        super().__init__(key, module, layer, algorithm)
 
     def _turned(self, values: Tensor, blocks: Tensor) -> Tensor:
         parted = values.reshape(*blocks.shape[:2], -1)
@@ -112,7 +112,7 @@ class BOFTAdapter(RotatedAdapter[ButterflyOFTModule]):
     def __init__(self, algorithm: BOFT, key: str, layer: Layer, rank: Rank) -> None:
         check_boft(rank.dim, [tuple(layer.weight.shape)])
         module = ButterflyOFTModule(key, layer, lora_dim=rank.dim, rescaled=algorithm.rescaled)
-        super().__init__(module, layer, algorithm)
+        super().__init__(key, module, layer, algorithm)
 
     def _turned(self, values: Tensor, blocks: Tensor) -> Tensor:
         channels = torch.arange(len(values), device=values.device)

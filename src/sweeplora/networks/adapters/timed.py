@@ -39,8 +39,8 @@ class TLoRAAdapter(WeightAdapter[TLoraModule]):
             use_data_init=algorithm.use_data_init,
         )
         gc.unfreeze()
-        module.kw_dict, module.org_module = _geometry(layer), [layer]
-        super().__init__(module, layer, algorithm)
+        module.org_module = [layer]
+        super().__init__(key, module, layer, algorithm)
         self.ranks: Tensor | None = None
         self._dropout, self._least, self._exponent = algorithm.dropout, algorithm.min_rank, algorithm.rank_exponent
 
@@ -114,9 +114,3 @@ def _flat(layer: Layer) -> nn.Linear:
     flat = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
     flat.weight = nn.Parameter(weight, requires_grad=False)
     return flat
-
-
-def _geometry(layer: Layer) -> dict[str, object]:
-    if isinstance(layer, nn.Linear):
-        return {}
-    return {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation, "groups": layer.groups}
