@@ -188,3 +188,44 @@ def test_converting_loads_nothing_heavy() -> None:
     )
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert not loaded & {"torch", "diffusers", "transformers", "lycoris", "optuna", "mlflow"}
+
+
+@pytest.mark.parametrize("name", ["20240115", "1_000", "1e5", "true", "null", "1.5"])
+def test_a_name_that_reads_as_a_value_becomes_one_that_can_be_asked_for(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([f"{_COMMAND} --output_name={name}"]) == 0
+    assert f"+sweep=lora_{name}" in capsys.readouterr().out
+    assert compose([f"+sweep=lora_{name}"]).config["name"] == name
+
+
+@pytest.mark.parametrize("flag", ["--sample_every_n_epochs=1", "--sample_every_n_steps=5", "--sample_at_first"])
+def test_previews_without_prompts_are_none_and_said(flag: str) -> None:
+    assert main([f"{_COMMAND} {flag} --sample_sampler=euler"]) == 0
+    assert compose(["+sweep=it"]).config["sample"]["every_epochs"] == 0
+    assert "there is no --sample_prompts" in Path("sweeps/it.conversion.md").read_text()
+
+
+def test_every_package_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sweeplora.convert.command.find_spec", lambda name: None)
+    main([f"{_COMMAND} --optimizer_type=AdamW8bit --xformers --logging_dir=logs"])
+    said = capsys.readouterr().err
+    for package in ("bitsandbytes", "xformers", "tensorboard"):
+        assert f"needs {package}; pip install" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--optimizer_args betas=(0.9,0.99)", "unquoted parenthesis"),
+        ("--caption_prefix=a&b --seed=2", "unquoted &"),
+        ("--caption_prefix=a|b", "unquoted |"),
+        ("\u2013network_dim=16", "instead of two hyphens"),
+        ("--caption_prefix=\u201ca b\u201d", "curly quotation mark"),
+    ],
+)
+def test_the_real_reason_is_said(flags: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweeplora(["convert", f"{_COMMAND} {flags}"]) == 2
+    assert said in capsys.readouterr().err

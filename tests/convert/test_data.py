@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from sweeplora.convert.conversion import Conversion
+from sweeplora.convert.conversion import Conversion, convert
 from sweeplora.convert.entries import settings
+from sweeplora.convert.reading.launch import find, settle
+from sweeplora.convert.scripts.source import read
+from sweeplora.convert.scripts.text import Script
 from sweeplora.errors import UserError
 from tests.convert.commands import converted, fate, keys, of_text
 
@@ -191,3 +194,81 @@ def test_flags_that_the_reference_does_not_read_beside_a_folder_do_nothing() -> 
     made = converted("--dataset_repeats=3 --conditioning_data_dir=/m --masked_loss")
     assert fate(made, "--dataset_repeats") == fate(made, "--conditioning_data_dir") == {"idle"}
     assert not {"data.repeats", "data.mask_dir"} & settings(made.entries).keys()
+
+
+_ONE = '[[datasets]]\nresolution = 512\n[[datasets.subsets]]\nimage_dir = "/a"\n'
+
+
+def test_a_weight_of_regularisation_beside_one_subset_does_nothing(tmp_path: Path) -> None:
+    assert fate(_with_file(tmp_path, _ONE, "--prior_loss_weight=0.5"), "--prior_loss_weight") == {"idle"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            _ONE + 'flip_aug = "false"',
+            r"flip_aug = \"false\".*true or false for flip_aug in \[\[datasets.subsets\]\] 1.1",
+        ),
+        (_ONE.replace("512", '512\nbatch_size = "2"'), r"batch_size = \"2\".*a whole number"),
+        (_ONE.replace("512", '512\nmin_bucket_reso = "256"'), "a whole number for min_bucket_reso"),
+        (_ONE.replace("512", "512\nenable_bucket = 1"), "true or false"),
+        (_ONE.replace("512", '"512"'), r"resolution = .*two, \[width, height\]"),
+        (_ONE.replace("512", "[512, 512, 512]"), "resolution"),
+        (_ONE + "num_repeats = 2.0", "a whole number for num_repeats"),
+        (_ONE + "num_repeats = true", "a whole number for num_repeats"),
+        (_ONE + "caption_dropout_rate = '0.1'", "a number for caption_dropout_rate"),
+        (_ONE.replace('"/a"', "3"), "text for image_dir"),
+        (_ONE.replace("512", "512\nvalidation_split = 1"), "a number with a point"),
+        ("[datasets]\nresolution = 512", r"write \[\[datasets\]\]"),
+        ("datasets = 3", r"datasets 3.*\[\[datasets\]\]"),
+        ("[[datasets]]\nresolution=512\n[datasets.subsets]\nimage_dir='/a'", r"write \[\[datasets.subsets\]\]"),
+        ("general = 3\n" + _ONE, r"general 3.*\[general\]"),
+        (_ONE.replace("512", "512\nenable_bucket = true\nbucket_reso_steps = 0"), "bucket_reso_steps=0"),
+    ],
+)
+def test_values_of_another_type_are_refused_as_sd_scripts_does(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        _with_file(tmp_path, text)
+
+
+def test_null_and_lists_in_json_are_refused(tmp_path: Path) -> None:
+    for content in ([], {"datasets": [3]}, {"datasets": [{"resolution": None, "subsets": [{"image_dir": "/a"}]}]}):
+        with pytest.raises(UserError, match="--dataset_config"):
+            _with_file(tmp_path, json.dumps(content), name="d.json")
+
+
+def test_a_value_that_all_subsets_share_is_called_so(tmp_path: Path) -> None:
+    text = _ONE + 'flip_aug = true\nkeep_tokens = 2\n[[datasets.subsets]]\nimage_dir = "/b"\nflip_aug = true\n'
+    made = _with_file(tmp_path, "[general]\nflip_aug = true\ncolor_aug = true\n" + text)
+    notes = {entry.flag: entry.note for entry in made.entries}
+    assert settings(made.entries)["data.flip"] is True
+    assert notes["[[datasets.subsets]] 1.2 flip_aug"] == "data.flip, the same for all subsets"
+    assert notes["[general] flip_aug"] == "a table nearer to each subset says its own"
+    assert not [flag for flag, note in notes.items() if "every subset" in note]
+
+
+def test_a_file_is_found_beside_the_script_and_below_the_folder_it_changes_to(tmp_path: Path) -> None:
+    (tmp_path / "sd-scripts" / "config").mkdir(parents=True)
+    (tmp_path / "sd-scripts" / "config" / "d.toml").write_text(_ONE)
+    (tmp_path / "beside.toml").write_text(_ONE.replace("/a", "/beside"))
+    for name, folder in (("config/d.toml", "/a"), ("beside.toml", "/beside")):
+        script = tmp_path / "train.sh"
+        text = (
+            "cd sd-scripts\naccelerate launch sdxl_train_network.py --pretrained_model_name_or_path=/m.safetensors "
+            f"--network_module=lycoris.kohya --output_name=it --dataset_config={name}\n"
+        )
+        reading = read(Script(text, "train.sh", script))
+        (training,) = find(reading)
+        assert settings(convert(settle(training, reading.script)).entries)["data.dir"] == folder
+
+
+def test_a_file_that_the_script_writes_is_read() -> None:
+    text = (
+        'SIZE=768\ncat > d.toml <<EOF\n[[datasets]]\nresolution = $SIZE\n[[datasets.subsets]]\nimage_dir = "/a"\nEOF\n'
+        "accelerate launch sdxl_train_network.py --pretrained_model_name_or_path=/m.safetensors "
+        "--network_module=lycoris.kohya --output_name=it --dataset_config=d.toml"
+    )
+    assert settings(of_text(text).entries)["data.resolution"] == 768
+    with pytest.raises(UserError, match=r"the script writes it, and \$SIDE in it is set nowhere"):
+        of_text(text.replace("$SIZE", "$SIDE"))

@@ -107,7 +107,6 @@ def test_any_class_can_be_the_schedule() -> None:
         "--fp8_base",
         "--use_8bit_adam --optimizer_type=Lion",
         "--log_with=tensorboard",
-        "--sample_every_n_steps=5",
     ],
 )
 def test_what_the_reference_refuses_is_refused(flags: str) -> None:

@@ -6,9 +6,11 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
-from sweeplora.convert.conversion import convert
+from sweeplora.convert.conversion import Conversion, convert
+from sweeplora.convert.entries import settings
 from sweeplora.convert.reading.launch import Command, find, settle
 from sweeplora.convert.report import report
 from sweeplora.convert.scripts.decode import decode
@@ -19,6 +21,12 @@ from sweeplora.convert.sweep_file import shown, text
 from sweeplora.errors import UserError
 
 DONE, TO_MEND = 0, 1
+_INSTALLED_BY = {
+    "bitsandbytes": "pip install 'sweeplora[gpu]'",
+    "xformers": "pip install 'sweeplora[xformers]'",
+    "tensorboard": "pip install 'sweeplora[tensorboard]'",
+}
+_READ_AS_A_VALUE = re.compile(r"[\d_.-]+([eE][\d_-]+)?|true|false|null|nan|inf", re.IGNORECASE)
 _LARGEST_SCRIPT = 16 << 20
 
 
@@ -44,7 +52,7 @@ def take_over(source: Sequence[str], output: Path | None, number: int | None, *,
     written.write_text(page, encoding="utf-8")
     print(page)
     lacking = [f"{entry.flag}: {entry.note}" for entry in conversion.of("missing", "unknown")]
-    for trouble in (*lacking, *_refused(output)):
+    for trouble in (*lacking, *_not_installed(conversion), *_refused(output)):
         print(trouble, file=sys.stderr)
     print(f"wrote {output} and {written}; run it with: python -m sweeplora +sweep={output.stem}")
     return TO_MEND if lacking else DONE
@@ -90,8 +98,25 @@ def _chosen(reading: Reading, number: int | None) -> Command:
 
 
 def _file_name(name: str) -> str:
-    cleaned = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("._-")
-    return cleaned or "converted"
+    """The name as that of a file that `+sweep=` can ask for: a number would be read as one."""
+    cleaned = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("._-") or "converted"
+    return f"lora_{cleaned}" if _READ_AS_A_VALUE.fullmatch(cleaned) else cleaned
+
+
+def _not_installed(conversion: Conversion) -> list[str]:
+    """The packages that the training needs and that are not here, each with how to install it."""
+    values = settings(conversion.entries)
+    target = str(values.get("optimizer._target_", "")).partition(".")[0]
+    wanted = {
+        target: f"optimizer {values.get('optimizer._target_')}",
+        "xformers": "model.attention=xformers" if values.get("model.attention") == "xformers" else "",
+        "tensorboard": "tracking.tensorboard" if values.get("tracking.tensorboard") else "",
+    }
+    return [
+        f"to run it: {use} needs {package}; {_INSTALLED_BY.get(package, f'pip install {package}')}"
+        for package, use in wanted.items()
+        if package and use and find_spec(package) is None
+    ]
 
 
 def _refused(output: Path) -> list[str]:

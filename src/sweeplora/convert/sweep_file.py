@@ -16,6 +16,7 @@ from sweeplora.convert.reading.flags import FLAGS
 
 _WIDTH = 112
 _WHOLE: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+_LIKE_A_NUMBER = re.compile(r"[+-]?[\d_.]+([eE][+-]?\d+)?")
 _SECRET = re.compile(r"(token|api_key|secret|password)$")
 
 
@@ -29,6 +30,15 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         """Nothing is written by reference."""
         return True
+
+
+def _represent_text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    """Text in quotes where Hydra's reader, unlike PyYAML's, would take it for a number: 1e5."""
+    style = "'" if _LIKE_A_NUMBER.fullmatch(value) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
 
 
 def text(conversion: Conversion, name: str) -> str:

@@ -107,3 +107,35 @@ def test_a_file_that_is_not_there_or_not_toml_is_refused(tmp_path: Path) -> None
 
 def test_the_old_spelling_of_an_extension_still_counts() -> None:
     assert _read("--caption_extention=.txt") == {"caption_extension": ".txt"}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("vae = false", "--vae=false: is to be text in quotes, or left out"),
+        ("output_name = true", "--output_name=true"),
+        ("learning_rate = [1e-4]", "--learning_rate"),
+        ("network_dim = true", "is to be a number"),
+        ("resolution = [512, 512]", "--resolution"),
+        ("max_token_length = 300", "one of 150, 225"),
+        ("noise_offset = inf", "no finite number"),
+        ("flip_aug = 1", "write true or false"),
+    ],
+)
+def test_a_value_of_another_type_in_a_file_is_refused_by_name(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "f.toml").write_text(f"{line}\n")
+    with pytest.raises(UserError, match=said):
+        _read(f"--config_file={tmp_path / 'f.toml'}")
+
+
+def test_false_for_resume_is_nothing_and_a_guis_token_length_is_three_chunks(tmp_path: Path) -> None:
+    (tmp_path / "f.toml").write_text("resume = false\nmax_token_length = 255\n")
+    values = _read(f"--config_file={tmp_path / 'f.toml'}")
+    assert "resume" not in values
+    assert values["max_token_length"] == 225
+
+
+@pytest.mark.parametrize("dash", ["\u2013", "\u2014", "\u2212", "\u2010", "\u2013\u2013"])
+def test_a_dash_that_is_no_hyphen_is_called_so(dash: str) -> None:
+    with pytest.raises(UserError, match=r"instead of two hyphens; write --seed=3"):
+        _read("--network_args", "algo=locon", f"{dash}seed=3")

@@ -88,6 +88,8 @@ def _buckets(options: Mapping[str, Value], found: Treated) -> None:
         found.idle.update(dict.fromkeys(BUCKETS, "there are no buckets without enable_bucket"))
         return
     step, source = options["bucket_reso_steps"]
+    if step < 1:
+        raise UserError("--bucket_reso_steps", step, "give a number of pixels, 64 by default")
     found.keys["bucket_step"] = (step, source)
     if options["bucket_no_upscale"][0]:
         found.keys["bucket_no_upscale"] = (True, options["bucket_no_upscale"][1])

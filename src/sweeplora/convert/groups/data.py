@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from sweeplora.convert.dataset.treatment import NO_USE, NOT_HERE, Treated, treated
+from sweeplora.convert.dataset.subsets import prior_weight, rest_of_tables, subsets, unused_flags, written
+from sweeplora.convert.dataset.treatment import Treated, treated
 from sweeplora.convert.dataset.validation import validation
-from sweeplora.convert.entries import Entry, became, idle, missing
-from sweeplora.convert.reading.dataset_file import Source, Table, one_for_all, read, tables
-from sweeplora.convert.reading.dataset_schema import DATASET_WIDE, FLAG_OF, OF_IMAGES
-from sweeplora.convert.reading.flags import FLAGS
+from sweeplora.convert.entries import Entry, became, idle
+from sweeplora.convert.reading.dataset_file import Source, Table, one_for_all, read
+from sweeplora.convert.reading.dataset_schema import FLAG_OF, OF_IMAGES
 from sweeplora.convert.reading.given import Given
 from sweeplora.convert.reading.trained_parts import trains_text_encoders
 from sweeplora.errors import UserError
@@ -33,14 +32,14 @@ def entries(given: Given) -> list[Entry]:
     path = given["dataset_config"]
     sources = read(path, given) if path else [Source((Table("", {}),), given)]
     parts = [treated({option: source.value(option) for option in OF_IMAGES}, source.said()) for source in sources]
-    shared = [*_subsets(given, sources, parts)] if path else [*_folder(given, parts[0])]
+    shared = [*subsets(given, sources, parts)] if path else [*_folder(given, parts[0])]
     batch, batch_entry = _batch(given, sources)
     split, split_source = one_for_all(sources, "validation_split")
     entries = [
         Entry("", "default", "data", "folder"),
         *shared,
-        *_rest_of_tables(sources, shared),
-        *_unused_flags(given, sources, shared),
+        *rest_of_tables(sources, shared),
+        *unused_flags(given, sources, shared),
         batch_entry,
         *_held_out(split, split_source),
         *_overruled(given, sources),
@@ -56,127 +55,23 @@ def _folder(given: Given, part: Treated) -> list[Entry]:
     if not folder:
         raise UserError("--train_data_dir", "", "neither it nor --dataset_config is given")
     entries = [
-        became("--train_data_dir", "data.dir", folder, _FOLDER + _ignored_there(Path(folder).expanduser())),
+        became("--train_data_dir", "data.dir", folder, _FOLDER + _ignored_there(folder)),
         Entry("--train_data_dir", "default", "data.folder_captions", True, "without a caption file the name of N_name"),
     ]
     if "reg_data_dir" in given:
         entries.append(became("--reg_data_dir", "data.reg_dir", given["reg_data_dir"]))
-    return [*entries, *_weight(given, "reg_data_dir" in given), *_written(part)]
+    return [*entries, *prior_weight(given, "reg_data_dir" in given), *written(part)]
 
 
-def _ignored_there(folder: Path) -> str:
+def _ignored_there(path: str) -> str:
     """What a folder that exists holds beside `N_name` sub-folders."""
-    if not folder.is_dir():
+    try:
+        folder = Path(path).expanduser()
+        found = sorted(one.name for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
+    except (OSError, ValueError, RuntimeError):
         return ""
-    others = sorted(one.name for one in folder.iterdir() if one.is_dir() and not one.name.partition("_")[0].isdigit())
-    return f"; ignored there and used here: {', '.join(others)}" if others else ""
-
-
-def _weight(given: Given, has_reg: bool) -> list[Entry]:
-    if has_reg:
-        return [given.taken("prior_loss_weight", "data.prior_loss_weight", given["prior_loss_weight"])]
-    unused = "prior_loss_weight" in given
-    return [idle("--prior_loss_weight", "there are no regularisation images")] if unused else []
-
-
-def _written(part: Treated) -> list[Entry]:
-    return [
-        Entry(source or _default_flag(key), "became" if source else "default", f"data.{key}", value)
-        for key, (value, source) in part.keys.items()
-    ]
-
-
-def _default_flag(key: str) -> str:
-    named = {"bucket": "enable_bucket", "bucket_min": "min_bucket_reso", "bucket_max": "max_bucket_reso"}
-    named |= {"bucket_step": "bucket_reso_steps"}
-    return f"--{named.get(key, key)}"
-
-
-def _subsets(given: Given, sources: list[Source], parts: list[Treated]) -> list[Entry]:
-    """The file's subsets: what all share for the group, what differs for each."""
-    reg = any(source.own.get("is_reg") for source in sources)
-    if len(sources) == 1 and not reg:
-        folder = became(f"{sources[0].levels[0].name} image_dir", "data.dir", sources[0].own["image_dir"], _BELOW)
-        return [became("--dataset_config", "", given["dataset_config"], "data"), folder, *_written(parts[0])]
-    same = {
-        key: value
-        for key, value in parts[0].keys.items()
-        if all(part.keys.get(key, (None,))[0] == value[0] for part in parts)
-    }
-    subsets: list[dict[str, Any]] = []
-    entries: list[Entry] = []
-    for index, (source, part) in enumerate(zip(sources, parts, strict=True)):
-        name = source.levels[0].name
-        subset = {"dir": source.own["image_dir"]}
-        entries.append(became(f"{name} image_dir", "", subset["dir"], f"data.subsets[{index}].dir"))
-        if source.own.get("is_reg") is not None:
-            subset["is_reg"] = source.own["is_reg"]
-            entries.append(became(f"{name} is_reg", "", subset["is_reg"], f"data.subsets[{index}].is_reg"))
-        for key, (value, where) in part.keys.items():
-            if key not in same:
-                subset[key] = value
-                flag = where or _default_flag(key)
-                entries.append(Entry(flag, "became", "", value, f"data.subsets[{index}].{key}"))
-        subsets.append(subset)
-    note = "regularisation images are balanced over all subsets here, for each dataset there" if reg else ""
-    return [
-        became("--dataset_config", "data.subsets", subsets, note),
-        *_written(Treated(same, {})),
-        *entries,
-        *_weight(given, reg),
-    ]
-
-
-_BELOW = "there only images directly in it count, here those below it too"
-
-
-def _rest_of_tables(sources: list[Source], written: list[Entry]) -> list[Entry]:
-    """Every key of the file that gave no value: why."""
-    used = {entry.flag for entry in written}
-    idles = _idles(sources)
-    entries: list[Entry] = []
-    for table in tables(sources):
-        for option in table.content:
-            flag = f"{table.name} {option}".strip()
-            if flag in used or option in DATASET_WIDE or (option == "is_reg" and not table.content[option]):
-                continue
-            if option in NOT_HERE:
-                entries.append(missing(flag, NOT_HERE[option]))
-            elif option in NO_USE:
-                entries.append(idle(flag, NO_USE[option]))
-            else:
-                entries.append(idle(flag, idles.get(option, "every subset says its own")))
-    return entries
-
-
-def _idles(sources: list[Source]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for source in sources:
-        found |= treated({option: source.value(option) for option in OF_IMAGES}, source.said()).idle
-    return found
-
-
-def _unused_flags(given: Given, sources: list[Source], written: list[Entry]) -> list[Entry]:
-    """Flags of these options that gave no value: why."""
-    used = {entry.flag for entry in written}
-    idles = {**_idles(sources), **NO_USE}
-    entries: list[Entry] = []
-    for option in (*OF_IMAGES, *NO_USE, *NOT_HERE):
-        name = FLAG_OF.get(option, option)
-        if name not in FLAGS or name not in given or f"--{name}" in used:
-            continue
-        if option in NOT_HERE:
-            entries.append(missing(f"--{name}", NOT_HERE[option]))
-        elif option in sources[0].unread:
-            folder = "--train_data_dir has the number of repeats in its folders' names"
-            note = folder if option == "num_repeats" else "the reference reads it in a dataset's file only"
-            entries.append(idle(f"--{name}", note))
-        else:
-            entries.append(idle(f"--{name}", idles.get(option, "every subset of the file says its own")))
-    if "dataset_config" in given:
-        names = [name for name in ("train_data_dir", "reg_data_dir") if name in given]
-        entries += [idle(f"--{name}", "the dataset's file comes before it") for name in names]
-    return entries
+    others = [name for name in found if not name.partition("_")[0].isdigit()]
+    return f"; ignored there and used here: {', '.join(others[:10])}" if others else ""
 
 
 def _batch(given: Given, sources: list[Source]) -> tuple[int, Entry]:

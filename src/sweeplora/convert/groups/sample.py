@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sweeplora.convert.entries import Entry, became, idle
 from sweeplora.convert.reading.given import Given
-from sweeplora.errors import UserError
 
 _EVERY = {"sample_every_n_epochs": "sample.every_epochs", "sample_every_n_steps": "sample.every_steps"}
 
@@ -22,7 +21,9 @@ def entries(given: Given) -> list[Entry]:
             *off,
         ]
     if not given["sample_prompts"]:
-        raise UserError("--sample_prompts", "", "previews are asked for and no file of prompts is given")
+        names = [name for name in (*_EVERY, "sample_at_first", "sample_sampler") if name in given]
+        note = "there is no --sample_prompts, so that nothing is drawn"
+        return [Entry("", "default", "sample", "none"), *(idle(f"--{name}", note) for name in names)]
     size = (
         "a prompt without --w and --h is drawn at the training resolution, 512 there; one without --d with sample.seed"
     )

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeplora.config.nearest import nearest
-from sweeplora.convert.reading.dataset_schema import ANYWHERE, DATASET_ONLY, FLAG_OF, OF_IMAGES, SUBSET_ONLY, Value
+from sweeplora.convert.reading.dataset_schema import (
+    ANYWHERE,
+    DATASET_ONLY,
+    FLAG_OF,
+    OF_IMAGES,
+    SUBSET_ONLY,
+    Kind,
+    Value,
+    fits,
+    wanted,
+)
 from sweeplora.convert.reading.files import Files
 from sweeplora.convert.reading.flags import FLAGS
 from sweeplora.convert.reading.given import Given, toml
@@ -64,19 +74,37 @@ def read(path: str, given: Given) -> list[Source]:
     for name in content:
         if name not in ("general", "datasets"):
             raise UserError("--dataset_config", name, f"no such table in {path}; there are: general, datasets")
-    general = Table("[general]", content.get("general", {}))
-    _expect(general, (*DATASET_ONLY, *ANYWHERE))
+    general = Table("[general]", _table(content.get("general", {}), "general"))
+    _expect(general, {**DATASET_ONLY, **ANYWHERE})
     sources: list[Source] = []
-    for number, dataset in enumerate(content.get("datasets", [])):
-        table = Table(f"[[datasets]] {number + 1}", {k: v for k, v in dataset.items() if k != "subsets"})
-        _expect(table, (*DATASET_ONLY, *ANYWHERE))
-        for place, subset in enumerate(dataset.get("subsets", [])):
-            own = Table(f"[[datasets.subsets]] {number + 1}.{place + 1}", subset)
+    for number, dataset in enumerate(_tables(content.get("datasets", []), "datasets"), 1):
+        table = Table(f"[[datasets]] {number}", {k: v for k, v in dataset.items() if k != "subsets"})
+        _expect(table, {**DATASET_ONLY, **ANYWHERE})
+        for place, subset in enumerate(_tables(dataset.get("subsets", []), "datasets.subsets"), 1):
+            own = Table(f"[[datasets.subsets]] {number}.{place}", subset)
             _check_subset(own, given)
             sources.append(Source((own, table, general), given))
     if not sources:
         raise UserError("--dataset_config", path, "holds no [[datasets.subsets]]")
     return sources
+
+
+def _table(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise UserError("--dataset_config", f"{name} {_shown(value)}", f"is to be a table, [{name}]")
+    return value
+
+
+def _tables(value: Any, name: str) -> list[Mapping[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        mend = f"is to be a list of tables: write [[{name}]], in two pairs of brackets"
+        raise UserError("--dataset_config", f"{name} {_shown(value)}", mend)
+    return value
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def tables(sources: list[Source]) -> Iterator[Table]:
@@ -110,11 +138,16 @@ def _content(path: str, files: Files) -> dict[str, Any]:
     return content
 
 
-def _expect(table: Table, known: tuple[str, ...]) -> None:
-    for option in table.content:
+def _expect(table: Table, known: Mapping[str, Kind]) -> None:
+    """Raise UserError for an option that is not known here, or for a value of another type than the schema's."""
+    for option, value in table.content.items():
         if option not in known:
-            mend = f"the reference knows no {option} in {table.name}; {nearest(option, known)}"
+            mend = f"the reference knows no {option} in {table.name}; {nearest(option, list(known))}"
             raise UserError("--dataset_config", option, mend)
+        if not fits(value, known[option]):
+            written = json.dumps(value, ensure_ascii=False, default=str)
+            mend = f"the reference takes {wanted(known[option])} for {option} in {table.name}"
+            raise UserError("--dataset_config", f"{option} = {_shown(written)}", mend)
 
 
 def _check_subset(own: Table, given: Given) -> None:
@@ -124,6 +157,6 @@ def _check_subset(own: Table, given: Given) -> None:
     if "conditioning_data_dir" in own.content and "masked_loss" not in given:
         mend = "the reference takes it here with --masked_loss only"
         raise UserError("--dataset_config", "conditioning_data_dir", mend)
-    _expect(own, (*SUBSET_ONLY, *ANYWHERE))
+    _expect(own, {**SUBSET_ONLY, **ANYWHERE})
     if "image_dir" not in own.content:
         raise UserError("--dataset_config", own.name, "names no image_dir")

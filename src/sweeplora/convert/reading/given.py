@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +19,13 @@ from sweeplora.errors import UserError
 _WHOLE = {"whole", "count"}
 _ALSO_IN_FILES: dict[str, tuple[str | int, ...]] = {"max_token_length": (75,), "dynamo_backend": ("no",)}
 """Values beside a flag's choices that work in a file, which the reference does not check; GUIs write them."""
+_OFF_BY_FALSE = ("resume", "tokenizer_cache_dir", "lr_scheduler_type")
+"""Flags for text of which the reference only asks whether it is true."""
+_GUI_MAX_TOKENS = 255
+"""A GUI's default, which the reference cuts into the three chunks of 225."""
+
+
+_DASHES = {"\u2010": "a dash", "\u2013": "an en dash", "\u2014": "an em dash", "\u2212": "a minus sign"}
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,9 @@ def _from_words(words: Sequence[str], known: Mapping[str, Flag]) -> tuple[dict[s
     while index < len(words):
         word = words[index]
         index += 1
+        if word[:1] in _DASHES:
+            mend = f"begins with {_DASHES[word[0]]} instead of two hyphens; write --{word.lstrip(''.join(_DASHES))}"
+            raise UserError("convert", word, mend)
         if not word.startswith("--") or word == "--":
             remarks.append(Entry(word, "unknown", note="belongs to no flag; the reference refuses it"))
             continue
@@ -107,7 +119,11 @@ def _from_words(words: Sequence[str], known: Mapping[str, Flag]) -> tuple[dict[s
 
 def _until_next(words: Sequence[str], index: int) -> Sequence[str]:
     end = index
-    while end < len(words) and (not words[end].startswith("-") or _is_number(words[end])):
+    while (
+        end < len(words)
+        and words[end][:1] not in _DASHES
+        and (not words[end].startswith("-") or _is_number(words[end]))
+    ):
         end += 1
     return words[index:end]
 
@@ -143,9 +159,11 @@ def _value(name: str, text: str, flag: Flag) -> Any:
                 value = _count(text)
             case _:
                 value = text
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         wanted = "a whole number" if flag.kind in _WHOLE else "a number"
-        raise UserError(f"--{name}", text, f"the reference takes {wanted} here") from error
+        raise UserError(f"--{name}", text[:60], f"the reference takes {wanted} here") from error
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"--{name}", text[:60], "is no finite number")
     if flag.choices and value not in flag.choices:
         raise UserError(f"--{name}", text, f"the reference takes one of {', '.join(map(str, flag.choices))}")
     return value
@@ -177,16 +195,33 @@ def _from_file(path: str, known: Mapping[str, Flag], files: Files) -> tuple[dict
 
 
 def _typed(name: str, value: Any, flag: Flag) -> Any:
+    """A file's value as the flag's; None where it says nothing. Raises UserError for another type."""
     if flag.kind in ("texts", "numbers"):
         several = value if isinstance(value, list) else [value]
-        return [_value(name, str(one), flag) for one in several]
+        return [_plain(name, one, flag) for one in several]
     if flag.kind == "switch":
         if not isinstance(value, bool):
-            raise UserError(f"--{name}", value, "is a switch; write true or false")
+            raise UserError(f"--{name}", _shown(value), "is a switch; write true or false")
         return value
     if value == "" and (flag.kind != "text" or flag.choices):
         return None
-    return _value(name, str(value), flag._replace(choices=flag.choices + _ALSO_IN_FILES.get(name, ())))
+    if value is False and name in _OFF_BY_FALSE:
+        return None
+    if name == "max_token_length" and value == _GUI_MAX_TOKENS:
+        return 225
+    return _plain(name, value, flag._replace(choices=flag.choices + _ALSO_IN_FILES.get(name, ())))
+
+
+def _plain(name: str, value: Any, flag: Flag) -> Any:
+    if isinstance(value, bool | list | dict) or value is None:
+        wanted = "text in quotes" if flag.kind in ("text", "texts") else "a number"
+        raise UserError(f"--{name}", _shown(value), f"is to be {wanted}, or left out")
+    return _value(name, str(value), flag)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def toml(data: bytes, key: str, path: str) -> dict[str, Any]:

@@ -105,6 +105,10 @@ def settle(training: Training, script: Script) -> Command:
             raise script.error(command.line, word.text, f"{unknown.name} {unknown.why}{place}; write its value out")
         if word.text and not word.text.strip():
             raise script.error(command.line, "\\ ", "a blank follows the backslash, so that the line does not go on")
+        if re.search(r"(^|=)[\u201c\u201d\u2018\u2019\u201e]", word.text):
+            raise script.error(
+                command.line, word.text, "curly quotation marks are plain text to a shell; write \" or '"
+            )
         if name := re.search(r"(?<!\$)\{([A-Za-z_]\w*)\}", word.text):
             mend = f"{name[0]} is a variable of Python, as notebooks write them; write its value out"
             raise script.error(command.line, word.text, mend)
