@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from sweeplora.errors import UserError
 from sweeplora.launch.launcher import Launcher, Started
-from sweeplora.launch.slot import Slot
+from sweeplora.launch.slot import Shape, Slot
 from sweeplora.rundir.files import read_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import hold
@@ -49,7 +50,7 @@ class LauncherContract:
     @pytest.fixture
     def slots(self, launcher: Launcher) -> Iterator[list[Slot]]:
         """The plan for two trainings; whatever a test leaves is ended after it."""
-        yield list(launcher.plan(2))
+        yield list(launcher.plan(2).slots)
         launcher.close(kill=True)
 
     def ended(self, started: Started) -> int:
@@ -61,11 +62,19 @@ class LauncherContract:
 
     def test_a_plan_holds_as_many_slots_as_asked_for_at_most(self, launcher: Launcher) -> None:
         for most in (1, 2, 100):
-            slots = launcher.plan(most)
+            slots = launcher.plan(most).slots
             assert 1 <= len(slots) <= most
             assert [slot.index for slot in slots] == list(range(len(slots)))
-            assert len({(slot.processes, slot.threads, slot.device) for slot in slots}) == 1
+            assert len({(slot.shape, slot.device) for slot in slots}) == 1
         assert launcher.rules.attempts >= 1 and launcher.rules.grace_seconds > 0
+
+    def test_a_plan_keeps_the_shape_of_what_it_goes_on_with(self, launcher: Launcher) -> None:
+        processes = launcher.plan(2).slots[0].processes
+        for threads in (1, 1000):
+            plan = launcher.plan(1, Shape(processes, threads))
+            assert [slot.shape for slot in plan.slots] == [(processes, threads)]
+        with pytest.raises(UserError):
+            launcher.plan(1, Shape(processes + 1, 1))
 
     def test_a_training_finds_its_slot_and_leaves_its_files(
         self, launcher: Launcher, slots: list[Slot], tmp_path: Path

@@ -34,7 +34,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from sweeplora.launch.launcher import AttemptRules
+from sweeplora.errors import UserError
+from sweeplora.launch.launcher import AttemptRules, Plan
 from sweeplora.launch.slot import Slot
 
 
@@ -66,8 +67,11 @@ class Plain:
     def rules(self):
         return AttemptRules(self.attempts, outside_counts=True, grace_seconds=5.0)
 
-    def plan(self, most):
-        return [Slot(index, 1, 1, "cpu", ()) for index in range(min(most, 2))]
+    def plan(self, most, shape=None):
+        if shape and shape.processes != 1:
+            raise UserError("launcher", "toy", "starts one process for each training")
+        threads = shape.threads if shape else 1
+        return Plan([Slot(index, 1, threads, "cpu", ()) for index in range(min(most, 2))])
 
     def start(self, run, slot, module):
         with run.log.open("ab") as log:
@@ -87,7 +91,7 @@ class Plain:
 
 
 def local(**changed: object) -> Local:
-    plain = {"slots": 2, "processes_per_trial": 1, "threads": 1, "device": "cpu", "attempts": 2}
+    plain = {"slots": 2, "processes_per_trial": 1, "threads": None, "device": "cpu", "trials_per_gpu": 1, "attempts": 2}
     return Local(**(plain | changed))  # type: ignore[arg-type]
 
 

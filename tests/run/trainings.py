@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 from sweeplora.config.compose import compose
+from sweeplora.launch.command import command
 from sweeplora.launch.launcher import TRAINING, Started
-from sweeplora.launch.local import Local, command
+from sweeplora.launch.local import Local
 from sweeplora.launch.slot import Slot
 from sweeplora.rundir.folder import RunDir
 
@@ -37,7 +38,7 @@ class Trainings:
             "train.probe_images=2",
             "sample.at_first=false",
         ]
-        self._launcher = Local(slots=None, processes_per_trial=1, threads=1, device="cpu", attempts=1)
+        self._launcher = Local(slots=None, processes_per_trial=1, threads=1, device="cpu", trials_per_gpu=1, attempts=1)
         self._launcher.plan(2)
 
     def folder(self, name: str, *overrides: str) -> RunDir:

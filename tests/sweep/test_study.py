@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweeplora.rundir.files import read_json
+from sweeplora.rundir.record import read_study
 from sweeplora.sweep.search.grammar import parse_space
 from sweeplora.sweep.search.searchers import grid_points
 from tests.sweep.commands import command, living_in, records, start, until, verdicts
@@ -87,6 +89,40 @@ def test_a_killed_driver_leaves_no_process_and_the_command_continues_to_the_exac
     assert all(after[number]["params"] == params for number, params in before.items())
     assert verdicts(tmp_path) == ["complete"] * 4
     assert len({r["params"]["optimizer.lr"] for r in after}) == 4
+
+
+def test_a_fork_server_that_is_killed_again_and_again_costs_no_trial(tmp_path: Path) -> None:
+    words = (*GRID, "launcher.slots=1", "launcher.attempts=1")
+    driver = start(tmp_path, *words, behaviour={"steps": 20, "seconds": 0.05})
+    killed: set[int] = set()
+    for _ in range(2):
+        until(lambda: bool(set(fork_servers(tmp_path)) - killed))
+        (server,) = set(fork_servers(tmp_path)) - killed
+        os.kill(server, signal.SIGKILL)
+        killed.add(server)
+    output, errors = driver.communicate(timeout=60)
+    assert (driver.returncode, errors) == (0, ""), output
+    assert verdicts(tmp_path) == ["complete"] * 3
+    assert living_in(tmp_path) == []
+
+
+def fork_servers(folder: Path) -> list[int]:
+    """Process ids of the fork servers that run in a folder."""
+    server = b"sweeplora.launch.preload"
+    return [pid for pid in living_in(folder) if server in Path(f"/proc/{pid}/cmdline").read_bytes()[:500]]
+
+
+def test_a_continued_study_keeps_the_threads_of_its_first_plan(tmp_path: Path) -> None:
+    drawn = (*DRAWN[:2], "optimizer.lr=tag(log,interval(1e-5,1e-2))", "launcher.slots=2")
+    assert command(tmp_path, *drawn, "sweep.trials=2")[0] == 0
+    assert command(tmp_path, *drawn, "sweep.trials=3")[0] == 0
+    assert [(record["processes"], record["threads"]) for record in records(tmp_path)] == [(1, 1)] * 3
+    logs = [path.read_text() for path in tmp_path.glob("runs/s/*/log.txt")]
+    assert len(logs) == 3 and all("1 threads" in log for log in logs)
+    study = read_study(tmp_path / "runs" / "s")
+    assert study is not None and (study.processes, study.threads) == (1, 1)
+    code, _, errors = command(tmp_path, *drawn[:3], "sweep.trials=4", "launcher.threads=2")
+    assert code == 2 and "launcher.threads=2: it began with 1" in errors
 
 
 def test_ctrl_c_stops_the_trials_and_the_same_command_continues(tmp_path: Path) -> None:

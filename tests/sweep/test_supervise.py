@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,8 @@ from sweeplora.launch.process import start_ticks
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import hold, is_held
 from sweeplora.rundir.metrics import Point
-from sweeplora.rundir.record import Attempt, Result, TrialOutcome, TrialRecord
-from sweeplora.sweep.supervise import Place, Progress, Supervision, classify, end_leftover
+from sweeplora.rundir.record import Attempt, Result, TrialOutcome, TrialRecord, read_trial
+from sweeplora.sweep.supervise import Place, Progress, Supervision, classify, end_leftover, fruitless
 from tests.sweep.commands import environment, until
 
 
@@ -27,7 +28,13 @@ from tests.sweep.commands import environment, until
         ({"status": "diverged", "message": "nan"}, 3, None, ("diverged", True)),
         ({"status": "interrupted"}, 4, "pruned", ("pruned", True)),
         ({"status": "interrupted"}, 4, "interrupted", ("interrupted", True)),
-        ({"status": "interrupted"}, 4, None, ("failed", False)),
+        ({"status": "interrupted"}, 4, None, ("interrupted", False)),
+        ({"status": "interrupted"}, -15, None, ("interrupted", False)),
+        ({"status": "failed", "message": "the other process is gone"}, -9, None, ("interrupted", False)),
+        (None, -9, None, ("interrupted", False)),
+        (None, -1, None, ("interrupted", False)),
+        (None, 256, None, ("interrupted", False)),
+        (None, -6, None, ("failed", False)),
         ({"status": "failed", "message": "boom"}, 1, None, ("failed", False)),
         ({"status": "failed", "message": "CUDA out of memory"}, 1, None, ("failed", True)),
         ({"status": "refused", "message": "network.dim=9: no"}, 2, None, ("failed", True)),
@@ -63,8 +70,8 @@ def supervised(folder: Path, behaviour: dict[str, Any], attempts: int = 1) -> Su
     config = {"network": {"dim": 8, "alpha": 1}, "optimizer": {"lr": 1e-3}}
     run = RunDir.create(folder / "run", json.dumps(config))
     os.environ.update(environment(behaviour))
-    launcher = Local(slots=1, processes_per_trial=1, threads=1, device="cpu", attempts=attempts)
-    return Supervision(run, TrialRecord("running"), Place(launcher, launcher.plan(1)[0], "standin"))
+    launcher = Local(slots=1, processes_per_trial=1, threads=1, device="cpu", trials_per_gpu=1, attempts=attempts)
+    return Supervision(run, TrialRecord("running"), Place(launcher, launcher.plan(1).slots[0], "standin"))
 
 
 def ending_of(supervision: Supervision) -> TrialOutcome:
@@ -95,6 +102,66 @@ def test_the_folder_is_held_while_it_is_supervised(tmp_path: Path) -> None:
     assert ending_of(supervision).verdict == "complete"
     assert not is_held(supervision.run.lock)
     assert "threads" in supervision.run.log.read_text()
+
+
+def kill_from_elsewhere(supervision: Supervision, number: signal.Signals) -> None:
+    """End the attempt that runs as somebody else would, once it has logged a step of its own."""
+    before = supervision.run.metrics.stat().st_size if supervision.run.metrics.exists() else 0
+    attempts = len(supervision.record.attempts)
+    until(lambda: supervision.run.metrics.exists() and supervision.run.metrics.stat().st_size > before)
+    pid = supervision.record.attempts[-1].pid
+    assert pid is not None
+    os.kill(pid, number)
+
+    def tried_again() -> bool:
+        _, outcome = supervision.poll()
+        return outcome is not None or len(supervision.record.attempts) > attempts
+
+    until(tried_again)
+
+
+def test_an_end_from_outside_is_no_failure_of_the_trial(tmp_path: Path) -> None:
+    supervision = supervised(tmp_path, {"steps": 30, "seconds": 0.03}, attempts=1)
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP):
+        kill_from_elsewhere(supervision, number)
+    assert ending_of(supervision).verdict == "complete"
+    ended = [(one.verdict, one.outside) for one in supervision.record.attempts]
+    assert ended == [("interrupted", True)] * 3 + [("complete", False)]
+    assert "SIGKILL" in supervision.record.attempts[0].message
+
+
+def test_a_trial_that_is_ended_again_and_again_without_getting_on_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeplora.sweep.supervise._MOST_FRUITLESS", 2)
+    supervision = supervised(tmp_path, {"steps": 500, "seconds": 0.2}, attempts=1)
+    outcomes: list[TrialOutcome] = []
+    while not outcomes:
+        pid = supervision.record.attempts[-1].pid
+        assert pid is not None and len(supervision.record.attempts) <= 3
+        os.kill(pid, signal.SIGKILL)
+        until(lambda pid=pid: start_ticks(pid) is None)  # type: ignore[misc]
+        _, outcome = supervision.poll()
+        outcomes += [outcome] if outcome is not None else []
+    assert outcomes[0].verdict == "failed"
+    assert outcomes[0].message == "ended from outside by SIGKILL, 2 times in all; it never came past step 0"
+
+
+def test_attempts_that_get_further_do_not_count_as_fruitless() -> None:
+    def ends(*reached: int) -> list[Attempt]:
+        return [Attempt(0.0, outside=True, reached=step) for step in reached]
+
+    assert fruitless(ends(3, 5, 9)) == 0
+    assert fruitless(ends(3, 5, 5, 2)) == 2
+    assert fruitless(ends(0, 0, 4, 4)) == 1
+    assert fruitless([Attempt(0.0, verdict="failed", reached=0)] * 3) == 0
+
+
+def test_a_trial_says_with_how_many_processes_and_threads_it_runs(tmp_path: Path) -> None:
+    supervision = supervised(tmp_path, {"steps": 1})
+    ending_of(supervision)
+    record = read_trial(supervision.run)
+    assert record is not None and (record.processes, record.threads) == (1, 1)
 
 
 def test_what_a_dead_driver_left_running_is_ended_before_the_folder_is_used_again(tmp_path: Path) -> None:

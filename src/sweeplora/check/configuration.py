@@ -215,7 +215,7 @@ def _built(node: Group) -> Any:
 @functools.lru_cache(maxsize=8)
 def _device(node: Group) -> Literal["cpu", "cuda"]:
     launcher: Launcher = _built(node)
-    return launcher.plan(1)[0].device
+    return launcher.plan(1).slots[0].device
 
 
 def _check_objectives(config: Mapping[str, Any]) -> None:

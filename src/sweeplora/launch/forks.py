@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sweeplora.launch.child import PARENT
 from sweeplora.launch.process import EXIT_LOST, inherited, signal_family, start_ticks
 from sweeplora.launch.slot import Slot
 from sweeplora.rundir.folder import RunDir
@@ -83,7 +84,7 @@ class ForkClient:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=inherited(os.environ) | environment,
+                env=inherited(os.environ) | environment | {PARENT: str(os.getpid())},
                 start_new_session=True,
             )
         assert self._process.stdin is not None and self._process.stdout is not None

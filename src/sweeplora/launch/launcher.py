@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from sweeplora.launch.slot import Slot
+from sweeplora.launch.slot import Shape, Slot
 from sweeplora.rundir.folder import RunDir
 
 TRAINING = "sweeplora.training.train"
@@ -26,6 +26,13 @@ class AttemptRules:
     attempts: int
     outside_counts: bool
     grace_seconds: float
+
+
+class Plan(NamedTuple):
+    """Where trainings can run, and what is worth a line about it."""
+
+    slots: Sequence[Slot]
+    notices: tuple[str, ...] = ()
 
 
 class Started(Protocol):
@@ -49,10 +56,11 @@ class Launcher(Protocol):
     def rules(self) -> AttemptRules:
         """What the attempts of a trial may cost here."""
 
-    def plan(self, most: int) -> Sequence[Slot]:
+    def plan(self, most: int, shape: Shape | None = None) -> Plan:
         """Between one and `most` slots, all alike. Raises UserError where the values fit no place there is.
 
-        Starts nothing, and may be called again: the last plan holds.
+        `shape` is what trainings had that these continue, or belong to: the slots have it too. Raises UserError where
+        the values say otherwise. Starts nothing, and may be called again: the last plan holds.
         """
 
     def start(self, run: RunDir, slot: Slot, module: str) -> Started:

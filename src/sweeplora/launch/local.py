@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
 from annotated_types import Ge
 
 from sweeplora.errors import UserError
+from sweeplora.launch.command import start_subprocess
 from sweeplora.launch.forks import ForkClient, modules_ahead
-from sweeplora.launch.gpus import visible_gpus
-from sweeplora.launch.launcher import AttemptRules, Started
-from sweeplora.launch.process import Subprocess, inherited
-from sweeplora.launch.slot import Slot
+from sweeplora.launch.gpus import NoAnswer, visible_gpus
+from sweeplora.launch.launcher import AttemptRules, Plan, Started
+from sweeplora.launch.slot import Shape, Slot
 from sweeplora.rundir.folder import RunDir
 
 _MOST_SLOTS = 4  # left to itself: each training holds a model in memory
@@ -40,6 +37,7 @@ class Local:
     processes_per_trial: Annotated[int, Ge(1)]
     threads: Annotated[int, Ge(1)] | None
     device: Literal["cpu", "cuda"] | None
+    trials_per_gpu: Annotated[int, Ge(1)]
     attempts: Annotated[int, Ge(1)]
     _forks: bool = field(default=False, init=False)
     _server: ForkClient | None = field(default=None, init=False)
@@ -56,18 +54,20 @@ class Local:
         """Process id of the living fork server."""
         return self._server.pid if self._server is not None and self._server.alive else None
 
-    def plan(self, most: int) -> Sequence[Slot]:
-        """The slots, at most `most` of them. Raises UserError where there are too few GPUs."""
+    def plan(self, most: int, shape: Shape | None = None) -> Plan:
+        """The slots, at most `most`. Raises UserError where the values do not fit this machine or the shape."""
         self._forks = most > 1
-        gpus = visible_gpus() if self.device != "cpu" else ()
-        device = self.device or ("cuda" if gpus else "cpu")
-        if device == "cuda":
-            return self._on_gpus(gpus, most)
-        cores = len(os.sched_getaffinity(0))
-        free = cores // (self.processes_per_trial * (self.threads or 1))
-        count = min(most, self.slots or max(1, min(free, _MOST_SLOTS)))
-        threads = self.threads or max(1, cores // (count * self.processes_per_trial))
-        return [Slot(index, self.processes_per_trial, threads, "cpu", ()) for index in range(count)]
+        cores, gpus = len(os.sched_getaffinity(0)), self._gpus()
+        self._refuse_another(shape)
+        if shape is None:
+            self._refuse_too_many(cores, bool(gpus))
+        fixed = self.threads if shape is None else shape.threads
+        teams = self._teams(gpus) if gpus else [()] * self._shares(cores, fixed or 1)
+        each, count = self.processes_per_trial, min(most, len(teams))
+        threads = fixed or max(1, cores // (count * each))
+        device: Literal["cpu", "cuda"] = "cuda" if gpus else "cpu"
+        slots = [Slot(index, each, threads, device, teams[index]) for index in range(count)]
+        return Plan(slots, self._notices(slots, most, cores) if shape is not None else ())
 
     def start(self, run: RunDir, slot: Slot, module: str) -> Started:
         """Start one training, forked where that saves the imports."""
@@ -89,17 +89,71 @@ class Local:
         self._signal(signal.SIGKILL)
         self._server = None
 
-    def _on_gpus(self, gpus: tuple[str, ...], most: int) -> list[Slot]:
+    def _gpus(self) -> tuple[str, ...]:
+        """The GPUs to use, none on CPUs. Raises UserError where they are asked for, or asked after, in vain."""
+        if self.device == "cpu":
+            return ()
+        try:
+            gpus = visible_gpus()
+        except NoAnswer as fault:
+            mend = f"{fault}; give launcher.device=cpu, or name the GPUs in CUDA_VISIBLE_DEVICES"
+            raise UserError("launcher.device", self.device or "null", mend) from None
+        if self.device == "cuda" and not gpus:
+            raise UserError("launcher.device", "cuda", "this machine shows 0 GPUs; give launcher.device=cpu")
+        return gpus
+
+    def _teams(self, gpus: tuple[str, ...]) -> list[tuple[str, ...]]:
+        """The GPUs of each slot, one for each process."""
         each = self.processes_per_trial
-        if len(gpus) < each:
-            found = f"this machine shows {len(gpus)} GPUs"
-            if not gpus:
-                raise UserError("launcher.device", "cuda", f"{found}; give launcher.device=cpu")
-            raise UserError("launcher.processes_per_trial", each, f"{found}; give at most {len(gpus)}")
-        teams = [gpus[start : start + each] for start in range(0, len(gpus) - each + 1, each)]
-        count = min(most, self.slots or len(teams))
-        threads = self.threads or max(1, len(os.sched_getaffinity(0)) // (count * each))
-        return [Slot(i, each, threads, "cuda", teams[i % len(teams)]) for i in range(count)]
+        shown = f"this machine shows {len(gpus)} GPU{'s' if len(gpus) > 1 else ''}"
+        if each > len(gpus):
+            raise UserError("launcher.processes_per_trial", each, f"{shown}; give at most {len(gpus)}")
+        teams = [gpus[start : start + each] for start in range(0, len(gpus) - each + 1, each)] * self.trials_per_gpu
+        if self.slots is not None and self.slots > len(teams):
+            mend = f"{shown}, one a process; give at most {len(teams)}, or share them with launcher.trials_per_gpu"
+            raise UserError("launcher.slots", self.slots, mend)
+        return teams[: self.slots]
+
+    def _shares(self, cores: int, threads: int) -> int:
+        """How many slots the cores hold."""
+        return min(max(1, cores // (self.processes_per_trial * threads)), self.slots or _MOST_SLOTS)
+
+    def _notices(self, slots: Sequence[Slot], most: int, cores: int) -> tuple[str, ...]:
+        """What the threads that are kept cost here."""
+        each, threads = slots[0].shape
+        kept = f"{threads} threads" if each == 1 else f"{each} processes of {threads} threads"
+        if (threads if slots[0].gpus else each * threads) > cores:
+            return (f"this machine has {cores} cores; it keeps the {kept} that it began with, and is slower",)
+        if len(slots) < min(most, self.slots or 1):
+            return (f"{len(slots)} at once, not launcher.slots={self.slots}: each keeps the {kept} that it began with",)
+        return ()
+
+    def _refuse_too_many(self, cores: int, on_gpus: bool) -> None:
+        threads, each = self.threads or 1, self.processes_per_trial
+        has = f"this machine has {cores} core{'s' if cores > 1 else ''}"
+        if threads > cores:
+            raise UserError("launcher.threads", threads, f"{has}; give at most {cores}, or null")
+        if on_gpus:
+            return
+        if self.trials_per_gpu > 1:
+            raise UserError("launcher.trials_per_gpu", self.trials_per_gpu, "has no effect without a GPU; use 1")
+        if each * threads > cores:
+            mend = f"{has}, and each process takes {threads}; give at most {cores // threads}"
+            raise UserError("launcher.processes_per_trial", each, mend)
+        room = cores // (each * threads)
+        if self.slots is not None and self.slots > room:
+            mend = f"{has}, and a trial takes {each} x {threads}; give at most {room}"
+            raise UserError("launcher.slots", self.slots, mend)
+
+    def _refuse_another(self, shape: Shape | None) -> None:
+        """The numbers of what began with so many threads and processes hold for those alone."""
+        if shape is None:
+            return
+        asked = (("processes_per_trial", self.processes_per_trial), ("threads", self.threads or shape.threads))
+        for (key, value), kept in zip(asked, shape, strict=True):
+            if value != kept:
+                mend = f"it began with {kept}, and {value} would change the last digits of its numbers"
+                raise UserError(f"launcher.{key}", value, f"{mend}; give {kept}, or begin anew under another name")
 
     def _fork_server(self, run: RunDir, slot: Slot, module: str) -> ForkClient | None:
         if self._server is not None and not self._server.alive:
@@ -118,45 +172,3 @@ class Local:
             if number is not None:
                 one.signal(number)
         return bool(self._running)
-
-
-def start_subprocess(run: RunDir, slot: Slot, module: str) -> Subprocess:
-    """Start the training of a run folder as a process of its own, its output appended to the folder's log."""
-    with run.log.open("ab") as log:
-        process = subprocess.Popen(
-            command(run.path, slot, module),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=inherited(os.environ) | slot.environment(),
-            start_new_session=True,
-        )
-    return Subprocess(process)
-
-
-def command(run: Path, slot: Slot, module: str) -> list[str]:
-    """The command line of one training; several processes go through `accelerate launch`.
-
-    Every flag of accelerate's is given, or a default_config.yaml in the user's home would decide.
-    `--multi_gpu` is also what starts several processes on CPUs; port 0 finds a free one.
-    """
-    if slot.processes == 1:
-        return [sys.executable, "-m", module, str(run)]
-    flags = {
-        "--num_processes": slot.processes,
-        "--num_machines": 1,
-        "--machine_rank": 0,
-        "--main_process_ip": "127.0.0.1",
-        "--main_process_port": 0,
-        "--mixed_precision": "no",
-        "--dynamo_backend": "no",
-        "--num_cpu_threads_per_process": slot.threads,
-        "--rdzv_backend": "static",
-        "--max_restarts": 0,
-        "--monitor_interval": 0.5,
-    }
-    if slot.device == "cuda":
-        flags["--gpu_ids"] = "all"
-    given = [text for flag, value in flags.items() for text in (flag, str(value))]
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", *given]
-    return [*launcher, "--module", module, str(run)]

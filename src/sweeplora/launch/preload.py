@@ -6,7 +6,6 @@ Lines of JSON: `{"run": path, "env": {...}}` comes in; `{"run": path, "pid": n}`
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import json
@@ -22,18 +21,16 @@ from types import FrameType
 from typing import Any
 
 from sweeplora.config.imports import reachable
+from sweeplora.launch.child import die_with_parent
 from sweeplora.rundir.folder import RunDir
 
-_PR_SET_PDEATHSIG = 1
 _GRACE_SECONDS = 10.0
 _SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 
 
 def main(argv: Sequence[str]) -> int:
     """`argv`: the module whose `main([run folder])` trains, and further modules to import ahead."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1:
-        return 0
+    die_with_parent()
     answers = os.dup(1)
     os.dup2(2, 1)  # what an import prints is no answer
     for name in [*argv, *_late(argv)]:

@@ -25,10 +25,12 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class Subprocess:
-    """A training started as a process of its own, in its own session."""
+    """A training of one run folder, started as a process of its own in its own session."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], run: Path) -> None:
         self._process = process
+        self._run = run
+        self._ended = False
 
     @property
     def pid(self) -> int | None:
@@ -36,8 +38,17 @@ class Subprocess:
         return self._process.pid
 
     def poll(self) -> int | None:
-        """Exit code of the first process."""
-        return self._process.poll()
+        """Exit code of the first process, once the processes that it started have ended too.
+
+        When the first of several is killed the others still write into the run folder.
+        """
+        code = self._process.poll()
+        if code is not None and not self._ended:
+            left = trainings_of(self._run)
+            for pid in left:
+                signal_family(pid, signal.SIGKILL)
+            self._ended = not left
+        return code if self._ended else None
 
     def signal(self, number: signal.Signals) -> None:
         """To the whole family; the workers of `accelerate launch` live in sessions of their own."""

@@ -57,6 +57,10 @@ class Attempt:
     exit_code: int | None = None
     verdict: Verdict = "running"
     message: str = ""
+    outside: bool = False
+    """Ended by something that was neither the training nor its driver."""
+    reached: int = 0
+    """The last step that it logged."""
 
     @property
     def seconds(self) -> float:
@@ -78,6 +82,9 @@ class TrialRecord:
     value: float | list[float] | None = None
     """The objective of a complete trial, a list where there are several."""
     steps: int | None = None
+    processes: int | None = None
+    threads: int | None = None
+    """CPU threads of each process. All attempts run with the first one's numbers: last digits depend on them."""
     message: str = ""
     found: str | None = None
     """The run folder, relative to `runs`, that this trial was taken from instead of being trained."""
@@ -117,6 +124,8 @@ class Result:
     world_size: int | None = None
     weights: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    threads: int | None = None
+    """CPU threads of each process, as torch had them."""
 
 
 @dataclass
@@ -133,6 +142,9 @@ class StudyRecord:
     pruner: Any = None
     space: Any = None
     trials: int | None = None
+    processes: int | None = None
+    threads: int | None = None
+    """CPU threads of each process of a trial, as the study's first plan had them."""
     overrides: tuple[str, ...] = ()
     driver_pid: int | None = None
     command: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.library_logs import logging_to
 from sweeplora.sweep.recorder import finish_recorder, start_recorder
 from sweeplora.sweep.screen import Display, Row, Screen, open_screen
-from sweeplora.sweep.supervise import Place, Supervision, end_leftover, result_of
+from sweeplora.sweep.supervise import Place, Supervision, end_leftover, result_of, shape_of
 
 WELL, SOME_FAILED, INTERRUPTED = 0, 1, 130
 _POLL_SECONDS = 0.1
@@ -43,7 +43,6 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
     config = experiment.config
     runs = Path(config["runs"]).absolute()
     launcher: Launcher = instantiate(config["launcher"])
-    slot = launcher.plan(1)[0]
     screen = open_screen()
     found = reuse.find(runs, experiment.signature) if config["reuse"] else None
     if found is not None:
@@ -52,6 +51,7 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
         return WELL
     run = _folder(runs / "single", config["name"], experiment.signature)
     record = read_trial(run) or _new_record(experiment)
+    plan = launcher.plan(1, shape_of(record))
     RunDir.create(run.path, experiment.yaml)
     end_leftover(run, record, launcher.rules.grace_seconds)
     with Interrupt() as interrupt, logging_to(run.path / "driver.log"):
@@ -59,7 +59,9 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
         arguments = ["--runs", str(runs), "--single", run.path.name, "--config", str(run.config)]
         recorder = start_recorder(config, arguments, run.path / "mirror.log")
         try:
-            supervision = Supervision(run, record, Place(launcher, slot, module))
+            supervision = Supervision(run, record, Place(launcher, plan.slots[0], module))
+            for notice in plan.notices:
+                screen.event(notice)
             outcome = _drive(supervision, experiment, screen, interrupt)
         finally:
             launcher.close(kill=interrupt.now)

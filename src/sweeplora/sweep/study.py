@@ -35,7 +35,7 @@ from sweeplora.sweep.screen import Screen, open_screen
 from sweeplora.sweep.search.grammar import split_command_line
 from sweeplora.sweep.search.space import Space
 from sweeplora.sweep.single import INTERRUPTED, SOME_FAILED, WELL, run_single
-from sweeplora.sweep.supervise import now
+from sweeplora.sweep.supervise import now, shape_of
 
 Compose = Callable[[Sequence[str]], Configuration]
 Check = Callable[[Configuration], Experiment]
@@ -63,9 +63,9 @@ def run_study(configuration: Configuration, composer: Composer, swept: Space, tr
     """Begin a study, or continue it where an earlier driver left it."""
     question = read_question(configuration, composer, swept)
     launcher: Launcher = instantiate(configuration.config["launcher"])
-    launcher.plan(question.trials)
     runs = Path(configuration.config["runs"]).absolute()
     folder = runs / question.name
+    launcher.plan(question.trials, shape_of(read_study(folder)))
     folder.mkdir(parents=True, exist_ok=True)
     with _only_driver(folder, question.name), Interrupt() as interrupt, logging_to(folder / "driver.log"):
         return _Study(question, composer, launcher, runs).run(training, interrupt)
@@ -97,15 +97,16 @@ class _Study:
         from sweeplora.sweep.jobs import StudyContext
 
         open_trials = self._question.trials - self._ledger.counted()
-        slots = self._launcher.plan(max(1, open_trials))
+        plan = self._launcher.plan(max(1, open_trials), shape_of(self._record))
+        self._record.processes, self._record.threads = plan.slots[0].shape
         recorder = self._recorder()
         screen = open_screen()
         context = StudyContext(self._question, self._composer, self._ledger, self._launcher, training, self._runs)
-        for notice in self._question.notices:
+        for notice in (*self._question.notices, *plan.notices):
             screen.event(notice)
         for line in damaged_trials(trial_folders(self._folder)):
             screen.say(line)
-        driver = Driver(context, slots, screen, interrupt)
+        driver = Driver(context, plan.slots, screen, interrupt)
         state: State = "interrupted"
         try:
             driver.run()
@@ -139,6 +140,8 @@ class _Study:
             pruner=question.config["pruner"],
             space=question.space.described(),
             trials=question.trials,
+            processes=before.processes if before is not None else None,
+            threads=before.threads if before is not None else None,
             overrides=self._composer.base,
             driver_pid=os.getpid(),
             command=tuple(sys.argv),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 from sweeplora.launch.launcher import Launcher, Started
 from sweeplora.launch.process import EXIT_LOST, end_all, start_ticks, trainings_of
-from sweeplora.launch.slot import Slot
+from sweeplora.launch.slot import Shape, Slot
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import hold
 from sweeplora.rundir.metrics import MetricsTail, Point
@@ -18,6 +19,7 @@ from sweeplora.rundir.record import (
     Attempt,
     DamagedRecord,
     Result,
+    StudyRecord,
     TrialOutcome,
     TrialRecord,
     Verdict,
@@ -26,6 +28,11 @@ from sweeplora.rundir.record import (
 )
 
 _LOCK_SECONDS = 5.0
+_MOST_FRUITLESS = 10
+_SENT = frozenset(
+    (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+)
+"""Signals that somebody sends; the others a training brings upon itself."""
 
 
 class Place(NamedTuple):
@@ -93,11 +100,11 @@ class Supervision:
         points += self._last_points()
         outcome = classify(result_of(self.run), code, self._stopped)
         self._close_attempt(code, outcome)
-        if outcome.verdict == "failed" and not outcome.final and self._tries() < self.place.launcher.rules.attempts:
+        if not outcome.final and self._may_try_again(outcome):
             self._begin()
             return points, None
         self._lock.close()
-        return points, outcome
+        return points, outcome if outcome.final or outcome.verdict == "failed" else self._given_up(outcome)
 
     def stop(self, verdict: Literal["pruned", "interrupted"]) -> None:
         """Ask the training to end at its next step; after the launcher's grace it is killed."""
@@ -116,6 +123,8 @@ class Supervision:
         self.run.result.unlink(missing_ok=True)
         self._process: Started = self.place.launcher.start(self.run, self.place.slot, self.place.module)
         self.record.attempts.append(Attempt(now(), self.place.slot.index))
+        if self.record.threads is None:
+            self.record.processes, self.record.threads = self.place.slot.shape
         self.record.end(TrialOutcome("running"))
         self._note_pid()
         write_trial(self.run, self.record)
@@ -130,11 +139,22 @@ class Supervision:
         attempt = self.record.attempts[-1]
         attempt.ended, attempt.exit_code = now(), code
         attempt.verdict, attempt.message = outcome.verdict, outcome.message
+        attempt.outside = outcome.verdict == "interrupted" and not outcome.final
+        attempt.reached = self.progress.step
         write_trial(self.run, self.record)
 
-    def _tries(self) -> int:
-        """Attempts that ended by themselves: one that a dead or stopped driver cut off is not held against it."""
-        return sum(attempt.verdict == "failed" for attempt in self.record.attempts)
+    def _may_try_again(self, outcome: TrialOutcome) -> bool:
+        """A training's own failure is tried as often as the launcher says, an end from outside while it gets on."""
+        rules, attempts = self.place.launcher.rules, self.record.attempts
+        if outcome.verdict != "failed" and not rules.outside_counts:
+            return fruitless(attempts) < _MOST_FRUITLESS
+        counted = [one for one in attempts if one.verdict == "failed" or (one.outside and rules.outside_counts)]
+        return len(counted) < rules.attempts
+
+    def _given_up(self, outcome: TrialOutcome) -> TrialOutcome:
+        ends = sum(attempt.outside for attempt in self.record.attempts)
+        furthest = max(attempt.reached for attempt in self.record.attempts)
+        return TrialOutcome("failed", f"{outcome.message}, {ends} times in all; it never came past step {furthest}")
 
     def _last_points(self) -> list[Point]:
         points = self._tail.poll()
@@ -153,11 +173,29 @@ def classify(result: Result | None, code: int, stopped: Verdict | None) -> Trial
         return TrialOutcome("diverged", message)
     if stopped is not None:
         return TrialOutcome(stopped, message)
+    if status == "interrupted" or code == EXIT_LOST or -code in _SENT:
+        return TrialOutcome("interrupted", _ended_from_outside(code), final=False)
     if status == "refused":
         return TrialOutcome("failed", message)
-    if status == "interrupted":
-        return TrialOutcome("failed", "ended by a signal that was not ours", final=False)
     return TrialOutcome("failed", message or _died(code), final="out of memory" in message.lower())
+
+
+def fruitless(attempts: Sequence[Attempt]) -> int:
+    """How many of the latest attempts were ended from outside before they came further than any before them."""
+    count = furthest = 0
+    for attempt in attempts:
+        if attempt.reached > furthest:
+            count, furthest = 0, attempt.reached
+        else:
+            count += attempt.outside
+    return count
+
+
+def shape_of(record: TrialRecord | StudyRecord | None) -> Shape | None:
+    """The processes and threads that a record's trainings began with, None before the first."""
+    if record is None or record.processes is None or record.threads is None:
+        return None
+    return Shape(record.processes, record.threads)
 
 
 def end_leftover(run: RunDir, record: TrialRecord, grace_seconds: float) -> None:
@@ -185,13 +223,20 @@ def now() -> float:
     return round(time.time(), 3)
 
 
-def _died(code: int) -> str:
+def _ended_from_outside(code: int) -> str:
     if code == EXIT_LOST:
-        return "the process that it was forked from died; see preload.log of the study"
+        return "ended from outside: the process that it was forked from died (preload.log of the study)"
+    return f"ended from outside by {_signal_name(-code) if code < 0 else 'a signal that was not ours'}"
+
+
+def _died(code: int) -> str:
     if code < 0:
-        named = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        return f"the training died of {named} and left no result; see log.txt"
+        return f"the training died of {_signal_name(-code)} and left no result; see log.txt"
     return f"the training left no result (exit code {code}); see log.txt"
+
+
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def _recorded(record: TrialRecord) -> list[int]:

@@ -49,7 +49,7 @@ def train(run: RunDir, stop: Stop) -> Result:
     _announce(processes, materials, network)
     result = run_epochs(trainer, materials, outputs, schedule)
     result.step, result.steps = trainer.step, materials.length.steps
-    result.world_size = processes.world_size
+    result.world_size, result.threads = processes.world_size, torch.get_num_threads()
     result.weights, result.metrics = outputs.weights, outputs.last
     processes.end()
     return result
