@@ -104,7 +104,8 @@ def settle(training: Training, script: Script) -> Command:
             place = f" (line {unknown.line})" if unknown.line not in (0, command.line) else ""
             raise script.error(command.line, word.text, f"{unknown.name} {unknown.why}{place}; write its value out")
         if word.text and not word.text.strip():
-            raise script.error(command.line, "\\ ", "a blank follows the backslash, so that the line does not go on")
+            mend = "a blank follows the backslash or backtick, so that the line does not go on"
+            raise script.error(command.line, repr(word.text), mend)
         if re.search(r"(^|=)[\u201c\u201d\u2018\u2019\u201e]", word.text):
             raise script.error(
                 command.line, word.text, "curly quotation marks are plain text to a shell; write \" or '"

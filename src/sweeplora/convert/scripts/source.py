@@ -8,6 +8,7 @@ from collections.abc import Callable
 from sweeplora.convert.scripts.bash.interpreter import Interpreter
 from sweeplora.convert.scripts.bash.scope import Scope
 from sweeplora.convert.scripts.batch.interpreter import Interpreter as BatchInterpreter
+from sweeplora.convert.scripts.powershell.interpreter import Interpreter as PowerShell
 from sweeplora.convert.scripts.reading import Reading
 from sweeplora.convert.scripts.text import Script
 from sweeplora.errors import UserError
@@ -64,6 +65,14 @@ def batch(script: Script) -> Reading:
     return Reading(script, interpreter.commands, interpreter.stopped)
 
 
+def powershell(script: Script) -> Reading:
+    """A PowerShell script's commands."""
+    interpreter = PowerShell(script)
+    interpreter.run()
+    uncalled = [name for name in interpreter.scope.functions if name not in interpreter.called]
+    return Reading(script, interpreter.commands, interpreter.stopped, uncalled)
+
+
 def _not_read(script: Script) -> Reading:
     mend = "is not read; give the accelerate command on one line, or a bash script"
     raise UserError("convert", f"{script.name} ({language(script)})", mend)
@@ -72,5 +81,6 @@ def _not_read(script: Script) -> Reading:
 _READERS: dict[str, Callable[[Script], Reading]] = {
     "bash": bash,
     "batch": batch,
-    **dict.fromkeys(("powershell", "markdown", "notebook"), _not_read),
+    "powershell": powershell,
+    **dict.fromkeys(("markdown", "notebook"), _not_read),
 }

@@ -1,0 +1,1 @@
+"""PowerShell: its expressions, and an evaluator that names what it cannot know."""
