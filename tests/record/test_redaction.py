@@ -19,7 +19,7 @@ PASSWORD = "p@ssw0rd-of-mine"
 def test_the_mirrors_log_has_no_password_of_a_server_that_does_not_answer(tmp_path: Path) -> None:
     study = StudyFolder(tmp_path / "runs", uri=f"http://me:{PASSWORD}@127.0.0.1:{closed_port()}")
     study.trial(0, dim=2).complete(0.5)
-    study.write("complete")
+    study.write("finished")
     argv = [sys.executable, "-X", "faulthandler", "-m", "sweeplora.record", "--runs", str(tmp_path / "runs")]
     argv += ["--study", "rank", "--patience", "0"]
     done = subprocess.run(
@@ -45,10 +45,12 @@ def test_parameters_tags_and_artifacts_have_no_password(runs: Path) -> None:
     trial.run.log.write_text(f"cannot reach {secret}\n")
     known = json.loads(trial.run.trial.read_text())
     trial.run.trial.write_text(json.dumps({**known, "overrides": [f"+notes.address={secret}"]}))
-    study.write("complete", command=["sweeplora", f"+notes.address={secret}", f"--password={PASSWORD}"])
+    study.write("finished", command=["sweeplora", f"+notes.address={secret}", f"--password={PASSWORD}"])
     Mirror(study.path, study.tracking).turn()
     store = Contents(study.tracking.uri)
-    for run in store.runs().values():
+    found = store.runs()
+    assert len(found) == 2
+    for run in found.values():
         assert PASSWORD[1:] not in repr((run.data.params, run.data.tags))
         for name in store.files(run):
             local = store.client.download_artifacts(run.info.run_id, name)

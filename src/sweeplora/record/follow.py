@@ -14,10 +14,11 @@ from typing import Any, BinaryIO
 
 import yaml
 
+from sweeplora.record.location import tracking_of
 from sweeplora.record.mirror import Mirror
 from sweeplora.record.provenance.session import record_session
 from sweeplora.record.store.subject import one_line
-from sweeplora.record.tracking import SINGLE, Tracking
+from sweeplora.record.tracking import SINGLE
 from sweeplora.rundir.lock import hold, is_held
 
 TICK = 2.0
@@ -142,6 +143,6 @@ def main(arguments: Sequence[str]) -> int:
     config = read_config(folder, given.config, pipe)
     if config is None or not config["tracking"]["enabled"]:
         return 0
-    tracking = Tracking(**{key: value for key, value in config["tracking"].items() if key != "_target_"})
+    tracking = tracking_of(config, given.runs)
     record_session(folder, given.runs, config, tracking.workspace_cap_mib if tracking.workspace else None)
     return follow(Mirror(folder, tracking), pipe, given.patience)

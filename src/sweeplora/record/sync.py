@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from sweeplora.record.location import tracking_of
 from sweeplora.record.mirror import Mirror
 from sweeplora.record.run_folders import is_held_by_anyone
 from sweeplora.record.store.subject import one_line
@@ -27,7 +28,7 @@ def sync(runs: Path, changed: Mapping[str, Any]) -> list[str]:
     studies = [path.parent for path in runs.glob("*/study.json")]
     troubles = []
     for path in sorted([*studies, *(path.parent for path in runs.glob(f"{SINGLE}/*/trial.json"))]):
-        tracking = _tracking_of(path, changed)
+        tracking = _tracking_of(path, runs, changed)
         if tracking is None or not tracking.enabled or is_held_by_anyone(path / "mirror.lock"):
             continue
         driven = is_held_by_anyone(path / "driver.lock") or is_held_by_anyone(RunDir(path).lock)
@@ -39,10 +40,10 @@ def sync(runs: Path, changed: Mapping[str, Any]) -> list[str]:
     return troubles
 
 
-def _tracking_of(path: Path, changed: Mapping[str, Any]) -> Tracking | None:
+def _tracking_of(path: Path, runs: Path, changed: Mapping[str, Any]) -> Tracking | None:
     """What the configuration in a folder says, with some keys changed; None where it is not there yet."""
     try:
-        node = yaml.safe_load(RunDir(path).config.read_text())["tracking"]
+        config = yaml.safe_load(RunDir(path).config.read_text())
     except FileNotFoundError:
         return None
-    return Tracking(**{key: value for key, value in {**node, **changed}.items() if key != "_target_"})
+    return tracking_of(config, runs, changed)

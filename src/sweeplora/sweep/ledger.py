@@ -10,6 +10,7 @@ import optuna
 from optuna.trial import TrialState
 
 from sweeplora.errors import UserError
+from sweeplora.rundir.databases import sqlite_uri
 from sweeplora.rundir.record import Scalar, TrialOutcome, Verdict
 from sweeplora.sweep.question import Question
 from sweeplora.sweep.reuse import free_name
@@ -90,7 +91,7 @@ def open_ledger(runs: Path, question: Question) -> Ledger:
     optuna.logging.enable_propagation()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.RDBStorage(
-        f"sqlite:///{runs / 'optuna.db'}", engine_kwargs={"connect_args": {"timeout": _LOCKED_SECONDS}}
+        sqlite_uri(runs / "optuna.db"), engine_kwargs={"connect_args": {"timeout": _LOCKED_SECONDS}}
     )
     build_search(question.config["search"], question.space, 0)
     pruner = build_pruner(question.config["pruner"])

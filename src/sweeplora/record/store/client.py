@@ -13,7 +13,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
+from sweeplora.record.location import follow_artifacts, without_stray_folder
 from sweeplora.record.store.subject import Subject
+from sweeplora.rundir.databases import sqlite_path, store_uri
 from sweeplora.rundir.metrics import Point
 
 TROUBLE = (MlflowException, SQLAlchemyError, OSError)
@@ -45,9 +47,16 @@ class Store:
         """
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        self._client = MlflowClient(uri)
         location = None if uri.startswith("http") else artifacts.resolve().as_uri()
-        self._experiment = self._find_experiment(experiment, location)
+        database = sqlite_path(uri)
+        if database is None:
+            self._client = MlflowClient(uri)
+            self._experiment = self._find_experiment(experiment, location)
+            return
+        follow_artifacts(database, experiment, artifacts)
+        with without_stray_folder(database):
+            self._client = MlflowClient(store_uri(uri))
+            self._experiment = self._find_experiment(experiment, location)
 
     def _find_experiment(self, name: str, location: str | None) -> str:
         found = self._client.get_experiment_by_name(name)
