@@ -80,8 +80,8 @@ def wrapped(*parts: nn.Module) -> int:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"text_encoders": True}, {"use_tucker": False, "use_scalar": True, "conv_dim": 2, "rs_lora": True}],
-    ids=["unet", "with-encoders", "scalar-conv-rs"],
+    [{}, {"text_encoders": True}, {"use_tucker": True, "use_scalar": True, "conv_dim": 2, "rs_lora": True}],
+    ids=["unet", "with-encoders", "tucker-scalar-conv-rs"],
 )
 def test_diffusers_loads_an_sdxl_locon_as_it_is(
     changes: dict[str, Any], model: Family, tiny_model: Path, tmp_path: Path
@@ -188,6 +188,32 @@ def test_a_dora_file_is_normed_per_input_channel(model: Family, tmp_path: Path) 
     query = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q"
     assert tensors[f"{query}.dora_scale"].shape == (1, 64)
     assert tensors["lora_unet_input_blocks_0_0.dora_scale"].shape == (1, 4, 1, 1)
+
+
+def test_a_small_update_of_a_dora_survives_half_precision(model: Family, tmp_path: Path) -> None:
+    """Magnitudes are as large as the base's norms: in float16 a change of 0.1 % would lose a tenth and more."""
+    file = tmp_path / "dora.safetensors"
+    with moved(model, options("locon", dora=True)) as network:
+        state = network.state_dict()
+        save(file, state, {}, torch.float16)
+    for name, tensor in load_file(file).items():
+        exact = name.endswith((".alpha", ".dora_scale"))
+        assert tensor.dtype == (torch.float32 if exact else torch.float16), name
+        if exact:
+            assert torch.equal(tensor, state[name])
+
+
+def test_a_lokr_in_tucker_form_is_written_with_whole_blocks(model: Family, tmp_path: Path) -> None:
+    """ComfyUI and Forge know no lokr_t2 and would leave the layer as it is."""
+    file = tmp_path / "network.safetensors"
+    with moved(model, options("lokr", dim=2, alpha=1.0, factor=4, use_tucker=True)) as network:
+        assert any("lokr_t2" in dict(module.named_parameters()) for module in network.modules.values())
+        save(file, network.state_dict(), {}, torch.float32)
+    tensors = load_file(file)
+    assert not any(name.endswith((".lokr_t1", ".lokr_t2")) for name in tensors)
+    kernel = "lora_unet_input_blocks_1_0_in_layers_2"
+    small, large = (tensors[f"{kernel}.lokr_{name}"].shape for name in ("w1", "w2"))
+    assert (small[0] * large[0], small[1] * large[1], *large[2:]) == (32, 32, 3, 3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])

@@ -89,13 +89,22 @@ class Adapter(ABC, Generic[Module]):
 
         Raises UserError for a tensor that is missing, unknown, or of another shape.
         """
-        known = self.file_tensors()
+        tensors = self._formed(tensors)
+        known = self.loaded_names()
         for name in (*tensors, *known):
             if name not in known or (name not in tensors and name not in ("alpha", "bm.weight")):
                 word = "unknown to" if name in tensors else "missing for"
                 raise self._unfit(name, f"{word} this network; choose the file's own algorithm and its options")
         with torch.no_grad():
             self._load(tensors)
+
+    def loaded_names(self) -> tuple[str, ...]:
+        """The tensors of a file that `_load` takes."""
+        return tuple(self.file_tensors())
+
+    def _formed(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A file's tensors in the form that this adapter has, where a file may have another of the same update."""
+        return tensors
 
     @abstractmethod
     def _load(self, tensors: Mapping[str, Tensor]) -> None: ...

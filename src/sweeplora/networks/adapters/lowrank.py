@@ -22,6 +22,7 @@ from sweeplora.networks.adapters.adapter import (
     decomposed_options,
     weight_of,
 )
+from sweeplora.networks.adapters.tucker import factored_down, whole_down
 from sweeplora.networks.algorithms import DyLoRA, GLoRA, LoCon
 from sweeplora.networks.blocks import Rank
 
@@ -97,7 +98,19 @@ class LoConAdapter(DecomposedAdapter[LoConModule]):
     def file_tensors(self) -> dict[str, Tensor]:
         tensors = dict(self.module.custom_state_dict())
         tensors["alpha"] = torch.tensor(self._alpha)
+        if self._middle is not None:  # diffusers refuses a file with one
+            middle, down = tensors.pop("lora_mid.weight"), tensors["lora_down.weight"]
+            tensors["lora_down.weight"] = whole_down(middle, down)
         return tensors
+
+    def loaded_names(self) -> tuple[str, ...]:
+        return (*self.file_tensors(), *(() if self._middle is None else ("lora_mid.weight",)))
+
+    def _formed(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        if self._middle is None or "lora_mid.weight" in tensors or "lora_down.weight" not in tensors:
+            return tensors
+        middle, down = factored_down(tensors["lora_down.weight"].float())
+        return {**tensors, "lora_mid.weight": middle, "lora_down.weight": down}
 
     def _load(self, tensors: Mapping[str, Tensor]) -> None:
         factor = scale_in(tensors, len(self._down)) / self.scale

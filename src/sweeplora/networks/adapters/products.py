@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sweeplora.networks.adapters.adapter import DecomposedAdapter, Layer, decomposed_options
 from sweeplora.networks.adapters.lowrank import scale_in
+from sweeplora.networks.adapters.tucker import factored_block, whole_block
 from sweeplora.networks.algorithms import LoHa, LoKr
 from sweeplora.networks.blocks import Rank
 
@@ -107,7 +108,23 @@ class LoKrAdapter(DecomposedAdapter[LokrModule]):
         return list(self._parts.values())
 
     def file_tensors(self) -> dict[str, Tensor]:
-        return scaled_in(self.module, "lokr_w1" if self.module.use_w1 else "lokr_w1_a")
+        tensors = scaled_in(self.module, "lokr_w1" if self.module.use_w1 else "lokr_w1_a")
+        if "lokr_t2" in self._parts:  # ComfyUI and Forge leave a layer with one as it is
+            factors = [tensors.pop(name) for name in ("lokr_t2", "lokr_w2_a", "lokr_w2_b")]
+            tensors["lokr_w2"] = whole_block(*factors)
+        return tensors
+
+    def loaded_names(self) -> tuple[str, ...]:
+        others = (name for name in self.file_tensors() if name != "lokr_w2" and name not in self._parts)
+        return (*self._parts, *others)
+
+    def _formed(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        if "lokr_t2" not in self._parts or "lokr_w2" not in tensors:
+            return tensors
+        whole = tensors["lokr_w2"].float()
+        rest = {name: value for name, value in tensors.items() if name != "lokr_w2"}
+        factors = factored_block(whole, self.module.lora_dim)
+        return {**rest, **dict(zip(("lokr_t2", "lokr_w2_a", "lokr_w2_b"), factors, strict=True))}
 
     def _load(self, tensors: Mapping[str, Tensor]) -> None:
         whole = self.module.use_w1 and self.module.use_w2

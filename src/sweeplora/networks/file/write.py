@@ -14,13 +14,16 @@ from torch import Tensor
 from sweeplora.rundir.files import write_whole
 from sweeplora.tensors.safetensors_header import split, with_metadata
 
+_EXACT = (".alpha", ".dora_scale")
 _LEGACY_WINDOW = slice(0x100000, 0x110000)
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], dtype: torch.dtype) -> None:
     """Write `Network.state_dict()` in a precision, whole or not at all, as its suffix says.
 
-    alpha stays in float32: it is no weight, and a LoKr's rank may be above what half precision holds. Into
+    alpha stays in float32: it is no weight, and a LoKr's rank may be above what half precision holds. So does
+    DoRA's magnitude, which is as large as the base's weights: rounded to half precision, up to a quarter of what a
+    small update changes in it is lost. Into
     .safetensors go the metadata, with the hashes that web UIs look files up by (`sshs_*`). A .ckpt is a plain
     pickle of the tensors and holds no metadata at all.
     """
@@ -34,7 +37,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str],
 
 
 def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
-    if name.endswith(".alpha"):
+    if name.endswith(_EXACT):
         return value.detach().to("cpu", torch.float32)
     return value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
 
