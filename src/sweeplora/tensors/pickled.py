@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -27,7 +29,14 @@ _INERT = frozenset(
 )
 """What training programs leave beside the weights: stands for nothing here."""
 
+_DAMAGE = (
+    *(pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError, AssertionError),
+    *(NotImplementedError, RuntimeError, OverflowError, MemoryError, struct.error, zlib.error),
+)
+"""What zipfile and pickle raise where an archive or its pickle is not as it was written."""
+
 _LOCAL_HEADER = 30
+_LOCAL_MARK = b"PK\x03\x04"
 _NAME_LENGTH, _EXTRA_LENGTH = slice(26, 28), slice(28, 30)
 
 
@@ -69,7 +78,7 @@ def read_checkpoint(file: Path) -> dict[str, Stored]:
             content = _Unpickler(archive, stream, file).load()
     except BadZipFile:
         raise UnreadableFile(_no_archive(file)) from None
-    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError):
+    except _DAMAGE:
         raise UnreadableFile("holds no state dict that can be read") from None
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
@@ -85,6 +94,7 @@ class _Unpickler(pickle.Unpickler):
         self._records = {info.filename: info for info in archive.infolist()}
         self._stream = stream
         self._file = file
+        self._size = file.stat().st_size
         index = next((name for name in self._records if name.rpartition("/")[2] == "data.pkl"), None)
         if index is None:
             raise UnreadableFile("holds no data.pkl; it is no checkpoint that torch.save wrote")
@@ -116,12 +126,17 @@ class _Unpickler(pickle.Unpickler):
             raise UnreadableFile("is truncated")
         if info.compress_type != ZIP_STORED:
             raise UnreadableFile("is a compressed archive; save it again with torch.save")
-        return _Storage(self._file, self._start(info), info.file_size, dtype)
+        start = self._start(info)
+        if start + info.file_size > self._size:
+            raise UnreadableFile("is truncated")
+        return _Storage(self._file, start, info.file_size, dtype)
 
     def _start(self, info: ZipInfo) -> int:
         """Where a record's bytes begin: behind a header of its own, which the archive's index does not measure."""
         self._stream.seek(info.header_offset)
         header = self._stream.read(_LOCAL_HEADER)
+        if not header.startswith(_LOCAL_MARK):
+            raise UnreadableFile("is a broken archive")
         lengths = (int.from_bytes(header[part], "little") for part in (_NAME_LENGTH, _EXTRA_LENGTH))
         return info.header_offset + _LOCAL_HEADER + sum(lengths)
 
