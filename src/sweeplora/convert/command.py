@@ -6,11 +6,13 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from sweeplora.convert.conversion import Conversion, convert
 from sweeplora.convert.entries import settings
+from sweeplora.convert.reading.gui import settings_file
 from sweeplora.convert.reading.launch import Command, find, settle
 from sweeplora.convert.report import report
 from sweeplora.convert.scripts.decode import decode
@@ -65,7 +67,9 @@ def _read(rest: Sequence[str]) -> Reading:
         return Reading(Script("", "the command"), [ScriptCommand(words, 1)])
     file = Path(rest[0]).expanduser() if len(rest[0]) < 4096 and "\n" not in rest[0] else None
     if file is not None and _is_file(file):
-        return read(Script(decode(_content(file), file.name), file.name, file, os.environ))
+        script = Script(decode(_content(file), file.name), file.name, file, os.environ)
+        suffix = file.suffix.lower()
+        return settings_file(script, suffix) if suffix in (".json", ".toml") else read(script)
     if " " not in rest[0].strip() and file is not None and file.suffix:
         raise UserError("convert", rest[0], "there is no such file")
     return read(Script(rest[0].replace("\r\n", "\n"), "the text", None, os.environ))
@@ -94,7 +98,8 @@ def _chosen(reading: Reading, number: int | None) -> Command:
         raise UserError("convert", f"{len(trainings)} trainings", f"choose one with --command N: {listed}")
     if number is not None and not 0 < number <= len(trainings):
         raise UserError("--command", number, f"there are {len(trainings)} trainings in it")
-    return settle(trainings[(number or 1) - 1], reading.script)
+    command = settle(trainings[(number or 1) - 1], reading.script)
+    return replace(command, remarks=tuple(reading.remarks))
 
 
 def _file_name(name: str) -> str:

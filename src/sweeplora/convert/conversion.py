@@ -38,7 +38,7 @@ def convert(command: Command) -> Conversion:
     entries = [entry for group in _groups() for entry in group(given)]
     lost = unaccounted(given, [*entries, *given.remarks])
     assert not lost, f"flags without a fate: {', '.join(lost)}"
-    return Conversion(command, (*launcher, *given.remarks, *entries))
+    return Conversion(command, (*launcher, *command.remarks, *given.remarks, *entries))
 
 
 def _groups() -> list[Callable[[Given], list[Entry]]]:

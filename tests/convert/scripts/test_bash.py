@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sweeplora.convert.reading.launch import find, settle
-from sweeplora.convert.scripts.source import bash
+from sweeplora.convert.scripts.shells import bash
 from sweeplora.convert.scripts.text import Script, ScriptCommand
 from sweeplora.errors import UserError
 from tests.convert.scripts.bash_scripts import SCRIPTS

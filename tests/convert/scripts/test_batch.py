@@ -8,7 +8,7 @@ import pytest
 
 from sweeplora.commands.convert import main
 from sweeplora.convert.reading.launch import find, settle
-from sweeplora.convert.scripts.source import batch, language
+from sweeplora.convert.scripts.shells import batch, language
 from sweeplora.convert.scripts.text import Script
 from sweeplora.errors import UserError
 

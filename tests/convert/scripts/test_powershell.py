@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeplora.convert.reading.launch import find, settle
-from sweeplora.convert.scripts.source import powershell
+from sweeplora.convert.scripts.shells import powershell
 from sweeplora.convert.scripts.text import Script
 from sweeplora.errors import UserError
 

@@ -19,6 +19,14 @@ from sweeplora.errors import UserError
 _WHOLE = {"whole", "count"}
 _ALSO_IN_FILES: dict[str, tuple[str | int, ...]] = {"max_token_length": (75,), "dynamo_backend": ("no",)}
 """Values beside a flag's choices that work in a file, which the reference does not check; GUIs write them."""
+_OF_GUIS = (
+    *("epoch", "noise_offset_type", "LoRA_type", "LyCORIS_preset", "sdxl", "lr_warmup", "max_resolution", "optimizer"),
+    *("stop_text_encoder_training", "model_list", "sdxl_no_half_vae", "sdxl_cache_text_encoder_outputs", "use_wandb"),
+    *("additional_parameters", "extra_accelerate_launch_args", "gpu_ids", "multi_gpu", "num_processes", "num_machines"),
+    *("num_cpu_threads_per_process", "main_process_port", "model_train_type", "training_preset", "dynamo_mode"),
+    *("dynamo_use_dynamic", "dynamo_use_fullgraph", "log_config_file", "huggingface_enabled"),
+)
+"""Keys of a GUI in a file of flags; the GUI has made flags of them, or they are about the GUI alone."""
 _OFF_BY_FALSE = ("resume", "tokenizer_cache_dir", "lr_scheduler_type")
 """Flags for text of which the reference only asks whether it is true."""
 _GUI_MAX_TOKENS = 255
@@ -186,7 +194,9 @@ def _from_file(path: str, known: Mapping[str, Flag], files: Files) -> tuple[dict
     values: dict[str, Any] = {}
     remarks: list[Entry] = []
     for name, value in flat.items():
-        if name not in known:
+        if name in _OF_GUIS:
+            remarks.append(idle(f"--{name}", f"in {path}: a GUI's own key, which sd-scripts ignores"))
+        elif name not in known:
             note = f"in {path}: the reference has no such flag and ignores it; {nearest(name, list(known))}"
             remarks.append(Entry(f"--{name}", "unknown", value=value, note=note))
         else:

@@ -65,6 +65,7 @@ class Command:
     words: tuple[str, ...]
     launcher: tuple[str, ...]
     files: Files = HERE
+    remarks: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True)
