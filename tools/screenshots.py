@@ -16,14 +16,12 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
-from sweeplora.record.ui import ui
+from sweeplora.record.server import Server
+from sweeplora.rundir.databases import sqlite_uri
 
-_START_SECONDS = 90.0
 _PAGE_SECONDS = 30.0
 
 _CLOSE_ASSISTANT = """
@@ -138,19 +136,6 @@ def free_port() -> int:
         return port
 
 
-def wait_for(address: str) -> None:
-    """Wait until a server answers."""
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except (urllib.error.URLError, ConnectionError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
-
-
 def find(runs: Path, study: str | None) -> tuple[str, str]:
     """(experiment id, run id) of the newest trial with samples of a study, or of any."""
     database = sqlite3.connect(runs / "mlflow.db")
@@ -203,20 +188,17 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    command = ui(given.runs, port)
-    nowhere = subprocess.DEVNULL
-    server = subprocess.Popen(command.argv, env=command.env, stdout=nowhere, stderr=nowhere, start_new_session=True)
+    server = Server(sqlite_uri(given.runs.resolve() / "mlflow.db"), port, [])
     try:
-        wait_for(f"http://127.0.0.1:{port}/health")
+        server.start()
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
             browser = Browser(Path(profile))
             try:
-                photograph(browser, f"http://127.0.0.1:{port}", *find(given.runs, given.study), given.out)
+                photograph(browser, server.address, *find(given.runs, given.study), given.out)
             finally:
                 browser.close()
     finally:
-        os.killpg(server.pid, 15)
-        server.wait(timeout=30)
+        server.stop()
 
 
 if __name__ == "__main__":

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from sweeplora.commands import Parser
 from sweeplora.errors import UserError
 
 _EXAMPLE = "python -m sweeplora ui --port 5001 runs=/data/runs"
-_PORT = 5000
 
 
 def main(words: list[str]) -> int:
-    """Become MLflow's server, so that Ctrl-C and signals reach it directly."""
+    """Print the address of the record's pages, served here until Ctrl-C unless they are on a server."""
+    from sweeplora.config.binding import check_node
     from sweeplora.config.compose import compose
-    from sweeplora.record.ui import ui
+    from sweeplora.record.location import tracking_of
+    from sweeplora.record.ui import PORT, show
 
     parser = Parser("ui", __doc__ or "", _EXAMPLE)
-    parser.add_argument("--port", type=_port, default=_PORT, metavar="N", help=f"port to serve at, {_PORT} by default")
-    parser.add_argument("overrides", nargs="*", help="runs=FOLDER, or other overrides of the configuration")
+    parser.add_argument("--port", type=_port, metavar="N", help=f"port to serve at, {PORT} by default")
+    parser.add_argument("overrides", nargs="*", help="runs=FOLDER, tracking.uri=ADDRESS, or other overrides")
     asked = parser.parse(words)
-    runs = Path(compose(asked.overrides).config["runs"])
-    if not (runs / "mlflow.db").is_file():
-        raise UserError("runs", runs, "there is no record yet; run something first, or give runs=…")
-    command = ui(runs, asked.port)
-    print(f"http://127.0.0.1:{asked.port}", flush=True)
-    os.execvpe(command.argv[0], command.argv, dict(command.env))
+    config = compose(asked.overrides).config
+    check_node("tracking", config["tracking"])
+    runs = Path(config["runs"])
+    return show(tracking_of(config, runs), runs, asked.port)
 
 
 def _port(text: str) -> int:

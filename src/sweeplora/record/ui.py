@@ -1,30 +1,58 @@
-"""The command that opens MLflow's UI on the runs."""
+"""MLflow's pages over a record: a server's own, or served here."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
+
+from sweeplora.errors import UserError
+from sweeplora.record.location import follow_artifacts, without_stray_folder
+from sweeplora.record.provenance.secret import without_credentials
+from sweeplora.record.server import Server, answers
+from sweeplora.record.tracking import Tracking
+from sweeplora.rundir.databases import sqlite_path, store_uri
+
+PORT = 5000
 
 
-class Command(NamedTuple):
-    """A program to run and the environment it needs."""
+def show(tracking: Tracking, runs: Path, port: int | None) -> int:
+    """Print the address of the record's pages once they answer; those of a database are served until Ctrl-C.
 
-    argv: list[str]
-    env: Mapping[str, str]
-
-
-def ui(runs: Path, port: int) -> Command:
-    """Serve the store below `runs` on this machine alone, at http://127.0.0.1:`port`.
-
-    One worker and no job runner: it is one person's window on a database, and starts in half the time.
+    Raises UserError where there is no record, a server does not answer or the port is taken.
     """
-    folder = runs.resolve()
-    argv = [sys.executable, "-m", "mlflow", "server"]
-    argv += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
-    argv += ["--default-artifact-root", (folder / "artifacts").as_uri()]
-    argv += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return Command(argv, {**os.environ, **quiet})
+    if tracking.uri.startswith("http"):
+        return _show_server(tracking.uri, port)
+    server = server_of(tracking, runs, PORT if port is None else port)
+    database = sqlite_path(tracking.uri)
+    try:
+        with without_stray_folder(database) if database is not None else nullcontext():
+            server.start()
+        print(server.address, flush=True)
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        server.stop()
+
+
+def server_of(tracking: Tracking, runs: Path, port: int) -> Server:
+    """A server over a record's database, not started yet. Raises UserError where there is no such file."""
+    database = sqlite_path(tracking.uri)
+    if database is not None:
+        if not database.is_file():
+            key, value = ("runs", str(runs)) if database.parent == runs else ("tracking.uri", tracking.uri)
+            raise UserError(key, value, "there is no record yet; run something first, or give runs=…")
+        database = database.resolve()
+        follow_artifacts(database, tracking.experiment, Path(tracking.artifacts))
+    store = store_uri(tracking.uri if database is None else f"sqlite:///{database}")
+    return Server(store, port, ["--default-artifact-root", Path(tracking.artifacts).resolve().as_uri()])
+
+
+def _show_server(uri: str, port: int | None) -> int:
+    shown = without_credentials(uri)
+    if port is not None:
+        raise UserError("--port", port, f"has no effect: the record is on a server, {shown}; leave it out")
+    if not answers(uri):
+        raise UserError("tracking.uri", shown, "the server does not answer; start it, or see that the address is right")
+    print(shown, flush=True)
+    return 0
