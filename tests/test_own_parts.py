@@ -13,7 +13,7 @@ import torch
 from torch import Generator, nn
 
 from sweeplora.check.combinations import check_loss, check_optimizer
-from sweeplora.check.configuration import check_shape
+from sweeplora.check.shape import check_shape
 from sweeplora.config.compose import compose
 from sweeplora.config.instantiate import build
 from sweeplora.diffusion.noise import PerturbsInput

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from PIL import Image
 
 from sweeplora.check.configuration import check
 from sweeplora.config.compose import compose
-from sweeplora.errors import UserError
-from sweeplora.experiment import Experiment
+from sweeplora.errors import UserError, UserErrors
+from sweeplora.experiment import Experiment, Group
 from sweeplora.models import tiny
 
 Checked = Callable[..., Experiment]
@@ -74,7 +75,7 @@ def _refusal(checked: Checked, *overrides: str) -> str:
         (["reuse=1"], "reuse=1: expected true or false"),
         (["name=''"], "name=: expected text that is not empty"),
         (["name=a/b"], "name=a/b: it becomes a file's name"),
-        (["sweep.trials=0"], "sweep.trials=0: expected a whole number >= 1 or null"),
+        (["sweep.trials=0"], "sweep.trials=0: expected a whole number >= 1, <= 1000000 or null"),
         (["sweep.objective=val/los"], "sweep.objective=val/los: no such metric; nearest: val/loss"),
         (["optimizer._target_=no_such.Thing"], "there is no package no_such here; pip install no_such"),
         (["optimizer._target_=torch.optim.Adamw"], "there is no Adamw in torch.optim"),
@@ -102,6 +103,33 @@ def _refusal(checked: Checked, *overrides: str) -> str:
         (["launcher.slots=0"], "launcher.slots=0: expected a whole number >= 1 or null"),
         (["tracking.uri=/a/folder"], "tracking.uri=/a/folder: give sqlite:///"),
         (["data=folder", "data.dir='???'"], "data.dir=???: give data.dir="),
+        (["optimizer.lr=inf"], "optimizer.lr=inf: expected a finite number"),
+        (["optimizer=any", "+optimizer.eps=-inf"], "optimizer.eps=-inf: expected a finite number"),
+        (["optimizer=any", "+optimizer.betas=[0.9,nan]"], "optimizer.betas[1]=nan: expected a finite number"),
+        (["sample.guidance=inf"], "sample.guidance=inf: expected a finite number"),
+        (["+network._partial_=true"], "network._partial_=True: has no effect on network"),
+        (["optimizer._partial_=false"], "optimizer._partial_=False: an optimizer gets the network's parameters"),
+        (["+loss._partial_=true"], "loss._partial_=True: sweeplora.diffusion.losses.Loss is a class"),
+        (["+noise._partial_=3"], "noise._partial_=3: expected true or false"),
+        (["+train._convert_=all"], "train._convert_=all: has no effect"),
+        (["+data._args_=[1]"], "data._args_=[1]: has no effect"),
+        (
+            ["seed=9223372036854775808"],
+            "expected a whole number >= 0, <= 9223372036854775807",
+        ),
+        (["sample.seed=99999999999999999999"], "sample.seed=99999999999999999999: is beyond 64 bits"),
+        (["sweep.objective=[val/loss,val/loss]"], 'sweep.objective=["val/loss", "val/loss"]: names val/loss twice'),
+        ([f"name={'n' * 241}"], "it becomes a file's name; use at most 120 letters"),
+        ([f"name='{'ü' * 119}'"], "it becomes a file's name; use at most 120 letters"),
+        ([f"sweep.name={'n' * 241}"], "it becomes a file's name; use at most 120 letters"),
+        (["tracking.artifacts=/etc/passwd"], "tracking.artifacts=/etc/passwd: files cannot be created there"),
+        (["tracking.uri='sqlite:////etc/passwd/x.db'"], "the database cannot be created there"),
+        (["tracking.uri='postgresql://u@h/d'"], "its driver is not installed; pip install psycopg"),
+        (["tracking.uri='nodb://u@h/d'"], "tracking.uri=nodb://u@h/d: give sqlite:///PATH.db"),
+        ([f"model.path=/{'x' * 5000}"], "File name too long"),
+        (["data=folder", f"data.dir=/{'x' * 5000}"], "File name too long"),
+        ([f"runs=/{'x' * 5000}"], "File name too long"),
+        ([f"sample.prompts=/{'x' * 5000}"], "not readable"),
     ],
 )
 def test_what_cannot_work_is_refused_by_key_value_and_mend(checked: Checked, overrides: list[str], said: str) -> None:
@@ -179,3 +207,49 @@ def test_a_check_knows_its_answers_again(checked: Checked, pictures: Path, tmp_p
     checked()
     memo: dict[str, Any] = json.loads((tmp_path / "runs/cache/images.json").read_text())
     assert len(memo["entries"]) == 6
+
+
+def test_all_that_is_wrong_is_said_at_once_each_with_its_mend(checked: Checked, tmp_path: Path) -> None:
+    wrong = ["model.path=/no/model", f"data.dir={tmp_path}/none", "optimizer.lr=fast", "network.dimm=3", "seed=-1"]
+    wrong += ["sample.prompts=/no/prompts.txt", "name=a/b", "tracking.artifacts=/etc/passwd", "sweep.objective=los"]
+    with pytest.raises(UserErrors) as caught:
+        checked(*[f"+{word}" if "dimm" in word else word for word in wrong])
+    lines = str(caught.value).split("\n")
+    assert sorted(line.partition("=")[0] for line in lines) == sorted(word.partition("=")[0] for word in wrong)
+    assert "optimizer.lr=fast: expected a number" in lines
+    assert all(line.partition(": ")[2] for line in lines)
+
+
+def test_a_step_that_needs_a_refused_value_says_nothing(checked: Checked) -> None:
+    # Prodigy's rate, the half precision of a CPU and the length of a training all need what is wrong here.
+    said = _refusal(checked, "optimizer=prodigy", "optimizer.lr=x").split("\n")
+    assert len(said) == 1
+    assert _refusal(checked, "train.mixed_precision=fp8").startswith("train.mixed_precision=fp8: expected one of")
+
+
+def test_a_long_value_is_shown_at_its_start_and_end(checked: Checked) -> None:
+    said = _refusal(checked, f"optimizer.lr='{'long ' * 1000}'")
+    assert len(said) < 300
+    assert "(5000 letters)" in said
+
+
+def test_a_refused_configuration_leaves_nothing_behind(checked: Checked, tmp_path: Path) -> None:
+    _refusal(checked, "sample.prompts=/no/prompts.txt")
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "runs/mine").mkdir(parents=True)
+    _refusal(checked, "sample.prompts=/no/prompts.txt")
+    assert (tmp_path / "runs/mine").is_dir()
+
+
+def test_a_group_is_frozen_once_in_a_check(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen: Counter[str] = Counter()
+    init = Group.__init__
+
+    def counted(group: Group, content: dict[str, Any]) -> None:
+        frozen[content["_target_"]] += 1
+        init(group, content)
+
+    monkeypatch.setattr(Group, "__init__", counted)
+    checked()
+    assert len(frozen) > 10
+    assert set(frozen.values()) == {1}

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from hydra.utils import get_object
 
-from sweeplora.check.configuration import GROUPS, check_shape
+from sweeplora.check.shape import check_shape
 from sweeplora.config import catalog
 from sweeplora.config.binding import check_node
-from sweeplora.config.compose import compose
+from sweeplora.config.compose import compose, table_of_contents
 from sweeplora.config.rules import arguments
 from sweeplora.config.signatures import signature_of
 from sweeplora.sweep.search.grammar import parse_space
@@ -42,7 +42,7 @@ def _is_here(node: dict[str, Any]) -> bool:
 
 
 def test_there_is_a_folder_for_every_group() -> None:
-    assert set(GROUPS) == {group for group, _ in CHOICES}
+    assert set(table_of_contents().groups) == {group for group, _ in CHOICES}
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)

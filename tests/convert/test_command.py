@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from sweeplora.__main__ import main as sweeplora
-from sweeplora.check.configuration import check_shape
+from sweeplora.check.shape import check_shape
 from sweeplora.commands.convert import main
 from sweeplora.config.compose import compose
 from sweeplora.convert.dataset.treatment import SAME

@@ -52,7 +52,7 @@ def test_a_resolution_that_no_bucket_has_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["resolution", "bucket_max", "bucket_min"])
 def test_sizes_beyond_any_model_are_refused_at_once(key: str) -> None:
-    from sweeplora.check.configuration import check_shape
+    from sweeplora.check.shape import check_shape
     from sweeplora.config.compose import compose
 
     with pytest.raises(UserError, match=rf"data.{key}=100000000: "):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Lt
 
+from sweeplora.check.parts import device_of
+from sweeplora.check.problems import Problems
 from sweeplora.config.binding import check_value
+from sweeplora.config.nearest import nearest
 from sweeplora.config.rules import arguments
 from sweeplora.errors import UserError
+from sweeplora.experiment import Group
 from sweeplora.models.layout import Layout
-from sweeplora.networks.algorithms import algorithm_of
+from sweeplora.networks.algorithms import algorithm_of, check_norm_limit
 from sweeplora.training.optim.rates import Rates
 
 Node = Mapping[str, Any]
@@ -31,7 +36,26 @@ _KEEPS_NONE = (".SGD", ".SGDScheduleFree")
 _DIVIDES_BY_FIRST_RATE = "dadaptation.DAdaptSGD"
 _ADAFACTOR = ("transformers.optimization.Adafactor", "transformers.Adafactor")
 _ADAFACTOR_SCHEDULE = "sweeplora.training.optim.schedules.adafactor"
-_LOSS = "sweeplora.diffusion.losses.Loss"
+
+
+METRICS = (
+    *("val/loss", "val/best", "val/relative", "val/band_0", "val/band_1", "val/band_2", "val/band_3"),
+    *("probe/loss", "loss"),
+)
+"""What a study can minimise: the values of training/outputs.py that compare trainings."""
+
+
+def note_combinations(config: Mapping[str, Any], problems: Problems) -> None:
+    """Add values that are good one by one and do not go together."""
+    optimizer, train, launcher = config["optimizer"], config["train"], config["launcher"]
+    together = ("optimizer", "scheduler", "rates")
+    problems.attempt(together, lambda: check_optimizer(optimizer, config["scheduler"], config["rates"]))
+    problems.attempt(("train", "optimizer"), lambda: check_half_precision(optimizer, train["network_precision"]))
+    problems.attempt(("launcher", "train", "optimizer"), lambda: _check_device(launcher, train, optimizer))
+    problems.attempt(
+        ("train", "network"), lambda: check_norm_limit(config["network"]["_target_"], train["max_weight_norm"])
+    )
+    problems.attempt(("sweep", "pruner", "train"), lambda: _check_objectives(config))
 
 
 def check_optimizer(optimizer: Node, scheduler: Node, rates: Node) -> None:
@@ -95,14 +119,36 @@ def check_rates(rates: Node, network: Node, layout: Layout) -> None:
 
 def check_loss(loss: Node, prediction: str) -> None:
     """Raise UserError for a weight that means nothing for what the model predicts (epsilon or v_prediction)."""
-    if loss["_target_"] != _LOSS:
-        return
-    if loss["scale_v_like_epsilon"] and prediction != "v_prediction":
+    if loss.get("scale_v_like_epsilon") and prediction != "v_prediction":
         mend = f"needs a model that predicts v, this one predicts {prediction}; use false or model.prediction"
         raise UserError("loss.scale_v_like_epsilon", True, mend)
-    if loss["v_pred_like"] is not None and prediction == "v_prediction":
+    if loss.get("v_pred_like") is not None and prediction == "v_prediction":
         mend = "this model predicts v: its loss is that already; leave it null"
         raise UserError("loss.v_pred_like", loss["v_pred_like"], mend)
+
+
+def _check_device(launcher: Group, train: Node, optimizer: Node) -> None:
+    if device_of(launcher) != "cpu":
+        return
+    if train["mixed_precision"] == "fp16":
+        raise UserError("train.mixed_precision", "fp16", "a CPU has no half precision; use no or bf16")
+    if optimizer["_target_"].startswith("bitsandbytes."):
+        raise UserError("optimizer", optimizer["_target_"], "needs an NVIDIA GPU; use optimizer=adamw")
+
+
+def _check_objectives(config: Mapping[str, Any]) -> None:
+    objective = config["sweep"]["objective"]
+    wanted = [objective] if isinstance(objective, str) else list(objective)
+    for name in wanted:
+        if name not in METRICS:
+            raise UserError("sweep.objective", name, f"no such metric; {nearest(name, METRICS)}")
+        if wanted.count(name) > 1:
+            raise UserError("sweep.objective", json.dumps(wanted), f"names {name} twice; give it once")
+    if len(wanted) > 1 and config["pruner"]["_target_"] != "optuna.pruners.NopPruner":
+        mend = "Optuna cannot prune on several objectives; use pruner=none or one objective"
+        raise UserError("sweep.objective", json.dumps(wanted), mend)
+    if "probe/loss" in wanted and config["train"]["probe_images"] == 0:
+        raise UserError("train.probe_images", 0, "sweep.objective=probe/loss needs some")
 
 
 def _given(rates: Node) -> dict[str, Any]:

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from sweeplora.data.captions import plain
+from sweeplora.data.dataset import Dataset
 from sweeplora.models.facts import ModelFacts
 from sweeplora.models.text.tokens import TokenizerFiles, over_limit
+from sweeplora.training.previews.prompts import Prompt, idle
 
 Named = tuple[str, str]
 """What a text is called, and the text."""
 
 _SHOWN = 5
 _LIMITS = (75, 150, 225)
+
+
+def long_texts(
+    config: Mapping[str, Any], model: ModelFacts, dataset: Dataset, prompts: Sequence[Prompt]
+) -> tuple[str, ...]:
+    """A line for captions and one for prompts that are too long, and one for processes that wait in previews."""
+    captions = [(one.name, plain(one.caption, one.treatment.rules)) for one in (*dataset.train, *dataset.validation)]
+    numbered = list(enumerate(prompts, 1))
+    texts = [(f"prompt {number}", one.prompt) for number, one in numbered]
+    texts += [(f"the negative of prompt {number}", one.negative) for number, one in numbered if one.negative]
+    waiting = idle(len(prompts), config["launcher"].get("processes_per_trial", 1)) if prompts else None
+    long_captions = too_long(model, "caption", captions, dataset.weighted_captions)
+    long_prompts = too_long(model, "prompt", texts, config["sample"]["weighted"])
+    return (*long_captions, *long_prompts, *([] if waiting is None else [waiting]))
 
 
 def too_long(model: ModelFacts, kind: str, texts: Sequence[Named], weighted: bool) -> list[str]:

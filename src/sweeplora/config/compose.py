@@ -7,7 +7,7 @@ import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -68,7 +68,8 @@ def compose(overrides: Sequence[str]) -> Configuration:
 
 def _expect_all_keys(config: Mapping[str, Any]) -> None:
     """Every line of the shipped table of contents is there, whoever wrote the one that was read."""
-    for key in _table_of_contents():
+    known = table_of_contents()
+    for key in (*known.groups, *known.keys):
         if key not in config:
             raise UserError(key, "missing", "a config needs every line of the shipped conf/config.yaml")
     sweep = config["sweep"]
@@ -81,13 +82,20 @@ def _expect_all_keys(config: Mapping[str, Any]) -> None:
         raise UserError("sweep.space", sweep["space"], "give a mapping of keys to what they may be")
 
 
+class Contents(NamedTuple):
+    """The lines of a config.yaml: its groups, and its own keys."""
+
+    groups: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
 @functools.lru_cache(maxsize=1)
-def _table_of_contents() -> tuple[str, ...]:
-    """The groups and keys of the shipped conf/config.yaml."""
+def table_of_contents() -> Contents:
+    """The lines of the shipped conf/config.yaml, in their order."""
     shipped = OmegaConf.to_container(OmegaConf.load(catalog.shipped("conf") / "config.yaml"), resolve=False)
     assert isinstance(shipped, dict)
     groups = [next(iter(entry)) for entry in shipped.pop("defaults") if isinstance(entry, dict)]
-    return (*map(str, groups), *map(str, shipped))
+    return Contents(tuple(map(str, groups)), tuple(map(str, shipped)))
 
 
 def dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

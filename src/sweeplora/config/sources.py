@@ -117,6 +117,12 @@ def find_target(target: str, key: str) -> Found | None:
     return found
 
 
+def is_class(target: str, key: str) -> bool:
+    """Whether a dotted path names a class, as far as source tells."""
+    found = find_target(target, key)
+    return found is not None and isinstance(found.node, ast.ClassDef)
+
+
 def module_of(target: str) -> str:
     """The module in a dotted path: its longest start that is one."""
     parts = target.split(".")

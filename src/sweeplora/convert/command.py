@@ -126,7 +126,7 @@ def _not_installed(conversion: Conversion) -> list[str]:
 
 def _refused(output: Path) -> list[str]:
     """The first thing that the check says of the written file's values, where it can be composed from here."""
-    from sweeplora.check.configuration import check_shape
+    from sweeplora.check.shape import check_shape
     from sweeplora.config import catalog
     from sweeplora.config.compose import compose
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 from transformers.optimization import Adafactor, AdafactorSchedule
 
-from sweeplora.check.configuration import check_shape
+from sweeplora.check.shape import check_shape
 from sweeplora.config import catalog
 from sweeplora.config.compose import compose
 from sweeplora.config.instantiate import build

@@ -1,0 +1,64 @@
+"""The images of a data set, that loss and network suit them, and how long a training on them is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sweeplora.check.model import CheckedModel
+from sweeplora.check.parts import built
+from sweeplora.check.problems import Problems
+from sweeplora.config.signatures import signature_of
+from sweeplora.data.batches import Length, length
+from sweeplora.data.dataset import Dataset, keeps_text
+from sweeplora.data.folder import Folder
+from sweeplora.errors import UserError
+
+_ANY_DIVISOR, _ANY_RESOLUTION = 1, 512
+"""Stand in for those of a model that cannot be read, so that the images are looked at all the same."""
+
+
+def note_dataset(config: Mapping[str, Any], found: CheckedModel | None, problems: Problems) -> Dataset | None:
+    """Read the data set and add what does not suit it; None if the data set itself cannot be used."""
+    dataset = problems.attempt(("data", "runs"), lambda: _read(config, found))
+    if dataset is None:
+        return None
+    problems.attempt(("network",), lambda: keeps_text(dataset, config["network"]["text_encoders"]))
+    problems.attempt(("loss",), lambda: _check_masks(config["loss"], dataset))
+    return dataset
+
+
+def plan_length(train: Mapping[str, Any], dataset: Dataset) -> Length:
+    """The optimizer steps of a training."""
+    return length(dataset, train["batch_size"], train["accumulation"], train["epochs"], train["steps"])
+
+
+def steps_explained(train: Mapping[str, Any], planned: Length) -> str:
+    """How the steps come about, in a line."""
+    return (
+        f"{planned.images} images an epoch in {planned.batches} batches of at most {train['batch_size']}; "
+        f"{planned.batches} / {train['accumulation']} = {planned.steps_per_epoch} steps an epoch; "
+        f"{planned.epochs} epochs: {planned.steps} steps"
+    )
+
+
+def _read(config: Mapping[str, Any], found: CheckedModel | None) -> Dataset:
+    images: Folder = built(config["data"])
+    cache = Path(config["runs"], "cache")
+    if found is None:
+        return images.read(_ANY_DIVISOR, _ANY_RESOLUTION, cache)
+    return images.read(found.model.divisor, found.model.resolution, cache)
+
+
+def _check_masks(loss: Mapping[str, Any], dataset: Dataset) -> None:
+    masked = next((one for one in dataset.train if one.mask is not None), None)
+    if masked is not None and not _takes_mask(loss):
+        raise UserError("loss", loss["_target_"], f"takes no mask, and {masked.name} has one; use loss=mse")
+
+
+def _takes_mask(node: Mapping[str, Any]) -> bool:
+    """Whether a loss, a function or an object that is called, has an argument for the mask."""
+    target = node["_target_"]
+    called = signature_of(target if node.get("_partial_") else f"{target}.__call__", "loss._target_")
+    return called is None or called.open or "mask" in called.parameters

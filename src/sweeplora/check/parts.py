@@ -1,0 +1,25 @@
+"""The parts of a configuration that are light to build, each built once for a frozen group."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Literal
+
+from hydra.utils import get_object
+
+from sweeplora.config.rules import arguments
+from sweeplora.experiment import Group
+from sweeplora.launch.launcher import Launcher
+
+
+@functools.lru_cache(maxsize=256)
+def built(node: Group) -> Any:
+    """The object of a group whose target imports nothing heavy. Raises the UserError that the target raises."""
+    return get_object(node["_target_"])(**arguments(node))
+
+
+@functools.lru_cache(maxsize=8)
+def device_of(node: Group) -> Literal["cpu", "cuda"]:
+    """Where a launcher's trainings compute."""
+    launcher: Launcher = built(node)
+    return launcher.plan(1).slots[0].device
