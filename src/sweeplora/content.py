@@ -32,7 +32,7 @@ class ContentHashes:
         status = path.stat()
         key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
         if key not in self._known:
-            self._known[key] = _sha256(path)
+            self._known[key] = sha256(path)
             self._changed = True
         return self._known[key]
 
@@ -81,7 +81,8 @@ def _checksum(version: int, entries: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps([version, entries], sort_keys=True).encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Hex sha256 of one file, read now."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK):

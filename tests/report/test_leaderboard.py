@@ -15,6 +15,7 @@ from sweeplora.rundir.record import StudyRecord, damaged_trials, trial_folders
 def trial(folder: Path, number: int, verdict: str, value: object, params: dict[str, Any]) -> None:
     run = folder / f"{number:03}-abc"
     (run / "weights").mkdir(parents=True)
+    (run / "weights/x.safetensors").touch()
     attempts = [{"started": 10.0, "ended": 75.0, "message": f"why {number}"}]
     record = {"number": number, "verdict": verdict, "value": value, "params": params, "attempts": attempts}
     write_json(run / "trial.json", record)
@@ -58,7 +59,7 @@ def test_every_view_of_several_objectives_ranks_the_same(tmp_path: Path) -> None
     page = [line.split("|")[2].strip() for line in note(board).splitlines()[2:]]
     markdown = [line.split("|")[2].strip() for line in (tmp_path / "leaderboard.md").read_text().splitlines()[4:]]
     csv_rows = [row["trial"] for row in csv.DictReader((tmp_path / "leaderboard.csv").open())]
-    tagged = study_subject(StudyRecord("s", ["a", "b"], 1.0), board, False).tags
+    tagged = study_subject(StudyRecord("s", ["a", "b"], 1.0), board).tags
     assert screen == page == markdown == csv_rows == ["1", "0", "2"]
     assert tagged["sweeplora.best"] == "001-abc" and tagged["mlflow.note.content"] == note(board)
     assert [entry.number for entry in front(board)] == [1, 0]

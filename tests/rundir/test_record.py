@@ -30,7 +30,7 @@ def test_records_read_back_as_they_were_written(tmp_path: Path) -> None:
     trial.end(TrialOutcome("complete", "well", (0.25, 0.5)))
     write_trial(run, trial)
     assert read_trial(run) == trial and trial.values == (0.25, 0.5)
-    result = Result("finished", "9 steps", 1.5, 9, 9, 1, "weights/x.safetensors", {"loss": 0.5})
+    result = Result("finished", "9 steps", 1.5, 9, 9, 1, "weights/x.safetensors", "abc", {"loss": 0.5})
     write_result(run, result)
     assert read_result(run) == result
     study = StudyRecord("s", ["a", "b"], 1.0, search={"_target_": "x"}, command=("sweeplora", "x"))

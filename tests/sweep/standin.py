@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from sweeplora.content import sha256
 from sweeplora.rundir.files import write_json, write_whole
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import is_held
@@ -92,6 +93,8 @@ def _train(run: RunDir, config: dict[str, Any], behaviour: dict[str, Any], resul
     run.weights.mkdir(exist_ok=True)
     write_whole(run.weights / "standin.safetensors", b"weights")
     result["weights"] = "weights/standin.safetensors"
+    result["weights_sha256"] = sha256(run.weights / "standin.safetensors")
+    result["metrics"] = {"val/loss": loss_of(config, steps, steps)}
     return FINISHED
 
 

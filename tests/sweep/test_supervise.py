@@ -181,6 +181,11 @@ def test_what_a_dead_driver_left_running_is_ended_before_the_folder_is_used_agai
     assert (named.wait(5), forked.wait(5)) == (-15, -15)
     assert [attempt.verdict for attempt in record.attempts] == ["failed", "failed", "interrupted"]
     assert record.attempts[2].ended == 3.0
+    record.attempts.append(Attempt(4.0))
+    run.metrics.touch()
+    os.utime(run.metrics, (9.0, 9.0))
+    end_leftover(run, record, 10.0)
+    assert record.attempts[3].seconds == 5.0
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()

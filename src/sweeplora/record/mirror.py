@@ -16,6 +16,7 @@ from sweeplora.record.store.subject import (
     Subject,
     began,
     best_so_far,
+    closed,
     command_of,
     study_subject,
     trial_subject,
@@ -104,8 +105,10 @@ class Mirror:
     ) -> ParentRun | None:
         """Send the sweep's own run; None where a person deleted it in the UI."""
         board = make_leaderboard(study.study, study.objectives, [(trial.path, trial.record) for trial in trials])
-        dead = abandoned and not is_held_by_anyone(self.path / "driver.lock")
-        subject = study_subject(study, board, dead)
+        if study.state == "running" and abandoned and not is_held_by_anyone(self.path / "driver.lock"):
+            ends = [RunDir(trial.path).last_written() or 0.0 for trial in trials]
+            study = replace(study, state="interrupted", ended=max([study.started, *ends]))
+        subject = study_subject(study, board)
         subject = _with_session(subject, session_of(self.path, float("inf")), command_of(study))
         run = stored.of(self.path)
         found, mark = run.look(f"{subject.tags['sweeplora.verdict']} {note(board)}")
@@ -127,7 +130,8 @@ class Mirror:
         found, mark = run.look(verdict, carried)
         if not run.is_complete(mark):
             config, name = self.folders.config(trial.path), self.folders.name_of(trial.path)
-            subject = trial_subject(name, config, trial.record, verdict, parent.started)
+            record = closed(trial.record, RunDir(trial.path).last_written()) if dead else trial.record
+            subject = trial_subject(name, config, record, verdict, parent.started)
             subject = _with_session(subject, session, parent.command)
             if not stored.open(run, subject, parent.run_id):
                 return

@@ -37,6 +37,7 @@ class Entry:
     """Whether it was trained here; False for a trial that was taken from an earlier run."""
     folder: Path
     weights: Path | None
+    """The last weights, where they are still there."""
     message: str
 
 
@@ -163,7 +164,8 @@ def _weights(folder: Path) -> Path | None:
         result = read_result(RunDir(folder))
     except DamagedRecord:
         return None
-    return folder / result.weights if result is not None and result.weights else None
+    weights = folder / result.weights if result is not None and result.weights else None
+    return weights if weights is not None and weights.is_file() else None
 
 
 def _dominates(one: Entry, other: Entry) -> bool:

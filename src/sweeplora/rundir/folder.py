@@ -66,6 +66,12 @@ class RunDir:
         """What the supervisor knows: study, number, signature, overrides, attempts, verdict, value."""
         return self.path / "trial.json"
 
+    def last_written(self) -> float | None:
+        """When the training last wrote anything, in seconds since the epoch; None where it wrote nothing."""
+        files = [self.metrics, self.log, self.result, self.samples, self.weights, self.checkpoints]
+        times = [file.stat().st_mtime for file in files if file.exists()]
+        return round(max(times), 3) if times else None
+
     @property
     def lock(self) -> Path:
         """Held (flock, exclusive) by the supervisor while it lives; see `hold` and `is_supervised`."""

@@ -123,6 +123,7 @@ class Result:
     steps: int | None = None
     world_size: int | None = None
     weights: str | None = None
+    weights_sha256: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     threads: int | None = None
     """CPU threads of each process, as torch had them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sweeplora.errors import UserError
 from sweeplora.launch.slot import Slot
@@ -38,9 +38,12 @@ class Driver:
         self._duplicates: list[Job] = []
         self.display = Display(context.question.name, context.question.trials, context.ledger.counted())
 
-    def run(self) -> None:
-        """Until every trial ended, or the driver was asked to end."""
+    def run(self, watch: Callable[[], None] = lambda: None) -> None:
+        """Until every trial ended, or the driver was asked to end; `watch` is called again and again meanwhile."""
         while True:
+            watch()
+            if (line := self._interrupt.news()) is not None:
+                self._screen.say(line)
             if self._interrupt.requested:
                 self._stop_all()
             else:
@@ -80,20 +83,27 @@ class Driver:
             self._conclude(refused(self._context, asked, row), TrialOutcome("failed", str(error)))
             return
         result = result_of(job.run)
-        if job.record.verdict not in ("running", "interrupted"):
+        finished = result is not None and result.status == "finished"
+        wrong = reuse.fault(job.run, self._context.question.objectives) if finished else None
+        if job.record.verdict not in ("running", "interrupted", "complete"):
             # A driver died after the verdict and before it was told.
             self._conclude(job, job.record.outcome)
-        elif result is not None and result.status == "finished":
-            # A training ended well after its driver had died.
-            self._end(job, TrialOutcome("complete"))
+        elif finished and wrong is None:
+            # A training ended well and its driver died before that was told.
+            self._end(job, TrialOutcome("complete", job.record.message))
+        elif wrong is not None:
+            self._screen.event(f"trial {asked.number} is trained again: {wrong}")
+            self._launch(job)
         elif not (self._context.question.config["reuse"] and self._already_there(job)):
             self._launch(job)
 
     def _already_there(self, job: Job) -> bool:
         """Whether the experiment ran before, or runs right now in another slot."""
-        found = reuse.find(self._context.runs, job.signature)
-        if found is not None:
-            self._link(job, found)
+        found = reuse.find(self._context.runs, job.signature, self._context.question.objectives)
+        for line in found.passed_over:
+            self._screen.event(line)
+        if found.run is not None:
+            self._link(job, found.run)
             return True
         if any(other.signature == job.signature for _, other, _ in self._busy.values()):
             job.row.state = "waiting"

@@ -1,7 +1,8 @@
-"""Requests to stop: Ctrl-C or SIGTERM once stops at the next step, twice stops now."""
+"""Requests to stop: Ctrl-C, SIGTERM or a closed terminal once stops at the next step, twice stops now."""
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType, TracebackType
 
@@ -11,6 +12,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.requests = 0
+        self._told = 0
         self._before: dict[signal.Signals, signal._HANDLER] = {}
 
     @property
@@ -23,9 +25,17 @@ class Interrupt:
         """Whether to stop at once."""
         return self.requests > 1
 
+    def news(self) -> str | None:
+        """A line for the user about a request that came since the last call."""
+        if self._told == min(self.requests, 2):
+            return None
+        self._told = min(self.requests, 2)
+        return "stopping now" if self.now else "stopping at the next step; again to stop now"
+
     def __enter__(self) -> Interrupt:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._count)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup a closed terminal is nothing
+                self._before[number] = signal.signal(number, self._count)
         return self
 
     def __exit__(
@@ -36,3 +46,9 @@ class Interrupt:
 
     def _count(self, number: int, frame: FrameType | None) -> None:
         self.requests += 1
+        if number == signal.SIGHUP:
+            # The terminal is gone: what is still said goes nowhere, instead of ending the command with an error.
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1, 2):
+                os.dup2(nowhere, stream)
+            os.close(nowhere)

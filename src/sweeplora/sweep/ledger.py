@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from sweeplora.errors import UserError
 from sweeplora.rundir.databases import sqlite_uri
@@ -21,11 +21,15 @@ _LOCKED_SECONDS = 60
 
 
 class AskedTrial(NamedTuple):
-    """One trial as Optuna and we know it."""
+    """One trial as Optuna and we know it.
+
+    `ended`: how Optuna has it already, of a trial whose folder was lost and that is trained again.
+    """
 
     number: int
     proposal: Proposal
     trial: optuna.Trial
+    ended: FrozenTrial | None = None
 
 
 class Ledger:
@@ -35,15 +39,26 @@ class Ledger:
         self._study = study
         self._question = question
         self._grid = grid
+        self._lost: dict[int, FrozenTrial] = {}
+
+    def ended(self) -> list[int]:
+        """Numbers of the trials that ended, whichever way."""
+        return [trial.number for trial in self._study.get_trials(deepcopy=False, states=_ENDED)]
+
+    def lose(self, numbers: Collection[int]) -> None:
+        """Take trials that ended as lost, since nothing of them is in their folders: they are to be trained again."""
+        ended = self._study.get_trials(deepcopy=False, states=_ENDED)
+        self._lost |= {trial.number: trial for trial in ended if trial.number in numbers}
 
     def left(self) -> list[AskedTrial]:
-        """Trials that a driver began and did not end."""
+        """Trials that a driver began and did not end, and those that were lost."""
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return [self._asked(optuna.Trial(self._study, trial._trial_id)) for trial in running]
+        begun = [self._asked(optuna.Trial(self._study, trial._trial_id)) for trial in running]
+        return [*(self._again(trial) for trial in self._lost.values()), *begun]
 
     def counted(self) -> int:
-        """Trials that ended, whichever way."""
-        return len(self._study.get_trials(deepcopy=False, states=_ENDED))
+        """How many trials ended, whichever way, and were not lost."""
+        return len(self.ended()) - len(self._lost)
 
     def ask(self) -> AskedTrial | None:
         """The next trial, or None when as many as the question wants were asked."""
@@ -57,20 +72,30 @@ class Ledger:
         return self._asked(self._study.ask())
 
     def report(self, asked: AskedTrial, step: int, value: float) -> bool:
-        """Note an intermediate value; True when the pruner gives the trial up."""
+        """Note an intermediate value; True when the pruner gives the trial up, or gave it up at that step before."""
+        if asked.ended is not None:
+            steps = asked.ended.intermediate_values if asked.ended.state == TrialState.PRUNED else {}
+            return bool(steps) and step >= max(steps)
         asked.trial.report(value, step)
         return bool(asked.trial.should_prune())
 
     def tell(self, asked: AskedTrial, outcome: TrialOutcome) -> None:
-        """End a trial.
+        """End a trial; one that Optuna knows already stays as it is there.
 
         One that diverged or ran out of memory is pruned with a broken constraint, which every sampler heeds.
         """
+        if asked.ended is not None:
+            return
         state = _STATES[outcome.verdict]
         if outcome.verdict == "diverged" or "out of memory" in outcome.message.lower():
             asked.trial.set_constraint("feasible", 1.0)
             state = TrialState.PRUNED
         self._study.tell(asked.trial, list(outcome.values) if state == TrialState.COMPLETE else None, state=state)
+
+    def _again(self, trial: FrozenTrial) -> AskedTrial:
+        # An ended trial hands out the values that it had.
+        proposal = propose(self._question.space, trial)
+        return AskedTrial(trial.number, proposal, optuna.Trial(self._study, trial._trial_id), trial)
 
     def _asked(self, trial: optuna.Trial) -> AskedTrial:
         return AskedTrial(trial.number, propose(self._question.space, trial), trial)

@@ -1,20 +1,27 @@
-"""The mirror's process beside a study or a run: started, watched, told to finish, never waited for in vain."""
+"""The mirror's process beside a study or a run: started, started again when it dies, told to finish."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from sweeplora.report.words import near
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.screen import Screen
 
 _NICE = 10
 _FINISH_SECONDS = 120.0
+_MOST_STARTS = 5
+_SECONDS_BETWEEN_STARTS = 5.0
+_BEHIND = 3
+"""Exit code of a mirror whose store did not answer to the end."""
+
 MIRROR = "sweeplora.record"
 
 
@@ -22,24 +29,28 @@ class Recorder:
     """`python -m sweeplora.record` with a pipe whose end tells it to catch up and finish."""
 
     def __init__(self, arguments: Sequence[str], log: Path) -> None:
+        self._arguments = arguments
         self._log = log
-        environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "OMP_NUM_THREADS": "1"}
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", MIRROR, *arguments],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=os.environ | environment,
-                start_new_session=True,
-            )
-        os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICE)
+        self._starts = 0
+        self._start()
 
-    def finish(self, given_up: Callable[[], bool]) -> str | None:
-        """Wait until the record is complete; returns a warning line, or None when all is recorded."""
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
+    @property
+    def pid(self) -> int:
+        """The process id of the mirror."""
+        return self._process.pid
+
+    def revive(self) -> None:
+        """Start the mirror again if it died, a few times at most; it goes on where it was."""
+        died = self._process.poll() not in (None, 0)
+        soon = time.monotonic() < self._started + _SECONDS_BETWEEN_STARTS
+        if died and self._starts < _MOST_STARTS and not soon:
+            self._start()
+
+    def finish(self, given_up: Callable[[], bool]) -> Finish:
+        """Wait until the record is complete."""
+        if (self._process.poll() or 0) < 0:  # killed: what it left is for another one
+            self._start()
+        self.leave()
         waited = 0.0
         while waited < _FINISH_SECONDS and not given_up():
             try:
@@ -47,14 +58,38 @@ class Recorder:
             except subprocess.TimeoutExpired:
                 waited += 0.1
                 continue
-            return None if code == 0 else f"the record is behind (exit code {code}); see {self._log}"
-        self.kill()
-        return f"the record is behind; `python -m sweeplora sync` catches up (see {self._log})"
+            warning = f"the record is behind (exit code {code}); see {near(self._log)}"
+            return Finish(True, None) if code == 0 else Finish(code == _BEHIND, warning)
+        return Finish(True, "the record is finished in the background; `python -m sweeplora sync` looks after it")
 
-    def kill(self) -> None:
-        """End it now; the next command catches up."""
-        self._process.kill()
-        self._process.wait()
+    def leave(self) -> None:
+        """Tell the mirror to catch up and end, and do not wait for it."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    def _start(self) -> None:
+        environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "OMP_NUM_THREADS": "1"}
+        self._starts += 1
+        self._started = time.monotonic()
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", MIRROR, *self._arguments],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=os.environ | environment,
+                start_new_session=True,
+            )
+        with suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICE)
+
+
+class Finish(NamedTuple):
+    """How recording ended: whether all that there is will be recorded, and a line of warning."""
+
+    kept: bool
+    warning: str | None
 
 
 def start_recorder(config: Mapping[str, Any], arguments: Sequence[str], log: Path) -> Recorder | None:
@@ -62,14 +97,24 @@ def start_recorder(config: Mapping[str, Any], arguments: Sequence[str], log: Pat
     return Recorder(arguments, log) if config["tracking"]["enabled"] else None
 
 
-def finish_recorder(recorder: Recorder | None, screen: Screen, interrupt: Interrupt) -> None:
-    """Let the mirror catch up, saying so; a second request to end leaves the rest to the next command."""
+def revive_recorder(recorder: Recorder | None) -> None:
+    """See to it that the mirror runs, where there is one."""
+    if recorder is not None:
+        recorder.revive()
+
+
+def finish_recorder(recorder: Recorder | None, screen: Screen, interrupt: Interrupt) -> bool:
+    """Let the mirror catch up, saying so; True unless it failed.
+
+    A second request to stop leaves it to finish by itself, so that the record does not say `running` for ever.
+    """
     if recorder is None:
-        return
+        return True
     if interrupt.now:
-        recorder.kill()
-        return
+        recorder.leave()
+        return True
     screen.say("recording...")
-    warning = recorder.finish(given_up=lambda: interrupt.now)
-    if warning is not None:
-        screen.say(warning)
+    finish = recorder.finish(given_up=lambda: interrupt.now)
+    if finish.warning is not None:
+        screen.say(finish.warning)
+    return finish.kept

@@ -4,27 +4,87 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from sweeplora.content import sha256
+from sweeplora.report.objectives import last_values
+from sweeplora.report.words import near
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import DamagedRecord, read_result, read_trial, readable_trials, trial_folders
 
 _LINKED = ("metrics.jsonl", "result.json", "log.txt", "dataset.json", "samples", "weights")
 
 
-def find(runs: Path, signature: str) -> RunDir | None:
-    """A finished run of this signature below `runs`, or None."""
-    return next((run for run in _candidates(runs, signature) if is_finished(run)), None)
+class Found(NamedTuple):
+    """A run to use instead of training again, and why others of the same signature cannot be, a line each."""
+
+    run: RunDir | None
+    passed_over: tuple[str, ...]
+
+
+def find(runs: Path, signature: str, objectives: Sequence[str] = ()) -> Found:
+    """The first finished and whole run of this signature below `runs`."""
+    passed_over: list[str] = []
+    for run in _candidates(runs, signature):
+        if is_finished(run):
+            wrong = fault(run, objectives)
+            if wrong is None:
+                return Found(run, tuple(passed_over))
+            passed_over.append(f"{near(run.path)} is not reused: {wrong}")
+    return Found(None, tuple(passed_over))
 
 
 def is_finished(run: RunDir) -> bool:
-    """Whether the training ended well and its supervisor saw that."""
+    """Whether the records say that the training ended well and that its supervisor saw it."""
     try:
         result, trial = read_result(run), read_trial(run)
     except DamagedRecord:
         return False
     return result is not None and result.status == "finished" and trial is not None and trial.verdict == "complete"
+
+
+def fault(run: RunDir, objectives: Sequence[str] = ()) -> str | None:
+    """What is missing or damaged of a finished run's weights and metrics; None where it is whole."""
+    return weights_fault(run) or _metrics_fault(run, objectives)
+
+
+def weights_fault(run: RunDir) -> str | None:
+    """What is wrong with a finished run's last weights; None where they are as the training left them."""
+    try:
+        result = read_result(run)
+    except DamagedRecord as error:
+        return str(error)
+    if result is None:
+        return "result.json is gone"
+    if result.weights is None:
+        return None
+    if not (run.path / result.weights).is_file():
+        return f"{result.weights} is gone"
+    return f"{result.weights} is damaged" if has_damaged_weights(run) else None
+
+
+def has_damaged_weights(run: RunDir) -> bool:
+    """Whether the last weights are there and are not those that the training wrote."""
+    try:
+        result = read_result(run)
+    except DamagedRecord:
+        return False
+    if result is None or result.weights is None or not (run.path / result.weights).is_file():
+        return False
+    return result.weights_sha256 not in (None, sha256(run.path / result.weights))
+
+
+def _metrics_fault(run: RunDir, objectives: Sequence[str]) -> str | None:
+    result = read_result(run)
+    known = {} if result is None else result.metrics
+    for name, value in zip(objectives, last_values(run, objectives), strict=True):
+        if value is None:
+            return f"{run.metrics.name} has no value of {name}"
+        if name in known and known[name] != value:
+            return f"{run.metrics.name} is not as the training left it"
+    return None
 
 
 def link_files(found: RunDir, into: RunDir) -> None:

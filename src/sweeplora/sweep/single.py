@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.utils import instantiate
 
@@ -26,12 +26,19 @@ from sweeplora.rundir.record import (
 from sweeplora.sweep import reuse
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.library_logs import logging_to
-from sweeplora.sweep.recorder import finish_recorder, start_recorder
+from sweeplora.sweep.recorder import Recorder, finish_recorder, revive_recorder, start_recorder
 from sweeplora.sweep.screen import Display, Row, Screen, open_screen
 from sweeplora.sweep.supervise import Place, Supervision, end_leftover, result_of, shape_of
 
 WELL, SOME_FAILED, INTERRUPTED = 0, 1, 130
 _POLL_SECONDS = 0.1
+
+
+class Watch(NamedTuple):
+    """What is looked after while a run trains."""
+
+    interrupt: Interrupt
+    recorder: Recorder | None
 
 
 def run_single(experiment: Experiment, module: str = TRAINING) -> int:
@@ -44,10 +51,12 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
     runs = Path(config["runs"]).absolute()
     launcher: Launcher = instantiate(config["launcher"])
     screen = open_screen()
-    found = reuse.find(runs, experiment.signature) if config["reuse"] else None
-    if found is not None:
-        screen.say(f"this experiment is already there: {near(found.path)}")
-        _say_weights(found, screen)
+    found = reuse.find(runs, experiment.signature) if config["reuse"] else reuse.Found(None, ())
+    for line in found.passed_over:
+        screen.say(line)
+    if found.run is not None:
+        screen.say(f"this experiment is already there: {near(found.run.path)}")
+        _say_weights(found.run, screen)
         return WELL
     run = _folder(runs / "single", config["name"], experiment.signature)
     record = read_trial(run) or _new_record(experiment)
@@ -62,12 +71,13 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
             supervision = Supervision(run, record, Place(launcher, plan.slots[0], module))
             for notice in plan.notices:
                 screen.event(notice)
-            outcome = _drive(supervision, experiment, screen, interrupt)
+            outcome = _drive(supervision, experiment, screen, Watch(interrupt, recorder))
         finally:
             launcher.close(kill=interrupt.now)
         _conclude(run, record, outcome, config)
-        finish_recorder(recorder, screen, interrupt)
-        return _tell(run, record, screen)
+        recorded = finish_recorder(recorder, screen, interrupt)
+        code = _tell(run, record, screen)
+        return code if recorded or code != WELL else SOME_FAILED
 
 
 def _folder(parent: Path, name: str, signature: str) -> RunDir:
@@ -77,7 +87,7 @@ def _folder(parent: Path, name: str, signature: str) -> RunDir:
         run = RunDir(parent / (name if number_ == 1 else f"{name}-{number_}"))
         if not run.path.exists():
             return run
-        if _signature(run) == signature and not reuse.is_finished(run):
+        if _signature(run) == signature and not (reuse.is_finished(run) and reuse.fault(run) is None):
             if is_held(run.lock):
                 raise UserError("name", name, f"this experiment is running in {near(run.path)}; wait for it")
             return run
@@ -102,7 +112,7 @@ def _new_record(experiment: Experiment) -> TrialRecord:
     )
 
 
-def _drive(supervision: Supervision, experiment: Experiment, screen: Screen, interrupt: Interrupt) -> TrialOutcome:
+def _drive(supervision: Supervision, experiment: Experiment, screen: Screen, watch: Watch) -> TrialOutcome:
     row = Row("", "", "running", experiment.steps, supervision.progress)
     display = Display(supervision.run.path.name, 1, rows=[row])
     for notice in experiment.notices:
@@ -111,9 +121,12 @@ def _drive(supervision: Supervision, experiment: Experiment, screen: Screen, int
     screen.event(f"{near(supervision.run.path)} started: {experiment.steps} steps")
     try:
         while True:
-            if interrupt.now:
+            revive_recorder(watch.recorder)
+            if (line := watch.interrupt.news()) is not None:
+                screen.say(line)
+            if watch.interrupt.now:
                 supervision.kill()
-            elif interrupt.requested:
+            elif watch.interrupt.requested:
                 supervision.stop("interrupted")
             _, outcome = supervision.poll()
             if outcome is not None:

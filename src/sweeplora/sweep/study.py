@@ -16,21 +16,23 @@ from sweeplora.launch.launcher import TRAINING, Launcher
 from sweeplora.report.leaderboard import Leaderboard, lines
 from sweeplora.report.words import near, number, params_text
 from sweeplora.rundir.files import write_whole
+from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import hold
 from sweeplora.rundir.record import (
+    STUDY,
     DamagedRecord,
     State,
     StudyRecord,
-    damaged_trials,
     read_study,
+    readable_trials,
     trial_folders,
     write_study,
 )
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.library_logs import logging_to
 from sweeplora.sweep.question import Composer, Question, read_question
-from sweeplora.sweep.recorder import Recorder, finish_recorder, start_recorder
-from sweeplora.sweep.reuse import free_name
+from sweeplora.sweep.recorder import Recorder, finish_recorder, revive_recorder, start_recorder
+from sweeplora.sweep.reuse import free_name, has_damaged_weights, weights_fault
 from sweeplora.sweep.screen import Screen, open_screen
 from sweeplora.sweep.search.grammar import split_command_line
 from sweeplora.sweep.search.space import Space
@@ -84,11 +86,13 @@ class _Study:
         self._runs = runs
         self._folder = runs / question.name
         self._ledger = open_ledger(runs, question)
-        if self._ledger.counted() and not trial_folders(self._folder):
+        if self._ledger.counted() and not trial_folders(self._folder) and not (self._folder / STUDY).exists():
             mend = (
                 f"runs/optuna.db has this study, its folder is gone; give sweep.name={free_name(runs, question.name)}"
             )
             raise UserError("sweep.name", question.name, mend)
+        self._lost = self._lost_trials()
+        self._ledger.lose(self._lost)
         self._record: StudyRecord = self._described()
 
     def run(self, training: str, interrupt: Interrupt) -> int:
@@ -104,12 +108,12 @@ class _Study:
         context = StudyContext(self._question, self._composer, self._ledger, self._launcher, training, self._runs)
         for notice in (*self._question.notices, *plan.notices):
             screen.event(notice)
-        for line in damaged_trials(trial_folders(self._folder)):
-            screen.say(line)
+        for number_, reason in sorted(self._lost.items()):
+            screen.say(f"trial {number_} is trained again: {reason}")
         driver = Driver(context, plan.slots, screen, interrupt)
         state: State = "interrupted"
         try:
-            driver.run()
+            driver.run(lambda: revive_recorder(recorder))
             state = "finished" if driver.display.ended >= driver.display.total else "interrupted"
         finally:
             screen.close()
@@ -118,8 +122,9 @@ class _Study:
         board = driver.leaderboard()
         if not interrupt.requested and open_trials > 0:
             self._draw(board)
-        finish_recorder(recorder, screen, interrupt)
-        return self._tell(board, screen, interrupt)
+        recorded = finish_recorder(recorder, screen, interrupt)
+        code = self._tell(board, screen, interrupt)
+        return code if recorded or code != WELL else SOME_FAILED
 
     def _recorder(self) -> Recorder | None:
         write_whole(self._folder / "config.yaml", self._question.configuration.yaml)
@@ -127,6 +132,17 @@ class _Study:
         arguments = ["--runs", str(self._runs), "--study", self._question.name]
         arguments += ["--config", str(self._folder / "config.yaml")]
         return start_recorder(self._question.config, arguments, self._folder / "mirror.log")
+
+    def _lost_trials(self) -> dict[int, str]:
+        """Trials that ended and of which the folder is gone or damaged: their numbers, and what is wrong."""
+        lost = dict.fromkeys(self._ledger.ended(), "its folder, or the trial.json in it, is gone or damaged")
+        for folder, record in readable_trials(trial_folders(self._folder)):
+            # Weights that are gone may have been deleted for their size: only damage asks for another training.
+            if record.verdict == "complete" and has_damaged_weights(RunDir(folder)):
+                lost[record.number or 0] = "its weights are damaged"
+            else:
+                lost.pop(record.number or 0, None)
+        return lost
 
     def _described(self) -> StudyRecord:
         question = self._question
@@ -174,10 +190,15 @@ def _summary(board: Leaderboard, folder: Path) -> list[str]:
     if best is not None:
         values = ", ".join(f"{name} {number(value)}" for name, value in zip(board.objectives, best.values, strict=True))
         told.append(f"best:    trial {best.number}, {values} ({params_text(best.params)})")
-        told.append(f"weights: {near(best.weights) if best.weights else 'none'}")
+        told.append(f"weights: {near(best.weights) if best.weights else _why_none(best.folder)}")
     told.append(f"study:   {near(folder)}")
     told.append("browse:  python -m sweeplora ui")
     return told
+
+
+def _why_none(folder: Path) -> str:
+    wrong = weights_fault(RunDir(folder))
+    return "none" if wrong is None else f"{wrong}; remove {near(folder)} and the same command trains it again"
 
 
 @contextmanager

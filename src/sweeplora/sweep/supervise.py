@@ -201,13 +201,13 @@ def shape_of(record: TrialRecord | StudyRecord | None) -> Shape | None:
 def end_leftover(run: RunDir, record: TrialRecord, grace_seconds: float) -> None:
     """End what a dead driver left training in the folder: SIGTERM, then SIGKILL.
 
-    An attempt that nobody saw end is closed in the record, at the time of the last line in its log.
+    An attempt that nobody saw end is closed in the record, at the time when the training last wrote anything.
     """
     end_all([*_recorded(record), *trainings_of(run.path)], grace_seconds)
     for attempt in record.attempts:
         if attempt.ended is None:
-            last = run.log.stat().st_mtime if run.log.exists() else 0.0
-            attempt.ended, attempt.verdict = max(attempt.started, round(last, 3)), "interrupted"
+            attempt.ended = max(attempt.started, run.last_written() or 0.0)
+            attempt.verdict = "interrupted"
 
 
 def result_of(run: RunDir) -> Result | None:

@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from sweeplora.config.instantiate import build
+from sweeplora.content import sha256
 from sweeplora.data.batches import plan, windows
 from sweeplora.diffusion.targets import Noising
 from sweeplora.errors import UserError
@@ -121,6 +122,8 @@ def main(arguments: Sequence[str]) -> int:
     print(f"{result.status}: {result.message}", flush=True)
     if os.environ.get("RANK", "0") == "0":
         result.seconds = round(time.monotonic() - started, 3)
+        if result.weights is not None:
+            result.weights_sha256 = sha256(run.path / result.weights)
         write_result(run, result)
     return EXIT_CODES[result.status]
 

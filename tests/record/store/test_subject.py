@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sweeplora.record.provenance.secret import without_credentials
-from sweeplora.record.store.subject import best_so_far, flatten, trial_subject, verdict_of
+from sweeplora.record.store.subject import best_so_far, closed, flatten, trial_subject, verdict_of
 from sweeplora.report.leaderboard import Leaderboard, make_leaderboard
 from sweeplora.rundir.record import Attempt, Result, TrialRecord, Verdict
 
@@ -76,3 +76,10 @@ def test_a_run_nobody_supervises_any_more_ends_as_its_training_said() -> None:
 def test_a_trial_known_from_before_has_no_attempts_and_still_a_place_in_time() -> None:
     subject = trial_subject("s/000-a", {}, TrialRecord("complete", "s", 0), "complete", 50.0)
     assert (subject.started, subject.ended, subject.status) == (50_000, 50_000, "FINISHED")
+
+
+def test_an_attempt_that_nobody_saw_end_lasts_until_the_training_last_wrote() -> None:
+    open_ = TrialRecord("running", "s", 0, attempts=[Attempt(10.0, ended=20.0), Attempt(30.0)])
+    assert trial_subject("s/0", {}, closed(open_, 75.0), "interrupted", 5.0).ended == 75_000
+    assert closed(open_, None).attempts[-1].seconds == 0.0
+    assert open_.attempts[-1].ended is None

@@ -7,7 +7,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sweeplora.record.provenance.secret import without_credentials
@@ -92,6 +92,15 @@ def began(trial: TrialRecord, since: float) -> float:
     return trial.attempts[0].started if trial.attempts else since
 
 
+def closed(trial: TrialRecord, when: float | None) -> TrialRecord:
+    """The record of a trial that nobody supervises any more: its last attempt ended at `when`, where it is open."""
+    if not trial.attempts or trial.attempts[-1].ended is not None:
+        return trial
+    last = trial.attempts[-1]
+    ended = max(last.started, when or 0.0)
+    return replace(trial, attempts=[*trial.attempts[:-1], replace(last, ended=ended)])
+
+
 def trial_subject(folder: str, config: Mapping[str, Any], trial: TrialRecord, verdict: str, since: float) -> Subject:
     """A trial (or a single run) as an MLflow run.
 
@@ -125,9 +134,8 @@ def _bullets(lines: Sequence[str]) -> str:
     return "\n".join(f"- `{without_credentials(line)}`" for line in lines)
 
 
-def study_subject(study: StudyRecord, board: Leaderboard, abandoned: bool) -> Subject:
+def study_subject(study: StudyRecord, board: Leaderboard) -> Subject:
     """A sweep as the MLflow run its trials hang below."""
-    state = "interrupted" if study.state == "running" and abandoned else study.state
     asked = {
         "objective": study.objective,
         "direction": study.direction,
@@ -139,7 +147,7 @@ def study_subject(study: StudyRecord, board: Leaderboard, abandoned: bool) -> Su
     tags = {
         "sweeplora.kind": "sweep",
         "sweeplora.folder": study.study,
-        "sweeplora.verdict": state,
+        "sweeplora.verdict": study.state,
         "sweeplora.best": board.best.folder.name if board.best is not None else "",
         "mlflow.note.content": note(board),
     }
@@ -147,8 +155,8 @@ def study_subject(study: StudyRecord, board: Leaderboard, abandoned: bool) -> Su
         identity=f"{study.study}|{study.started:.3f}",
         name=study.study,
         started=round(study.started * 1000),
-        ended=None if state == "running" else milliseconds(study.ended),
-        status=status_of(state),
+        ended=None if study.state == "running" else milliseconds(study.ended),
+        status=status_of(study.state),
         params=dict(flatten({"sweep": asked})),
         tags={key: value[:TAG_LENGTH] for key, value in tags.items()},
     )
