@@ -141,6 +141,7 @@ class TestLocalUnforked(LauncherContract):
         return local()
 
 
+@pytest.mark.slow
 class TestLocalOfTwoProcesses(LauncherContract):
     @pytest.fixture
     def launcher(self, monkeypatch: pytest.MonkeyPatch) -> Launcher:
