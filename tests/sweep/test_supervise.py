@@ -147,6 +147,23 @@ def test_a_trial_that_is_ended_again_and_again_without_getting_on_is_given_up(
     assert outcomes[0].message == "ended from outside by SIGKILL, 2 times in all; it never came past step 0"
 
 
+def test_a_training_that_the_kernel_ends_for_want_of_memory_failed_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vmstat = tmp_path / "vmstat"
+    vmstat.write_text("oom_kill 7\n")
+    monkeypatch.setattr("sweeplora.launch.process._VMSTAT", vmstat)
+    supervision = supervised(tmp_path, {"steps": 500, "seconds": 0.05}, attempts=2)
+    for count in (8, 9):
+        vmstat.write_text(f"pgfree 3\noom_kill {count}\n")
+        pid = supervision.record.attempts[-1].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        until(lambda pid=pid: start_ticks(pid) is None)  # type: ignore[misc]
+        _, outcome = supervision.poll()
+    assert outcome is not None and outcome.verdict == "failed" and "out of memory" in outcome.message
+
+
 def test_attempts_that_get_further_do_not_count_as_fruitless() -> None:
     def ends(*reached: int) -> list[Attempt]:
         return [Attempt(0.0, outside=True, reached=step) for step in reached]

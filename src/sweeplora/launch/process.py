@@ -17,6 +17,7 @@ _ANOTHER_LAUNCHERS = re.compile(
     r"(RANK|WORLD_SIZE|LOCAL_RANK|LOCAL_WORLD_SIZE|GROUP_RANK|MASTER_\w+|ACCELERATE_\w+|TORCHELASTIC_\w+)$"
 )
 _KILL_SECONDS = 5.0
+_VMSTAT = Path("/proc/vmstat")
 
 
 def inherited(environment: Mapping[str, str]) -> dict[str, str]:
@@ -108,6 +109,15 @@ def end_all(pids: Iterable[int], grace_seconds: float) -> None:
         while alive and time.monotonic() < deadline:
             time.sleep(0.05)
             alive = [pid for pid in alive if start_ticks(pid) is not None]
+
+
+def oom_kills() -> int:
+    """How often this machine's kernel has ended a process for want of memory; 0 where it does not say."""
+    try:
+        lines = _VMSTAT.read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.partition(" ")[2]) for line in lines if line.startswith("oom_kill "))
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

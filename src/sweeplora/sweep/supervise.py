@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 from sweeplora.launch.launcher import Launcher, Started
-from sweeplora.launch.process import EXIT_LOST, end_all, start_ticks, trainings_of
+from sweeplora.launch.process import EXIT_LOST, end_all, oom_kills, start_ticks, trainings_of
 from sweeplora.launch.slot import Shape, Slot
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import hold
@@ -99,6 +99,8 @@ class Supervision:
             return points, None
         points += self._last_points()
         outcome = classify(result_of(self.run), code, self._stopped)
+        if not outcome.final and code == -signal.SIGKILL and oom_kills() > self._oom_kills:
+            outcome = TrialOutcome("failed", "out of memory: the kernel ended it (SIGKILL)", final=False)
         self._close_attempt(code, outcome)
         if not outcome.final and self._may_try_again(outcome):
             self._begin()
@@ -121,6 +123,7 @@ class Supervision:
 
     def _begin(self) -> None:
         self.run.result.unlink(missing_ok=True)
+        self._oom_kills = oom_kills()
         self._process: Started = self.place.launcher.start(self.run, self.place.slot, self.place.module)
         self.record.attempts.append(Attempt(now(), self.place.slot.index))
         if self.record.threads is None:
