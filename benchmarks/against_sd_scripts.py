@@ -225,12 +225,12 @@ def run_ours(spec: dict[str, Any]) -> None:
 
     torch.set_num_threads(spec["threads"])
     pace = Pace(spec["warmup"], spec["segment"])
-    trainer, materials = assemble(spec["overrides"], Path(spec["place"]))
+    trainer, inputs = assemble(spec["overrides"], Path(spec["place"]))
     settings = trainer.recipe.settings
     for epoch in range(1, 1000):
-        parts = windows(plan(materials.dataset, settings.batch_size, trainer.recipe.seed, epoch), settings.accumulation)
-        requests = trainer.requests(parts, epoch, materials.length.steps)
-        with closing(materials.loader.stream(requests)) as stream:
+        parts = windows(plan(inputs.dataset, settings.batch_size, trainer.recipe.seed, epoch), settings.accumulation)
+        requests = trainer.requests(parts, epoch, inputs.length.steps)
+        with closing(inputs.loader.stream(requests)) as stream:
             for window in parts:
                 trainer.train_window(window, epoch, stream, 1.0)
                 pace.step()

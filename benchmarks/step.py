@@ -28,9 +28,10 @@ from sweeplora.config.compose import compose
 from sweeplora.data.batches import plan, windows
 from sweeplora.rundir.folder import RunDir
 from sweeplora.training.distributed import Processes
+from sweeplora.training.groups import build_groups
 from sweeplora.training.loop import Trainer
 from sweeplora.training.outputs import peak_memory_mib
-from sweeplora.training.prepare import Materials, load_model, prepare
+from sweeplora.training.prepare import Inputs, load_model, prepare
 from sweeplora.training.stop import Stop
 from sweeplora.training.train import build_network, build_trainer
 
@@ -39,12 +40,12 @@ def main() -> None:
     arguments = parse()
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
-        trainer, materials = build(arguments, Path(folder))
+        trainer, inputs = build(arguments, Path(folder))
         spent = instrument(trainer)
         times = []
         for epoch in range(1, arguments.warm_up + arguments.steps + 1):
-            parts = windows(plan(materials.dataset, arguments.batch, 0, epoch), 1)
-            stream = materials.loader.stream(trainer.requests(parts, epoch, arguments.warm_up + arguments.steps))
+            parts = windows(plan(inputs.dataset, arguments.batch, 0, epoch), 1)
+            stream = inputs.loader.stream(trainer.requests(parts, epoch, arguments.warm_up + arguments.steps))
             if epoch == arguments.warm_up + 1:
                 spent.update(dict.fromkeys(spent, 0.0))
             started = clock(trainer)
@@ -77,7 +78,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build(arguments: argparse.Namespace, folder: Path) -> tuple[Trainer, Materials]:
+def build(arguments: argparse.Namespace, folder: Path) -> tuple[Trainer, Inputs]:
     """A trainer as a run would make it, over one batch of random pictures."""
     pictures = folder / "pictures"
     pictures.mkdir()
@@ -97,16 +98,17 @@ def build(arguments: argparse.Namespace, folder: Path) -> tuple[Trainer, Materia
     return assemble(overrides, folder)
 
 
-def assemble(overrides: Sequence[str], folder: Path) -> tuple[Trainer, Materials]:
+def assemble(overrides: Sequence[str], folder: Path) -> tuple[Trainer, Inputs]:
     """A trainer and its data as a run with these overrides would make them."""
     config = yaml.safe_load(compose([*overrides, f"runs={folder}"]).yaml)
     run = RunDir.create(folder / "run", yaml.safe_dump(config))
     device: Literal["cpu", "cuda"] = "cuda" if torch.cuda.is_available() else "cpu"
-    processes = Processes(config["train"]["mixed_precision"], device, Stop(None))
-    family = load_model(config, processes)
-    materials = prepare(run, config, family, processes)
-    network = build_network(config, family, processes)
-    return build_trainer(config, family, network, processes), materials
+    groups = build_groups(config)
+    processes = Processes(groups.train.mixed_precision, device, Stop(None))
+    family = load_model(groups, processes)
+    inputs = prepare(run, groups, family, processes)
+    network = build_network(groups, family, processes)
+    return build_trainer(groups, family, network, processes), inputs
 
 
 def instrument(trainer: Trainer) -> dict[str, float]:

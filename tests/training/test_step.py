@@ -16,15 +16,15 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Generator, Tensor
 
 from sweeplora.config.compose import compose
-from sweeplora.config.instantiate import build
 from sweeplora.data.batches import Item
 from sweeplora.data.loader import Loaded
 from sweeplora.errors import UserError
 from sweeplora.models import tiny
-from sweeplora.models.family import Family, Text
+from sweeplora.models.family import Text
 from sweeplora.models.layout import original_names
 from sweeplora.networks.network import Network, attach
 from sweeplora.training.distributed import Processes
+from sweeplora.training.groups import build_groups
 from sweeplora.training.loop import Trainer
 from sweeplora.training.stop import Stop
 from sweeplora.training.train import build_trainer
@@ -82,11 +82,12 @@ def set_up(model: Path, overrides: Sequence[str]) -> Trainer:
     """A trainer that meets the expected numbers' noise and timesteps."""
     config: dict[str, Any] = compose([f"model.path={model}", *overrides]).config
     processes = Processes("no", "cpu", Stop(None))
-    family: Family = build(config["model"]).load(torch.device("cpu"))
-    network = attach(family, build(config["network"]), config["seed"])
+    groups = build_groups(config)
+    family = groups.model.load(torch.device("cpu"))
+    network = attach(family, groups.algorithm, groups.seed)
     network.train(True)
     fill(network)
-    return build_trainer(config, family, network, processes)
+    return build_trainer(groups, family, network, processes)
 
 
 def fill(network: Network) -> None:

@@ -13,9 +13,9 @@ import sys, time, pathlib
 from sweeplora.training.stop import Stop
 stop = Stop(pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else None)
 print("ready", flush=True)
-while not stop.asked:
+while not stop.requested:
     time.sleep(0.02)
-print("asked", flush=True)
+print("requested", flush=True)
 """
 
 HOLDER = """
@@ -39,7 +39,7 @@ def test_sigterm_asks_to_stop() -> None:
     child = start(SCRIPT)
     child.send_signal(signal.SIGTERM)
     out, _ = child.communicate(timeout=20)
-    assert out == b"asked\n" and child.returncode == 0
+    assert out == b"requested\n" and child.returncode == 0
 
 
 def test_a_killed_supervisor_asks_its_training_to_stop(tmp_path: Path) -> None:
@@ -51,7 +51,8 @@ def test_a_killed_supervisor_asks_its_training_to_stop(tmp_path: Path) -> None:
         supervisor.kill()
         supervisor.wait()
         out, _ = child.communicate(timeout=20)
-        assert out == b"asked\n"
+        assert out == b"requested
+"
     finally:
         supervisor.kill()
         child.kill()

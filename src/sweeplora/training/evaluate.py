@@ -61,8 +61,8 @@ class Triples:
         return torch.randn(example.latents.shape, generator=generator)
 
 
-def few(pictures: Sequence[Picture], count: int | None, seed: int, what: str) -> tuple[Picture, ...]:
-    """At most `count` of the pictures (None: all), chosen by (seed, what) and content, in their order."""
+def subset_of(pictures: Sequence[Picture], count: int | None, seed: int, what: str) -> tuple[Picture, ...]:
+    """At most `count` of the pictures (None: all), chosen by (seed, what, content) and kept in order."""
     ranked = sorted(pictures, key=lambda picture: seed_of(seed, what, picture.sha256))
     chosen = set(ranked[:count])
     return tuple(picture for picture in pictures if picture in chosen)

@@ -28,6 +28,7 @@ from sweeplora.training.optim.current_rates import LearningRates
 from sweeplora.training.optim.gradients import FlatGradients
 from sweeplora.training.optim.loss_scale import LossScale
 from sweeplora.training.settings import Train
+from sweeplora.training.stop import Interrupted
 
 Noise = Callable[[Tensor, Sequence[Generator]], Tensor]
 """(latents [B, C, h, w], one generator a sample) -> noise of that shape; float32 on the latents' device."""
@@ -38,10 +39,6 @@ Loss = Callable[..., Tensor]
 
 class Diverged(Exception):
     """The loss is not finite any more; says the step and the files of the batches where it happened."""
-
-
-class Interrupted(Exception):
-    """Some process was asked to stop; all stop after the same step."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class Trainer:
         self.step = 0
         self._rates = LearningRates(optimizer)
         trained = [p for group in optimizer.param_groups for p in group["params"]]
-        self._flat = FlatGradients(trained, room=recipe.settings.accumulation + 1)
+        self._flat = FlatGradients(trained, extras=recipe.settings.accumulation + 1)
         self._scale = LossScale() if recipe.settings.mixed_precision == "fp16" else None
 
     def requests(self, parts: Sequence[Sequence[Batch]], epoch: int, num_steps: int) -> list[Request]:
@@ -83,7 +80,7 @@ class Trainer:
             Request(mine, Moment(epoch, step, num_steps))
             for step, window in enumerate(parts, start=self.step)
             for batch in window
-            if (mine := self._mine(batch)).items
+            if (mine := self._share(batch)).items
         ]
 
     def train_window(
@@ -98,12 +95,12 @@ class Trainer:
         self._flat.clear()
         total = sum(len(batch.items) for batch in window)
         for number, batch in enumerate(window):
-            if self._mine(batch).items:
+            if self._share(batch).items:
                 self._accumulate(number, next(stream), epoch, total)
-        self._flat.room[-1] = float(self.processes.stop.asked)
+        self._flat.extras[-1] = float(self.processes.stop.requested)
         for buffer in self._flat.buffers:
             self.processes.sum_(buffer)
-        *sums, stop = self._flat.room.tolist()
+        *sums, stop = self._flat.extras.tolist()
         if stop:
             raise Interrupted(f"asked to stop after step {self.step}")
         loss = sum(sums) / total
@@ -125,7 +122,7 @@ class Trainer:
             **limited,
         }
 
-    def _mine(self, batch: Batch) -> Batch:
+    def _share(self, batch: Batch) -> Batch:
         return share(batch, self.processes.rank, self.processes.world_size)
 
     def _accumulate(self, number: int, loaded: Loaded, epoch: int, total: int) -> None:
@@ -133,7 +130,7 @@ class Trainer:
             losses = self.losses(loaded, epoch)
             scale = 1.0 if self._scale is None else self._scale.value
             (losses.sum() * (scale / total)).backward()
-        self._flat.room[number] += losses.detach().sum()
+        self._flat.extras[number] += losses.detach().sum()
 
     def losses(self, loaded: Loaded, epoch: int) -> Tensor:
         """Weighted loss [b] of each sample of a loaded batch.

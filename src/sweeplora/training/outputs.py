@@ -1,4 +1,4 @@
-"""What a training leaves in its folder: numbers over steps, preview images and weights."""
+"""The files of a training: metrics, preview images and weights."""
 
 from __future__ import annotations
 
@@ -8,64 +8,62 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from sweeplora.config.instantiate import build
-from sweeplora.data.dataset import Dataset
 from sweeplora.networks.file.write import save
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsWriter
 from sweeplora.training.distributed import DTYPES
 from sweeplora.training.evaluate import Score, Triples, score
+from sweeplora.training.groups import ConfigGroups
 from sweeplora.training.loop import Trainer
 from sweeplora.training.metadata import metadata
 from sweeplora.training.optim.optimizer import weights_for_use
+from sweeplora.training.prepare import Inputs
 from sweeplora.training.previews.draw import Previews
 from sweeplora.training.previews.prompts import read_prompts
-from sweeplora.training.previews.settings import Sample, is_due
-from sweeplora.training.retention import Kept, Retention
+from sweeplora.training.previews.settings import is_due
+from sweeplora.training.retention import Retention, SavedWeights
 
 
 class Outputs:
-    """Writes a run's files; every process calls the same methods, rank 0 writes what there is one of."""
+    """Writes a run's files. Every process calls the same methods; metrics and weights are written by rank 0."""
 
-    def __init__(self, run: RunDir, config: Mapping[str, Any], trainer: Trainer, dataset: Dataset) -> None:
+    def __init__(self, run: RunDir, groups: ConfigGroups, trainer: Trainer, inputs: Inputs) -> None:
         self._run = run
-        self._config = config
+        self._config = groups.config
         self._trainer = trainer
-        self._dataset = dataset
-        sample: Sample = build(config["sample"])
-        prompts = read_prompts(Path(sample.prompts)) if sample.draws else []
-        self._previews = Previews(prompts, sample, dataset.resolution)
+        self._inputs = inputs
+        prompts = read_prompts(Path(groups.sample.prompts)) if groups.sample.draws else []
+        self._previews = Previews(prompts, groups.sample, inputs.dataset.resolution)
         self._scored_at = self._drawn_at = -1
         self._main = trainer.processes.is_main
         self._writer = MetricsWriter(run.metrics) if self._main else None
         self._baseline: float | None = None
         self.last: dict[str, float] = {}
-        settings = trainer.recipe.settings
+        settings = groups.train
         retention = Retention(settings.save_last_epochs, settings.save_last_steps)
-        self._kept = Kept(run.weights, config["name"], f".{settings.save_as}", retention)
+        self._saved = SavedWeights(run.weights, groups.config["name"], f".{settings.save_as}", retention)
 
     def log(self, values: Mapping[str, float]) -> None:
-        """Record numbers at the trainer's step; one that is not finite (a band without a triple) is left out."""
+        """Log numbers at the trainer's step, leaving out those that are not finite (a band without a triple)."""
         values = {key: value for key, value in values.items() if math.isfinite(value)}
         self.last |= values
         if self._writer is not None:
             self._writer.write(self._trainer.step, values)
 
-    def epoch_done(self, epoch: int, epochs: int, validation: Triples, probe: Triples) -> None:
-        """Save, score and preview what is due after `epoch` of `epochs`; 0 is before the first step."""
+    def epoch_done(self, epoch: int, epochs: int) -> None:
+        """Save, validate and draw previews if due after `epoch` of `epochs`; 0 is before the first step."""
         settings, last = self._trainer.recipe.settings, epoch == epochs
         if last or (epoch > 0 and is_due(epoch, settings.save_every_epochs)):
             write = partial(self._write_weights, epoch)
             if last:
-                self._kept.last(write)
+                self._saved.last(write)
             else:
-                self._kept.epoch(epoch, write)
+                self._saved.epoch(epoch, write)
         if last or epoch == 0 or is_due(epoch, settings.validate_every_epochs):
-            self._validate(validation, probe)
+            self._validate()
         if self._previews.settings.due(epoch, epochs):
             self._preview()
         if self._main:
@@ -73,32 +71,32 @@ class Outputs:
             numbers = ", ".join(f"{key} {value:.5f}" for key, value in told.items())
             print(f"epoch {epoch}/{epochs}, step {self._trainer.step}: {numbers}", flush=True)
 
-    def step_done(self, epoch: int, validation: Triples, probe: Triples) -> None:
-        """Save, score and preview what is due at the trainer's step, in `epoch`."""
+    def step_done(self, epoch: int) -> None:
+        """Save, validate and draw previews if due at the trainer's step, in `epoch`."""
         step, settings = self._trainer.step, self._trainer.recipe.settings
         if is_due(step, settings.save_every_steps):
-            self._kept.step(step, partial(self._write_weights, epoch))
+            self._saved.step(step, partial(self._write_weights, epoch))
         if is_due(step, settings.validate_every_steps):
-            self._validate(validation, probe)
+            self._validate()
         if is_due(step, self._previews.settings.every_steps):
             self._preview()
 
-    def _validate(self, validation: Triples, probe: Triples) -> None:
-        """Score the held-out triples and those of training images, in evaluation mode, and record them."""
+    def _validate(self) -> None:
+        """Score the held-out triples and the probe's in evaluation mode, and log the results."""
         if self._scored_at == self._trainer.step:
             return
         self._scored_at = self._trainer.step
         values: dict[str, float] = {}
         with self._for_use():
-            if validation.examples:
-                values |= self._validation(self._score(validation))
-            if probe.examples:
-                values["probe/loss"] = self._score(probe).mean
+            if self._inputs.validation.examples:
+                values |= self._validation(self._score(self._inputs.validation))
+            if self._inputs.probe.examples:
+                values["probe/loss"] = self._score(self._inputs.probe).mean
         if values:
             self.log(values)
 
     def _preview(self) -> None:
-        """Draw the prompts with the network as it is."""
+        """Draw the prompts with the network as it is now."""
         if self._drawn_at == self._trainer.step:
             return
         self._drawn_at = self._trainer.step
@@ -108,8 +106,8 @@ class Outputs:
 
     @property
     def weights(self) -> str | None:
-        """The newest weights, as a path in the run's folder."""
-        newest = self._kept.newest
+        """The newest weights file, relative to the run folder."""
+        newest = self._saved.newest
         return None if newest is None else f"{self._run.weights.name}/{newest.name}"
 
     def _write_weights(self, epoch: int, path: Path) -> None:
@@ -117,7 +115,7 @@ class Outputs:
             return
         path.parent.mkdir(exist_ok=True)
         trainer = self._trainer
-        described = metadata(self._config, trainer.family, epoch, trainer.step, self._dataset.train)
+        described = metadata(self._config, trainer.family, epoch, trainer.step, self._inputs.dataset.train)
         with self._for_use():
             state = trainer.network.state_dict()
             save(path, state, described, DTYPES[trainer.recipe.settings.save_precision])
@@ -134,7 +132,7 @@ class Outputs:
         return {"val/loss": found.mean, "val/best": best, "val/relative": relative, **bands}
 
     def _for_use(self) -> ExitStack:
-        """Evaluation mode, and averaged weights where the optimizer keeps an average."""
+        """Evaluation mode, with the averaged weights of an optimizer that keeps an average."""
         stack = ExitStack()
         network = self._trainer.network
         network.train(False)
@@ -144,7 +142,7 @@ class Outputs:
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """Most memory held so far in MiB: the GPU's, or the process's own on a CPU."""
+    """Peak memory in MiB: allocated on the GPU, or the resident set of the process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -1,4 +1,4 @@
-"""What a training stands on: the frozen base on its device, and data that its encoders have gone over."""
+"""Inputs of a training: the frozen base model on its device and the encoded data."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from sweeplora.config.instantiate import build
 from sweeplora.content import ContentHashes
 from sweeplora.data.batches import Length, length
 from sweeplora.data.cache import Cache
@@ -25,15 +23,14 @@ from sweeplora.networks.merged_base import merge
 from sweeplora.rundir.files import write_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.training.distributed import DTYPES, Processes
-from sweeplora.training.evaluate import Triples, few
-from sweeplora.training.loop import Interrupted
-from sweeplora.training.settings import Train
-from sweeplora.training.stop import Stop
+from sweeplora.training.evaluate import Triples, subset_of
+from sweeplora.training.groups import ConfigGroups
+from sweeplora.training.stop import Interrupted, Stop
 
 
 @dataclass(frozen=True)
-class Materials:
-    """What is trained on: the images' latents and captions, and the triples that are scored."""
+class Inputs:
+    """The data that is trained on, and the triples that are scored: held-out images and a probe of trained ones."""
 
     dataset: Dataset
     length: Length
@@ -44,7 +41,10 @@ class Materials:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Where latents and text outputs come from, and whether their encoders are needed at every step."""
+    """Where latents and text outputs come from.
+
+    `vae_stays` and `encoders_stay`: images or captions are encoded at every step, not once before the first.
+    """
 
     latents: Latents
     encode: Encode
@@ -52,32 +52,31 @@ class Encoded:
     encoders_stay: bool
 
 
-def load_model(config: dict[str, Any], processes: Processes) -> Family:
+def load_model(groups: ConfigGroups, processes: Processes) -> Family:
     """The frozen base with `model.base_weights` merged in: in float32 in host memory, or with lowram on the device.
 
-    With lowram the U-Net is in the run's own precision: the device would not hold a wider one.
+    With lowram the U-Net has the run's own precision: the device may not hold a wider one.
     """
-    base: Any = build(config["model"])
-    if config["train"]["lowram"]:
-        family: Family = base.load(processes.device, processes.dtype)
+    if groups.train.lowram:
+        family = groups.model.load(processes.device, processes.dtype)
     else:
-        family = base.load(torch.device("cpu"))
-    if base.merged:
-        files, multipliers = zip(*base.merged, strict=True)
+        family = groups.model.load(torch.device("cpu"))
+    if groups.model.merged:
+        files, multipliers = zip(*groups.model.merged, strict=True)
         merge(family, files, multipliers)
-    nn.Module.to(family.vae, DTYPES[config["model"]["vae_precision"]])  # diffusers' own warns of nothing
+    # nn.Module's `to`, because diffusers' own one warns about half precision on a CPU.
+    nn.Module.to(family.vae, DTYPES[groups.model.vae_precision])
     return family
 
 
-def prepare(run: RunDir, config: dict[str, Any], family: Family, processes: Processes) -> Materials:
-    """Read the images, and encode them and their captions where that was not done before."""
-    settings: Train = build(config["train"])
-    root = Path(config["runs"]) / "cache"
-    dataset: Dataset = build(config["data"]).read(family.divisor, family.resolution, root)
+def prepare(run: RunDir, groups: ConfigGroups, family: Family, processes: Processes) -> Inputs:
+    """Read the images, encode what the cache does not hold, and leave on the device what every step needs."""
+    settings = groups.train
+    dataset = groups.data.read(family.divisor, family.resolution, groups.cache)
     if processes.is_main:
         write_json(run.path / "dataset.json", {"name": dataset.name, "files": manifest(dataset)})
-    encoded = encode_data(config, dataset, family, processes)
-    settle(config, family, processes, encoded)
+    encoded = encode_data(groups, dataset, family, processes)
+    place_model(groups, family, processes, encoded)
 
     def triples(pictures: Sequence[Picture]) -> Triples:
         examples = stills(pictures, encoded.latents)
@@ -85,29 +84,28 @@ def prepare(run: RunDir, config: dict[str, Any], family: Family, processes: Proc
 
     seed = dataset.validation_seed
     trained = [picture for picture in dataset.train if not picture.treatment.is_reg]
-    return Materials(
+    return Inputs(
         dataset=dataset,
         length=length(dataset, settings.batch_size, settings.accumulation, settings.epochs, settings.steps),
-        loader=Loader(dataset, encoded.latents, encoded.encode, config["seed"]),
-        validation=triples(few(dataset.validation, settings.validation_images, seed, "validation")),
-        probe=triples(few(trained, settings.probe_images, seed, "probe")),
+        loader=Loader(dataset, encoded.latents, encoded.encode, groups.seed),
+        validation=triples(subset_of(dataset.validation, settings.validation_images, seed, "validation")),
+        probe=triples(subset_of(trained, settings.probe_images, seed, "probe")),
     )
 
 
-def encode_data(config: dict[str, Any], dataset: Dataset, family: Family, processes: Processes) -> Encoded:
-    """Latents and text outputs from the cache, made where they are missing, or encoders that work at every step."""
-    root = Path(config["runs"]) / "cache"
-    hashes = ContentHashes(root / "hashes.json")
-    cache = Cache(root, _progress(processes.stop))
+def encode_data(groups: ConfigGroups, dataset: Dataset, family: Family, processes: Processes) -> Encoded:
+    """Fill the cache with the latents and text outputs that can be kept; what changes is encoded at every step."""
+    hashes = ContentHashes(groups.cache / "hashes.json")
+    cache = Cache(groups.cache, _progress(processes.stop))
     for part in (family.vae, *family.text_encoders):
         part.to(processes.device)
     keeps_pictures = keeps_latents(dataset)
     pictures = cache.latents if keeps_pictures else cache.online
     latents = pictures(dataset, family, _vae_hash(family, hashes))
     encode: Encode = partial(family.encode_text, weighted=dataset.weighted_captions)
-    keeps_captions = keeps_text(dataset, config["network"]["text_encoders"])
+    keeps_captions = keeps_text(dataset, groups.algorithm.text_encoders)
     if keeps_captions:
-        texts = cache.texts(dataset, family, _text_hash(config, family, hashes), processes.device)
+        texts = cache.texts(dataset, family, _text_hash(groups, family, hashes), processes.device)
         encode = texts.encode
     if processes.is_main:
         hashes.save()
@@ -115,26 +113,26 @@ def encode_data(config: dict[str, Any], dataset: Dataset, family: Family, proces
 
 
 def _vae_hash(family: Family, hashes: ContentHashes) -> str:
-    """Stands for all that an image's latents depend on besides the image; a VAE's lone file says no scale."""
+    """Identifies what latents depend on besides the image. The scale is in it: a lone VAE file does not hold one."""
     vae = family.facts.vae
     return f"{hashes.all(family.vae_paths)}-{vae.entry('scaling_factor')}-{vae.config.get('shift_factor')}"
 
 
-def _text_hash(config: dict[str, Any], family: Family, hashes: ContentHashes) -> str:
-    """Stands for all that a caption's encoding depends on besides the caption."""
-    model = config["model"]
+def _text_hash(groups: ConfigGroups, family: Family, hashes: ContentHashes) -> str:
+    """Identifies what a caption's encoding depends on besides the caption."""
+    model = groups.config["model"]
     chosen = {key: model[key] for key in ("clip_skip", "base_weights_multiplier") if key in model}
     merged = hashes.all(Path(file) for file in model["base_weights"] or ())
     return f"{hashes.all(family.text_paths)}-{merged}-{json.dumps(chosen)}"
 
 
-def settle(config: dict[str, Any], family: Family, processes: Processes, encoded: Encoded) -> None:
-    """Leave on the device, in the run's precision, what every step needs; the rest waits on the CPU."""
+def place_model(groups: ConfigGroups, family: Family, processes: Processes, encoded: Encoded) -> None:
+    """Put on the device, in the run's precision, what every step needs; the rest waits on the CPU."""
     family.vae.to(processes.device if encoded.vae_stays else "cpu")
     for encoder in family.text_encoders:
         encoder.to(processes.device if encoded.encoders_stay else "cpu", processes.dtype)
     nn.Module.to(family.unet, processes.dtype)
-    if config["model"]["base_precision"] == "fp8":
+    if groups.model.base_precision == "fp8":
         eight_bits.store(family.unet)  # before it is moved: the device never holds more than the 8 bits
     family.unet.to(processes.device)
     if processes.device.type == "cuda":
@@ -143,7 +141,7 @@ def settle(config: dict[str, Any], family: Family, processes: Processes, encoded
 
 def _progress(stop: Stop) -> Callable[[str, int, int], None]:
     def tell(what: str, done: int, missing: int) -> None:
-        if stop.asked:
+        if stop.requested:
             raise Interrupted(f"asked to stop while encoding {what}")
         if done == missing:
             print(f"encoded {missing} {what}", flush=True)

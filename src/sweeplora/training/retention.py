@@ -1,4 +1,4 @@
-"""The weights that a run keeps: their names, and which of them are deleted again."""
+"""The weights files of a run: their names, and which of them are deleted again."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ Write = Callable[[Path], None]
 
 @dataclass(frozen=True)
 class Retention:
-    """How many are kept: weights of so many last epochs, and of steps so many steps back; 0 keeps all."""
+    """Keep the weights of the last so many epochs, and those saved within the last so many steps; 0 keeps all."""
 
     last_epochs: int
     last_steps: int
 
 
-class Kept:
-    """The files of weights of one run.
+class SavedWeights:
+    """Names, writes and deletes the weights files of one run.
 
-    Only files that this object had written are ever deleted, and never the newest. Names are those of
-    sd-scripts: `<name>-000002` after an epoch, `<name>-step00000100` after a step, `<name>` at the end.
+    It deletes only files that it wrote itself, and never the newest. Names are those of sd-scripts:
+    `<name>-000002` after an epoch, `<name>-step00000100` after a step, `<name>` at the end.
     """
 
     def __init__(self, folder: Path, stem: str, suffix: str, retention: Retention) -> None:
@@ -34,21 +34,21 @@ class Kept:
         self.newest: Path | None = None
 
     def epoch(self, epoch: int, write: Write) -> None:
-        """Write the weights of an epoch and delete those of epochs that are too long ago."""
+        """Write the weights of an epoch and delete those of epochs before the last few."""
         self._epochs.append(self._written(f"-{epoch:06d}", write))
         count = self._retention.last_epochs
         while count and len(self._epochs) > count:
             self._epochs.pop(0).unlink(missing_ok=True)
 
     def step(self, step: int, write: Write) -> None:
-        """Write the weights of an optimizer step and delete those of steps that are too long ago."""
+        """Write the weights of an optimizer step and delete those of steps before the last few."""
         self._steps.append((step, self._written(f"-step{step:08d}", write)))
         window = self._retention.last_steps
         while window and self._steps[0][0] < step - window:
             self._steps.pop(0)[1].unlink(missing_ok=True)
 
     def last(self, write: Write) -> None:
-        """Write the weights of the end."""
+        """Write the final weights."""
         self._written("", write)
 
     def _written(self, mark: str, write: Write) -> Path:

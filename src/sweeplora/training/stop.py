@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGTERM, or the death of the supervisor that started this training."""
+"""Requests to stop: SIGTERM, or the death of the supervisor that started this training."""
 
 from __future__ import annotations
 
@@ -18,26 +18,30 @@ _POLL_SECONDS = 1.0
 _GRACE_SECONDS = 8.0
 
 
-class Stop:
-    """Whether this training was asked to stop; it ends at the next optimizer step.
+class Interrupted(Exception):
+    """A process was asked to stop; all of them stop after the same step."""
 
-    With a supervisor's lock file, a thread looks every second whether the supervisor still lives. A training
-    whose supervisor died and that does not come to its next step within 8 s is ended on the spot.
+
+class Stop:
+    """Whether this training has been asked to stop, which it does after the current optimizer step.
+
+    Given a supervisor's lock file, a thread checks every second that the supervisor is alive. If it has died and
+    the training does not finish its step within 8 s, the process ends at once.
     """
 
     def __init__(self, supervisor: Path | None) -> None:
-        self.asked = False
+        self.requested = False
         signal.signal(signal.SIGTERM, self._on_signal)
         if supervisor is not None:
             threading.Thread(target=self._watch, args=(supervisor,), daemon=True).start()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        self.requested = True
 
     def _watch(self, supervisor: Path) -> None:
         while _is_supervised(supervisor):
             time.sleep(_POLL_SECONDS)
-        self.asked = True
+        self.requested = True
         time.sleep(_GRACE_SECONDS)
         os._exit(INTERRUPTED)
 

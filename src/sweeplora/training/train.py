@@ -1,4 +1,4 @@
-"""The training process: a run folder goes in; metrics, samples, weights and a result come out in it."""
+"""The training process: reads a run folder's config and writes metrics, previews, weights and a result into it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import traceback
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import yaml
 
-from sweeplora.config.instantiate import build
 from sweeplora.content import sha256
 from sweeplora.data.batches import plan, windows
 from sweeplora.diffusion.targets import Noising
@@ -24,67 +23,65 @@ from sweeplora.networks.network import PARTS, Network, attach
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import Result, Status, write_result
 from sweeplora.training.distributed import DTYPES, Processes
-from sweeplora.training.loop import Diverged, Interrupted, Recipe, Trainer
+from sweeplora.training.groups import ConfigGroups, build_groups
+from sweeplora.training.loop import Diverged, Recipe, Trainer
 from sweeplora.training.optim.optimizer import make_optimizer
 from sweeplora.training.optim.schedules import Schedule
 from sweeplora.training.outputs import Outputs, peak_memory_mib
-from sweeplora.training.prepare import Materials, load_model, prepare
-from sweeplora.training.settings import Train
-from sweeplora.training.stop import INTERRUPTED, Stop
+from sweeplora.training.prepare import Inputs, load_model, prepare
+from sweeplora.training.stop import INTERRUPTED, Interrupted, Stop
 
 EXIT_CODES: dict[Status, int] = {"finished": 0, "failed": 1, "refused": 2, "diverged": 3, "interrupted": INTERRUPTED}
 
 
 def train(run: RunDir, stop: Stop) -> Result:
-    """From the config in the folder to the last weights; several processes run this side by side."""
-    config = yaml.safe_load(run.config.read_text())
-    settings: Train = build(config["train"])
-    schedule: Schedule = build(config["scheduler"])
-    processes = Processes(settings.mixed_precision, _device(), stop)
-    _share_threads()
-    family = load_model(config, processes)
-    materials = prepare(run, config, family, processes)
-    network = build_network(config, family, processes)
-    trainer = build_trainer(config, family, network, processes)
-    outputs = Outputs(run, config, trainer, materials.dataset)
-    _announce(processes, materials, network)
-    result = run_epochs(trainer, materials, outputs, schedule)
-    result.step, result.steps = trainer.step, materials.length.steps
+    """Train what the folder's config describes; each of the run's processes calls this."""
+    groups = build_groups(yaml.safe_load(run.config.read_text()))
+    processes = Processes(groups.train.mixed_precision, _device(), stop)
+    _use_given_threads()
+    family = load_model(groups, processes)
+    inputs = prepare(run, groups, family, processes)
+    network = build_network(groups, family, processes)
+    trainer = build_trainer(groups, family, network, processes)
+    outputs = Outputs(run, groups, trainer, inputs)
+    _announce(processes, inputs, network)
+    result = run_epochs(trainer, inputs, outputs, groups.schedule)
+    result.step, result.steps = trainer.step, inputs.length.steps
     result.world_size, result.threads = processes.world_size, torch.get_num_threads()
     result.weights, result.metrics = outputs.weights, outputs.last
     processes.end()
     return result
 
 
-def build_network(config: dict[str, Any], family: Family, processes: Processes) -> Network:
+def build_network(groups: ConfigGroups, family: Family, processes: Processes) -> Network:
     """Attach the network to the frozen base, its own weights in the precision that they train in."""
-    settings = config["train"]
-    network = attach(family, build(config["network"]), config["seed"])
-    network.to(processes.device, DTYPES[settings["network_precision"]])
+    settings = groups.train
+    network = attach(family, groups.algorithm, groups.seed)
+    network.to(processes.device, DTYPES[settings.network_precision])
     network.train(True)
-    if settings["gradient_checkpointing"]:
+    if settings.gradient_checkpointing:
         family.checkpoint_gradients(encoders=bool(network.parameters("text_encoder")))
-    if settings["compile"] is not None:
-        family.unet.compile(backend=settings["compile"])
+    if settings.compile is not None:
+        family.unet.compile(backend=settings.compile)
     return network
 
 
-def build_trainer(config: dict[str, Any], family: Family, network: Network, processes: Processes) -> Trainer:
+def build_trainer(groups: ConfigGroups, family: Family, network: Network, processes: Processes) -> Trainer:
     """The state of the training, before its first step."""
-    optimizer = make_optimizer(build(config["optimizer"]), network, build(config["rates"]))
+    optimizer = make_optimizer(groups.optimizer, network, groups.rates)
     noising = Noising(family.alphas_cumprod, family.prediction)
-    recipe = Recipe(build(config["noise"]), build(config["loss"]), noising, build(config["train"]), config["seed"])
+    recipe = Recipe(groups.noise, groups.loss, noising, groups.train, groups.seed)
     return Trainer(recipe, family, network, optimizer, processes)
 
 
-def run_epochs(trainer: Trainer, materials: Materials, outputs: Outputs, schedule: Schedule) -> Result:
-    """The baseline at step 0, then epoch after epoch, each saved, validated and previewed where that is due."""
-    epochs = materials.length.epochs
+def run_epochs(trainer: Trainer, inputs: Inputs, outputs: Outputs, schedule: Schedule) -> Result:
+    """Validate the untrained network, then train epoch after epoch; save, validate and draw previews when due."""
+    epochs = inputs.length.epochs
     try:
-        outputs.epoch_done(0, epochs, materials.validation, materials.probe)
+        outputs.epoch_done(0, epochs)
         for epoch in range(1, epochs + 1):
-            run_epoch(trainer, materials, outputs, schedule, epoch)
-            outputs.epoch_done(epoch, epochs, materials.validation, materials.probe)
+            run_epoch(trainer, inputs, outputs, schedule, epoch)
+            outputs.epoch_done(epoch, epochs)
     except Diverged as fault:
         return Result("diverged", str(fault))
     except Interrupted as fault:
@@ -92,17 +89,17 @@ def run_epochs(trainer: Trainer, materials: Materials, outputs: Outputs, schedul
     return Result("finished", f"{trainer.step} steps")
 
 
-def run_epoch(trainer: Trainer, materials: Materials, outputs: Outputs, schedule: Schedule, epoch: int) -> None:
-    """The windows of one epoch, or as many of them as the training's length leaves."""
-    settings, steps = trainer.recipe.settings, materials.length.steps
-    batches = plan(materials.dataset, settings.batch_size, trainer.recipe.seed, epoch)
+def run_epoch(trainer: Trainer, inputs: Inputs, outputs: Outputs, schedule: Schedule, epoch: int) -> None:
+    """Train one epoch, or the part of it that is left before the training's last step."""
+    settings, steps = trainer.recipe.settings, inputs.length.steps
+    batches = plan(inputs.dataset, settings.batch_size, trainer.recipe.seed, epoch)
     parts = windows(batches, settings.accumulation)[: steps - trainer.step]
-    with closing(materials.loader.stream(trainer.requests(parts, epoch, steps))) as stream:
+    with closing(inputs.loader.stream(trainer.requests(parts, epoch, steps))) as stream:
         for window in parts:
             values = trainer.train_window(window, epoch, stream, schedule(trainer.step, steps))
             memory = peak_memory_mib(trainer.processes.device)
             outputs.log({**values, "memory_mib": memory, "epoch": epoch})
-            outputs.step_done(epoch, materials.validation, materials.probe)
+            outputs.step_done(epoch)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -116,7 +113,7 @@ def main(arguments: Sequence[str]) -> int:
         result = Result("refused", str(error))
     except Interrupted as error:
         result = Result("interrupted", str(error))
-    except Exception as error:  # whatever went wrong is the run's result, and its traceback goes into the log
+    except Exception as error:  # any fault becomes the run's result; its traceback goes into the log
         traceback.print_exc()
         result = Result("failed", f"{type(error).__name__}: {error}")
     print(f"{result.status}: {result.message}", flush=True)
@@ -135,22 +132,22 @@ def _device() -> Literal["cpu", "cuda"]:
     return "cuda" if asked == "cuda" else "cpu"
 
 
-def _share_threads() -> None:
-    """Take the share of the cores that the launcher gave; a preloaded parent read the variable before it was set."""
+def _use_given_threads() -> None:
+    """Use as many threads as the launcher says: a preloaded parent read the variable before it was set."""
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads is not None:
         torch.set_num_threads(int(threads))
 
 
-def _announce(processes: Processes, materials: Materials, network: Network) -> None:
+def _announce(processes: Processes, inputs: Inputs, network: Network) -> None:
     if not processes.is_main:
         return
-    made = materials.length
+    planned = inputs.length
     trained = sum(p.numel() for part in PARTS for p in network.parameters(part))
     print(
-        f"{made.images} images in {made.batches} batches, {made.steps_per_epoch} steps an epoch, "
-        f"{made.epochs} epochs: {made.steps} steps; {len(materials.validation.examples)} images held out; "
-        f"{len(network.modules)} modules with {trained} numbers train in {processes.world_size} process(es)",
+        f"{planned.images} images in {planned.batches} batches, {planned.steps_per_epoch} steps an epoch, "
+        f"{planned.epochs} epochs: {planned.steps} steps; {len(inputs.validation.examples)} images held out; "
+        f"{len(network.modules)} modules with {trained} parameters train in {processes.world_size} process(es)",
         flush=True,
     )
 

@@ -27,18 +27,9 @@ def test_it_moves_as_torchs_scaler_does() -> None:
             assert ours.value == theirs.get_scale(), step
 
 
-def test_it_goes_on_from_its_state() -> None:
-    one, two = LossScale(), LossScale()
-    for _ in range(1999):
-        one.update(True)
-    two.load_state_dict(one.state_dict())
-    two.update(True)
-    assert two.value == 2 * one.value
-
-
 def test_half_precision_gradients_that_would_underflow_come_back_and_overflow_is_seen() -> None:
     weight = nn.Parameter(torch.full((4,), 1.0, dtype=torch.float16))
-    flat = FlatGradients([weight], room=1)
+    flat = FlatGradients([weight], extras=1)
     scale = LossScale()
 
     def gradients(factor: float) -> float:

@@ -69,7 +69,7 @@ def descend(
     """Losses of a least-squares problem over the steps, and the learning rates at the end."""
     few = Few()
     optimizer = optimize(node, few)
-    flat, rates = FlatGradients(few.all, room=1), LearningRates(optimizer)
+    flat, rates = FlatGradients(few.all, extras=1), LearningRates(optimizer)
     losses = []
     for step in range(steps):
         flat.clear()
@@ -110,7 +110,7 @@ def test_a_network_in_half_precision_learns(dtype: str, names: list[str]) -> Non
         optimizer = build(node)([{"name": "unet", "params": [up, down]}])
         if name.startswith("schedulefree"):
             optimizer.train()
-        flat, losses, scale = FlatGradients([up, down], room=1), [], 1024.0
+        flat, losses, scale = FlatGradients([up, down], extras=1), [], 1024.0
         for _ in range(80):
             flat.clear()
             loss = (up.float() @ down.float() - wanted).square().mean()
@@ -217,14 +217,14 @@ def test_a_rate_for_b_of_a_network_without_one_is_refused(family: Family) -> Non
 
 def test_backward_adds_into_the_buffer_and_the_norm_is_that_of_all_gradients() -> None:
     trained = parameters()
-    flat = FlatGradients(trained, room=2)
+    flat = FlatGradients(trained, extras=2)
     assert len(flat.buffers) == 1
     flat.clear()
     for _ in range(2):
         sum(p.square().sum() for p in trained).backward()
     expected = torch.cat([4 * p.detach().flatten() for p in trained])
     assert torch.allclose(flat.gradients[0], expected)
-    assert flat.room.tolist() == [0.0, 0.0]
+    assert flat.extras.tolist() == [0.0, 0.0]
     reference = [p.detach().clone().requires_grad_() for p in trained]
     for clone, p in zip(reference, trained, strict=True):
         assert p.grad is not None
@@ -240,24 +240,24 @@ def test_backward_adds_into_the_buffer_and_the_norm_is_that_of_all_gradients() -
 def test_half_precision_has_its_own_buffer_and_the_room_stays_in_float32(dtype: torch.dtype) -> None:
     whole, half = parameters()[:2]
     half.data = half.data.to(dtype)
-    flat = FlatGradients([whole, half], room=3)
+    flat = FlatGradients([whole, half], extras=3)
     flat.clear()
     (whole.square().sum() + half.square().sum()).backward()
     assert [buffer.dtype for buffer in flat.buffers] == [torch.float32, dtype]
     assert half.grad is not None and half.grad.dtype == dtype
     assert half.grad.data_ptr() == flat.buffers[1].data_ptr()
-    assert (flat.room.dtype, len(flat.room)) == (torch.float32, 3)
+    assert (flat.extras.dtype, len(flat.extras)) == (torch.float32, 3)
     true = torch.cat([2 * whole.detach().flatten(), 2 * half.detach().float().flatten()])
     assert flat.clip(0.0, scale=4.0) == pytest.approx(float(true.norm()) / 4, rel=1e-5)
     assert torch.allclose(half.grad.float(), half.detach().float() / 2)
-    alone = FlatGradients([nn.Parameter(torch.zeros(4, dtype=dtype))], room=2)
+    alone = FlatGradients([nn.Parameter(torch.zeros(4, dtype=dtype))], extras=2)
     assert [len(buffer) for buffer in alone.buffers] == [2, 4]
     assert len(alone.gradients) == 1
 
 
 def test_clipping_and_the_scale_are_one() -> None:
     trained = parameters()
-    flat = FlatGradients(trained, room=0)
+    flat = FlatGradients(trained, extras=0)
     flat.gradients[0].fill_(80.0)
     true = 10.0 * math.sqrt(len(flat.gradients[0]))
     assert flat.clip(1.0, scale=8.0) == pytest.approx(true, rel=1e-5)
@@ -266,7 +266,7 @@ def test_clipping_and_the_scale_are_one() -> None:
 
 def test_clipping_at_zero_leaves_gradients_alone_and_so_does_a_norm_that_is_not_finite() -> None:
     trained = parameters()
-    flat = FlatGradients(trained, room=0)
+    flat = FlatGradients(trained, extras=0)
     flat.gradients[0].fill_(100.0)
     flat.clip(0)
     assert bool((flat.gradients[0] == 100).all())
@@ -277,7 +277,7 @@ def test_clipping_at_zero_leaves_gradients_alone_and_so_does_a_norm_that_is_not_
 
 def test_a_parameter_without_part_in_a_step_has_a_gradient_of_zero() -> None:
     trained = parameters()
-    flat = FlatGradients(trained, room=0)
+    flat = FlatGradients(trained, extras=0)
     flat.clear()
     trained[0].sum().backward()
     assert trained[1].grad is not None and float(trained[1].grad.abs().sum()) == 0.0

@@ -10,15 +10,16 @@ from torch import Tensor, nn
 
 
 class FlatGradients:
-    """Every parameter's `grad` as a view into one buffer for its dtype, with room for a few float32 numbers.
+    """Makes every parameter's `grad` a view into one buffer for its dtype.
 
     One buffer makes the norm, the clipping and the sum over processes one operation each, and a parameter
     that took no part in a step has a gradient of zero, in one process as in several.
 
-    `buffers`: all that is summed over processes; the first is float32 and ends with the room.
+    `buffers`: all that is summed over processes. The first is float32 and ends with `extras`, a few numbers of
+    the caller's that are summed along with the gradients and so cost no message of their own.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], room: int) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter], extras: int) -> None:
         by_dtype: dict[torch.dtype, list[nn.Parameter]] = {torch.float32: []}
         for parameter in parameters:
             by_dtype.setdefault(parameter.dtype, []).append(parameter)
@@ -26,13 +27,13 @@ class FlatGradients:
         buffers, gradients = [], []
         for dtype, trained in by_dtype.items():
             size = sum(parameter.numel() for parameter in trained)
-            buffer = torch.zeros(size + (room if dtype == torch.float32 else 0), dtype=dtype, device=device)
-            _share_out(buffer, trained)
+            buffer = torch.zeros(size + (extras if dtype == torch.float32 else 0), dtype=dtype, device=device)
+            _assign_views(buffer, trained)
             buffers.append(buffer)
             gradients += [buffer[:size]] if size else []
         self.buffers: tuple[Tensor, ...] = tuple(buffers)
         self.gradients: tuple[Tensor, ...] = tuple(gradients)
-        self.room: Tensor = buffers[0][len(buffers[0]) - room :]
+        self.extras: Tensor = buffers[0][len(buffers[0]) - extras :]
 
     def clear(self) -> None:
         """Set everything to zero; the views stay."""
@@ -40,9 +41,9 @@ class FlatGradients:
             buffer.zero_()
 
     def clip(self, max_norm: float, scale: float = 1.0) -> float:
-        """Divide the gradients by `scale`, bring them to at most `max_norm` (0: never); returns the norm between.
+        """Divide the gradients by `scale`, then clip them to `max_norm` (0: never); returns the norm before clipping.
 
-        A norm that is not finite leaves them as they are: such a step is not to be taken.
+        If the norm is not finite they stay as they are, and the step must not be taken.
         """
         norms = [torch.linalg.vector_norm(part, dtype=torch.float32) for part in self.gradients]
         norm = float(norms[0] if len(norms) == 1 else torch.stack(norms).norm()) / scale
@@ -53,7 +54,7 @@ class FlatGradients:
         return norm
 
 
-def _share_out(buffer: Tensor, parameters: Iterable[nn.Parameter]) -> None:
+def _assign_views(buffer: Tensor, parameters: Iterable[nn.Parameter]) -> None:
     start = 0
     for parameter in parameters:
         end = start + parameter.numel()

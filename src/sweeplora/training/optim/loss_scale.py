@@ -1,16 +1,16 @@
-"""The factor that keeps the gradients of half precision (fp16) within what it can hold."""
+"""The factor that keeps gradients within the range of half precision (fp16)."""
 
 from __future__ import annotations
 
 _START = 2.0**16
 _PATIENCE = 2000
-"""Good steps in a row before the scale is doubled: the start, the steps and the factors are torch's GradScaler's."""
+"""Good steps in a row before the scale doubles. Start, patience and factors are those of torch's GradScaler."""
 
 
 class LossScale:
-    """What a loss is multiplied by before the backward pass: halved after an overflow, doubled after many good steps.
+    """Multiplies the loss before the backward pass: halved after an overflow, doubled after many good steps.
 
-    `FlatGradients.clip` takes it out again. All processes see the same summed gradients and so the same scale.
+    `FlatGradients.clip` divides by it again. All processes see the same summed gradients, so their scales agree.
     """
 
     def __init__(self) -> None:
@@ -18,18 +18,10 @@ class LossScale:
         self._good = 0
 
     def update(self, finite: bool) -> None:
-        """Learn from a step whose gradients were finite, or were not and so were thrown away."""
+        """Adapt to a step whose gradients were finite, or were not, so that the step was skipped."""
         if not finite:
             self.value, self._good = self.value / 2, 0
             return
         self._good += 1
         if self._good == _PATIENCE:
             self.value, self._good = self.value * 2, 0
-
-    def state_dict(self) -> dict[str, float]:
-        """What a resumed training needs."""
-        return {"value": self.value, "good": self._good}
-
-    def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on from what `state_dict` gave."""
-        self.value, self._good = state["value"], int(state["good"])

@@ -90,7 +90,7 @@ class Previews:
         folder.mkdir(exist_ok=True)
         with _on_device(family, processes.device):
             for index in range(processes.rank, len(self.prompts), processes.world_size):
-                if processes.stop.asked:
+                if processes.stop.requested:
                     return
                 with processes.autocast():
                     image = draw(family, self.prompts[index], self.settings, self.size)

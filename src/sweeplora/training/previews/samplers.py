@@ -13,7 +13,7 @@ Sampler = Literal[
 """Names of sd-scripts; `k_` changes nothing there and nothing here."""
 
 WITHOUT_KARRAS = frozenset({"ddim", "pndm", "euler_a", "k_euler_a"})
-"""They step through timesteps, or have no such option in diffusers."""
+"""Samplers that step through timesteps, or whose diffusers scheduler has no such option."""
 
 _LEAST_STEPS = {"pndm": 4}
 """It opens with a Runge-Kutta method over four steps."""

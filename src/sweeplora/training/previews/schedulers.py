@@ -9,28 +9,15 @@ import torch
 from torch import Tensor
 
 _Scheduler = tuple[str, str, dict[str, Any]]
-
+"""Module and class in diffusers.schedulers, and fixed options."""
 
 _DDIM: _Scheduler = ("ddim", "DDIMScheduler", {"clip_sample": False})
-
-
 _LMS: _Scheduler = ("lms_discrete", "LMSDiscreteScheduler", {})
-
-
 _EULER: _Scheduler = ("euler_discrete", "EulerDiscreteScheduler", {})
-
-
 _EULER_A: _Scheduler = ("euler_ancestral_discrete", "EulerAncestralDiscreteScheduler", {})
-
-
 _DPM_2: _Scheduler = ("k_dpm_2_discrete", "KDPM2DiscreteScheduler", {})
-
-
 _DPM_2_A: _Scheduler = ("k_dpm_2_ancestral_discrete", "KDPM2AncestralDiscreteScheduler", {})
-
-
 _DPM_SOLVER = "dpmsolver_multistep", "DPMSolverMultistepScheduler"
-
 
 _SCHEDULERS: dict[str, _Scheduler] = {
     "ddim": _DDIM,
@@ -51,9 +38,7 @@ _SCHEDULERS: dict[str, _Scheduler] = {
     "dpmsingle": ("dpmsolver_singlestep", "DPMSolverSinglestepScheduler", {"lower_order_final": True}),
 }
 
-
 _BY_TIMESTEPS = frozenset({"ddim", "pndm"})
-
 
 _ALMOST_NO_SIGNAL = 2**-24
 """In place of 0 in the cumulative products, where a noise level would be infinite; diffusers' own value."""

@@ -1,4 +1,4 @@
-"""When preview images are drawn and how: target of conf/sample; no torch."""
+"""The settings of preview images: target of conf/sample; no torch."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import Annotated
 from annotated_types import Ge, Le
 
 from sweeplora.errors import UserError
-from sweeplora.training.previews.samplers import Sampler
+from sweeplora.training.previews.samplers import Sampler, check_sampler
 
 
 @dataclass(frozen=True)
 class Sample:
-    """When preview images are made, and what holds where a prompt does not say.
+    """When preview images are drawn, and the values of what a prompt leaves open.
 
-    every_epochs or every_steps (optimizer steps); 0 leaves those asked for by at_first (before the first step)
-    and at_last.
-    A sampler's `k_` name is the same as without it, as in sd-scripts; `karras` sets its noise levels as Karras et
-    al. 2022 (arXiv:2206.00364, equation 5) do. `weighted`: `(word:1.2)` in a prompt is emphasis, as there; its
-    embeddings are multiplied as in a training with weighted captions, and not scaled back to their old mean.
+    every_epochs or every_steps (optimizer steps), and at_first (before the first step) and at_last. A sampler's
+    name with `k_` means the same as without, as in sd-scripts. `karras`: noise levels of Karras et al. 2022
+    (arXiv:2206.00364, equation 5). `weighted`: `(word:1.2)` in a prompt is emphasis; as in sd-scripts embeddings
+    are multiplied as in a training with weighted captions, and not scaled back to their mean.
     """
 
     prompts: str
@@ -35,9 +34,6 @@ class Sample:
     weighted: bool
 
     def __post_init__(self) -> None:
-        # Imported here, because the check before compute runs this method alone.
-        from sweeplora.training.previews.samplers import check_sampler
-
         check_sampler(self.sampler, self.steps, self.karras)
         if self.every_epochs and self.every_steps:
             mend = f"with sample.every_epochs={self.every_epochs}; give one, the other 0"
