@@ -54,12 +54,15 @@ class Trainings:
     def train(self, name: str, *overrides: str) -> RunDir:
         """Train to the end, however that is."""
         run = self.folder(name, *overrides)
-        process = self.start(run)
+        self.wait(self.start(run), run)
+        return run
+
+    def wait(self, process: Started, run: RunDir) -> None:
+        """Wait for the end of a training."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while process.poll() is None:
             assert time.monotonic() < deadline, run.log.read_text()[-2000:]
             time.sleep(0.02)
-        return run
 
     def train_together(self, name: str, processes: int, *overrides: str) -> RunDir:
         """Train through `accelerate launch`."""

@@ -51,8 +51,7 @@ def test_a_killed_supervisor_asks_its_training_to_stop(tmp_path: Path) -> None:
         supervisor.kill()
         supervisor.wait()
         out, _ = child.communicate(timeout=20)
-        assert out == b"requested
-"
+        assert out == b"requested\n"
     finally:
         supervisor.kill()
         child.kill()

@@ -17,6 +17,8 @@ from sweeplora.check.problems import Problems
 from sweeplora.check.shape import frozen, note_shape
 from sweeplora.check.warnings import long_texts
 from sweeplora.experiment import Configuration, Experiment
+from sweeplora.training.optim.too_short import too_short
+from sweeplora.training.previews.prompts import rounded_sizes
 
 
 def check(configuration: Configuration) -> Experiment:
@@ -36,8 +38,8 @@ def _checked(configuration: Configuration, config: Mapping[str, Any]) -> Experim
     note_combinations(config, problems)
     note_place(config, problems)
     found = note_model(config, problems)
-    prompts = note_previews(config["sample"], found, problems)
     dataset = note_dataset(config, found, problems)
+    prompts = note_previews(config["sample"], found, dataset, problems)
     length = problems.attempt(("train",), lambda: plan_length(config["train"], dataset)) if dataset else None
     problems.refuse()
     assert found is not None and prompts is not None and dataset is not None and length is not None
@@ -52,7 +54,13 @@ def _checked(configuration: Configuration, config: Mapping[str, Any]) -> Experim
         steps=length.steps,
         arithmetic=steps_explained(config["train"], length),
         validates=bool(dataset.validation),
-        notices=(*found.notices, *dataset.notices, *long_texts(config, found.model, dataset, prompts)),
+        notices=(
+            *found.notices,
+            *dataset.notices,
+            *long_texts(config, found.model, dataset, prompts),
+            *rounded_sizes(prompts, found.model.divisor),
+            *too_short(config["scheduler"], config["optimizer"], length.steps),
+        ),
     )
 
 

@@ -48,8 +48,11 @@ def identify(config: Mapping[str, Any], model: ModelFacts, dataset: Dataset, *, 
             contents[f"data.{key}"] = contents["data.dir"]
     if config["network"]["weights"]:
         contents["network.weights"] = hashes.file(Path(config["network"]["weights"]))
-    prompts = Path(config["sample"]["prompts"])
-    contents["sample.prompts"] = hashes.file(prompts) if draws else "none"
+    prompts = config["sample"]["prompts"]
+    if not draws:
+        contents["sample.prompts"] = "none"
+    elif isinstance(prompts, str):
+        contents["sample.prompts"] = hashes.file(Path(prompts))
     hashes.save()
     code = _code(tuple(sorted({*_targets(config), *_adapters(config)})))
     return Identity(signature(config, contents, code), contents, code)

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sweeplora.check.model import CheckedModel
 from sweeplora.check.parts import built
 from sweeplora.check.problems import Problems
+from sweeplora.data.dataset import Dataset
 from sweeplora.experiment import Group
-from sweeplora.training.previews.prompts import Prompt, check_prompts, read_prompts
+from sweeplora.training.previews.prompt import Prompt
+from sweeplora.training.previews.prompts import check_prompts, read_prompts
 from sweeplora.training.previews.settings import Sample
 
 
-def note_previews(sample: Group, found: CheckedModel | None, problems: Problems) -> list[Prompt] | None:
-    """Read the prompts and add what is wrong with them; an empty list where no preview is drawn."""
+def note_previews(
+    sample: Group, found: CheckedModel | None, dataset: Dataset | None, problems: Problems
+) -> list[Prompt] | None:
+    """Read the prompts and add what is wrong with them; an empty list where no preview is drawn.
+
+    Where the prompts are the data's captions, a data set that is refused leaves none to look at.
+    """
     from_pure_noise = found is not None and bool(found.model.scheduler["rescale_betas_zero_snr"])
-    return problems.attempt(("sample",), lambda: _read(sample, from_pure_noise))
+    return problems.attempt(("sample",), lambda: _read(sample, dataset, from_pure_noise))
 
 
-def _read(sample: Group, from_pure_noise: bool) -> list[Prompt]:
+def _read(sample: Group, dataset: Dataset | None, from_pure_noise: bool) -> list[Prompt]:
     settings: Sample = built(sample)
     if not settings.draws:
         return []
-    prompts = read_prompts(Path(settings.prompts))
+    prompts = read_prompts(settings.prompts, settings.weighted, dataset)
     check_prompts(prompts, settings.sampler, settings.steps, settings.karras, from_pure_noise)
     return prompts

@@ -10,7 +10,8 @@ from sweeplora.data.captions import plain
 from sweeplora.data.dataset import Dataset
 from sweeplora.models.facts import ModelFacts
 from sweeplora.models.text.tokens import TokenizerFiles, over_limit
-from sweeplora.training.previews.prompts import Prompt, idle
+from sweeplora.training.previews.prompt import Prompt
+from sweeplora.training.previews.prompts import idle
 
 Named = tuple[str, str]
 """What a text is called, and the text."""

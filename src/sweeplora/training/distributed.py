@@ -52,6 +52,10 @@ class Processes:
             torch.distributed.all_reduce(values)
         return values
 
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process."""
+        return bool(self.sum_(torch.tensor(float(flag), device=self.device)))
+
     def wait(self) -> None:
         """Go on when all processes have come this far."""
         self._accelerator.wait_for_everyone()

@@ -81,10 +81,10 @@ class Score:
         """The objective."""
         return float(self.losses.mean())
 
-    def bands(self) -> list[float]:
-        """Mean of each quarter of the noise levels, clean to noisy; NaN where no triple fell."""
+    def bands(self) -> dict[int, float]:
+        """Mean of each quarter of the noise levels, from 0 (clean) to 3 (noisy), that holds any triple."""
         band = self.timesteps * NUM_BANDS // self.num_timesteps
-        return [float(self.losses[band == number].mean()) for number in range(NUM_BANDS)]
+        return {number: float(self.losses[band == number].mean()) for number in band.unique().tolist()}
 
 
 @torch.no_grad()

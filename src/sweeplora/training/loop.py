@@ -38,7 +38,7 @@ Loss = Callable[..., Tensor]
 
 
 class Diverged(Exception):
-    """The loss is not finite any more; says the step and the files of the batches where it happened."""
+    """Something that must be finite is not: a loss, a gradient, a weight, a metric; says which and at what step."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ class Trainer:
         self.optimizer = optimizer
         self.processes = processes
         self.step = 0
+        self.num_updates = 0
+        self.largest_gradient = 0.0
         self._rates = LearningRates(optimizer)
         trained = [p for group in optimizer.param_groups for p in group["params"]]
         self._flat = FlatGradients(trained, extras=recipe.settings.accumulation + 1)
@@ -88,8 +90,8 @@ class Trainer:
     ) -> dict[str, float]:
         """One optimizer step over a window of batches, `stream` giving this process's shares; returns what to log.
 
-        Raises Diverged when the window's loss is not finite and Interrupted when a process was asked to stop;
-        in both cases nothing is updated.
+        Raises Diverged when the loss, the gradient or a limited weight is not finite, and Interrupted when a
+        process was asked to stop. The gradient of a skipped step (fp16's overflow) is not logged.
         """
         started = time.perf_counter()
         self._flat.clear()
@@ -108,19 +110,38 @@ class Trainer:
             raise self._diverged("loss", _culprits(window, sums))
         scale = 1.0 if self._scale is None else self._scale.value
         norm = self._flat.clip(self.recipe.settings.max_grad_norm, scale)
+        self.largest_gradient = max(self.largest_gradient, norm)
         if scale <= 1 and not math.isfinite(norm):
             raise self._diverged("gradient", window)
-        self._update(multiplier, math.isfinite(norm))
-        limited = self._limit_norms()
+        is_finite = math.isfinite(norm)
+        self._update(multiplier, is_finite)
         self.step += 1
+        limited = self._limit_norms()
         seconds = time.perf_counter() - started
         return {
             "loss": loss,
-            "grad_norm": norm,
+            **({"grad_norm": norm} if is_finite else {}),
             "images_per_second": total / seconds,
             **self._rates.current(),
             **limited,
         }
+
+    def check_weights(self) -> None:
+        """Raise Diverged unless every weight that trains is finite."""
+        trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        if not bool(torch.stack([parameter.isfinite().all() for parameter in trained]).all()):
+            raise self._weights_diverged()
+
+    def check_learns(self, is_last: bool) -> None:
+        """Raise UserError if every gradient so far was zero, and Diverged if by the last step all were skipped."""
+        if is_last and self.num_updates == 0:
+            raise Diverged(f"every gradient of steps 1 to {self.step} is more than fp16 holds: nothing was learned")
+        if self.largest_gradient == 0:
+            mend = (
+                f"every gradient of steps 1 to {self.step} is zero: nothing is learned; look for masks that hide "
+                "everything, and for a weight of 0"
+            )
+            raise UserError("loss", 0, mend)
 
     def _share(self, batch: Batch) -> Batch:
         return share(batch, self.processes.rank, self.processes.world_size)
@@ -177,17 +198,23 @@ class Trainer:
         if not maximum:
             return {}
         limit = self.network.limit_norms(maximum)
+        if not math.isfinite(limit.largest):
+            raise self._weights_diverged()
         return {"weight_norm/scaled": limit.scaled, "weight_norm/mean": limit.mean, "weight_norm/max": limit.largest}
+
+    def _weights_diverged(self) -> Diverged:
+        return Diverged(f"the weights after step {self.step} are not finite; try a lower learning rate")
 
     def _diverged(self, what: str, batches: Sequence[Batch]) -> Diverged:
         names = dict.fromkeys(name for batch in batches for name in batch.names)
         return Diverged(f"the {what} of step {self.step + 1} is not finite; its files: {', '.join(names)}")
 
     def _update(self, multiplier: float, finite: bool) -> None:
-        """Let the optimizer step, unless half precision overflowed: then only its scale learns from that."""
+        """Let the optimizer step, unless half precision overflowed: then only the loss scale changes."""
         self._rates.set(multiplier)
         if finite:
             self.optimizer.step()
+            self.num_updates += 1
         if self._scale is not None:
             self._scale.update(finite)
 

@@ -11,20 +11,20 @@ from pathlib import Path
 
 import torch
 
-from sweeplora.networks.file.write import save
+from sweeplora.networks.file.write import NotFinite, save
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsWriter
 from sweeplora.training.distributed import DTYPES
 from sweeplora.training.evaluate import Score, Triples, score
 from sweeplora.training.groups import ConfigGroups
-from sweeplora.training.loop import Trainer
+from sweeplora.training.loop import Diverged, Trainer
 from sweeplora.training.metadata import metadata
 from sweeplora.training.optim.optimizer import weights_for_use
 from sweeplora.training.prepare import Inputs
 from sweeplora.training.previews.draw import Previews
 from sweeplora.training.previews.prompts import read_prompts
 from sweeplora.training.previews.settings import is_due
-from sweeplora.training.retention import Retention, SavedWeights
+from sweeplora.training.retention import Retention, SavedWeights, remove_unfinished
 
 
 class Outputs:
@@ -35,35 +35,45 @@ class Outputs:
         self._config = groups.config
         self._trainer = trainer
         self._inputs = inputs
-        prompts = read_prompts(Path(groups.sample.prompts)) if groups.sample.draws else []
-        self._previews = Previews(prompts, groups.sample, inputs.dataset.resolution)
+        sample = groups.sample
+        prompts = read_prompts(sample.prompts, sample.weighted, inputs.dataset) if sample.draws else []
+        self._previews = Previews(prompts, sample, inputs.dataset.resolution)
         self._scored_at = self._drawn_at = -1
         self._main = trainer.processes.is_main
         self._writer = MetricsWriter(run.metrics) if self._main else None
         self._baseline: float | None = None
+        self._starts_from_file = groups.algorithm.weights is not None
         self.last: dict[str, float] = {}
         settings = groups.train
         retention = Retention(settings.save_last_epochs, settings.save_last_steps)
+        if self._main:
+            remove_unfinished(run.weights)
         self._saved = SavedWeights(run.weights, groups.config["name"], f".{settings.save_as}", retention)
 
     def log(self, values: Mapping[str, float]) -> None:
-        """Log numbers at the trainer's step, leaving out those that are not finite (a band without a triple)."""
-        values = {key: value for key, value in values.items() if math.isfinite(value)}
+        """Log numbers at the trainer's step; raises Diverged for one that is not finite."""
+        for key, value in values.items():
+            if not math.isfinite(value):
+                before = "" if self._trainer.step else ", before any update: look at the model and the images"
+                raise Diverged(f"{key} of step {self._trainer.step} is not finite{before}")
         self.last |= values
         if self._writer is not None:
             self._writer.write(self._trainer.step, values)
 
     def epoch_done(self, epoch: int, epochs: int) -> None:
-        """Save, validate and draw previews if due after `epoch` of `epochs`; 0 is before the first step."""
+        """Validate, save and draw previews if due after `epoch` of `epochs`; 0 is before the first step.
+
+        Validation comes first: what it finds diverged is never saved. Raises Diverged.
+        """
         settings, last = self._trainer.recipe.settings, epoch == epochs
-        if last or (epoch > 0 and is_due(epoch, settings.save_every_epochs)):
-            write = partial(self._write_weights, epoch)
-            if last:
-                self._saved.last(write)
-            else:
-                self._saved.epoch(epoch, write)
+        self._trainer.check_weights()
         if last or epoch == 0 or is_due(epoch, settings.validate_every_epochs):
             self._validate()
+        write = partial(self._write_weights, epoch)
+        if last:
+            self._saved.last(write)
+        elif epoch > 0 and is_due(epoch, settings.save_every_epochs):
+            self._saved.epoch(epoch, write)
         if self._previews.settings.due(epoch, epochs):
             self._preview()
         if self._main:
@@ -72,12 +82,14 @@ class Outputs:
             print(f"epoch {epoch}/{epochs}, step {self._trainer.step}: {numbers}", flush=True)
 
     def step_done(self, epoch: int) -> None:
-        """Save, validate and draw previews if due at the trainer's step, in `epoch`."""
+        """Validate, save and draw previews if due at the trainer's step, in `epoch`; raises Diverged."""
         step, settings = self._trainer.step, self._trainer.recipe.settings
-        if is_due(step, settings.save_every_steps):
-            self._saved.step(step, partial(self._write_weights, epoch))
         if is_due(step, settings.validate_every_steps):
+            self._trainer.check_weights()
             self._validate()
+        if is_due(step, settings.save_every_steps):
+            self._trainer.check_weights()
+            self._saved.step(step, partial(self._write_weights, epoch))
         if is_due(step, self._previews.settings.every_steps):
             self._preview()
 
@@ -111,23 +123,43 @@ class Outputs:
         return None if newest is None else f"{self._run.weights.name}/{newest.name}"
 
     def _write_weights(self, epoch: int, path: Path) -> None:
-        if not self._main:
-            return
+        """Write the weights for use; raises Diverged, in every process, if they would not be finite in the file."""
+        trainer = self._trainer
+        fault = self._save(epoch, path) if self._main else None
+        if trainer.processes.any(fault is not None):
+            raise Diverged(f"the weights after step {trainer.step} cannot be saved: {fault}")
+
+    def _save(self, epoch: int, path: Path) -> NotFinite | None:
         path.parent.mkdir(exist_ok=True)
         trainer = self._trainer
         described = metadata(self._config, trainer.family, epoch, trainer.step, self._inputs.dataset.train)
         with self._for_use():
             state = trainer.network.state_dict()
-            save(path, state, described, DTYPES[trainer.recipe.settings.save_precision])
+            try:
+                save(path, state, described, DTYPES[trainer.recipe.settings.save_precision])
+            except NotFinite as fault:
+                return fault
+        return None
 
     def _score(self, triples: Triples) -> Score:
         trainer = self._trainer
         return score(triples, trainer.family, trainer.recipe.noising, trainer.processes)
 
+    def _score_base(self) -> float:
+        """The mean loss of the held-out triples without the network; `model.base_weights` belong to the base."""
+        network = self._trainer.network
+        network.set_strength(0.0)
+        try:
+            return self._score(self._inputs.validation).mean
+        finally:
+            network.set_strength(1.0)
+
     def _validation(self, found: Score) -> dict[str, float]:
-        self._baseline = found.mean if self._baseline is None else self._baseline
+        if self._baseline is None:
+            # A network that starts from nothing leaves the base as it is: its score needs no second pass.
+            self._baseline = self._score_base() if self._starts_from_file else found.mean
         best = min(found.mean, self.last.get("val/best", found.mean))
-        bands = {f"val/band_{number}": value for number, value in enumerate(found.bands())}
+        bands = {f"val/band_{number}": value for number, value in found.bands().items()}
         relative = found.mean / self._baseline
         return {"val/loss": found.mean, "val/best": best, "val/relative": relative, **bands}
 

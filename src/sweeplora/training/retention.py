@@ -56,3 +56,9 @@ class SavedWeights:
         write(path)
         self.newest = path
         return path
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what a killed attempt left half written; `rundir.files.write_whole` names it `.<name>.….tmp`."""
+    for file in folder.glob(".*.tmp"):
+        file.unlink(missing_ok=True)

@@ -81,6 +81,8 @@ def run_epochs(trainer: Trainer, inputs: Inputs, outputs: Outputs, schedule: Sch
         outputs.epoch_done(0, epochs)
         for epoch in range(1, epochs + 1):
             run_epoch(trainer, inputs, outputs, schedule, epoch)
+            if epoch in (1, epochs):
+                trainer.check_learns(is_last=epoch == epochs)
             outputs.epoch_done(epoch, epochs)
     except Diverged as fault:
         return Result("diverged", str(fault))

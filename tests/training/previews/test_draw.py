@@ -15,7 +15,7 @@ from sweeplora.data.buckets import Size
 from sweeplora.errors import UserError
 from sweeplora.models.family import Family
 from sweeplora.training.previews.draw import Previews, draw
-from sweeplora.training.previews.prompts import Prompt
+from sweeplora.training.previews.prompt import Prompt
 from sweeplora.training.previews.samplers import Sampler
 from sweeplora.training.previews.schedulers import make_scheduler
 from sweeplora.training.previews.settings import Sample

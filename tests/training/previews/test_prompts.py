@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from sweeplora.errors import UserError
-from sweeplora.training.previews.prompts import Prompt, check_prompts, idle, parse_line, read_prompts
+from sweeplora.training.previews.prompt import Prompt, parse_line
+from sweeplora.training.previews.prompts import check_prompts, idle, read_file, rounded_sizes
 
 
 def _read(tmp_path: Path, name: str, text: str) -> list[Prompt]:
     path = tmp_path / name
     path.write_text(text)
-    return read_prompts(path)
+    return read_file(path)
 
 
 def test_every_option_of_a_line_reaches_its_field() -> None:
@@ -74,7 +75,23 @@ def test_toml_and_json_say_the_same_as_lines(tmp_path: Path) -> None:
         ("p.txt", "# nothing\n", "holds no prompt"),
         ("p.yaml", "a cat", "come as .txt, .toml or .json"),
         ("p.json", "[", "cannot be parsed"),
-        ("p.json", "[1]", "expected a list of prompts"),
+        ("p.json", "[1]", "prompt 1: 1 is no prompt; give a line, or an object"),
+        ("p.json", "3", "expected a list of prompts"),
+        ("p.json", "[" * 100_000, "cannot be parsed"),
+        ("p.json", '{"prompt": {"subset": [1, 2]}}', "expected a list of prompts"),
+        ("p.json", '{"prompt": {"width": 64}}', "expected a list of prompts"),
+        ("p.json", '{"prompts": ["a cat"]}', "expected a list of prompts"),
+        ("p.json", '[["a cat"]]', "prompt 1: ['a cat'] is no prompt"),
+        ("p.json", '[{"prompt": "a cat", "width": true}]', "prompt 1: width True"),
+        ("p.json", '[{"prompt": "a cat", "scale": 1e999}]', "prompt 1: guidance inf"),
+        ("p.json", '[{"prompt": "a cat --w 640"}]', 'prompt 1: "--w" would be part of the text'),
+        ("p.toml", "[[prompt]]\nwidth = 64", "expected a list of prompts"),
+        ("p.toml", '[prompt]\nsubset = "a cat"', "expected a list of prompts"),
+        ("p.txt", "a cat --l inf", "line 1: guidance 'inf'"),
+        ("p.txt", "a cat --l nan", "line 1: guidance 'nan'"),
+        ("p.txt", "a cat --d 18446744073709551616", "line 1: seed '18446744073709551616'"),
+        ("p.txt", "a cat --w 1000000000", "line 1: width '1000000000'"),
+        ("p.txt", "a cat --w 64 --w 96", "line 1: says --w twice"),
         ("p.json", '["a cat --w 0"]', "prompt 1: width '0'"),
         ("p.txt", "a cat --s 1001", "line 1: steps '1001'"),
         ("p.txt", "a cat --g 3.5", "--g is an embedded guidance, which neither SDXL nor SD 1.5 has"),
@@ -95,9 +112,46 @@ def test_a_bad_file_is_refused_with_the_place(tmp_path: Path, name: str, text: s
     assert str(caught.value).startswith("sample.prompts=")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a girl -w 640", "a girl -n blurry", "a girl -w=640", "a girl ---w 640", "a girl \N{EM DASH}w 640",
+        "a girl \N{EN DASH}\N{EN DASH}w 640", "a girl \N{MINUS SIGN}\N{MINUS SIGN}s 3", "a girl--w 512",
+        "a girl--n blurry --s 3", "a girl\N{EM DASH}w 512", "a girl -- w 512", "a girl --w 64 -h 96",
+        "a girl --n blurry -w 640", "a girl -W 640", "a girl \N{EM DASH}ss ddim", "a girl -w640", "-w 640",
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_an_option_is_refused_and_never_drawn_as_text(line: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_line(line, "line 1")
+    assert "line 1" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a T-shirt, x-ray, 5--6 o'clock", "a cat \N{EM DASH} sleeping", "a cat -- sleeping, 3 - 4 of them",
+        "a Model-S 3, vitamin-d 3", "rain -sad mood", "-1 degrees", "a well-lit room\N{EM DASH}warm",
+    ],
+)  # fmt: skip
+def test_dashes_of_ordinary_text_stay_text(line: str) -> None:
+    assert parse_line(line, "here") == Prompt(line)
+
+
+def test_a_tab_separates_an_option_from_its_value_too() -> None:
+    assert parse_line("a cat\t--w\t64", "here") == Prompt("a cat", width=64)
+
+
+def test_sides_that_the_model_cannot_draw_are_said() -> None:
+    prompts = [Prompt("a cat", width=100), Prompt("a dog", width=96, height=9), Prompt("an owl")]
+    (said,) = rounded_sizes(prompts, 32)
+    assert "prompt 1 at width 96 instead of 100, prompt 2 at height 32 instead of 9" in said
+    assert rounded_sizes(prompts[2:], 32) == []
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not readable: there is no such file"):
-        read_prompts(tmp_path / "none.txt")
+        read_file(tmp_path / "none.txt")
 
 
 def test_a_prompt_whose_sampler_does_not_go_with_the_settings_is_refused() -> None:

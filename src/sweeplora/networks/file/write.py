@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,10 @@ _EXACT = (".alpha", ".dora_scale")
 _LEGACY_WINDOW = slice(0x100000, 0x110000)
 
 
+class NotFinite(ValueError):
+    """A tensor is not finite, or would not be in the precision of the file."""
+
+
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], dtype: torch.dtype) -> None:
     """Write `Network.state_dict()` in a precision, whole or not at all, as its suffix says.
 
@@ -25,9 +30,10 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str],
     DoRA's magnitude, which is as large as the base's weights: rounded to half precision, up to a quarter of what a
     small update changes in it is lost. Into
     .safetensors go the metadata, with the hashes that web UIs look files up by (`sshs_*`). A .ckpt is a plain
-    pickle of the tensors and holds no metadata at all.
+    pickle of the tensors and holds no metadata at all. Raises NotFinite for what such a file would break.
     """
     stored = {name: _stored(name, value, dtype) for name, value in tensors.items()}
+    _check_finite(tensors, stored)
     if path.suffix == ".ckpt":
         buffer = io.BytesIO()
         torch.save({name: value.clone() for name, value in stored.items()}, buffer)  # of a view it saves the whole
@@ -40,6 +46,16 @@ def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
     if name.endswith(_EXACT):
         return value.detach().to("cpu", torch.float32)
     return value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
+
+
+def _check_finite(tensors: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> None:
+    for name, value in stored.items():
+        if not bool(value.isfinite().all()):
+            largest = float(tensors[name].abs().max())
+            if math.isfinite(largest):
+                precision = str(value.dtype).removeprefix("torch.")
+                raise NotFinite(f"{name} reaches {largest:.3g}, more than {precision} holds; save in bf16 or fp32")
+            raise NotFinite(f"{name} is not finite")
 
 
 def _serialize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

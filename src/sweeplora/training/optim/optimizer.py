@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -63,6 +64,8 @@ def make_optimizer(make: MakeOptimizer, network: Network, rates: Rates) -> Optim
     for made, group in zip(optimizer.param_groups, placed, strict=True):
         if group.rate is not None or group.factor != 1:
             made["lr"] = (made["lr"] if group.rate is None else group.rate) * group.factor
+        if made["lr"] is not None and made["lr"] > torch.finfo(torch.float32).max:
+            raise UserError("optimizer.lr", made["lr"], f"is more than float32 holds, for {group.name}; lower it")
     if isinstance(optimizer, _Averaging):
         optimizer.train()
     return optimizer

@@ -17,7 +17,8 @@ from sweeplora.data.buckets import Size
 from sweeplora.models.family import Family, Text
 from sweeplora.rundir.files import write_whole
 from sweeplora.training.distributed import Processes
-from sweeplora.training.previews.prompts import Prompt, check_prompts
+from sweeplora.training.previews.prompt import Prompt
+from sweeplora.training.previews.prompts import check_prompts, drawn_side
 from sweeplora.training.previews.schedulers import make_scheduler
 from sweeplora.training.previews.settings import Sample
 
@@ -31,7 +32,7 @@ def draw(family: Family, prompt: Prompt, settings: Sample, size: Size) -> Tensor
     """
     device = next(family.unet.parameters()).device
     sides = (prompt.width or size.width, prompt.height or size.height)
-    width, height = (_floor(side, family.divisor) for side in sides)
+    width, height = (drawn_side(side, family.divisor) for side in sides)
     guidance = settings.guidance if prompt.guidance is None else prompt.guidance
     text = _text(family, prompt, settings.weighted, guided=guidance > 1)
     count = len(text.pooled)
@@ -62,10 +63,6 @@ def _text(family: Family, prompt: Prompt, weighted: bool, guided: bool) -> Text:
         return wanted
     negative = family.encode_text([prompt.negative], weighted) if prompt.negative else family.unconditional(1)
     return Text(*(torch.cat(pair) for pair in zip(negative, wanted, strict=True)))
-
-
-def _floor(side: int, step: int) -> int:
-    return max(step, side - side % step)
 
 
 @dataclass(frozen=True)

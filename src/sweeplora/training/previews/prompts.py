@@ -1,4 +1,4 @@
-"""Sample prompts: one a line with options as sd-scripts writes them, or a list in TOML or JSON."""
+"""The sample prompts of a run: a file's, a list's, or a few captions of its data; no torch."""
 
 from __future__ import annotations
 
@@ -6,63 +6,59 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from annotated_types import Ge, Gt, Le
-from pydantic import TypeAdapter, ValidationError
-
+from sweeplora.data.captions import plain
+from sweeplora.data.dataset import Dataset
 from sweeplora.errors import UserError
+from sweeplora.randomness import seed_of
+from sweeplora.training.previews.prompt import KEY, Prompt, parse_entry, parse_line
 from sweeplora.training.previews.samplers import Sampler, check_from_pure_noise, check_sampler
+from sweeplora.training.previews.settings import Given
 
-_KEY = "sample.prompts"
-_OPTIONS = {
-    "n": "negative",
-    "w": "width",
-    "h": "height",
-    "d": "seed",
-    "s": "steps",
-    "l": "guidance",
-    "ss": "sampler",
-}
-_NAMES_ELSEWHERE = {
-    "negative_prompt": "negative",
-    "sample_steps": "steps",
-    "scale": "guidance",
-    "sample_sampler": "sampler",
-}
-_OF_OTHER_MODELS = {
-    ("g", "guidance_scale"): "an embedded guidance, which neither SDXL nor SD 1.5 has; the guidance is --l",
-    ("cn", "controlnet_image"): "a ControlNet's image, and none is trained here",
-    ("ctr", "cfg_trunc_ratio"): "Lumina's truncated guidance",
-    ("rcfg", "renorm_cfg"): "Lumina's renormalised guidance",
-    ("fs", "flow_shift"): "a flow model's shift",
-}
-"""What sd-scripts also reads, for models of other families."""
+NUM_CAPTIONS = 4
+"""Prompts that are taken from the data where none are given."""
+
+_SHAPE = (
+    "expected a list of prompts, each a line or an object with at least `prompt`, or [prompt] with [[prompt.subset]]"
+)
+_SHOWN = 5
 
 
-@dataclass(frozen=True)
-class Prompt:
-    """One preview image; None leaves the value to the run's settings, a size to the model's own.
+def read_prompts(given: Given, weighted: bool, dataset: Dataset | None) -> list[Prompt]:
+    """The prompts of `sample.prompts`: a file's, a list's, or with None a few captions of the data.
 
-    width and height are pixels; seed is the noise's.
+    `weighted`: brackets in a prompt are emphasis. `dataset` None: there are no captions. Raises UserError, with the
+    place in the file or the list.
     """
-
-    prompt: str
-    negative: str = ""
-    width: Annotated[int, Gt(0)] | None = None
-    height: Annotated[int, Gt(0)] | None = None
-    seed: Annotated[int, Ge(0)] | None = None
-    steps: Annotated[int, Gt(0), Le(1000)] | None = None
-    guidance: Annotated[float, Ge(0)] | None = None
-    sampler: Sampler | None = None
+    if given is None:
+        return [] if dataset is None else caption_prompts(dataset, weighted)
+    if isinstance(given, str):
+        return read_file(Path(given))
+    if not given:
+        raise UserError(KEY, "[]", "holds no prompt; give some, null for captions of the data, or sample=none")
+    return [parse_entry(entry, f"prompt {number}") for number, entry in enumerate(given, 1)]
 
 
-_PROMPT: TypeAdapter[Prompt] = TypeAdapter(Prompt)
+def caption_prompts(dataset: Dataset, weighted: bool) -> list[Prompt]:
+    """At most NUM_CAPTIONS different captions: of held-out images, and of training images where those are too few.
+
+    Which ones follows from the images' contents and validation_seed. A caption's brackets stay text, unless the
+    training reads them as emphasis too.
+    """
+    trained = [picture for picture in dataset.train if not picture.treatment.is_reg]
+    captions: dict[str, None] = {}
+    for pictures in (dataset.validation, trained):
+        ranked = sorted(pictures, key=lambda one: seed_of(dataset.validation_seed, "preview", one.sha256))
+        captions |= dict.fromkeys(plain(one.caption, one.treatment.rules) for one in ranked)
+    chosen = list(captions)[:NUM_CAPTIONS]
+    if weighted and not dataset.weighted_captions:
+        chosen = [re.sub(r"([\\()\[\]])", r"\\\1", caption) for caption in chosen]
+    return [Prompt(caption) for caption in chosen]
 
 
-def read_prompts(path: Path) -> list[Prompt]:
+def read_file(path: Path) -> list[Prompt]:
     """The prompts of a `.txt`, `.toml` or `.json` file, in order.
 
     A text file holds a prompt a line, options behind it as `--n --w --h --d --s --l --ss`, and `#` comments.
@@ -70,28 +66,29 @@ def read_prompts(path: Path) -> list[Prompt]:
     former says holding for each of the latter. Raises UserError, with the place in the file.
     """
     if not path.is_file():
-        raise UserError(_KEY, path, "not readable: there is no such file; write one prompt a line into a .txt")
+        mend = "not readable: there is no such file; write one prompt a line into a .txt, or give a list: ['a cat']"
+        raise UserError(KEY, path, mend)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(_KEY, path, f"not readable as UTF-8 text ({error.__class__.__name__})") from error
+        raise UserError(KEY, path, f"not readable as UTF-8 text ({error.__class__.__name__})") from error
     match path.suffix.lower():
         case ".txt":
             prompts = _lines(text, path)
         case ".toml" | ".json":
             numbered = enumerate(_entries(text, path), 1)
-            prompts = [_entry(entry, f"{path}, prompt {number}") for number, entry in numbered]
+            prompts = [parse_entry(entry, f"{path}, prompt {number}") for number, entry in numbered]
         case _:
-            raise UserError(_KEY, path, "prompts come as .txt, .toml or .json")
+            raise UserError(KEY, path, "prompts come as .txt, .toml or .json")
     if not prompts:
-        raise UserError(_KEY, path, "holds no prompt; write one a line, or choose sample=none")
+        raise UserError(KEY, path, "holds no prompt; write one a line, or choose sample=none")
     return prompts
 
 
 def check_prompts(
     prompts: Sequence[Prompt], sampler: Sampler, steps: int, karras: bool, from_pure_noise: bool = False
 ) -> None:
-    """Raise UserError for a prompt whose sampler or steps do not go with the settings that hold where it says none.
+    """Raise UserError for a prompt whose sampler and steps, its own or the settings', do not go together.
 
     `from_pure_noise`: the model has zero terminal SNR.
     """
@@ -114,19 +111,22 @@ def idle(num_prompts: int, num_processes: int) -> str | None:
     )
 
 
-def parse_line(line: str, where: str) -> Prompt:
-    """One prompt with its options; `where` names the line in a complaint."""
-    prompt, *options = re.split(r"(?:^|\s+)--(?=[A-Za-z])", line.strip())
-    values: dict[str, str] = {"prompt": prompt}
-    for option in options:
-        letter, _, value = option.partition(" ")
-        name = _OPTIONS.get(letter.lower())
-        if name is None:
-            _refuse_foreign(letter, f"--{letter}", where)
-            known = ", ".join(f"--{known}" for known in _OPTIONS)
-            raise UserError(_KEY, where, f"no option --{letter}; there are {known}")
-        values[name] = value.strip()
-    return _validated(values, where)
+def rounded_sizes(prompts: Sequence[Prompt], divisor: int) -> list[str]:
+    """The line that says which prompts are drawn at another size than they ask for, if any."""
+    found = []
+    for number, prompt in enumerate(prompts, 1):
+        for name, asked in (("width", prompt.width), ("height", prompt.height)):
+            if asked is not None and drawn_side(asked, divisor) != asked:
+                found.append(f"prompt {number} at {name} {drawn_side(asked, divisor)} instead of {asked}")
+    if not found:
+        return []
+    rest = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return [f"this model draws sides that are multiples of {divisor}: {', '.join(found[:_SHOWN])}{rest}"]
+
+
+def drawn_side(side: int, divisor: int) -> int:
+    """The side in pixels that is drawn where `side` is asked for."""
+    return max(divisor, side - side % divisor)
 
 
 def _lines(text: str, path: Path) -> list[Prompt]:
@@ -138,44 +138,24 @@ def _lines(text: str, path: Path) -> list[Prompt]:
     ]
 
 
-def _entries(text: str, path: Path) -> list[Mapping[str, Any] | str]:
+def _entries(text: str, path: Path) -> list[Any]:
     try:
         content = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
-    except ValueError as error:
-        raise UserError(_KEY, path, f"cannot be parsed: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(KEY, path, f"cannot be parsed: {error}") from error
     if isinstance(content, dict):
-        shared = content.get("prompt", {})
-        if not isinstance(shared, dict):
-            raise UserError(_KEY, path, "expected a table [prompt] with [[prompt.subset]] below it")
-        subsets = shared.pop("subset", [])
-        content = [{**shared, **subset} for subset in subsets] if isinstance(subsets, list) else None
-    if not isinstance(content, list) or not all(isinstance(entry, dict | str) for entry in content):
-        raise UserError(_KEY, path, "expected a list of prompts, each a line or an object with at least `prompt`")
+        content = _subsets(content)
+    if not isinstance(content, list):
+        raise UserError(KEY, path, _SHAPE)
     return content
 
 
-def _entry(entry: Mapping[str, Any] | str, where: str) -> Prompt:
-    if isinstance(entry, str):
-        return parse_line(entry, where)
-    values = {_NAMES_ELSEWHERE.get(key, key): value for key, value in entry.items()}
-    unknown = sorted(set(values) - set(Prompt.__dataclass_fields__))
-    if unknown:
-        _refuse_foreign(unknown[0], unknown[0], where)
-        known = ", ".join(Prompt.__dataclass_fields__)
-        raise UserError(_KEY, where, f"no option {unknown[0]}; there are {known}")
-    return _validated(values, where)
-
-
-def _refuse_foreign(name: str, shown: str, where: str) -> None:
-    for names, meaning in _OF_OTHER_MODELS.items():
-        if name.lower() in names:
-            raise UserError(_KEY, where, f"{shown} is {meaning}; leave it out")
-
-
-def _validated(values: Mapping[str, Any], where: str) -> Prompt:
-    try:
-        return _PROMPT.validate_python(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"][:1]) or "prompt"
-        raise UserError(_KEY, where, f"{name} {first['input']!r}: {first['msg']}") from error
+def _subsets(content: Mapping[str, Any]) -> list[Any] | None:
+    """The prompts of `[prompt]` with `[[prompt.subset]]`; None for any other shape."""
+    shared = content.get("prompt")
+    if len(content) != 1 or not isinstance(shared, dict):
+        return None
+    subsets = shared.pop("subset", None)
+    if not isinstance(subsets, list) or not all(isinstance(subset, dict) for subset in subsets):
+        return None
+    return [{**shared, **subset} for subset in subsets]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 
 from sweeplora.errors import UserError
 from sweeplora.training.previews.samplers import Sampler, check_sampler
+
+Given = str | list[str | dict[str, Any]] | None
+"""A file of prompts, or a list of lines and objects; None: captions of the data."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Sample:
     are multiplied as in a training with weighted captions, and not scaled back to their mean.
     """
 
-    prompts: str
+    prompts: Given
     every_epochs: Annotated[int, Ge(0)]
     every_steps: Annotated[int, Ge(0)]
     at_first: bool
@@ -30,7 +33,7 @@ class Sample:
     karras: bool
     steps: Annotated[int, Ge(1), Le(1000)]
     guidance: Annotated[float, Ge(0)]
-    seed: Annotated[int, Ge(0)]
+    seed: Annotated[int, Ge(0), Le(0xFFFF_FFFF_FFFF_FFFF)]
     weighted: bool
 
     def __post_init__(self) -> None:

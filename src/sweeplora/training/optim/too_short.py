@@ -1,0 +1,35 @@
+"""What a training is too short for: warm-ups and stairs that lie beyond its last step; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sweeplora.training.optim.schedules import count
+
+_SCHEDULES = "sweeplora.training.optim.schedules."
+_SCHEDULE_FREE = "schedulefree."
+
+
+def too_short(scheduler: Mapping[str, Any], optimizer: Mapping[str, Any], num_steps: int) -> list[str]:
+    """A line for each number of steps that a training of `num_steps` does not reach; the groups of a config."""
+    said = []
+    warmup = decay = 0
+    if scheduler["_target_"].startswith(_SCHEDULES):
+        warmup, decay = (count(scheduler.get(key, 0), num_steps) for key in ("warmup", "decay"))
+        said += [_warmup("scheduler.warmup", scheduler["warmup"], num_steps)] if warmup >= num_steps else []
+        if warmup < num_steps < warmup + decay:
+            said.append(
+                f"scheduler.warmup={scheduler['warmup']} and scheduler.decay={scheduler['decay']} are more than the "
+                f"training's {num_steps} steps: the way down does not come to its end"
+            )
+        missed = [step for step in scheduler.get("until", ()) if step >= num_steps]
+        if missed:
+            said.append(f"scheduler.until={missed[0]} lies beyond the training's {num_steps} steps and changes nothing")
+    if optimizer["_target_"].startswith(_SCHEDULE_FREE) and optimizer.get("warmup_steps", 0) >= num_steps:
+        said.append(_warmup("optimizer.warmup_steps", optimizer["warmup_steps"], num_steps))
+    return said
+
+
+def _warmup(key: str, value: float, num_steps: int) -> str:
+    return f"{key}={value} is not over within the training's {num_steps} steps: its learning rate is never reached"
