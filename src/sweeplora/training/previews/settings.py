@@ -33,7 +33,7 @@ class Sample:
     karras: bool
     steps: Annotated[int, Ge(1), Le(1000)]
     guidance: Annotated[float, Ge(0)]
-    seed: Annotated[int, Ge(0), Le(0xFFFF_FFFF_FFFF_FFFF)]
+    seed: Annotated[int, Ge(0)]
     weighted: bool
 
     def __post_init__(self) -> None:
