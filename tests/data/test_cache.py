@@ -16,7 +16,7 @@ from PIL import Image
 from sweeplora.data.cache import Cache, captions_of
 from sweeplora.data.dataset import Dataset, Picture
 from sweeplora.data.latents import Latents
-from sweeplora.data.pixels import middle
+from sweeplora.data.pixels import centre_view
 from sweeplora.errors import UserError
 from tests.data.folders import picture, settings, several
 from tests.data.toy import Toy
@@ -41,7 +41,7 @@ def _latents(root: Path, dataset: Dataset, toy: Toy, vae_hash: str = "v") -> int
 
 
 def _posterior(latents: Latents, one: Picture, flip: bool = False) -> torch.Tensor:
-    return latents.posteriors([latents.fetch(one, middle(one, flip)).content])[0]
+    return latents.posteriors([latents.fetch(one, centre_view(one, flip)).content])[0]
 
 
 def _entries(root: Path, kind: str) -> dict[str, Stamp]:
@@ -226,7 +226,7 @@ def test_masks_are_kept_at_the_latents_size_and_mirror_with_the_image(tmp_path: 
     dataset = _dataset(tmp_path / "set", alpha_mask=True, flip=True)
     latents = Cache(tmp_path / "cache", _silent).latents(dataset, Toy(), "v")
     one = dataset.train[0]
-    plain, mirrored = (latents.fetch(one, middle(one, flip)).mask for flip in (False, True))
+    plain, mirrored = (latents.fetch(one, centre_view(one, flip)).mask for flip in (False, True))
     assert plain is not None
     assert mirrored is not None
     assert plain.shape == (1, 16, 16)
@@ -244,7 +244,7 @@ def test_an_edited_mask_is_noticed_and_its_image_is_not_encoded_again(tmp_path: 
         Image.new("L", (64, 64), level).save(tmp_path / "masks" / "a.png")
         dataset = _dataset(tmp_path / "set", mask_dir=str(tmp_path / "masks"))
         latents = Cache(tmp_path / "cache", _silent).latents(dataset, toy, "v")
-        found = latents.fetch(dataset.train[0], middle(dataset.train[0])).mask
+        found = latents.fetch(dataset.train[0], centre_view(dataset.train[0])).mask
         assert found is not None
         return float(found.mean())
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from sweeplora.data.cache import Cache
 from sweeplora.data.dataset import Dataset, content_hash
-from sweeplora.data.pixels import middle
+from sweeplora.data.pixels import centre_view
 from sweeplora.errors import UserError
 from tests.data.folders import picture, settings
 from tests.data.toy import Toy
@@ -41,7 +41,7 @@ def _encoded(folder: Path, dataset: Dataset) -> Values:
     """Everything that a training takes from the cache."""
     cache = Cache(folder.parent / "cache", lambda what, done, missing: None)
     latents, texts = cache.latents(dataset, TOY, "v"), cache.texts(dataset, TOY, "t", "cpu")
-    fetched = [latents.fetch(one, middle(one)) for one in dataset.train]
+    fetched = [latents.fetch(one, centre_view(one)) for one in dataset.train]
     text = texts.encode([one.caption for one in dataset.train])
     masks = [one.mask for one in fetched if one.mask is not None]
     return [*(one.content for one in fetched), *masks, text.hidden, text.pooled]

@@ -19,7 +19,7 @@ from sweeplora.data.captions import Moment
 from sweeplora.data.dataset import Dataset, Picture, keeps_latents
 from sweeplora.data.latents import Fetched, Latents
 from sweeplora.data.loader import Loaded, Loader, Request, stills
-from sweeplora.data.pixels import View, middle
+from sweeplora.data.pixels import View, centre_view
 from sweeplora.errors import UserError
 from sweeplora.randomness import seed_of
 from tests.data.folders import picture, settings, several
@@ -79,7 +79,7 @@ def test_latents_are_the_posteriors_mean_plus_its_own_noise(tmp_path: Path) -> N
     dataset = _set(tmp_path)
     latents = _source(tmp_path, dataset)
     loaded = Loader(dataset, latents, Toy().encode_text, seed=7).load(_batch(dataset, Item(3, 0)), _at(2))
-    mean, std = latents.fetch(dataset.train[3], middle(dataset.train[3])).content
+    mean, std = latents.fetch(dataset.train[3], centre_view(dataset.train[3])).content
     generator = torch.Generator().manual_seed(seed_of(7, "posterior", 2, 3, 0))
     assert torch.equal(loaded.latents()[0], mean + std * torch.randn(mean.shape, generator=generator))
 
@@ -338,7 +338,7 @@ def test_stills_have_nothing_random_about_them(tmp_path: Path) -> None:
     still = stills(dataset.validation, latents)
     for one, example in zip(dataset.validation, still, strict=True):
         assert example.identity == one.sha256
-        assert torch.equal(example.latents, latents.fetch(one, middle(one)).content[0])
+        assert torch.equal(example.latents, latents.fetch(one, centre_view(one)).content[0])
         assert example.caption == one.caption
     rules = replace(dataset.validation[0].treatment.rules, shuffle=False, tag_dropout=0.0)
     calm = [replace(one, treatment=replace(one.treatment, rules=rules)) for one in dataset.validation]

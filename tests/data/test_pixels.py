@@ -11,7 +11,7 @@ from PIL import Image
 
 from sweeplora.data.dataset import Picture
 from sweeplora.data.decode import ImageFault
-from sweeplora.data.pixels import View, anywhere, middle, read, read_mask, size_ids
+from sweeplora.data.pixels import View, centre_view, random_view, read, read_mask, size_ids
 from tests.data.folders import picture, settings
 
 
@@ -29,7 +29,7 @@ def _saved(path: Path, image: Image.Image) -> Path:
 def test_an_image_of_its_buckets_size_keeps_every_level(tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png")
     found = _only(tmp_path)
-    cut = read(found, middle(found))
+    cut = read(found, centre_view(found))
     assert cut.pixels.shape == (3, 64, 64)
     assert cut.pixels.dtype == np.uint8
     assert cut.mask is None
@@ -41,16 +41,16 @@ def test_a_wide_image_is_cut_at_both_ends(tmp_path: Path) -> None:
     image.paste("white", (32, 0, 96, 64))
     _saved(tmp_path / "a.png", image)
     found = _only(tmp_path, bucket=False)
-    assert read(found, middle(found)).pixels.min() == 255
-    assert size_ids(found, middle(found)) == (64, 128, 0, 32, 64, 64)
+    assert read(found, centre_view(found)).pixels.min() == 255
+    assert size_ids(found, centre_view(found)) == (64, 128, 0, 32, 64, 64)
 
 
 def test_the_bucket_is_width_by_height_and_the_array_height_by_width(tmp_path: Path) -> None:
     picture(tmp_path / "a.png", (100, 60))
     found = _only(tmp_path)
     assert found.bucket == (80, 48)
-    assert read(found, middle(found)).pixels.shape == (3, 48, 80)
-    assert size_ids(found, middle(found)) == (60, 100, 0, 0, 48, 80)
+    assert read(found, centre_view(found)).pixels.shape == (3, 48, 80)
+    assert size_ids(found, centre_view(found)) == (60, 100, 0, 0, 48, 80)
 
 
 def test_an_image_that_must_not_grow_is_cut_at_its_own_size(tmp_path: Path) -> None:
@@ -58,8 +58,8 @@ def test_an_image_that_must_not_grow_is_cut_at_its_own_size(tmp_path: Path) -> N
     found = _only(tmp_path, bucket_no_upscale=True)
     assert (found.scaled, found.bucket) == ((70, 52), (64, 48))
     levels = np.asarray(Image.open(path))[2:50, 3:67].transpose(2, 0, 1)
-    np.testing.assert_array_equal(read(found, middle(found)).pixels, levels)
-    assert size_ids(found, middle(found)) == (52, 70, 2, 3, 48, 64)
+    np.testing.assert_array_equal(read(found, centre_view(found)).pixels, levels)
+    assert size_ids(found, centre_view(found)) == (52, 70, 2, 3, 48, 64)
 
 
 def test_shrinking_does_not_alias(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_shrinking_does_not_alias(tmp_path: Path) -> None:
     stripes[:, ::2] = 255
     _saved(tmp_path / "a.png", Image.fromarray(stripes))
     found = _only(tmp_path)
-    levels = read(found, middle(found)).pixels
+    levels = read(found, centre_view(found)).pixels
     assert levels.min() > 115
     assert levels.max() < 140  # an even grey
 
@@ -75,7 +75,7 @@ def test_shrinking_does_not_alias(tmp_path: Path) -> None:
 def test_a_mirrored_picture_is_mirrored_with_its_crop(tmp_path: Path) -> None:
     picture(tmp_path / "a.png", (67, 64))
     found = _only(tmp_path, bucket=False)
-    plain, mirrored = middle(found), middle(found, flip=True)
+    plain, mirrored = centre_view(found), centre_view(found, flip=True)
     np.testing.assert_array_equal(read(found, mirrored).pixels, read(found, plain).pixels[:, :, ::-1])
     assert size_ids(found, plain)[3] == 1
     assert size_ids(found, mirrored)[3] == 2
@@ -88,7 +88,7 @@ def test_size_ids_say_where_the_cut_was_made(tmp_path: Path, flip: bool) -> None
     scaled = Image.open(path).resize(found.scaled, Image.Resampling.LANCZOS)
     scaled = scaled.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else scaled
     for seed in range(8):
-        view = anywhere(found, flip, random.Random(seed))
+        view = random_view(found, flip, random.Random(seed))
         top, left = size_ids(found, view)[2:4]
         cut = np.asarray(scaled.crop((left, top, left + 64, top + 64))).transpose(2, 0, 1)
         np.testing.assert_array_equal(read(found, view).pixels, cut)
@@ -97,7 +97,7 @@ def test_size_ids_say_where_the_cut_was_made(tmp_path: Path, flip: bool) -> None
 def test_random_cuts_are_equally_likely_everywhere(tmp_path: Path) -> None:
     picture(tmp_path / "a.png", (64, 67))
     found = _only(tmp_path, bucket=False)
-    tops = [anywhere(found, False, random.Random(seed)).top for seed in range(4000)]
+    tops = [random_view(found, False, random.Random(seed)).top for seed in range(4000)]
     counts = np.bincount(tops)
     assert len(counts) == 4
     assert np.abs(counts - 1000).max() < 137  # five standard deviations
@@ -106,8 +106,8 @@ def test_random_cuts_are_equally_likely_everywhere(tmp_path: Path) -> None:
 def test_colour_follows_from_its_seed(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     found = _only(tmp_path)
-    plain = read(found, middle(found)).pixels
-    views = [middle(found)._replace(color=seed) for seed in range(40)]
+    plain = read(found, centre_view(found)).pixels
+    views = [centre_view(found)._replace(color=seed) for seed in range(40)]
     changed = [not np.array_equal(read(found, view).pixels, plain) for view in views]
     assert 3 < sum(changed) < 24  # a third
     first = views[changed.index(True)]
@@ -118,11 +118,11 @@ def test_the_own_transparency_as_a_mask_leaves_the_colours_below_it(tmp_path: Pa
     levels = np.random.default_rng(0).integers(0, 256, (64, 64, 4), np.uint8)
     _saved(tmp_path / "a.png", Image.fromarray(levels))
     masked, blended = (_only(tmp_path, alpha_mask=on) for on in (True, False))
-    cut = read(masked, middle(masked))
+    cut = read(masked, centre_view(masked))
     np.testing.assert_array_equal(cut.pixels, levels[..., :3].transpose(2, 0, 1))
     np.testing.assert_array_equal(cut.mask, levels[..., 3])
-    np.testing.assert_array_equal(read_mask(masked, middle(masked)), levels[..., 3])
-    on_white = read(blended, middle(blended))
+    np.testing.assert_array_equal(read_mask(masked, centre_view(masked)), levels[..., 3])
+    on_white = read(blended, centre_view(blended))
     assert on_white.mask is None
     share = levels[..., 3:] / 255
     expected = (levels[..., :3] * share + 255 * (1 - share)).transpose(2, 0, 1)
@@ -132,7 +132,7 @@ def test_the_own_transparency_as_a_mask_leaves_the_colours_below_it(tmp_path: Pa
 def test_an_image_without_transparency_counts_everywhere(tmp_path: Path) -> None:
     _saved(tmp_path / "a.jpg", Image.new("RGB", (64, 64), "red"))
     found = _only(tmp_path, alpha_mask=True)
-    assert read_mask(found, middle(found)).min() == 255
+    assert read_mask(found, centre_view(found)).min() == 255
 
 
 def test_a_mask_is_cut_and_mirrored_with_its_image(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_file_changed_since_it_was_indexed_is_refused(tmp_path: Path) -> None:
     found = _only(tmp_path)
     picture(tmp_path / "a.png", seed=1)
     with pytest.raises(ImageFault, match="changed"):
-        read(found, middle(found))
+        read(found, centre_view(found))
 
 
 def test_a_mask_changed_since_it_was_indexed_is_refused(tmp_path: Path) -> None:
@@ -160,4 +160,4 @@ def test_a_mask_changed_since_it_was_indexed_is_refused(tmp_path: Path) -> None:
     found = _only(tmp_path / "set", mask_dir=str(tmp_path / "masks"))
     picture(tmp_path / "masks" / "a.png", seed=3)
     with pytest.raises(ImageFault, match="changed"):
-        read(found, middle(found))
+        read(found, centre_view(found))

@@ -76,10 +76,10 @@ def test_the_split_keeps_equal_images_of_several_subsets_together(tmp_path: Path
         ({"dir": "x", "repeats": True}, r"data.subsets\[0\].repeats=true: expected a whole number"),
         ({"dir": "x", "resolution": [64]}, r"data.subsets\[0\].resolution=\[64\]: expected .* a list of 2"),
         ({"dir": "x", "is_reg": "yes"}, r"data.subsets\[0\].is_reg=yes: expected true or false"),
-        ({"repeats": 2}, r"data.subsets\[0\].dir=None: every subset names its folder"),
+        ({"repeats": 2}, r"data.subsets\[0\].dir=None: a subset needs its folder"),
         ({"dir": "x", "keep_tokens": 2}, r"data.subsets\[0\].keep_tokens=2: has no effect"),
         ({"dir": "x", "caption_extension": "txt"}, r"data.subsets\[0\].caption_extension=txt: begin it with a dot"),
-        ({"dir": "x", "is_reg": True}, r"data.subsets=1: there is none to train on"),
+        ({"dir": "x", "is_reg": True}, r"data.subsets=1: there is no subset to train on"),
     ],
 )
 def test_what_a_subset_cannot_say_is_refused(subset: dict[str, Any], message: str) -> None:
@@ -92,7 +92,7 @@ def test_a_folder_or_subsets_are_given_and_not_both() -> None:
         settings(None)
     with pytest.raises(UserError, match=r"data.dir=x: data.subsets is given too"):
         settings(Path("x"), subsets=[{"dir": "y"}])
-    with pytest.raises(UserError, match=r"data.subsets=0: there is none to train on"):
+    with pytest.raises(UserError, match=r"data.subsets=0: there is no subset to train on"):
         settings(None, subsets=[])
 
 

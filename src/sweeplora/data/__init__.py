@@ -1,1 +1,1 @@
-"""From a folder of captioned images to the batches that a training step takes."""
+"""Reads folders of captioned images and makes the batches of a training from them."""

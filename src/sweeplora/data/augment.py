@@ -1,4 +1,4 @@
-"""Weak changes of colour, a few of which a picture gets at random."""
+"""Weak random changes of an image's colours."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _GAMMA = (0.95, 1.05)
 
 
 def change_color(image: Image.Image, draw: random.Random) -> Image.Image:
-    """The RGB picture, in a third of all cases with another hue or another brightness, as often one as the other.
+    """The RGB image, in a third of all cases with its hue or its brightness changed, each equally likely.
 
-    The reference's color_aug: the hue turns by up to 16 degrees, or the levels from 0 to 255 are raised to a
-    power between 0.95 and 1.05. They are not scaled to 1 before that, there and so here, which changes the
-    brightness by up to about a quarter and clips what grows beyond 255.
+    The same as color_aug of sd-scripts: the hue turns by up to 16 degrees, or the levels from 0 to 255 are raised to a
+    power between 0.95 and 1.05. As in sd-scripts they are not scaled to 1 first, so the brightness changes by up to
+    about a quarter and levels above 255 are clipped.
     """
     if draw.random() > _CHANGED:
         return image
@@ -26,7 +26,7 @@ def change_color(image: Image.Image, draw: random.Random) -> Image.Image:
 
 
 def turn_hue(image: Image.Image, degrees: float) -> Image.Image:
-    """The RGB picture with its hues turned, rounded to 1/256 of a circle."""
+    """The RGB image with all hues turned by `degrees`, rounded to 1/256 of a circle."""
     hue, saturation, value = image.convert("HSV").split()
     turn = round(degrees * 256 / 360)
     turned = hue.point([(level + turn) % 256 for level in range(256)])
@@ -34,5 +34,5 @@ def turn_hue(image: Image.Image, degrees: float) -> Image.Image:
 
 
 def raise_levels(image: Image.Image, power: float) -> Image.Image:
-    """The RGB picture with every level from 0 to 255 raised to `power`, cut at 255 and floored."""
+    """The RGB image with every level from 0 to 255 raised to `power`, floored and clipped at 255."""
     return image.point([min(255, int(level**power)) for level in range(256)] * 3)

@@ -1,4 +1,4 @@
-"""The order of an epoch: which images make a batch, a window, a process's share; and a training's length."""
+"""The order of an epoch: batches, accumulation windows and each process's share of them; and a training's length."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sweeplora.randomness import seed_of
 
 @dataclass(frozen=True)
 class Item:
-    """One appearance of an image in an epoch: its index in the data set, and which repeat it is."""
+    """One use of an image in an epoch: its index in the data set and the number of the repeat."""
 
     index: int
     repeat: int
@@ -31,7 +31,7 @@ class Batch(NamedTuple):
 
 
 class Length(NamedTuple):
-    """How long a training is; a step is one optimizer step."""
+    """How long a training is, in images and batches of an epoch and in optimizer steps."""
 
     images: int
     batches: int
@@ -41,11 +41,11 @@ class Length(NamedTuple):
 
 
 def plan(dataset: Dataset, batch_size: int, seed: int, epoch: int) -> list[Batch]:
-    """All batches of one epoch: every image as often as it repeats, in an order of (seed, epoch) alone.
+    """All batches of one epoch: every image with its repeats, in an order that depends on (seed, epoch) alone.
 
-    Each bucket is shuffled and cut into batches, the last one short; then the batches are mixed. Images of all
-    subsets, regularisation images too, share a bucket. (In the reference every `[[datasets]]` of a TOML has
-    batches of its own.)
+    Each bucket is shuffled and cut into batches, the last of them short; then the batches are shuffled. Images of all
+    subsets share the buckets, regularisation images too. (In sd-scripts every `[[datasets]]` of a TOML file has batches
+    of its own.)
     """
     batches: list[Batch] = []
     for bucket, items in sorted(_by_bucket(dataset.train).items()):
@@ -56,12 +56,12 @@ def plan(dataset: Dataset, batch_size: int, seed: int, epoch: int) -> list[Batch
 
 
 def windows(batches: Sequence[Batch], accumulation: int) -> list[list[Batch]]:
-    """The batches of each optimizer step: `accumulation` of them, in an epoch's last window perhaps fewer."""
+    """The batches of each optimizer step: `accumulation` of them, or fewer in the last window of an epoch."""
     return [list(batches[start : start + accumulation]) for start in range(0, len(batches), accumulation)]
 
 
 def share(batch: Batch, rank: int, world: int) -> Batch:
-    """The contiguous slice of a batch that process `rank` of `world` takes; perhaps empty."""
+    """The contiguous slice of a batch that process `rank` of `world` takes; it may be empty."""
     each, extra = divmod(len(batch.items), world)
     start = rank * each + min(rank, extra)
     end = start + each + (rank < extra)
@@ -69,9 +69,10 @@ def share(batch: Batch, rank: int, world: int) -> Batch:
 
 
 def length(dataset: Dataset, batch_size: int, accumulation: int, epochs: int | None, steps: int | None) -> Length:
-    """The arithmetic of a training's length: steps = epochs x ceil(batches / accumulation).
+    """How long a training is: steps = epochs x ceil(batches / accumulation).
 
-    `epochs` win where both are given; with `steps` alone the last epoch may end early. ValueError with none.
+    `epochs` take precedence where both are given; with `steps` alone the last epoch may end early. Raises ValueError
+    where neither is given.
     """
     if epochs is None and steps is None:
         raise ValueError("give epochs or steps")

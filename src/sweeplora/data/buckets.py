@@ -1,4 +1,4 @@
-"""Bucket sizes of equal area, which one an image goes to, and how it is scaled and cropped into it."""
+"""Buckets: sizes of about equal area, the one that an image goes to, and how the image is scaled and cropped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Size(NamedTuple):
 
 
 class Crop(NamedTuple):
-    """How an image comes into its bucket: scaled to `scaled`, then cut at `left`, `top` (pixels)."""
+    """How an image is fitted to its bucket: scaled to `scaled`, then cropped at `left`, `top` (pixels)."""
 
     scaled: Size
     left: int
@@ -22,16 +22,16 @@ class Crop(NamedTuple):
 
 
 class Placement(NamedTuple):
-    """The bucket an image goes to, and the size it is scaled to before it is cut there (pixels)."""
+    """The bucket that an image goes to, and the size it is scaled to before it is cropped (pixels)."""
 
     bucket: Size
     scaled: Size
 
 
 class BucketGrid(NamedTuple):
-    """The buckets of a set of images: `sizes`, ascending, or where that is empty the images' own sizes.
+    """The buckets of a set of images: `sizes` in ascending order, or the images' own sizes where it is empty.
 
-    Then images over `area` (pixels) shrink, none grows, and sides are floored to `step`.
+    In the second case images larger than `area` (pixels) shrink, none grows, and sides are floored to `step`.
     """
 
     sizes: tuple[Size, ...]
@@ -40,11 +40,11 @@ class BucketGrid(NamedTuple):
 
 
 def bucket_sizes(resolution: Size, shortest: int, longest: int, step: int) -> list[Size]:
-    """All bucket sizes with at most the area of `resolution`, ascending.
+    """All bucket sizes with at most the area of `resolution`, in ascending order (pixels).
 
-    Every width from `shortest` to `longest` in steps, with as height the largest multiple of `step` that
-    keeps the area, at most `longest`; dropped where that is below `shortest`. Both orientations, plus the
-    square. Behaviour of sd-scripts' predefined resolutions.
+    Every width from `shortest` to `longest` in steps of `step`, each with the largest multiple of `step` as its height
+    that keeps the area and is at most `longest`; dropped where the height is below `shortest`. Both orientations, and
+    the square. The same as the predefined resolutions of sd-scripts.
     """
     area = resolution.width * resolution.height
     square = math.isqrt(area) // step * step
@@ -57,7 +57,7 @@ def bucket_sizes(resolution: Size, shortest: int, longest: int, step: int) -> li
 
 
 def place(width: int, height: int, grid: BucketGrid) -> Placement:
-    """Where an image of this size goes. A side of the bucket is 0 where the image is shorter than a step."""
+    """Where an image of this size goes. A bucket's side is 0 where the image is shorter than one step."""
     if not grid.sizes:
         return shrink(width, height, grid.area, grid.step)
     bucket = choose(width, height, grid.sizes)
@@ -65,9 +65,9 @@ def place(width: int, height: int, grid: BucketGrid) -> Placement:
 
 
 def choose(width: int, height: int, sizes: tuple[Size, ...] | list[Size]) -> Size:
-    """The bucket of an image: the one of exactly its size, else the one whose width / height is nearest.
+    """The bucket of an image: the one of exactly its size, otherwise the one whose width / height is closest.
 
-    `sizes` is ascending; of two equally near the first one wins, as in sd-scripts.
+    `sizes` is in ascending order; the first of two equally close ones is taken, as in sd-scripts.
     """
     if (width, height) in sizes:
         return Size(width, height)
@@ -76,11 +76,11 @@ def choose(width: int, height: int, sizes: tuple[Size, ...] | list[Size]) -> Siz
 
 
 def shrink(width: int, height: int, area: int, step: int) -> Placement:
-    """The bucket of an image that must not grow: its own size, scaled down where it is over `area`.
+    """The bucket of an image that must not grow: its own size, scaled down to `area` where it is larger.
 
-    Scaled down it keeps its proportions: each side in turn is floored to the step, and the one of the two
-    whose proportions differ less wins (the height of two alike). The bucket is the scaled size floored to
-    steps. Behaviour of sd-scripts' bucket_no_upscale.
+    To scale down, each side in turn is floored to the step, and the version whose aspect ratio changes less is taken
+    (the one by height on a tie). The bucket is the scaled size floored to steps. The same as bucket_no_upscale of
+    sd-scripts.
     """
     aspect = width / height
     scaled = Size(width, height)
@@ -98,7 +98,7 @@ def shrink(width: int, height: int, area: int, step: int) -> Placement:
 
 
 def cover(width: int, height: int, bucket: Size) -> Size:
-    """The size at which an image just covers its bucket, its sides rounded half up, as in sd-scripts."""
+    """The smallest size at which an image covers its bucket, sides rounded half up, as in sd-scripts."""
     scale = max(bucket.width / width, bucket.height / height)
     return Size(
         max(bucket.width, math.floor(width * scale + 0.5)),
@@ -107,10 +107,10 @@ def cover(width: int, height: int, bucket: Size) -> Size:
 
 
 def centred(scaled: Size, bucket: Size) -> Crop:
-    """The cut in the middle of an image that was scaled to `scaled`.
+    """The centre crop of an image that is scaled to `scaled`.
 
-    It is where the cut really is: sd-scripts reports another one for its size and crop ids, which a model
-    cannot have been meant to see.
+    This is where the image is really cropped. sd-scripts puts another position into its size and crop ids, which
+    cannot be meant for the model.
     """
     return Crop(scaled, (scaled.width - bucket.width) // 2, (scaled.height - bucket.height) // 2)
 

@@ -1,4 +1,4 @@
-"""What frozen encoders make of pictures and captions, made once for each content and kept below `runs/cache/`."""
+"""Outputs of frozen encoders for images and captions, made once for each content and kept below `runs/cache/`."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ from sweeplora.errors import UserError
 from sweeplora.models.family import Family, Text
 
 Progress = Callable[[str, int, int], None]
-"""Told (what, done, missing) as entries are made, and while another process makes them; may raise to stop."""
+"""Called with (what, done, missing) as entries are made here or by another process; may raise to stop."""
 
-_PIXEL_RULES = "2"  # part of every latent's and mask's key; raise it when pixels.py gives other numbers
+_PIXEL_RULES = "2"  # part of the key of every latent and mask; raise it when pixels.py computes other numbers
 _CAPTIONS_TOGETHER = 8
 _READ_AHEAD = 16
 
 
 class Texts:
-    """Text encoder outputs of a fixed set of captions."""
+    """Cached text encoder outputs of a fixed set of captions."""
 
     def __init__(self, store: EntryStore, device: torch.device | str) -> None:
         self._store = store
         self._device = device
 
     def encode(self, captions: Sequence[str]) -> Text:
-        """The outputs for `captions`, stacked, on the device; KeyError for one that was not kept."""
+        """The outputs for `captions`, stacked, on the device. Raises KeyError for a caption that is not cached."""
         entries = [self._store.read(_text_key(caption)) for caption in captions]
         hidden = torch.stack([entry["hidden"] for entry in entries])
         return Text(hidden.to(self._device), torch.stack([entry["pooled"] for entry in entries]).to(self._device))
@@ -53,10 +53,10 @@ class Texts:
 class Cache:
     """Outputs of frozen encoders, addressed by content and shared by all runs.
 
-    An entry is a function of its key alone: the size of a batch changes the last bits of what is in it, so all
-    batches are filled up to one size, which is part of the key (`posteriors.encode` says how far that holds).
-    Number of threads and device change last bits too and are no part of it: who comes first decides for all.
-    Of what has been read each kind keeps up to `kept_bytes` in memory. Autocast must be off.
+    An entry depends on its key alone. The size of a batch changes the last bits of its outputs, so all batches are
+    filled up to one size, which is part of the key (`latents.encode` says how exact that is). The number of threads and
+    the device change last bits too and are not part of the key: the first run decides for all. Each kind of entry keeps
+    up to `kept_bytes` in memory. Autocast must be off.
     """
 
     def __init__(self, root: Path, progress: Progress, kept_bytes: int = KEPT_BYTES) -> None:
@@ -65,11 +65,10 @@ class Cache:
         self._kept_bytes = kept_bytes
 
     def latents(self, dataset: Dataset, family: Family, vae_hash: str) -> Latents:
-        """Posteriors of all training and validation pictures, mirrored ones too where they flip, and their masks.
+        """Posteriors and masks of all training and validation images, mirrored too where a subset flips its images.
 
-        `vae_hash` stands for the VAE's weights and configuration, the scale of its latents included. The VAE is
-        not needed any more afterwards. Raises UserError for an image file that has changed or gone since it was
-        read into the data set.
+        `vae_hash` stands for the VAE's weights and configuration, including the scale of its latents. The VAE is not
+        needed afterwards. Raises UserError for an image file that has changed or gone since the data set was read.
         """
         wanted = [
             (picture, flip)
@@ -85,27 +84,26 @@ class Cache:
         def make(keys: Sequence[str]) -> Iterator[tuple[str, Tensors]]:
             ordered = sorted(keys, key=lambda key: pictures[key][0].bucket)
             with closing(prefetch(lambda key: pixels_of(*pictures[key]), ordered, _threads(), _READ_AHEAD)) as pixels:
-                for group in _alike(ordered, pictures, together):
+                for group in _same_bucket(ordered, pictures, together):
                     values = encode(family, [next(pixels) for _ in group], together)
                     for key, posterior in zip(group, values, strict=True):
                         _refuse_overflow(posterior, pictures[key][0])
                         yield key, {"posterior": posterior}
 
-        store.fill(list(pictures), make, self._teller("latents"))
+        store.fill(list(pictures), make, self._reporter("latents"))
         return CachedLatents(store, self._masks(dataset, family))
 
     def online(self, dataset: Dataset, family: Family, _vae_hash: str) -> Latents:
-        """Latents encoded anew whenever they are asked for: nothing is kept, and the VAE is needed all the time.
+        """Latents that are encoded at every request: nothing is cached, and the VAE is needed throughout.
 
-        Takes what `latents` takes, so that a caller may choose between the two.
+        Takes the same arguments as `latents`, so that a caller can choose between the two.
         """
         return OnlineLatents(family, dataset.vae_batch_size)
 
     def texts(self, dataset: Dataset, family: Family, encoders_hash: str, device: torch.device | str) -> Texts:
-        """Outputs of the frozen text encoders for every different caption, to be used on `device`.
+        """Outputs of the frozen text encoders for every distinct caption, for use on `device`.
 
-        `encoders_hash` stands for the encoders' weights, configurations and tokenizers, and for which of their
-        layers is read.
+        `encoders_hash` stands for the encoders' weights, configurations and tokenizers, and for the layer that is read.
         """
         weighted = dataset.weighted_captions
         named = {_text_key(caption): caption for caption in captions_of(dataset)}
@@ -122,7 +120,7 @@ class Cache:
                 for key, hidden, pooled in zip(group, text.hidden.cpu(), text.pooled.cpu(), strict=False):
                     yield key, {"hidden": hidden.clone(), "pooled": pooled.clone()}
 
-        store.fill(list(named), make, self._teller("texts"))
+        store.fill(list(named), make, self._reporter("texts"))
         return Texts(store, device)
 
     def _masks(self, dataset: Dataset, family: Family) -> EntryStore:
@@ -135,24 +133,24 @@ class Cache:
                 for key, mask in zip(keys, masks, strict=True):
                     yield key, {"mask": mask}
 
-        store.fill(list(pictures), make, self._teller("masks"))
+        store.fill(list(pictures), make, self._reporter("masks"))
         return store
 
     def _store(self, kind: str, digest: str) -> EntryStore:
         return EntryStore(self._root / kind / digest, self._kept_bytes)
 
-    def _teller(self, what: str) -> Callable[[int, int], None]:
+    def _reporter(self, what: str) -> Callable[[int, int], None]:
         return lambda done, missing: self._progress(what, done, missing)
 
 
 def captions_of(dataset: Dataset) -> list[str]:
-    """Every different caption of the data set, without its random parts."""
+    """Every distinct caption of the data set, without its random parts."""
     pictures = (*dataset.train, *dataset.validation)
     return list(dict.fromkeys(plain(picture.caption, picture.treatment.rules) for picture in pictures))
 
 
-def _alike(keys: Sequence[str], pictures: dict[str, tuple[Picture, bool]], together: int) -> Iterator[list[str]]:
-    """Runs of at most `together` neighbouring keys whose pictures have one bucket."""
+def _same_bucket(keys: Sequence[str], pictures: dict[str, tuple[Picture, bool]], together: int) -> Iterator[list[str]]:
+    """Groups of at most `together` consecutive keys whose images share a bucket."""
     group: list[str] = []
     for key in keys:
         if group and (len(group) == together or pictures[group[0]][0].bucket != pictures[key][0].bucket):
@@ -164,7 +162,7 @@ def _alike(keys: Sequence[str], pictures: dict[str, tuple[Picture, bool]], toget
 
 def _refuse_overflow(posterior: torch.Tensor, picture: Picture) -> None:
     if not posterior.isfinite().all():
-        mend = "the VAE's latents are not finite; take another VAE by model.vae, or look at this image"
+        mend = "the VAE's latents are not finite; choose another VAE by model.vae, or look at this image"
         raise UserError("data.dir", picture.path, mend)
 
 

@@ -1,4 +1,4 @@
-"""Caption files beside images: found, decoded, and the notices that they give rise to."""
+"""Caption files beside images: how they are found and decoded, and notices about them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeplora.data.captions import lines
 from sweeplora.data.notices import counted, shown
 from sweeplora.errors import UserError
 
@@ -63,7 +64,7 @@ def read_captions(
 ) -> tuple[list[str], list[str]]:
     """The caption of every image, in order, and notices about the caption files.
 
-    `by_folder` is what an image's sub-folder gives it as a caption. Raises UserError for images without a caption,
+    `by_folder` holds the caption that each image's sub-folder gives it. Raises UserError for images without a caption,
     for captions without a word unless they may be empty, and for caption files that cannot be read.
     """
     files = [stem(name) + source.extension for name in listing.images]
@@ -83,11 +84,6 @@ def read_captions(
         texts = [text and lines(text)[0] for text in texts]
     captions = [(fallback or "") if text is None else text for text, fallback in zip(texts, fallbacks, strict=True)]
     return captions, _notices(listing, source, list(dict.fromkeys(several)))
-
-
-def lines(caption: str) -> list[str]:
-    """The lines of a caption that hold anything, without the blanks around them."""
-    return [line.strip() for line in caption.split("\n") if line.strip()]
 
 
 def decode_text(data: bytes) -> str:
@@ -154,8 +150,8 @@ def _read(listing: Listing, image: str, file: str) -> str | None:
 def _refuse_foreign(listing: Listing, image: str, path: Path) -> None:
     """Raise UserError for a link that leads out of the data folder, and not to where a linked image lies too.
 
-    Captions become part of the record. A data set of links, image and caption alike, is common; a lone caption that
-    points elsewhere shows some other file.
+    Captions become part of the record, so a link must not put any other file of the machine into it. Data sets whose
+    images and captions are links alike are common and stay possible.
     """
     target = os.path.realpath(path)
     if not os.path.exists(target):

@@ -1,4 +1,4 @@
-"""Captions as a training sees them: the rules of sd-scripts, in its order."""
+"""Captions as a training sees them, by the rules of sd-scripts and in its order."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 _WILDCARD = re.compile(r"\{([^}]+)\}")
-# Stand for {{ and }} while wildcards are looked for; control characters occur in no caption.
+# Stand for {{ and }} while wildcards are resolved; no caption holds control characters.
 _OPEN, _CLOSE = "\x02", "\x03"
 
 Choose = Callable[[list[str]], str]
 
 
 class Moment(NamedTuple):
-    """When a sample is seen: its epoch, from 1; the optimizer steps done before it, of `num_steps` in all."""
+    """When a sample is used: its epoch, counted from 1, and the optimizer steps before it, out of `num_steps`."""
 
     epoch: int
     step: int
@@ -26,11 +26,11 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True)
 class CaptionRules:
-    """What is done to every caption; the rates are shares from 0 to 1.
+    """What is done to every caption; rates are shares from 0 to 1.
 
-    `dropout_every_epochs` 0 is never; `warmup_steps` below 1 is a share of all steps, 0 is none. `replacements`
-    are pairs of a text and what it becomes: of several, one at random. Where nothing splits captions into tags
-    `keep_tokens_separator` is None.
+    `dropout_every_epochs` 0 means never; `warmup_steps` below 1 is a share of all steps, and 0 means no warm-up.
+    `replacements` are pairs of a text and its replacements, one of which is drawn at random. `keep_tokens_separator` is
+    None where captions are not split into tags.
     """
 
     prefix: str
@@ -50,24 +50,24 @@ class CaptionRules:
 
     @property
     def splits(self) -> bool:
-        """Whether captions are taken apart into tags."""
+        """Whether captions are split into tags."""
         return self.shuffle or self.tag_dropout > 0 or self.warmup_steps > 0
 
 
 def is_fixed(rules: CaptionRules) -> bool:
-    """Whether a caption is the same text at every step, so that its encoding can be kept."""
+    """Whether a caption is the same text at every step, so that its encoding can be cached."""
     drops = rules.dropout > 0 or rules.dropout_every_epochs > 0
     chooses = rules.wildcards or any(len(texts) > 1 for _, texts in rules.replacements)
     return not (rules.splits or drops or chooses)
 
 
 def plain(caption: str, rules: CaptionRules) -> str:
-    """The caption without its random parts, for validation: prefix, first line, suffix, replacements.
+    """The caption without random parts, for validation: prefix, first line, suffix, replacements.
 
-    Of a wildcard and of several replacements it has the first. It does not depend on any rule about dropping
-    or shuffling, so that trials that differ in those are measured alike.
+    Wildcards and replacements take their first alternative. Rules about dropping and shuffling have no influence, so
+    that trials that differ in them are scored on the same captions.
     """
-    text = _dressed(_lines(caption)[0], rules)
+    text = _dressed(lines(caption)[0], rules)
     if rules.wildcards:
         text = _resolve(text, _first)
     if rules.keep_tokens_separator and rules.keep_tokens_separator in text:
@@ -78,13 +78,12 @@ def plain(caption: str, rules: CaptionRules) -> str:
 def render(caption: str, rules: CaptionRules, draw: random.Random, moment: Moment) -> str:
     """The caption of one sample at one step.
 
-    In sd-scripts' order: prefix and suffix, dropout of the whole caption (which ends it), wildcards, split at
-    the separator, warm-up, shuffle and dropout of the flexible tags, joined by a comma and a blank, secondary
-    separator, replacements. Where nothing splits, the text stays as it was written. With wildcards a caption
-    of several lines gives one of them, and as there the prefix belongs to its first line, the suffix to its
-    last.
+    In the order of sd-scripts: prefix and suffix; dropout of the whole caption, which skips the rest; wildcards; split
+    at the separator; warm-up, shuffle and dropout of the flexible tags; join by a comma and a blank; secondary
+    separator; replacements. Without a split the text stays as it is written. With wildcards one line of the caption is
+    drawn. As in sd-scripts its first line has the prefix and its last line the suffix.
     """
-    text = _dressed("\n".join(_lines(caption)) if rules.wildcards else _lines(caption)[0], rules)
+    text = _dressed("\n".join(lines(caption)) if rules.wildcards else lines(caption)[0], rules)
     if draw.random() < rules.dropout or _is_empty_epoch(rules, moment):
         return ""
     if rules.wildcards:
@@ -103,7 +102,8 @@ def _first(texts: list[str]) -> str:
     return texts[0]
 
 
-def _lines(caption: str) -> list[str]:
+def lines(caption: str) -> list[str]:
+    """The lines of a caption that hold anything, without the blanks around them; one empty line where none does."""
     return [line.strip() for line in caption.split("\n") if line.strip()] or [""]
 
 
@@ -123,7 +123,7 @@ def _resolve(text: str, choose: Choose) -> str:
 
 
 def _split(text: str, rules: CaptionRules) -> tuple[list[str], list[str], list[str]]:
-    """Tags that stay in front, those that may move, and those that stay at the end."""
+    """The tags that stay in front, the flexible ones, and those that stay at the end."""
     if not rules.keep_tokens_separator or rules.keep_tokens_separator not in text:
         tags = [tag.strip() for tag in text.strip().split(rules.separator)]
         return tags[: rules.keep_tokens], tags[rules.keep_tokens :], []
@@ -133,7 +133,7 @@ def _split(text: str, rules: CaptionRules) -> tuple[list[str], list[str], list[s
 
 
 def _warm(count: int, rules: CaptionRules, moment: Moment) -> int:
-    """How many of `count` flexible tags are seen: warmup_min at first, in a straight line to all of them."""
+    """How many of `count` flexible tags are used: warmup_min at first, then linearly more until all of them are."""
     steps = rules.warmup_steps if rules.warmup_steps >= 1 else math.floor(rules.warmup_steps * moment.num_steps)
     if moment.step >= steps:
         return count

@@ -1,4 +1,4 @@
-"""The data set of a run: the images it trains on and is validated on, their buckets, captions and treatment."""
+"""The data set of a run: the images for training and validation with their buckets, captions and treatment."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sweeplora.errors import UserError
 
 @dataclass(frozen=True)
 class Treatment:
-    """What is done to the images of one subset, shared by all of them.
+    """What is done to the images of one subset; all of them share one object.
 
-    `is_reg`: regularisation images, whose loss is weighted by the data set's prior_loss_weight.
+    `is_reg` marks regularisation images, whose loss is weighted by the data set's prior_loss_weight.
     """
 
     rules: CaptionRules
@@ -30,7 +30,7 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Mask:
-    """Where an image's loss counts: an image of its size with this content, or (None) its own alpha channel."""
+    """Where an image's loss counts: a mask file of the image's size, or the image's own alpha channel (None)."""
 
     path: Path | None
     sha256: str | None
@@ -38,11 +38,11 @@ class Mask:
 
 @dataclass(frozen=True)
 class Picture:
-    """One image of a data set: width and height of the upright file, and the bucket it is scaled and cut to.
+    """One image of a data set: width and height of the upright image, and the bucket it is scaled and cropped to.
 
-    `caption` is the text that is trained on, before any rule; `name` is the path below its folder; `scaled` is its
-    size before it is cut to `bucket`. `levels` is a hash of the decoded image, the same for equal images in different
-    formats; empty where it is not known.
+    `caption` is the text to train on before any rule is applied; `name` is the path below the data folder; `scaled` is
+    the size before the crop to `bucket`. `levels` is a hash of the decoded image, the same for equal images in
+    different formats; empty where it is not known.
     """
 
     path: Path
@@ -61,10 +61,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images in a stable order, by subset and name: an index into `train` or `validation` identifies one for good.
+    """Images ordered by subset and name, so that an index into `train` or `validation` always means the same image.
 
-    `train` ends with the regularisation images. `resolution` is the size of a preview. `notices`: what is worth a look
-    before a training starts although nothing is wrong, a line each.
+    The regularisation images come last in `train`. `resolution` is the size of previews. `notices` holds one line for
+    each thing that works but deserves a look.
     """
 
     name: str
@@ -83,19 +83,19 @@ class Dataset:
 
     @property
     def treatments(self) -> tuple[Treatment, ...]:
-        """What is done to the training images, once for each subset, in order."""
+        """The treatments of the training images in order, one for each subset."""
         return _treatments(self.train)
 
     @property
     def fixed_captions(self) -> bool:
-        """Whether no training image's caption ever changes."""
+        """Whether every training image has the same caption at every step."""
         return all(is_fixed(treatment.rules) for treatment in self.treatments)
 
 
 def keeps_text(dataset: Dataset, trains_text_encoders: bool) -> bool:
-    """Whether text encoder outputs are kept: by default whenever they cannot change during the training.
+    """Whether text encoder outputs are cached: by default whenever they cannot change during the training.
 
-    Raises UserError where `cache_text` asks for it although they do change.
+    Raises UserError where `cache_text` asks for it although they change.
     """
     if dataset.cache_text and trains_text_encoders:
         raise UserError("data.cache_text", True, "network.text_encoders=true changes outputs; set it to null")
@@ -105,14 +105,14 @@ def keeps_text(dataset: Dataset, trains_text_encoders: bool) -> bool:
 
 
 def keeps_latents(dataset: Dataset) -> bool:
-    """Whether latents are kept: by default whenever no image changes before it is encoded."""
+    """Whether latents are cached: by default unless images change before they are encoded."""
     if dataset.cache_latents is None:
         return not any(treatment.color or treatment.random_crop for treatment in dataset.treatments)
     return dataset.cache_latents
 
 
 def manifest(dataset: Dataset) -> list[dict[str, Any]]:
-    """What went into the run for the record: one entry an image, its size in bytes and in pixels."""
+    """The images of a run for its record, one entry each; the caption is the one that trains."""
     parts = [("regularisation" if picture.treatment.is_reg else "train", picture) for picture in dataset.train]
     parts += [("validation", picture) for picture in dataset.validation]
     return [
@@ -134,10 +134,9 @@ def manifest(dataset: Dataset) -> list[dict[str, Any]]:
 
 
 def content_hash(dataset: Dataset) -> str:
-    """Hex sha256 of what the data folders hold and of how each image is treated, for the signature.
+    """Hex sha256 of what the data folders hold and how each image is treated, for the signature.
 
-    It holds names, images, captions, masks, repeats, sizes and the treatment that each image's subset gives it,
-    and no path: folders may move.
+    Covers names, images, captions, masks, repeats, sizes and treatments, but no paths, because folders may move.
     """
     treatments = _treatments((*dataset.train, *dataset.validation))
     numbers = {id(treatment): number for number, treatment in enumerate(treatments)}
@@ -150,7 +149,7 @@ def content_hash(dataset: Dataset) -> str:
 
 
 def _treatments(pictures: Sequence[Picture]) -> tuple[Treatment, ...]:
-    # All images of a subset share one object: to compare those is much quicker than their rules.
+    # All images of a subset share one object, and comparing identities is much faster than comparing rules.
     return tuple({id(picture.treatment): picture.treatment for picture in pictures}.values())
 
 

@@ -1,4 +1,4 @@
-"""Named tensors on disk: an entry is a file that is whole or does not count, and one process writes at a time."""
+"""Named tensors on disk: an entry is a complete file or does not count, and one process writes at a time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Tensors = dict[str, Tensor]
 Make = Callable[[Sequence[str]], Iterable[tuple[str, Tensors]]]
 
 KEPT_BYTES = 512 << 20
-"""Of memory for what a store has read: a thousand posteriors of SDXL's size."""
+"""Memory for the entries of one store: a thousand posteriors of SDXL's size."""
 
 _POLL_SECONDS = 0.1
 
@@ -45,11 +45,10 @@ class EntryStore:
         self._keeping = threading.Lock()
 
     def fill(self, keys: Sequence[str], make: Make, tick: Callable[[int, int], None]) -> None:
-        """Give every key a good entry: `make` gets the keys that have none and yields (key, tensors).
+        """Give every key a valid entry: `make` gets the keys without one and yields (key, tensors).
 
-        Of several processes one makes while the others wait. `tick(done, missing)` is called after every
-        entry and ten times a second while waiting; what it raises ends the filling, and the entries made by
-        then stay.
+        One of several processes makes entries while the others wait. `tick(done, missing)` is called after every entry
+        and ten times a second while waiting; an exception from it ends the filling, and entries made until then stay.
         """
         self._filled.update(keys)
         missing = self._missing(keys)
@@ -82,7 +81,7 @@ class EntryStore:
     def _load(self, key: str) -> Tensors | None:
         try:
             data = self._path(key).read_bytes()
-        except OSError:  # writing it anew says what is wrong, if anything is
+        except OSError:  # writing it again reports what is wrong with the place, if anything is
             return None
         tensors = _unpack(data)
         if tensors is not None:
@@ -110,7 +109,7 @@ class EntryStore:
                 tick(0, missing)
                 time.sleep(_POLL_SECONDS)
         with lock:
-            # Only the holder writes, so what is half written now was left by a process that was killed.
+            # Only the holder of the lock writes, so temporary files are leftovers of a process that was killed.
             for leftover in self._folder.glob("*/.*.tmp"):
                 leftover.unlink()
             yield

@@ -1,4 +1,4 @@
-"""A data set of folders that hold images with captions beside them."""
+"""A data set made of folders of images with caption files beside them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Folder(SubsetOptions):
     workers: Annotated[int, Ge(0)]
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, and combinations in which one key would have no effect."""
+        """Refuse what cannot work, and options that would have no effect."""
         if (self.dir is None) == (self.subsets is None):
             mend = "data.subsets is given too; keep one" if self.dir else "give data.dir=/folder/of/images"
             raise UserError("data.dir", "null" if self.dir is None else self.dir, mend)
@@ -48,7 +48,7 @@ class Folder(SubsetOptions):
             raise UserError("data.val_split", self.val_split, "data.val_dir is given too; keep one")
         sources = self.sources()
         if all(source.is_reg for source in sources):
-            raise UserError("data.subsets", len(sources), "there is none to train on without is_reg; add one")
+            raise UserError("data.subsets", len(sources), "there is no subset to train on; add one without is_reg")
         if self.prior_loss_weight != 1 and not any(source.is_reg for source in sources):
             mend = "has no effect without data.reg_dir or a subset with is_reg=true; set it to 1"
             raise UserError("data.prior_loss_weight", self.prior_loss_weight, mend)
@@ -59,7 +59,7 @@ class Folder(SubsetOptions):
         self._refuse_uncachable(sources)
 
     def sources(self) -> list[SourceFolder]:
-        """The folders that are trained on. Raises UserError for a subset that is not one."""
+        """The folders to train on. Raises UserError for a faulty subset."""
         found = [SourceFolder("data.dir", self.dir, "data", self, self.mask_dir)] if self.dir is not None else []
         for number, given in enumerate(self.subsets or ()):
             owner = self._owner(number)
@@ -72,8 +72,8 @@ class Folder(SubsetOptions):
     def read(self, divisor: int, default_resolution: int, cache: Path | None = None) -> Dataset:
         """Read the folders; `divisor` and `default_resolution` (pixels) are the model's.
 
-        `cache` is `runs/cache/`, where hashes and verdicts on images are remembered. Raises UserError for the
-        first thing that is wrong.
+        `cache` is `runs/cache/`, which remembers hashes and verdicts on images. Raises UserError for the first thing
+        that is wrong.
         """
         sources = self.sources()
         refuse_overlaps(sources, self.val_dir)
@@ -117,7 +117,7 @@ class Folder(SubsetOptions):
         return f"data.subsets[{number}]"
 
     def _refuse_uncachable(self, sources: list[SourceFolder]) -> None:
-        """Refuse to keep what changes from step to step."""
+        """Refuse to cache what changes from step to step."""
         for source in sources:
             moving = next((key for key in ("color", "random_crop") if getattr(source.options, key)), None)
             if moving is not None and self.cache_latents:

@@ -1,4 +1,4 @@
-"""Where a training's latents come from: posteriors that were kept, or pictures encoded when they are asked for."""
+"""Sources of a training's latents: cached posteriors, or images that are encoded at every request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from sweeplora.data.dataset import Picture
 from sweeplora.data.decode import ImageFault
 from sweeplora.data.entries import EntryStore
-from sweeplora.data.pixels import View, middle, read, read_mask, shrink_mask
+from sweeplora.data.pixels import View, centre_view, read, read_mask, shrink_mask
 from sweeplora.errors import UserError
 from sweeplora.models.family import Family
 
@@ -19,9 +19,9 @@ FoundT = TypeVar("FoundT")
 
 
 class Fetched(NamedTuple):
-    """What is there of a picture before an encoder works: its content, its mask [1, h, w], its latents' shape.
+    """An image before any encoder runs: its content, its mask [1, h, w] and the shape of its latents.
 
-    `content` is for `Latents.posteriors` alone: the posterior itself, or the picture's levels.
+    `content` is for `Latents.posteriors` alone: the posterior itself, or the image's levels.
     """
 
     content: Tensor
@@ -33,27 +33,27 @@ class Latents(Protocol):
     """A source of latents."""
 
     def fetch(self, picture: Picture, view: View) -> Fetched:
-        """What can be had of a picture without an encoder, in any thread.
+        """What is known of an image without an encoder; may run in any thread.
 
-        Raises UserError for an image file that has changed or gone since it was read into the data set.
+        Raises UserError for an image file that has changed or gone since the data set was read.
         """
         ...
 
     def posteriors(self, contents: Sequence[Tensor]) -> Tensor:
-        """Posteriors [b, 2, C, h, w] of fetched pictures of one bucket, float32, on the CPU."""
+        """Posteriors [b, 2, C, h, w] of fetched images of one bucket, float32, on the CPU."""
         ...
 
 
 class CachedLatents:
-    """Posteriors and masks that the cache holds."""
+    """Posteriors and masks from the cache."""
 
     def __init__(self, posteriors: EntryStore, masks: EntryStore) -> None:
         self._posteriors = posteriors
         self._masks = masks
 
     def fetch(self, picture: Picture, view: View) -> Fetched:
-        """The kept posterior and mask of the picture, cut in its middle."""
-        assert view == middle(picture, view.flip), "what is kept is cut in its middle, in its own colours"
+        """The cached posterior and mask of the image's centre crop."""
+        assert view == centre_view(picture, view.flip), "only centre crops in their own colours are cached"
         posterior = self._posteriors.read(latent_key(picture, view.flip))["posterior"]
         mask = None
         if picture.mask is not None:
@@ -67,14 +67,14 @@ class CachedLatents:
 
 
 class OnlineLatents:
-    """Pictures that the VAE encodes whenever they are asked for, `together` of them in a batch."""
+    """Images that the VAE encodes at every request, `together` of them in a batch."""
 
     def __init__(self, family: Family, together: int) -> None:
         self._family = family
         self._together = together
 
     def fetch(self, picture: Picture, view: View) -> Fetched:
-        """The picture's levels and mask as this view shows them."""
+        """The image's levels and mask in this view."""
         cut = _found(picture, lambda: read(picture, view))
         factor = self._family.scale_factor
         mask = None if cut.mask is None else torch.from_numpy(shrink_mask(cut.mask, factor))
@@ -82,22 +82,22 @@ class OnlineLatents:
         return Fetched(torch.from_numpy(cut.pixels), mask, torch.Size((self._family.latent_channels, *sides)))
 
     def posteriors(self, contents: Sequence[Tensor]) -> Tensor:
-        """The pictures encoded on the VAE's device. Raises UserError where that overflows."""
+        """The images encoded on the VAE's device. Raises UserError where the result is not finite."""
         posteriors = torch.stack(list(encode(self._family, contents, self._together)))
         if not posteriors.isfinite().all():
             precision = str(next(self._family.vae.parameters()).dtype).removeprefix("torch.")
-            raise UserError("model.vae_precision", precision, "the VAE's latents are not finite; take fp32 or bf16")
+            raise UserError("model.vae_precision", precision, "the VAE's latents are not finite; choose fp32 or bf16")
         return posteriors
 
 
 def encode(family: Family, pixels: Sequence[Tensor], together: int) -> Iterator[Tensor]:
-    """Posterior [2, C, h, w] (mean and standard deviation, float32, on the CPU) of each picture, in order.
+    """Posterior [2, C, h, w] (mean and standard deviation, float32, on the CPU) of each image, in order.
 
-    `pixels`: levels [3, H, W], uint8, of pictures of one size. Every batch holds `together` pictures, the last
-    one of them repeated where there are fewer, because the size of a batch changes the last bits of what is in
-    it. Measured with torch 2.13 on a CPU, the other pictures in a batch change nothing; a picture's place in it
-    changes nothing in bfloat16, nor in float32 where `together` and the number of threads are powers of two,
-    and up to 2e-6 elsewhere. `together` 1 has one place only. Autocast must be off.
+    `pixels`: levels [3, H, W], uint8, of images of one size. Every batch holds `together` images, with the last one
+    repeated where there are fewer, because the size of a batch changes the last bits of its outputs. Measured with
+    torch 2.13 on a CPU, the other images of a batch change nothing; an image's position in the batch changes nothing in
+    bfloat16, nor in float32 where `together` and the number of threads are powers of two, and up to 2e-6 otherwise.
+    Autocast must be off.
     """
     device = next(family.vae.parameters()).device
     for start in range(0, len(pixels), together):
@@ -115,29 +115,29 @@ def draw(posteriors: Tensor, noise: Tensor) -> Tensor:
 
 
 def normal(seed: int, shape: Sequence[int]) -> Tensor:
-    """Standard normal noise that follows from `seed`, on the CPU."""
+    """Standard normal noise for `seed`, on the CPU."""
     return torch.randn(tuple(shape), generator=Generator().manual_seed(seed))
 
 
 def pixels_of(picture: Picture, flip: bool) -> Tensor:
-    """Levels [3, H, W] of the picture's middle; UserError for a file that has changed or gone."""
-    return torch.from_numpy(_found(picture, lambda: read(picture, middle(picture, flip)).pixels))
+    """Levels [3, H, W] of the image's centre crop. Raises UserError for a file that has changed or gone."""
+    return torch.from_numpy(_found(picture, lambda: read(picture, centre_view(picture, flip)).pixels))
 
 
 def mask_of(picture: Picture, factor: int) -> Tensor:
-    """The mask [1, h, w] of the picture's middle at `factor` pixels a latent; raises UserError as `pixels_of` does."""
-    return torch.from_numpy(shrink_mask(_found(picture, lambda: read_mask(picture, middle(picture))), factor))
+    """The mask [1, h, w] of the image's centre crop at `factor` pixels a latent; raises as `pixels_of` does."""
+    return torch.from_numpy(shrink_mask(_found(picture, lambda: read_mask(picture, centre_view(picture))), factor))
 
 
 def latent_key(picture: Picture, flip: bool) -> str:
-    """The name of a posterior's entry: content, sizes before and after the cut, mirrored, without transparency."""
+    """The name of a posterior's entry: content, sizes before and after the crop, mirrored, without transparency."""
     through = picture.mask is not None and picture.mask.path is None
     ends = f"{'-flip' if flip else ''}{'-through' if through else ''}"
     return f"{picture.sha256[:40]}-{_sizes(picture)}{ends}"
 
 
 def mask_key(picture: Picture) -> str:
-    """The name of a mask's entry: the content it comes from, sizes before and after the cut."""
+    """The name of a mask's entry: the content it comes from, and sizes before and after the crop."""
     assert picture.mask is not None, f"{picture.name} has no mask"
     sha256, end = (picture.sha256, "-alpha") if picture.mask.sha256 is None else (picture.mask.sha256, "")
     return f"{sha256[:40]}-{_sizes(picture)}{end}"

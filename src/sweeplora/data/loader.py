@@ -1,4 +1,4 @@
-"""What a training step and a validation take from the data: latents, captions, masks and size ids of given items."""
+"""Loads what training and validation need of given images: latents, captions, masks and size ids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sweeplora.data.batches import Batch, Item
 from sweeplora.data.captions import Moment, plain, render
 from sweeplora.data.dataset import Dataset, Picture
 from sweeplora.data.latents import Fetched, Latents, draw, normal
-from sweeplora.data.pixels import View, anywhere, middle, size_ids
+from sweeplora.data.pixels import View, centre_view, random_view, size_ids
 from sweeplora.data.prefetch import prefetch
 from sweeplora.models.family import Text
 from sweeplora.randomness import seed_of
@@ -25,7 +25,7 @@ Encode = Callable[[Sequence[str]], Text]
 
 
 class Request(NamedTuple):
-    """A process's share of a batch, which has at least one item, and when it is trained on."""
+    """A process's share of a batch, with at least one item, and when it is trained on."""
 
     batch: Batch
     moment: Moment
@@ -35,10 +35,10 @@ class Request(NamedTuple):
 class Loaded:
     """A process's share of a batch, on the CPU.
 
-    sizes [b, 6] as SDXL orders them (pixels), `captions` as rendered for this moment, `weights` [b] of the
-    samples' losses, `mask` [b, 1, h, w] in [0, 1] where the loss counts, None where no image of the share has
-    one. `latents()` and `text()` compute, look up or encode when they are called: in the caller's thread, on
-    the encoder's device, text under the caller's autocast and gradient mode.
+    `sizes` [b, 6] in SDXL's order (pixels); `captions` as rendered for this moment; `weights` [b] of the samples'
+    losses; `mask` [b, 1, h, w] in [0, 1] where the loss counts, None where no image of the share has one. `latents()`
+    and `text()` look up or encode when they are called: in the caller's thread and on the encoder's device, text in the
+    caller's autocast and gradient mode.
     """
 
     items: tuple[Item, ...]
@@ -60,9 +60,9 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Still:
-    """An image without anything random: centre crop, posterior mean [C, h, w], plain caption, sizes [6].
+    """An image with nothing random about it: centre crop, posterior mean [C, h, w], plain caption, sizes [6].
 
-    `identity` is its content hash, from which a validation draws its timesteps and noise.
+    `identity` is its content hash, from which validation draws timesteps and noise.
     """
 
     identity: str
@@ -80,9 +80,9 @@ class _Prepared(NamedTuple):
 
 
 class Loader:
-    """Loads shares of batches; what is random about an item follows from (seed, epoch, item) alone.
+    """Loads shares of batches; everything random about an item depends on (seed, epoch, item) alone.
 
-    `encode` is `Texts.encode` where outputs are kept, else the family's `encode_text`.
+    `encode` is `Texts.encode` where outputs are cached, otherwise the family's `encode_text`.
     """
 
     def __init__(self, dataset: Dataset, latents: Latents, encode: Encode, seed: int) -> None:
@@ -96,11 +96,10 @@ class Loader:
         return next(self._stream([Request(batch, moment)], workers=0))
 
     def stream(self, requests: Sequence[Request]) -> Generator[Loaded, None, None]:
-        """The requested shares in order; the data set's `workers` threads read and decode ahead.
+        """The requested shares in order, prefetched by the data set's `workers` threads.
 
-        They begin at most two batches and one picture each before it is asked for, and nothing depends on how
-        many they are. What goes wrong with a picture is raised where its batch comes. Close the iterator to end
-        before the last one.
+        They are at most two batches and one image each ahead, and their number changes no result. An image's error is
+        raised when its batch is due. Close the iterator to stop before the last share.
         """
         return self._stream(requests, self._dataset.workers)
 
@@ -126,15 +125,15 @@ class Loader:
         treatment = picture.treatment
         flip = treatment.flip and self._seed_of("flip", epoch, item) % 2 == 1
         if treatment.random_crop:
-            view = anywhere(picture, flip, random.Random(self._seed_of("crop", epoch, item)))
+            view = random_view(picture, flip, random.Random(self._seed_of("crop", epoch, item)))
         else:
-            view = middle(picture, flip)
+            view = centre_view(picture, flip)
         return view._replace(color=self._seed_of("color", epoch, item)) if treatment.color else view
 
     def _posterior_seed(self, picture: Picture, view: View, epoch: int, item: Item) -> int:
-        """A new draw for every epoch and repeat, or one that only the picture's content and its flip decide.
+        """A new draw for every epoch and repeat, or one that depends on the image's content and flip alone.
 
-        The latter is the reference's cached sample, which it draws once, writes down and shares between runs.
+        The latter is like the cached latents of sd-scripts, which are drawn once, written to disk and shared by runs.
         """
         if self._dataset.frozen_latents:
             return seed_of(0, "frozen posterior", picture.sha256, int(view.flip))
@@ -160,12 +159,12 @@ class Loader:
 
 
 def stills(pictures: Sequence[Picture], latents: Latents) -> list[Still]:
-    """The pictures as validation sees them, the same for every seed."""
+    """The images as validation uses them, the same for every seed."""
     return [_still(picture, latents) for picture in pictures]
 
 
 def _still(picture: Picture, latents: Latents) -> Still:
-    view = middle(picture)
+    view = centre_view(picture)
     posterior = latents.posteriors([latents.fetch(picture, view).content])[0]
     return Still(
         identity=picture.sha256,

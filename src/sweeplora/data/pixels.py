@@ -1,4 +1,4 @@
-"""One picture as the levels a VAE is given, scaled and cut to its bucket, and its mask cut with it."""
+"""One image and its mask, scaled and cropped to the bucket, as levels for the VAE."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from sweeplora.data.masks import mask_levels, scale_mask, split_alpha
 
 
 class View(NamedTuple):
-    """How a picture is looked at: where the scaled image is cut (pixels), whether the cut is mirrored.
+    """Where the scaled image is cropped (pixels), and whether the crop is mirrored.
 
-    `color` is the seed of its change of colour, None without.
+    `color` is the seed of its change of colour, None for no change.
     """
 
     left: int
@@ -31,20 +31,20 @@ class View(NamedTuple):
 
 
 class CroppedPicture(NamedTuple):
-    """Levels [3, H, W] of a picture in its bucket's size, and [H, W] of its mask where it has one."""
+    """Levels [3, H, W] of an image in its bucket's size, and [H, W] of its mask if it has one."""
 
     pixels: NDArray[np.uint8]
     mask: NDArray[np.uint8] | None
 
 
-def middle(picture: Picture, flip: bool = False) -> View:
-    """The picture cut in its middle, in its own colours."""
+def centre_view(picture: Picture, flip: bool = False) -> View:
+    """The centre crop in its own colours."""
     placed = centred(picture.scaled, picture.bucket)
     return View(placed.left, placed.top, flip, None)
 
 
-def anywhere(picture: Picture, flip: bool, draw: random.Random) -> View:
-    """The picture cut at any place, each as likely as the others."""
+def random_view(picture: Picture, flip: bool, draw: random.Random) -> View:
+    """A crop at a random position, all equally likely."""
     left = draw.randint(0, picture.scaled.width - picture.bucket.width)
     return View(left, draw.randint(0, picture.scaled.height - picture.bucket.height), flip, None)
 
@@ -52,19 +52,19 @@ def anywhere(picture: Picture, flip: bool, draw: random.Random) -> View:
 def size_ids(picture: Picture, view: View) -> tuple[int, int, int, int, int, int]:
     """SDXL's six size and crop ids: original height and width, crop top and left, target height and width.
 
-    The crop is the one of this view, in the mirrored image where it is mirrored. (The reference tells of a
-    crop in the middle, whatever was cut.)
+    The crop is the one of this view, in the mirrored image where it is mirrored. (sd-scripts gives the position of the
+    centre crop, whatever the crop.)
     """
     left = picture.scaled.width - picture.bucket.width - view.left if view.flip else view.left
     return (picture.height, picture.width, view.top, left, picture.bucket.height, picture.bucket.width)
 
 
 def read(picture: Picture, view: View) -> CroppedPicture:
-    """The picture and its mask in its bucket's size.
+    """The image and its mask in the bucket's size.
 
-    Lanczos both ways: Pillow widens the filter when it shrinks, so nothing aliases. (sd-scripts shrinks by
-    area averages, which is a little softer, and enlarges by Lanczos.) Raises ImageFault where a file is no
-    longer the one that was read into the data set, and OSError where it is gone.
+    Lanczos both ways: Pillow widens the filter when it shrinks, so nothing aliases. (sd-scripts shrinks by area
+    averages, which is a little softer, and enlarges by Lanczos.) Raises ImageFault where a file has changed since the
+    data set was read, and OSError where it is gone.
     """
     image, mask = _opened(picture)
     if image.size != picture.scaled:
@@ -77,7 +77,7 @@ def read(picture: Picture, view: View) -> CroppedPicture:
 
 
 def read_mask(picture: Picture, view: View) -> NDArray[np.uint8]:
-    """Levels [H, W] of a picture's mask alone; raises as `read` does."""
+    """Levels [H, W] of an image's mask alone; raises as `read` does."""
     assert picture.mask is not None, f"{picture.name} has no mask"
     if picture.mask.path is None:
         mask = split_alpha(_bytes(picture.path, picture.sha256))[1]
@@ -116,7 +116,7 @@ def _levels(image: Image.Image, flip: bool) -> NDArray[np.uint8]:
 
 
 def shrink_mask(levels: NDArray[np.uint8], factor: int) -> NDArray[np.float32]:
-    """Grey levels [H, W] as shares [1, h, w] from 0 to 1: each latent's mean over `factor` x `factor` pixels."""
+    """Grey levels [H, W] as weights [1, h, w] from 0 to 1: the mean over `factor` x `factor` pixels a latent."""
     height, width = (side // factor for side in levels.shape)
     shares = np.empty((1, height, width), np.float32)
     shares[0] = levels.reshape(height, factor, width, factor).mean((1, 3), dtype=np.float64) / 255

@@ -1,4 +1,4 @@
-"""Work done by threads a little ahead of whoever takes its results, in order."""
+"""Runs work in threads a little ahead of the consumer, with results in order."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ ResultT = TypeVar("ResultT")
 def prefetch(
     work: Callable[[ItemT], ResultT], items: Sequence[ItemT], threads: int, room: int
 ) -> Generator[ResultT, None, None]:
-    """`work(item)` for each item in order, at most `room` of them begun before they are taken.
+    """`work(item)` for each item in order, with at most `room` of them started before they are due.
 
-    Without threads each is done when it is taken. What `work` raises comes out at its own item. Closing the
-    iterator drops what was not begun and waits for what was.
+    Without threads each is done when it is due. An exception of `work` is raised at its item. Closing the iterator
+    cancels work that has not started and waits for the rest.
     """
     if threads == 0:
         yield from map(work, items)

@@ -1,4 +1,4 @@
-"""What a folder of images and its treatment is: every key that a subset may set for itself."""
+"""The options of a folder of images: every key that a subset may set for itself."""
 
 from __future__ import annotations
 
@@ -24,10 +24,7 @@ _SPLITS = "has no effect without shuffle_caption, tag_dropout or token_warmup_st
 
 @dataclass(frozen=True)
 class SubsetOptions:
-    """Keys that hold for all images of a data set, and that each of its subsets may set anew.
-
-    conf/data/folder.yaml explains every one.
-    """
+    """Options of all images of a data set, which each subset may override; conf/data/folder.yaml explains them."""
 
     repeats: Annotated[int, Ge(1), Le(1_000_000)]
     resolution: Pixels | tuple[Pixels, Pixels] | None
@@ -61,7 +58,7 @@ class SubsetOptions:
 
     @property
     def rules(self) -> CaptionRules:
-        """The caption rules of these images."""
+        """The rules for the captions of these images."""
         splits = self.shuffle_caption or self.tag_dropout > 0 or self.token_warmup_steps > 0
         several = {old: new if isinstance(new, list) else [new] for old, new in (self.replacements or {}).items()}
         return CaptionRules(
@@ -82,16 +79,16 @@ class SubsetOptions:
         )
 
     def area(self, default_resolution: int) -> Size:
-        """Width and height whose area every bucket keeps, or the one size without buckets (pixels)."""
+        """Width and height whose area the buckets keep, or the only size without buckets (pixels)."""
         if isinstance(self.resolution, list | tuple):
             return Size(*self.resolution)
         side = self.resolution or default_resolution
         return Size(side, side)
 
     def grid(self, divisor: int, default_resolution: int, prefix: str) -> BucketGrid:
-        """The buckets; `divisor` and `default_resolution` (pixels) are the model's, `prefix` begins keys.
+        """The buckets; `divisor` and `default_resolution` (pixels) are the model's, `prefix` is the keys' owner.
 
-        Raises UserError for sizes that do not go together.
+        Raises UserError for sizes that do not fit together.
         """
         resolution = self.area(default_resolution)
         area = resolution.width * resolution.height
@@ -122,16 +119,16 @@ class SubsetOptions:
 
 @dataclass(frozen=True)
 class Subset(SubsetOptions):
-    """One folder of a data set of several; `is_reg` marks regularisation images."""
+    """One of several folders of a data set; `is_reg` marks regularisation images."""
 
     dir: NonEmpty
     is_reg: bool
 
 
 def subset_of(options: SubsetOptions, given: Mapping[str, Any], key: str) -> Subset:
-    """A subset from what it sets itself and, for the rest, what holds for all; `key` is its dotted name.
+    """A subset with its own options `given`, and those of the data set for the rest; `key` is its dotted name.
 
-    Raises UserError for a key that no subset has, and for a value that its key does not take.
+    Raises UserError for an unknown key and for a value of the wrong kind.
     """
     from sweeplora.config.binding import check_value
 
@@ -141,24 +138,25 @@ def subset_of(options: SubsetOptions, given: Mapping[str, Any], key: str) -> Sub
             raise UserError(f"{key}.{name}", value, f"a subset has no {name}; {nearest(name, list(types))}")
         check_value(f"{key}.{name}", value, types[name])
     if "dir" not in given:
-        raise UserError(f"{key}.dir", None, "every subset names its folder of images")
+        raise UserError(f"{key}.dir", None, "a subset needs its folder of images")
     shared = {field.name: getattr(options, field.name) for field in fields(SubsetOptions)}
     return Subset(**{**shared, "is_reg": False, **given})
 
 
 def refuse_wrong(options: SubsetOptions, prefix: str) -> None:
-    """Raise UserError for values that are wrong, or bar each other, wherever they come from."""
+    """Raise UserError for wrong values and for values that exclude each other."""
     if not options.caption_extension.startswith(".") or "/" in options.caption_extension:
         raise UserError(f"{prefix}.caption_extension", options.caption_extension, "begin it with a dot: .txt")
     if options.alpha_mask and options.mask_dir is not None:
         raise UserError(f"{prefix}.mask_dir", options.mask_dir, f"{prefix}.alpha_mask=true is a mask too; keep one")
     for old, new in (options.replacements or {}).items():
         if not new and isinstance(new, list):
-            raise UserError(f"{prefix}.replacements", old, "an empty list replaces it by nothing; write ''")
+            mend = "an empty list has no replacement; write '' to remove the text"
+            raise UserError(f"{prefix}.replacements", old, mend)
 
 
 def idle(options: SubsetOptions) -> Iterator[tuple[str, Any, str]]:
-    """Keys that are set and have no effect beside the others: name, value and how to mend it."""
+    """Options that are set but have no effect beside the others: name, value and mend."""
     bounds = ("bucket_min", "bucket_max")
     for name in (*bounds, "bucket_step"):
         if getattr(options, name) is not None and not options.bucket:
@@ -181,9 +179,9 @@ def idle(options: SubsetOptions) -> Iterator[tuple[str, Any, str]]:
 def refuse_idle(
     prefix: str, group: SubsetOptions, subsets: Mapping[str, tuple[SubsetOptions, Mapping[str, Any]]]
 ) -> None:
-    """Raise UserError for a key without effect: one of a subset there, one of the group in every subset.
+    """Raise UserError for an option without effect: in the subset that sets it, or for the data set in all subsets.
 
-    `subsets` are options by their dotted names, each with what that subset sets itself.
+    `subsets` holds the options of each by dotted name, and what it sets itself.
     """
     useless = {
         name: {key: (value, mend) for key, value, mend in idle(options)} for name, (options, _) in subsets.items()
@@ -198,7 +196,7 @@ def refuse_idle(
 
 
 def random_key(options: SubsetOptions) -> str | None:
-    """The first key that makes captions change from step to step, with its value; None for fixed ones."""
+    """The first option that makes captions change from step to step, with its value; None where captions are fixed."""
     several = any(isinstance(new, list) and len(new) > 1 for new in (options.replacements or {}).values())
     randoms = {
         "shuffle_caption": options.shuffle_caption,
