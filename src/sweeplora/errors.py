@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 _SHOWN = 160
+# An address is shown without its password: the line may end in a log.
+_PASSWORD = re.compile(r"(://[^\s/:@'\"]*):[^\s/'\"]*@")
 
 
 class UserError(Exception):
@@ -20,7 +23,8 @@ class UserError(Exception):
         self.mend = mend
 
     def __str__(self) -> str:
-        return f"{shortened(self.key)}={shortened(str(self.value))}: {self.mend}".replace("\n", " ")
+        line = f"{shortened(self.key)}={shortened(str(self.value))}: {self.mend}"
+        return _PASSWORD.sub(r"\1:***@", line.replace("\n", " "))
 
     @property
     def each(self) -> tuple[UserError, ...]:

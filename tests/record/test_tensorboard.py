@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from sweeplora.__main__ import main
 from sweeplora.errors import UserError
 from sweeplora.record.mirror import Mirror
 from sweeplora.record.store.client import TROUBLE
@@ -102,3 +103,12 @@ def test_options_without_effect_are_refused() -> None:
         Tracking(enabled=True, **common, tensorboard=None, tensorboard_prefix="p")
     with pytest.raises(UserError, match=r"tracking\.tensorboard=tb: tracking=none records nothing"):
         Tracking(enabled=False, **common, tensorboard="tb", tensorboard_prefix="")
+
+
+def test_event_files_without_the_package_are_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sweeplora.check.place.find_spec", lambda _: None)
+    assert main([f"runs={tmp_path}/runs", "tracking.tensorboard=tb", "train.steps=1", "train.epochs=null"]) == 2
+    assert "tracking.tensorboard=tb: the package is not installed; pip install" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

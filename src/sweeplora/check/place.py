@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from sweeplora.check.problems import Problems
 from sweeplora.errors import UserError
+from sweeplora.rundir.databases import store_uri
 
 _LEAST_FREE = 1 << 29
 
@@ -47,6 +49,9 @@ def _check_runs(runs: Path) -> None:
 def _check_record(tracking: Mapping[str, Any]) -> None:
     if not tracking["enabled"]:
         return
+    if tracking["tensorboard"] is not None and find_spec("tensorboard") is None:
+        mend = "the package is not installed; pip install 'sweeplora[tensorboard]', or null"
+        raise UserError("tracking.tensorboard", tracking["tensorboard"], mend)
     uri = str(tracking["uri"])
     if uri.startswith(("http://", "https://")):
         return
@@ -62,7 +67,7 @@ def _check_database(uri: str) -> None:
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
     try:
-        url = make_url(uri)
+        url = make_url(store_uri(uri))
         dialect = url.get_dialect()
         dialect.import_dbapi()
     except (ArgumentError, NoSuchModuleError, ValueError) as error:

@@ -32,8 +32,12 @@ _LONGEST_PAUSE = 8.0
 _ORPHANS_SECONDS = 12.0
 """Trainings whose driver died end within ten seconds, at a checkpoint."""
 
+_ATTEMPTS_IF_REFUSED = 3
 BEHIND = 3
 """Exit code: the store did not answer to the end; the folders know what is missing."""
+
+UNKEPT = 4
+"""Exit code: waiting would not help; a package is missing or the store refuses."""
 
 
 class ParentPipe:
@@ -54,7 +58,7 @@ class ParentPipe:
 
 
 def follow(mirror: Mirror, pipe: ParentPipe, patience: float) -> int:
-    """Mirror until told to finish, then completely; returns the exit code, 0 or BEHIND.
+    """Mirror until told to finish, then completely; returns the exit code, 0, BEHIND or UNKEPT.
 
     `patience`: seconds that a store which does not answer is tried for after that.
     """
@@ -82,17 +86,16 @@ def _sole(folder: Path, pipe: ParentPipe) -> BinaryIO:
     return hold(lock)
 
 
-def _attempt(mirror: Mirror, abandoned: bool = False) -> str | None:
-    """One turn; what went wrong, in one line."""
+def _attempt(mirror: Mirror, abandoned: bool = False) -> Exception | None:
+    """One turn; what went wrong."""
     from sweeplora.record.store.client import TROUBLE
 
     try:
         mirror.turn(abandoned)
     except TROUBLE as error:
-        trouble = one_line(error)
-        sys.stderr.write(f"{time.strftime('%H:%M:%S')} recording waits: {trouble}\n")
+        sys.stderr.write(f"{time.strftime('%H:%M:%S')} recording waits: {one_line(error)}\n")
         sys.stderr.flush()
-        return trouble
+        return error
     return None
 
 
@@ -104,13 +107,20 @@ def _watch_orphans(mirror: Mirror) -> None:
 
 
 def _finish(mirror: Mirror, patience: float) -> int:
+    from sweeplora.record.store.client import is_refusal
+
     deadline = time.monotonic() + patience
+    attempts = 0
     while (trouble := _attempt(mirror, abandoned=True)) is not None:
-        if time.monotonic() > deadline:
-            sys.stdout.write(
-                f"the record of {mirror.path.name} is behind ({trouble}); nothing is lost: "
-                "the next command or `python -m sweeplora sync` catches up\n"
-            )
+        attempts += 1
+        name, why = mirror.path.name, one_line(trouble)
+        if is_refusal(trouble) and attempts == _ATTEMPTS_IF_REFUSED:
+            mend = "`python -m sweeplora sync` records it once that is mended"
+            sys.stdout.write(f"the record of {name} is not kept: {why}; {mend}\n")
+            return UNKEPT
+        if time.monotonic() > deadline and not is_refusal(trouble):
+            mend = "nothing is lost: the next command or `python -m sweeplora sync` catches up"
+            sys.stdout.write(f"the record of {name} is behind ({why}); {mend}\n")
             return BEHIND
         time.sleep(1.0)
     return 0

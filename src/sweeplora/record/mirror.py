@@ -60,17 +60,23 @@ class Mirror:
     def turn(self, abandoned: bool = False) -> None:
         """Send what is new. `abandoned`: a run that says `running` and has no living supervisor was interrupted.
 
-        Raises one of `store.client.TROUBLE` when the store fails; what was sent until then is remembered.
+        Raises one of `store.client.TROUBLE` when the store or the event files fail; what was sent is remembered.
         """
         from sweeplora.record.store.client import TROUBLE
 
-        self._write_events()
+        failure: Exception | None = None
+        try:
+            self._write_events()
+        except (OSError, ImportError) as error:
+            failure = error  # MLflow's record goes on all the same
         try:
             self._send(self._connected(), abandoned)
         except TROUBLE:
             # A call that failed may yet have arrived: connect again and compare before going on.
             self._stored = None
             raise
+        if failure is not None:
+            raise failure
 
     def _connected(self) -> StoredRuns:
         if self._stored is None:

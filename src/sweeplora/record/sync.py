@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from sweeplora.errors import UserError
 from sweeplora.record.location import tracking_of
 from sweeplora.record.mirror import Mirror
 from sweeplora.record.run_folders import is_held_by_anyone
@@ -28,7 +29,11 @@ def sync(runs: Path, changed: Mapping[str, Any]) -> list[str]:
     studies = [path.parent for path in runs.glob("*/study.json")]
     troubles = []
     for path in sorted([*studies, *(path.parent for path in runs.glob(f"{SINGLE}/*/trial.json"))]):
-        tracking = _tracking_of(path, runs, changed)
+        try:
+            tracking = _tracking_of(path, runs, changed)
+        except (UserError, OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+            troubles.append(f"{path}: its config.yaml does not say where the record goes: {one_line(error)}")
+            continue
         if tracking is None or not tracking.enabled or is_held_by_anyone(path / "mirror.lock"):
             continue
         driven = is_held_by_anyone(path / "driver.lock") or is_held_by_anyone(RunDir(path).lock)

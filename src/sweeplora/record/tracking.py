@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Annotated
 
 from annotated_types import Gt, MinLen
@@ -29,15 +28,12 @@ class Tracking:
     tensorboard_prefix: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse addresses that MLflow 3 has no store for, and event files that cannot be written."""
+        """Refuse addresses that MLflow 3 has no store for, and options without effect."""
         if self.tensorboard_prefix and self.tensorboard is None:
             mend = "has no effect without tracking.tensorboard; give its folder too"
             raise UserError("tracking.tensorboard_prefix", self.tensorboard_prefix, mend)
         if self.tensorboard is not None and not self.enabled:
             mend = "tracking=none records nothing; use tracking=mlflow, or null"
-            raise UserError("tracking.tensorboard", self.tensorboard, mend)
-        if self.tensorboard is not None and find_spec("tensorboard") is None:
-            mend = "the package is not installed; pip install 'sweeplora[tensorboard]', or null"
             raise UserError("tracking.tensorboard", self.tensorboard, mend)
         if "://" not in self.uri or self.uri.startswith("file:"):
             mend = "give sqlite:///PATH.db for a database beside the runs, or the http:// address of a server"

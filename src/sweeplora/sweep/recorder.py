@@ -58,7 +58,7 @@ class Recorder:
             except subprocess.TimeoutExpired:
                 waited += 0.1
                 continue
-            warning = f"the record is behind (exit code {code}); see {near(self._log)}"
+            warning = f"{_said(self._log) or f'the record is behind (exit code {code})'}; see {near(self._log)}"
             return Finish(True, None) if code == 0 else Finish(code == _BEHIND, warning)
         return Finish(True, "the record is finished in the background; `python -m sweeplora sync` looks after it")
 
@@ -83,6 +83,12 @@ class Recorder:
             )
         with suppress(ProcessLookupError):
             os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICE)
+
+
+def _said(log: Path) -> str:
+    """The mirror's last line, where it is one about the record."""
+    lines = log.read_text(errors="replace").splitlines()
+    return lines[-1] if lines and lines[-1].startswith("the record of ") else ""
 
 
 class Finish(NamedTuple):

@@ -11,22 +11,34 @@ from typing import Any, TypeVar
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from sweeplora.record.location import follow_artifacts, without_stray_folder
 from sweeplora.record.store.subject import Subject
 from sweeplora.rundir.databases import sqlite_path, store_uri
 from sweeplora.rundir.metrics import Point
 
-TROUBLE = (MlflowException, SQLAlchemyError, OSError)
-"""What a store that is down, locked or unwilling raises; requests' errors are OSErrors."""
+TROUBLE = (MlflowException, SQLAlchemyError, OSError, ImportError)
+"""What a store raises that is down, locked, unwilling or without its driver; requests' errors are OSErrors."""
 
 IDENTITY = "sweeplora.identity"
 ROOT = "sweeplora.root"
+_TRY_AGAIN = (408, 409, 429)  # timeout, conflict, too many requests
 _METRICS_A_CALL = 1000
 _PARAMS_A_CALL = 100
 _RUNS_A_PAGE = 1000
 T = TypeVar("T")
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether waiting does not help: a package is missing, or the store does not want us."""
+    if isinstance(error, ImportError | NoSuchModuleError):
+        return True
+    if isinstance(error, MlflowException):
+        status = error.get_http_status_code()
+        return 400 <= status < 500 and status not in _TRY_AGAIN
+    said = str(error).lower()
+    return isinstance(error, SQLAlchemyError) and ("authentication failed" in said or "access denied" in said)
 
 
 @dataclass(frozen=True)
