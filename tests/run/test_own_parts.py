@@ -22,15 +22,11 @@ def test_an_optimizer_a_noise_a_loss_and_a_schedule_of_the_users_train(
     for name, text in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    (tmp_path / "conf" / "optimizer").mkdir()
-    (tmp_path / "conf" / "optimizer" / "lode.yaml").write_text(
-        "_target_: my_optim.LodeW\n_partial_: true\nlr: 4e-3\nbeta: 0.9\n"
-    )
     words = [
         f"model.path={tiny_model}", "data=folder", f"data.dir={pictures / 'train'}",
         f"data.val_dir={pictures / 'val'}",
         "launcher.threads=1",
-        "train.epochs=2", "sample=none", "tracking=none", "optimizer=lode", "optimizer.beta=0.95", "noise=shared",
+        "train.epochs=2", "sample=none", "tracking=none", "optimizer=lode", "optimizer.lr=4e-3", "noise=shared",
         "loss=soft", "scheduler=saw",
     ]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(SRC)}

@@ -1,4 +1,4 @@
-"""How a prediction's error counts: the distance, and the weight of each noise level."""
+"""The loss of a prediction: its distance to the target, and the weight of each noise level."""
 
 from __future__ import annotations
 

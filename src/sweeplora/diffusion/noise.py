@@ -18,7 +18,7 @@ _DEFAULT_DISCOUNT = 0.3
 
 @runtime_checkable
 class PerturbsInput(Protocol):
-    """A noise whose noisy input holds other noise than the one that the model is asked for."""
+    """A noise that gives the noisy input another noise than the one the model must predict."""
 
     def for_input(self, noise: Tensor, generators: Sequence[Generator]) -> Tensor:
         """What goes into the noisy input in place of `noise` [B, C, H, W]; sample i draws from generator i."""

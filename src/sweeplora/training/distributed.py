@@ -25,7 +25,7 @@ class Processes:
     """
 
     def __init__(self, precision: Precision, device: Literal["cpu", "cuda"], stop: Stop) -> None:
-        # TF32 keeps ten bits: then neither what is kept in the cache nor val/loss would be float32's on newer GPUs.
+        # With TF32's ten bits neither cached latents nor val/loss would be float32 on newer GPUs.
         torch.backends.cudnn.allow_tf32 = False
         self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision, gradient_accumulation_steps=1)
         self.stop = stop
@@ -55,10 +55,6 @@ class Processes:
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process."""
         return bool(self.sum_(torch.tensor(float(flag), device=self.device)))
-
-    def wait(self) -> None:
-        """Go on when all processes have come this far."""
-        self._accelerator.wait_for_everyone()
 
     def end(self) -> None:
         """Leave the process group, without which a launcher reports an unclean exit."""

@@ -20,14 +20,14 @@ from sweeplora.training.distributed import Processes
 NUM_BANDS = 4
 _MOST_TOGETHER = 16
 _MOST_PIXELS = 2 * 128 * 128
-"""Of latents in one forward pass: two images of SDXL's size, in float32 beside the whole U-Net."""
+"""Most latent pixels in one forward pass: two images of SDXL's size, in float32 beside the whole U-Net."""
 
 
 @dataclass(frozen=True)
 class Triples:
     """The fixed triples of a set of examples: `per_example` timesteps and noises for each.
 
-    They follow from `seed` and the examples' contents alone, whatever else is in the set.
+    They depend only on `seed` and on each example's content, not on what else is in the set.
     """
 
     examples: Sequence[Still]
@@ -36,7 +36,7 @@ class Triples:
     encode: Encode
 
     def batches(self) -> list[list[tuple[int, int]]]:
-        """(example, place) pairs of one shape together, the same for any number of processes."""
+        """Pairs (example, place), each batch of one shape; the same for any number of processes."""
         groups: dict[torch.Size, list[tuple[int, int]]] = {}
         for index, example in enumerate(self.examples):
             pairs = groups.setdefault(example.latents.shape, [])
@@ -125,7 +125,7 @@ def _batch_losses(
 
 @contextmanager
 def _in_float32(family: Family) -> Iterator[None]:
-    """Hold the base in float32 meanwhile; widening half precision and narrowing it again changes no weight."""
+    """Hold the base in float32 while inside; widening half precision and narrowing it again changes no weight."""
     dtypes = {part: next(part.parameters()).dtype for part in (family.unet, *family.text_encoders)}
     narrow = {part: dtype for part, dtype in dtypes.items() if dtype != torch.float32}
     for part in narrow:

@@ -53,7 +53,7 @@ class Recipe:
 
 
 class Trainer:
-    """The state that lives through a training: network, optimizer, gradients and the count of steps."""
+    """The state of a training: network, optimizer, gradients and the count of steps."""
 
     def __init__(
         self,
@@ -221,7 +221,7 @@ class Trainer:
 
 @contextmanager
 def _library_draws(seed: int, device: torch.device) -> Iterator[None]:
-    """What libraries draw by themselves (rank and module dropout) follows from `seed`; the generators are put back."""
+    """Seed what libraries draw themselves (rank and module dropout), and restore the generators afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
@@ -232,7 +232,7 @@ def _generators(seed: int, what: str, draws: Sequence[tuple[int, int, int]]) -> 
 
 
 def _refuse_other_shape(key: str, found: Tensor, wanted: Sequence[int]) -> None:
-    """What broadcasts to the right shape would be trained on without a word."""
+    """What merely broadcasts to the right shape would be trained on silently."""
     if found.shape != torch.Size(wanted):
         raise UserError(key, list(found.shape), f"is the shape of what it returned here; it must be {list(wanted)}")
 

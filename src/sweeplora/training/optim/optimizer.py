@@ -1,4 +1,4 @@
-"""The optimizer over a network's parameters, and the buffers that hold their gradients."""
+"""The optimizer over a network's parameters."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Averaging(Protocol):
 def weights_for_use(optimizer: Optimizer) -> Iterator[None]:
     """While inside, parameters hold what should be validated, sampled and saved.
 
-    Afterwards they are what they were, to the last bit: an average's way back is not exact by itself.
+    Afterwards they are restored to the last bit: the optimizer's own way back from its average is not exact.
     """
     if not isinstance(optimizer, _Averaging):
         yield

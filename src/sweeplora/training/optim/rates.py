@@ -14,7 +14,7 @@ Rate = Annotated[float, Ge(0)]
 
 @dataclass(frozen=True)
 class Rates:
-    """What differs from the optimizer's learning rate; None: nothing.
+    """Learning rates of parts that differ from the optimizer's; None: they do not.
 
     unet, text_encoder: the part's own rate, for the text encoders also a list of one for each of two.
     loraplus_unet, loraplus_text_encoder: the rate of LoRA's B as a multiple of the part's (LoRA+; Hayou et al. 2024,

@@ -15,12 +15,12 @@ from sweeplora.errors import UserError
 Schedule = Callable[[int, int], float]
 """(updates done so far, updates in all) -> multiplier of the learning rate.
 
-Both count optimizer steps, whatever the number of processes. sd-scripts' counters advance by that number at each
-step: what is given there as a count is reached so many times sooner, what is given as a share is the same.
+Both count optimizer steps, whatever the number of processes. In sd-scripts the counters advance by the number of
+processes at each step: a count is reached that many times sooner there, a share means the same.
 """
 
 Warmup = Annotated[float, Ge(0)]
-"""Optimizer steps of the linear way up from 0; below 1 a share of all steps, rounded down."""
+"""Optimizer steps of the linear warm-up from 0; below 1 a share of all steps, rounded down."""
 
 _NO_WARMUP_TIMESCALE = 10_000
 _HALF = 0.5
@@ -120,7 +120,7 @@ class CosineMinLR:
 
 @dataclass(frozen=True)
 class WarmupStableDecay:
-    """Up from the share `min_lr_rate` to 1, level, and in the last `decay` steps down to `min_lr_rate` again.
+    """From `min_lr_rate` up to 1, constant, and in the last `decay` steps down to `min_lr_rate` again.
 
     decay: optimizer steps, below 1 a share of all. Down is linear, a cosine, or 1 - sqrt(progress), and up the same
     backwards. Source: `get_wsd_schedule` of transformers.
@@ -172,7 +172,7 @@ class Piecewise:
 
 
 def count(steps: float, num_steps: int) -> int:
-    """A number of steps as it is given: a count, or below 1 a share of all."""
+    """A number of steps from a config: a count, or below 1 a share of all steps."""
     return int(steps * num_steps) if steps < 1 else int(steps)
 
 

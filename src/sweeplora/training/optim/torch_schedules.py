@@ -1,4 +1,4 @@
-"""A learning-rate scheduler of torch's kind as a schedule: its rates are read off without the real optimizer."""
+"""A torch learning-rate scheduler as a schedule: its rates are read off a dummy optimizer."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sweeplora.training.optim.schedules import Schedule
 def stepped(make: Any, base: Annotated[float, Gt(0)]) -> Schedule:
     """The multiplier that `make(optimizer)`, an LRScheduler, gives an optimizer with the rate `base`.
 
-    It is stepped once an optimizer step over an optimizer of one parameter, and what it said is kept: so the
-    multiplier is a function of the step, equal for all groups. Raises UserError for a scheduler that refuses its
-    arguments, changes more than learning rates (momentum), or waits for a metric.
+    It is stepped once per optimizer step on a dummy optimizer and its answers are kept, so that the multiplier is a
+    function of the step, equal for all groups. Raises UserError for a scheduler that refuses its arguments, changes
+    more than learning rates (momentum), or waits for a metric.
     """
     # Adagrad has no momentum: a scheduler that would change it says so instead of changing this one's.
     optimizer = Adagrad([torch.nn.Parameter(torch.zeros(()))], lr=base)

@@ -27,7 +27,7 @@ from sweeplora.training.previews.settings import Sample
 def draw(family: Family, prompt: Prompt, settings: Sample, size: Size) -> Tensor:
     """One image [3, H, W] in [0, 1]: what diffusers' pipeline gives for prompt, seed and scheduler on the CPU.
 
-    `size` holds where the prompt gives none; sides are rounded down to what the model accepts. Guidance of 1 or
+    `size` is used where the prompt gives none; sides are rounded down to what the model accepts. Guidance of 1 or
     less is none, at half the cost. The VAE is expected on the U-Net's device.
     """
     device = next(family.unet.parameters()).device
@@ -96,7 +96,7 @@ class Previews:
 
 @contextmanager
 def _on_device(family: Family, device: torch.device) -> Iterator[None]:
-    """Bring the parts that only pictures need to the U-Net's device, and back to where they were."""
+    """Move the parts that only previews need to the U-Net's device, and back afterwards."""
     places = {part: next(part.parameters()).device for part in (family.vae, *family.text_encoders)}
     for part in places:
         part.to(device)

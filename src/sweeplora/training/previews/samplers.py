@@ -19,7 +19,7 @@ _LEAST_STEPS = {"pndm": 4}
 """It opens with a Runge-Kutta method over four steps."""
 
 _LEAST_STEPS_FROM_PURE_NOISE = dict.fromkeys(("heun", "dpm_2_a", "k_dpm_2_a"), 30)
-"""They correct a step with the slope at its end, which misses far where the step begins at pure noise."""
+"""They correct a step by the slope at its end, which is far off where the step starts from pure noise."""
 
 
 def check_sampler(sampler: Sampler, steps: int, karras: bool, whose: str = "") -> None:
