@@ -35,6 +35,29 @@ def test_the_last_value_of_a_step_is_the_true_one(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "metrics.jsonl")["loss"] == {1: 3.0, 2: 2.0}
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[]",
+        b"3",
+        b'{"step": 2, "time": 1.0, "values": [1]}',
+        b'{"step": "2", "time": 1.0, "values": {"loss": 9.0}}',
+        b'{"step": 2, "time": null, "values": {"loss": 9.0}}',
+        b'{"step": 2, "time": 1.0, "values": {"loss": "9"}}',
+        b'{"step": 2, "time": 1.0, "values": {"loss": null}}',
+        b"\xff\x00",
+        b"[" * 100_000,
+    ],
+)
+def test_a_line_of_another_shape_is_dropped(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "metrics.jsonl"
+    MetricsWriter(path).write(1, {"loss": 0.5})
+    with path.open("ab") as stream:
+        stream.write(line + b"\n")
+    MetricsWriter(path).write(3, {"loss": 0.25})
+    assert read_metrics(path) == {"loss": {1: 0.5, 3: 0.25}}
+
+
 def test_a_tail_gives_every_point_once_and_waits_for_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     tail = MetricsTail(path)

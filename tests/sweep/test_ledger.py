@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,11 @@ TPE = {"_target_": "optuna.samplers.TPESampler", "seed": 0, "n_startup_trials": 
 GRID = {"_target_": "sweeplora.sweep.search.searchers.grid", "seed": 0}
 NONE = {"_target_": "optuna.pruners.NopPruner"}
 MEDIAN = {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 1}
+
+
+def _folder_instead(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
 
 
 def question(
@@ -96,3 +103,39 @@ def test_another_question_under_a_known_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"space changed.*sweep\.name=s-3"):
         open_ledger(tmp_path, question({"x": "interval(0, 2)"}, 3))
     assert open_ledger(tmp_path, question({"x": "interval(0, 1)"}, 9)).ask() is not None
+
+
+def garbled(path: Path) -> None:
+    path.write_bytes(b"garbage" * 999)
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:9000])
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[100:4096] = bytes(byte ^ 0xFF for byte in content[100:4096])
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda path: path.write_bytes(b"garbage" * 999), truncated, flipped, _folder_instead]
+)
+def test_a_damaged_database_is_one_line_that_names_it(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    asks = question({"x": "interval(0, 1)"}, 3)
+    open_ledger(tmp_path, asks).ask()
+    spoil(tmp_path / "optuna.db")
+    with pytest.raises(UserError, match=r"optuna\.db=.*optuna\.db: this database cannot be used") as error:
+        open_ledger(tmp_path, asks)
+    assert "\n" not in str(error.value)
+
+
+def test_a_database_that_stays_locked_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asks = question({"x": "interval(0, 1)"}, 3)
+    open_ledger(tmp_path, asks)
+    monkeypatch.setattr("sweeplora.sweep.storage._LOCKED_SECONDS", 0.1)
+    with closing(sqlite3.connect(tmp_path / "optuna.db")) as other:
+        other.execute("begin exclusive")
+        with pytest.raises(UserError, match="another process keeps it locked"):
+            open_ledger(tmp_path, asks)

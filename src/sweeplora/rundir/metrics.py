@@ -70,10 +70,17 @@ def _points(line: bytes) -> Iterator[Point]:
     try:
         entry = json.loads(line)
         step, when, values = entry["step"], entry["time"], entry["values"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return
+    if not (isinstance(step, int) and _is_number(when) and isinstance(values, dict)):
         return
     for key, value in values.items():
-        yield Point(step, key, value, when)
+        if _is_number(value):
+            yield Point(step, key, value, when)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def read_metrics(path: Path) -> dict[str, dict[int, float]]:

@@ -10,14 +10,12 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeplora.errors import UserError
-from sweeplora.rundir.databases import sqlite_uri
 from sweeplora.rundir.record import Scalar, TrialOutcome, Verdict
 from sweeplora.sweep.question import Question
 from sweeplora.sweep.reuse import free_name
 from sweeplora.sweep.search.proposals import Proposal, propose
 from sweeplora.sweep.search.searchers import build_pruner, build_search
-
-_LOCKED_SECONDS = 60
+from sweeplora.sweep.storage import open_storage, storage_faults
 
 
 class AskedTrial(NamedTuple):
@@ -115,24 +113,25 @@ def open_ledger(runs: Path, question: Question) -> Ledger:
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.RDBStorage(
-        sqlite_uri(runs / "optuna.db"), engine_kwargs={"connect_args": {"timeout": _LOCKED_SECONDS}}
-    )
+    database = runs / "optuna.db"
     build_search(question.config["search"], question.space, 0)
     pruner = build_pruner(question.config["pruner"])
-    study = optuna.create_study(
-        storage=storage,
-        study_name=question.name,
-        directions=["minimize"] * len(question.objectives),
-        load_if_exists=True,
-    )
-    asked = study.user_attrs.get("question")
-    if asked is None:
-        study.set_user_attr("question", dict(question.identity))
-    elif changed := question.differences(asked):
+    with storage_faults(database, opening=True):
+        storage = open_storage(database)
+        study = optuna.create_study(
+            storage=storage,
+            study_name=question.name,
+            directions=["minimize"] * len(question.objectives),
+            load_if_exists=True,
+        )
+        asked = study.user_attrs.get("question")
+        if asked is None:
+            study.set_user_attr("question", dict(question.identity))
+        begun = len(study.get_trials(deepcopy=False))
+    if asked is not None and (changed := question.differences(asked)):
         told = ", ".join(changed[:4]) + (", ..." if len(changed) > 4 else "")
         mend = f"that study asked something else ({told} changed); give it another name, e.g. sweep.name="
         raise UserError("sweep.name", question.name, mend + free_name(runs, question.name))
-    search = build_search(question.config["search"], question.space, len(study.get_trials(deepcopy=False)))
+    search = build_search(question.config["search"], question.space, begun)
     study.sampler, study.pruner = search.sampler, pruner
     return Ledger(study, question, search.grid)

@@ -39,6 +39,7 @@ from sweeplora.sweep.search.space import Space
 from sweeplora.sweep.single import INTERRUPTED, SOME_FAILED, WELL, run_single
 from sweeplora.sweep.supervise import now, shape_of
 
+DATABASE = "optuna.db"
 Compose = Callable[[Sequence[str]], Configuration]
 Check = Callable[[Configuration], Experiment]
 
@@ -79,6 +80,7 @@ class _Study:
     def __init__(self, question: Question, composer: Composer, launcher: Launcher, runs: Path) -> None:
         # Optuna is half a second of imports: only now that all input is good.
         from sweeplora.sweep.ledger import open_ledger
+        from sweeplora.sweep.storage import storage_faults
 
         self._question = question
         self._composer = composer
@@ -86,12 +88,14 @@ class _Study:
         self._runs = runs
         self._folder = runs / question.name
         self._ledger = open_ledger(runs, question)
-        if self._ledger.counted() and not trial_folders(self._folder) and not (self._folder / STUDY).exists():
+        with storage_faults(runs / DATABASE, opening=True):
+            ended = self._ledger.ended()
+        if ended and not trial_folders(self._folder) and not (self._folder / STUDY).exists():
             mend = (
                 f"runs/optuna.db has this study, its folder is gone; give sweep.name={free_name(runs, question.name)}"
             )
             raise UserError("sweep.name", question.name, mend)
-        self._lost = self._lost_trials()
+        self._lost = self._lost_trials(ended)
         self._ledger.lose(self._lost)
         self._record: StudyRecord = self._described()
 
@@ -99,6 +103,7 @@ class _Study:
         """Start helpers, drive the trials, end the helpers, say what came of it."""
         from sweeplora.sweep.driver import Driver
         from sweeplora.sweep.jobs import StudyContext
+        from sweeplora.sweep.storage import storage_faults
 
         open_trials = self._question.trials - self._ledger.counted()
         plan = self._launcher.plan(max(1, open_trials), shape_of(self._record))
@@ -113,7 +118,8 @@ class _Study:
         driver = Driver(context, plan.slots, screen, interrupt)
         state: State = "interrupted"
         try:
-            driver.run(lambda: revive_recorder(recorder))
+            with storage_faults(self._runs / DATABASE):
+                driver.run(lambda: revive_recorder(recorder))
             state = "finished" if driver.display.ended >= driver.display.total else "interrupted"
         finally:
             screen.close()
@@ -133,9 +139,9 @@ class _Study:
         arguments += ["--config", str(self._folder / "config.yaml")]
         return start_recorder(self._question.config, arguments, self._folder / "mirror.log")
 
-    def _lost_trials(self) -> dict[int, str]:
+    def _lost_trials(self, ended: Sequence[int]) -> dict[int, str]:
         """Trials that ended and of which the folder is gone or damaged: their numbers, and what is wrong."""
-        lost = dict.fromkeys(self._ledger.ended(), "its folder, or the trial.json in it, is gone or damaged")
+        lost = dict.fromkeys(ended, "its folder, or the trial.json in it, is gone or damaged")
         for folder, record in readable_trials(trial_folders(self._folder)):
             # Weights that are gone may have been deleted for their size: only damage asks for another training.
             if record.verdict == "complete" and has_damaged_weights(RunDir(folder)):

@@ -14,6 +14,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from sweeplora.record.location import follow_artifacts, without_stray_folder
+from sweeplora.record.store.database import have_database
 from sweeplora.record.store.subject import Subject
 from sweeplora.rundir.databases import sqlite_path, store_uri
 from sweeplora.rundir.metrics import Point
@@ -67,6 +68,7 @@ class Store:
             return
         follow_artifacts(database, experiment, artifacts)
         with without_stray_folder(database):
+            have_database(database, artifacts)
             self._client = MlflowClient(store_uri(uri))
             self._experiment = self._find_experiment(experiment, location)
 

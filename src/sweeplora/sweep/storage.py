@@ -1,0 +1,65 @@
+"""Optuna's database beside the runs: made once, opened by many, and what is wrong with it in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic.util.exc import CommandError
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from sqlalchemy.exc import SQLAlchemyError
+
+from sweeplora.errors import UserError
+from sweeplora.report.words import near
+from sweeplora.rundir.databases import sqlite_uri
+from sweeplora.rundir.first_database import make_database
+
+_LOCKED_SECONDS = 60
+_FAULTS = (SQLAlchemyError, StorageInternalError)
+_FAULTS_OF_CONTENT = (CommandError, OSError, RuntimeError, LookupError, TypeError, ValueError, AssertionError)
+
+
+class StorageFault(UserError):
+    """Optuna's database is damaged, locked, or on a disk that is full."""
+
+
+def open_storage(database: Path) -> RDBStorage:
+    """The database, made where there is none."""
+    make_database(database, _make, "version_info")
+    return _open(database)
+
+
+@contextmanager
+def storage_faults(database: Path, opening: bool = False) -> Iterator[None]:
+    """Say what goes wrong with the database in one line that names it.
+
+    `opening`: whatever goes wrong here comes from what the database holds, or from the file itself.
+    """
+    faults = (*_FAULTS, *_FAULTS_OF_CONTENT) if opening else _FAULTS
+    try:
+        yield
+    except faults as error:
+        raise StorageFault(database.name, near(database), _mend(error)) from error
+
+
+def _open(database: Path) -> RDBStorage:
+    timeout = {"connect_args": {"timeout": _LOCKED_SECONDS}}
+    return RDBStorage(sqlite_uri(database), engine_kwargs=timeout)
+
+
+def _make(database: Path) -> None:
+    storage = _open(database)
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def _mend(error: BaseException) -> str:
+    cause = str(getattr(error.__cause__ or error, "orig", None) or error.__cause__ or error)
+    reason = " ".join(cause.split())[:200]
+    if "locked" in reason:
+        return f"another process keeps it locked for over {_LOCKED_SECONDS} s; end that one and try again"
+    if "full" in reason or "No space" in reason:
+        return f"{reason}: free space on its disk, then the same command continues"
+    return f"this database cannot be used ({reason}); move it away: finished runs are found again by their folders"
