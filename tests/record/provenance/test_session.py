@@ -134,3 +134,18 @@ def test_a_run_from_a_folder_below_the_checkouts_root_has_its_state(
     assert "+two" in (folder / "workspace.patch").read_text()
     files = (read_json(folder / session.MANIFEST) or {})["files"]
     assert [file["path"] for file in files] == ["work.py"]
+
+
+def test_what_a_run_makes_in_the_checkout_is_no_change_of_it(
+    desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk)
+    for name in ("cache/x", "single/a/log.txt"):
+        (desk / "runs" / name).parent.mkdir(parents=True)
+        (desk / "runs" / name).write_text("made\n")
+        session.record_session(tmp_path / "study", Path("runs"), {}, 8.0)
+    folder = session.session_of(tmp_path / "study", time.time())
+    assert folder is not None
+    assert session.tags_of(folder)["mlflow.source.git.dirty"] == "false"
+    assert [entry["path"] for entry in (read_json(folder / session.MANIFEST) or {})["left_out"]] == ["runs"]
+    assert len(list((tmp_path / "study" / session.FOLDER).iterdir())) == 1

@@ -161,12 +161,14 @@ def kept_under(config: dict[str, Any], desk: Path, tmp_path: Path) -> set[str]:
         {"dir": "elsewhere", "mask_dir": "pics"},
         {"dir": "linked"},
         {"dir": "links"},
+        {"dir": "~/desk/pics"},
     ],
 )
 def test_data_stays_out_however_it_is_named(
     desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: dict[str, Any], with_git: bool
 ) -> None:
     monkeypatch.chdir(desk)
+    monkeypatch.setenv("HOME", str(tmp_path))
     fill(desk / "pics", "cat", "3_dog/dog")
     (desk / "pics" / "alone.txt").write_text("a private caption without its image\n")
     (desk / "linked").symlink_to("pics")

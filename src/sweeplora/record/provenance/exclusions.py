@@ -67,14 +67,11 @@ class Exclusions:
         self._pictures: dict[Path, frozenset[str]] = {}
 
     def place(self, path: Path) -> tuple[str, str] | None:
-        """The output or input strictly below the root that a file lies in, relative to it, and which it is."""
+        """The outermost output or input below the root that a file lies in, relative to it, and which it is."""
         real = self._real(path.parent) / path.name
-        for inside in (real, *real.parents):
-            if inside == self._root or not inside.is_relative_to(self._root):
-                return None
-            if inside in self._places:
-                return inside.relative_to(self._root).as_posix(), self._places[inside]
-        return None
+        below = [path for path in (real, *real.parents) if self._root in path.parents]
+        found = next((path for path in reversed(below) if path in self._places), None)
+        return None if found is None else (found.relative_to(self._root).as_posix(), self._places[found])
 
     def why_out(self, path: Path) -> str | None:
         """Why a file stays out, told by its place and name; None where it may be recorded."""
@@ -118,7 +115,8 @@ def rules_of(config: Mapping[str, Any], runs: Path, cap_mib: float) -> Rules:
 
     That includes what a sweep may still choose, and where links in the data folders lead to.
     """
-    named = {Path(os.path.realpath(text)) for text in _inputs(config) if text and os.path.exists(text)}
+    texts = (os.path.expanduser(text) for text in _inputs(config) if text)
+    named = {Path(os.path.realpath(text)) for text in texts if os.path.exists(text)}
     linked = {target for place in named for target in _linked(place)}
     captions = {str(value).lower() for key, value in _leaves(config.get("data") or {}) if key == "caption_extension"}
     outputs = tuple(Path(os.path.realpath(path)) for path in _outputs(config.get("tracking") or {}, runs))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from sweeplora.record.provenance.exclusions import OUTPUTS
 from sweeplora.record.provenance.secret import holds_secret, is_secret_name, without_credentials
 
 _DIFF_CAP = 2 << 20
@@ -123,10 +124,12 @@ def state(root: Path, why_out: Callable[[Path], str | None] = lambda _: None) ->
     lines = (status or b"").split(b"\0")
     head = dict(line[2:].split(b" ", 1) for line in lines if line.startswith(b"# "))
     changes = [line for line in lines if line and not line.startswith(b"# ")]
+    tracked = [line for line in changes if not line.startswith(b"? ")]
     untracked = [os.fsdecode(line[2:]) for line in changes if line.startswith(b"? ")]
+    untracked = [name for name in untracked if why_out(root / name) != OUTPUTS]  # what this run makes is no change
     commit = _commit(root) if status is None else _named(head.get(b"branch.oid"))
     patch, left_out = b"", list[str]()
-    if len(changes) > len(untracked):
+    if tracked:
         against = b"HEAD" if commit else ask("hash-object", "-t", "tree", "/dev/null")
         whole = ask("diff", *_DIFF, against.decode().strip()) if against else None
         patch, left_out = _kept(whole or b"", root, why_out)
@@ -135,7 +138,7 @@ def state(root: Path, why_out: Callable[[Path], str | None] = lambda _: None) ->
         commit=commit,
         branch=_named(head.get(b"branch.head")),
         remotes=_remotes(root),
-        dirty=bool(changes) if status is not None else None,
+        dirty=bool(tracked or untracked) if status is not None else None,
         untracked=untracked[:_UNTRACKED_CAP],
         left_out=left_out,
         trouble="; ".join(dict.fromkeys(troubles)),
