@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Lt
 
-from sweeplora.check.parts import device_of
+from sweeplora.check.parts import slot_of
 from sweeplora.check.problems import Problems
 from sweeplora.config.binding import check_value
 from sweeplora.config.nearest import nearest
@@ -128,7 +128,7 @@ def check_loss(loss: Node, prediction: str) -> None:
 
 
 def _check_device(launcher: Group, train: Node, optimizer: Node) -> None:
-    if device_of(launcher) != "cpu":
+    if slot_of(launcher).device != "cpu":
         return
     if train["mixed_precision"] == "fp16":
         raise UserError("train.mixed_precision", "fp16", "a CPU has no half precision; use no or bf16")

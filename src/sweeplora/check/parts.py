@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Literal
+from typing import Any
 
 from hydra.utils import get_object
 
 from sweeplora.config.rules import arguments
 from sweeplora.experiment import Group
 from sweeplora.launch.launcher import Launcher
+from sweeplora.launch.slot import Slot
 
 
 @functools.lru_cache(maxsize=256)
@@ -19,7 +20,7 @@ def built(node: Group) -> Any:
 
 
 @functools.lru_cache(maxsize=8)
-def device_of(node: Group) -> Literal["cpu", "cuda"]:
-    """Where a launcher's trainings compute."""
+def slot_of(node: Group) -> Slot:
+    """What a launcher's trainings have: a device, processes, threads. Raises UserError where they find no place."""
     launcher: Launcher = built(node)
-    return launcher.plan(1).slots[0].device
+    return launcher.plan(1).slots[0]

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweeplora.check.parts import slot_of
 from sweeplora.data.captions import plain
 from sweeplora.data.dataset import Dataset
 from sweeplora.models.facts import ModelFacts
@@ -28,7 +29,7 @@ def long_texts(
     numbered = list(enumerate(prompts, 1))
     texts = [(f"prompt {number}", one.prompt) for number, one in numbered]
     texts += [(f"the negative of prompt {number}", one.negative) for number, one in numbered if one.negative]
-    waiting = idle(len(prompts), config["launcher"].get("processes_per_trial", 1)) if prompts else None
+    waiting = idle(len(prompts), slot_of(config["launcher"]).processes) if prompts else None
     long_captions = too_long(model, "caption", captions, dataset.weighted_captions)
     long_prompts = too_long(model, "prompt", texts, config["sample"]["weighted"])
     return (*long_captions, *long_prompts, *([] if waiting is None else [waiting]))
