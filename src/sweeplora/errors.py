@@ -1,9 +1,13 @@
-"""The exceptions that a user is meant to read."""
+"""The exceptions that a user is meant to read, and a collector of them."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 _SHOWN = 160
 # An address is shown without its password: the line may end in a log.
@@ -41,15 +45,49 @@ class UserErrors(UserError):
     def __init__(self, errors: Sequence[UserError]) -> None:
         singles = [single for error in errors for single in error.each]
         super().__init__(singles[0].key, singles[0].value, singles[0].mend)
-        self._each = tuple({str(single): single for single in singles}.values())
+        self._each = tuple({(single.key, single.mend): single for single in reversed(singles)}.values())[::-1]
 
     def __str__(self) -> str:
         return "\n".join(str(error) for error in self._each)
 
     @property
     def each(self) -> tuple[UserError, ...]:
-        """The single errors, each line once."""
+        """The single errors, one for each key and mend."""
         return self._each
+
+
+class Problems:
+    """The refusals of a check. A step that needs a group with a refusal is left out: it would only say it again."""
+
+    def __init__(self) -> None:
+        self._found: list[UserError] = []
+
+    def attempt(self, needs: Sequence[str], step: Callable[[], Result]) -> Result | None:
+        """The step's result; None if it refuses, or if one of the groups (or top-level keys) it needs is refused.
+
+        An error of the file system counts as a refusal of the first group.
+        """
+        if any(error.key.partition(".")[0] in needs for error in self._found):
+            return None
+        try:
+            return step()
+        except UserError as error:
+            self.add(error)
+        except OSError as error:
+            name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+            self.add(UserError(needs[0] if needs else "file", name, f"not readable: {error.strerror or error}"))
+        return None
+
+    def add(self, error: UserError) -> None:
+        """Note a refusal."""
+        self._found += error.each
+
+    def refuse(self) -> None:
+        """Raise what was found: nothing, a UserError, or UserErrors for several."""
+        if len(self._found) == 1:
+            raise self._found[0]
+        if self._found:
+            raise UserErrors(self._found)
 
 
 def shortened(text: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from sweeplora.errors import UserError, UserErrors
 
 
 @dataclass(frozen=True)
@@ -13,12 +15,22 @@ class Configuration:
     """A composed configuration that nobody has checked yet.
 
     `config` is plain resolved data, `yaml` the same as the text that a run folder keeps, `overrides` the words of
-    the command line that led to it. A value that is still to be given is "???": a sweep may propose it.
+    the command line that led to it. A value that is still to be given is "???": a sweep may propose it. `notices`:
+    one line for each thing that works but deserves a look.
     """
 
     config: dict[str, Any]
     yaml: str
     overrides: tuple[str, ...]
+    notices: tuple[str, ...]
+
+
+class NotComposed(UserErrors):
+    """Words that cannot be composed; `rest` is the configuration without them, in which more may be wrong."""
+
+    def __init__(self, errors: Sequence[UserError], rest: Configuration) -> None:
+        super().__init__(errors)
+        self.rest = rest
 
 
 @dataclass(frozen=True)
@@ -28,7 +40,7 @@ class Experiment(Configuration):
     `signature` names the experiment: same signature, same result. `contents` and `code` are what the signature is
     made of besides the configuration: content hashes by dotted key, and the hash of the source and the versions of
     the libraries. `steps` counts optimizer steps and `arithmetic` explains them in one line. `validates`: images are
-    held out. `notices`: one line for each thing that works but deserves a look.
+    held out.
     """
 
     signature: str
@@ -37,7 +49,6 @@ class Experiment(Configuration):
     steps: int
     arithmetic: str
     validates: bool
-    notices: tuple[str, ...]
 
 
 class Group(Mapping[str, Any]):

@@ -12,11 +12,10 @@ from sweeplora.check.configuration import check
 from sweeplora.check.images import note_dataset
 from sweeplora.check.model import note_model
 from sweeplora.check.previews import note_previews
-from sweeplora.check.problems import Problems
 from sweeplora.check.shape import frozen
 from sweeplora.config.compose import compose
 from sweeplora.data.dataset import Dataset
-from sweeplora.errors import UserError
+from sweeplora.errors import Problems, UserError
 from sweeplora.experiment import Experiment
 from sweeplora.training.previews.prompt import Prompt
 

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sweeplora.__main__ import main
 from sweeplora.config.compose import asset, compose
-from sweeplora.errors import UserError
+from sweeplora.errors import UserError, UserErrors
+from sweeplora.experiment import NotComposed
 
 
 def _write(path: Path, text: str) -> None:
@@ -109,3 +111,92 @@ def test_a_file_that_is_no_yaml_is_named(place: str, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"broken\.yaml"):
         compose(["+sweep=broken" if "sweeps" in place else "network=broken"])
+
+
+def test_all_words_that_cannot_be_composed_are_said_at_once() -> None:
+    with pytest.raises(UserErrors) as caught:
+        compose(["network=lokar", "network.dim=(", "junk"])
+    assert str(caught.value).count("\n") == 2
+    with pytest.raises(NotComposed) as wrong:
+        compose(["network.dimm=4", "seeds=1", "seed=3"])
+    assert [line.partition(":")[0] for line in str(wrong.value).split("\n")] == ["network.dimm=4", "seeds=1"]
+    assert wrong.value.rest.config["seed"] == 3
+
+
+_MINE = """# @package _global_
+# Is mine better?
+defaults:
+  - override /model: sdxl
+model: {path: /mine.safetensors, prediction: v_prediction}
+optimizer: {lr: 0.5}
+sweep: {name: mine}
+"""
+
+
+def test_a_choice_on_top_of_a_sweep_replaces_what_its_file_says_of_the_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(tmp_path / "sweeps/mine.yaml", _MINE)
+    monkeypatch.chdir(tmp_path)
+    alone = compose(["+sweep=mine"])
+    assert (alone.config["model"]["path"], alone.config["optimizer"]["lr"]) == ("/mine.safetensors", 0.5)
+    other = compose(["+sweep=mine", "model=emoji", "model.max_tokens=150"])
+    assert other.config["model"] == {**compose(["model=emoji"]).config["model"], "max_tokens": 150}
+    assert other.config["optimizer"]["lr"] == 0.5
+    said = "model=emoji replaces what the sweep's file says of it: model.path, model.prediction"
+    assert (alone.notices, other.notices) == ((), (said,))
+    same = compose(["+sweep=mine", "model=sdxl", "optimizer=adamw"])
+    assert (same.config, same.notices) == (alone.config, ())
+    proposed = compose(["+sweep=mine"], ["optimizer=lion"])
+    assert (proposed.config["optimizer"]["lr"], proposed.notices) == (0.5, ())
+
+
+def test_one_file_of_sweeps_that_cannot_be_read_stands_in_no_other_ones_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _write(tmp_path / "sweeps/good.yaml", "# @package _global_\nsweep: {name: good}\n")
+    for name, content in {"torn": b"a: [1\n", "bytes": b"\xff\xfe\x00", "scalar": b"3\n", "list": b"- 1\n"}.items():
+        (tmp_path / f"sweeps/{name}.yaml").write_bytes(content)
+    (tmp_path / "sweeps/empty.yaml").write_text("# nothing yet\n")
+    (tmp_path / "sweeps/folder.yaml").mkdir()
+    (tmp_path / "sweeps/lost.yaml").symlink_to("nowhere")
+    monkeypatch.chdir(tmp_path)
+    assert compose(["+sweep=good"]).config["sweep"]["name"] == "good"
+    for name in ("torn", "bytes", "scalar", "list", "empty"):
+        with pytest.raises(UserError, match=rf"\+sweep={name}: .*{name}\.yaml is"):
+            compose([f"+sweep={name}"])
+    assert main(["--help"]) == 0
+    assert "torn" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["2024", "007", "1e-4", "true", "null", "faces/rank", "other"])
+def test_a_sweep_is_found_by_whatever_its_file_is_called(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending = "yml" if name == "other" else "yaml"
+    _write(tmp_path / f"sweeps/{name}.{ending}", "# @package _global_\nseed: 77\nsweep: {name: mine}\n")
+    monkeypatch.chdir(tmp_path)
+    assert compose([f"+sweep={name}"]).config["seed"] == 77
+
+
+@pytest.mark.parametrize("name", ["2024", "007", "true", "null"])
+def test_a_choice_is_found_by_whatever_its_file_is_called(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(tmp_path / f"conf/optimizer/{name}.yaml", "_target_: mine.Own\nlr: 7.0\n")
+    _write(tmp_path / "conf/optimizer/ending.yml", "_target_: mine.Own\n")
+    monkeypatch.chdir(tmp_path)
+    assert compose([f"optimizer={name}"]).config["optimizer"]["lr"] == 7.0
+    assert compose([], [f"optimizer={name}"]).config["optimizer"]["lr"] == 7.0
+    with pytest.raises(UserError, match=r"ending\.yml has to be called ending\.yaml"):
+        compose(["optimizer=ending"])
+
+
+@pytest.mark.parametrize(
+    "text", ["defaults:\n  - db: mysql\n", "db: mysql\n", "a: [1\n", "- 1\n", "sweep: 3\n", "defaults: 3\n"]
+)
+def test_a_config_of_another_project_is_named(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(tmp_path / "conf/config.yaml", text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=str(tmp_path / "conf/config.yaml")):
+        compose([])

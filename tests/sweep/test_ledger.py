@@ -35,7 +35,7 @@ def question(
     identity = {"space": read.described(), "objective": ["val/loss"], "search": search["_target_"]}
     identity |= {"signature": "abc", "config": {"seed": 0}}
     return Question(
-        "s", read, ("val/loss",), trials, Configuration({"search": search, "pruner": pruner}, "", ()), identity
+        "s", read, ("val/loss",), trials, Configuration({"search": search, "pruner": pruner}, "", (), ()), identity
     )
 
 

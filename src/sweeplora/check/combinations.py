@@ -9,11 +9,10 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt, Lt
 
 from sweeplora.check.parts import slot_of
-from sweeplora.check.problems import Problems
 from sweeplora.config.binding import check_value
 from sweeplora.config.nearest import nearest
 from sweeplora.config.rules import arguments
-from sweeplora.errors import UserError
+from sweeplora.errors import Problems, UserError
 from sweeplora.experiment import Group
 from sweeplora.models.layout import Layout
 from sweeplora.networks.algorithms import algorithm_of, check_norm_limit

@@ -13,9 +13,9 @@ from sweeplora.check.images import note_dataset, plan_length, steps_explained
 from sweeplora.check.model import note_model
 from sweeplora.check.place import note_place, remove_new
 from sweeplora.check.previews import note_previews
-from sweeplora.check.problems import Problems
 from sweeplora.check.shape import frozen, note_shape
 from sweeplora.check.warnings import long_texts
+from sweeplora.errors import Problems
 from sweeplora.experiment import Configuration, Experiment
 from sweeplora.training.optim.too_short import too_short
 from sweeplora.training.previews.prompts import rounded_sizes
@@ -55,6 +55,7 @@ def _checked(configuration: Configuration, config: Mapping[str, Any]) -> Experim
         arithmetic=steps_explained(config["train"], length),
         validates=bool(dataset.validation),
         notices=(
+            *configuration.notices,
             *found.notices,
             *dataset.notices,
             *long_texts(config, found.model, dataset, prompts),

@@ -8,12 +8,11 @@ from typing import Any
 
 from sweeplora.check.model import CheckedModel
 from sweeplora.check.parts import built
-from sweeplora.check.problems import Problems
 from sweeplora.config.signatures import signature_of
 from sweeplora.data.batches import Length, length
 from sweeplora.data.dataset import Dataset, keeps_text
 from sweeplora.data.folder import Folder
-from sweeplora.errors import UserError
+from sweeplora.errors import Problems, UserError
 
 _ANY_DIVISOR, _ANY_RESOLUTION = 1, 512
 """Stand in for those of a model that cannot be read, so that the images are looked at all the same."""

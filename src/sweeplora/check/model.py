@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 from sweeplora.check.combinations import check_loss, check_rates
 from sweeplora.check.parts import built
-from sweeplora.check.problems import Problems
-from sweeplora.errors import UserError
+from sweeplora.errors import Problems, UserError
 from sweeplora.experiment import Group
 from sweeplora.models.base import Base
 from sweeplora.models.facts import ModelFacts

@@ -9,8 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sweeplora.check.problems import Problems
-from sweeplora.errors import UserError
+from sweeplora.errors import Problems, UserError
 from sweeplora.rundir.databases import store_uri
 
 _LEAST_FREE = 1 << 29

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sweeplora.check.model import CheckedModel
 from sweeplora.check.parts import built
-from sweeplora.check.problems import Problems
 from sweeplora.data.dataset import Dataset
+from sweeplora.errors import Problems
 from sweeplora.experiment import Group
 from sweeplora.training.previews.prompt import Prompt
 from sweeplora.training.previews.prompts import check_prompts, read_prompts

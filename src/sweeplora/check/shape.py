@@ -10,13 +10,12 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le, MinLen
 
-from sweeplora.check.problems import Problems
 from sweeplora.config.binding import MISSING, node_errors, value_error
 from sweeplora.config.compose import table_of_contents
 from sweeplora.config.nearest import nearest
 from sweeplora.config.rules import check_rules
 from sweeplora.config.sources import is_class
-from sweeplora.errors import UserError
+from sweeplora.errors import Problems, UserError
 from sweeplora.experiment import Group
 
 _LARGEST = (1 << 63) - 1

@@ -29,14 +29,24 @@ def groups(here: Path) -> dict[str, list[str]]:
 
 
 def sweeps(here: Path) -> dict[str, Path]:
-    """Sweep name -> its file, sorted by name; the user's own hides a shipped one of the same name."""
-    found = {file.stem: file for folder in reversed(folders("sweeps", here)) for file in folder.glob("*.yaml")}
+    """Sweep name -> its file, sorted by name; the user's own hides a shipped one of the same name.
+
+    A file in a folder below is called by its path: `sweeps/faces/rank.yaml` is `faces/rank`.
+    """
+    found: dict[str, Path] = {}
+    for folder in reversed(folders("sweeps", here)):
+        files = [file for ending in ("yml", "yaml") for file in folder.rglob(f"*.{ending}") if file.is_file()]
+        found |= {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
     return dict(sorted(found.items()))
 
 
 def question(file: Path) -> str:
     """First line of a YAML file's header comment, `@package` aside; empty where there is none."""
-    for line in file.read_text(encoding="utf-8").splitlines():
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        return f"(not readable: {error.strerror})"
+    for line in lines:
         if not line.startswith("#"):
             return ""
         text = line.lstrip("# ").strip()

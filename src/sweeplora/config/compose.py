@@ -13,7 +13,6 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
@@ -24,9 +23,16 @@ from yaml import YAMLError
 
 from sweeplora.config import catalog
 from sweeplora.config.nearest import nearest
-from sweeplora.errors import UserError
-from sweeplora.experiment import Configuration
+from sweeplora.config.sweep_files import register, replaced_keys
+from sweeplora.errors import Problems, UserError
+from sweeplora.experiment import Configuration, NotComposed
 from sweeplora.overrides import parse, written_value
+
+_ABOUT_FILES = (
+    *(HydraException, OmegaConfBaseException, AssertionError, AttributeError),
+    *(OSError, RecursionError, TypeError, ValueError),
+)
+"""What Hydra raises over a file of another shape than it expects."""
 
 _ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
@@ -36,48 +42,107 @@ def asset(path: str) -> Path:
     return _ASSETS / path
 
 
-def compose(overrides: Sequence[str]) -> Configuration:
-    """Merge conf/, a sweep's file and `overrides` (Hydra's grammar, without its `choice(...)` and the like).
+def compose(overrides: Sequence[str], proposed: Sequence[str] = ()) -> Configuration:
+    """Merge conf/, a sweep's file and the words of the command line, then what a study proposes on top of them.
 
-    The files are read once in a process for each combination of choices: a sweep that runs for a day keeps
-    the configuration that it began with. Raises UserError for an unknown key, choice or sweep, naming the
-    nearest that exist.
+    Both are in Hydra's grammar, without its `choice(...)` and the like. A group that is chosen on the command line
+    replaces what the sweep's file says of it, with a notice; one that is proposed does not. The files are read once in
+    a process for each combination of choices: a sweep that runs for a day keeps the configuration that it began with.
+    Raises UserError for unknown keys, choices and sweeps, naming the nearest that exist; NotComposed, with the
+    configuration that is left without them, where only values are wrong.
     """
     here = Path.cwd()
-    parsed = [parse(word) for word in overrides]
     groups = catalog.groups(here)
-    for override in parsed:
-        _check_choice(override, groups, here)
-    choices = tuple(_line(o) for o in parsed if _is_choice(o, groups))
-    values = [o for o in parsed if not _is_choice(o, groups)]
-    try:
-        merged = _merge(choices, here)
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError("conf", "files", f"not YAML: {_one_line(error)}") from error
-    except (HydraException, OmegaConfBaseException) as error:
-        raise _explained(error, [o for o in parsed if _is_choice(o, groups)], []) from error
-    merged = copy.deepcopy(merged)
-    try:
-        ConfigLoaderImpl._apply_overrides_to_config(values, merged)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise _explained(error, values, list(dotted(_plain(merged)))) from error
+    problems = Problems()
+    parsed = [problems.attempt((), functools.partial(_checked, word, groups, here)) for word in (*overrides, *proposed)]
+    problems.refuse()
+    words = [override for override in parsed if override is not None]
+    given = words[: len(overrides)]
+    replaced = _replaced(given, groups, here)
+    choices = [o for o in words if _is_choice(o, groups)]
+    merged = copy.deepcopy(_merged(choices, tuple(replaced), here))
+    values = [o for o in words if not _is_choice(o, groups)]
+    errors = _apply(values, merged)
     config = _resolved(merged)
-    _expect_all_keys(config)
-    return Configuration(config, OmegaConf.to_yaml(OmegaConf.create(config)), tuple(overrides))
+    _expect_all_keys(config, here)
+    notices = tuple(
+        f"{group}={_choice(o)} replaces what the sweep's file says of it: {', '.join(replaced[group])}"
+        for o in given
+        if (group := o.key_or_group) in replaced
+    )
+    text = OmegaConf.to_yaml(OmegaConf.create(config))
+    configuration = Configuration(config, text, (*overrides, *proposed), notices)
+    if errors:
+        raise NotComposed(errors, configuration)
+    return configuration
 
 
-def _expect_all_keys(config: Mapping[str, Any]) -> None:
+def _checked(word: str, groups: Mapping[str, Sequence[str]], here: Path) -> Override:
+    override = parse(word)
+    _check_choice(override, groups, here)
+    return override
+
+
+def _replaced(given: Sequence[Override], groups: Mapping[str, Sequence[str]], here: Path) -> dict[str, list[str]]:
+    """The keys of the sweep's file that choices on the command line replace, by group."""
+    asked = [_choice(o) for o in given if o.key_or_group == "sweep" and _is_choice(o, groups)]
+    chosen = {o.key_or_group: _choice(o) for o in given if o.key_or_group in groups and _is_choice(o, groups)}
+    return replaced_keys(asked[0], chosen, here) if asked and chosen else {}
+
+
+def _merged(choices: Sequence[Override], replaced: tuple[str, ...], here: Path) -> DictConfig:
+    try:
+        return _merge(tuple(_choice_line(o) for o in choices), replaced, here)
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError("conf", _unreadable(here) or "files", f"not YAML: {_one_line(error)}") from error
+    except _ABOUT_FILES as error:
+        explained = _explained(error, choices, [])
+        if explained.key == "conf":
+            raise UserError("conf", _config_file(here), explained.mend) from error
+        raise explained from error
+
+
+def _apply(values: Sequence[Override], merged: DictConfig) -> list[UserError]:
+    """Set each value; returns what cannot be set."""
+    errors = []
+    for override in values:
+        try:
+            ConfigLoaderImpl._apply_overrides_to_config([override], merged)
+        except (HydraException, OmegaConfBaseException, RecursionError) as error:
+            errors.append(_explained(error, [override], list(dotted(_plain(merged)))))
+    return errors
+
+
+def _config_file(here: Path) -> Path:
+    """The config.yaml that is read: the user's own, or the shipped one."""
+    files = [conf / "config.yaml" for conf in catalog.folders("conf", here)]
+    return next((file for file in files if file.is_file()), files[-1])
+
+
+def _unreadable(here: Path) -> Path | None:
+    """The first file of conf/ that is no YAML."""
+    for conf in catalog.folders("conf", here):
+        for file in sorted(conf.rglob("*.yaml")):
+            try:
+                OmegaConf.load(file)
+            except (YAMLError, UnicodeDecodeError, OSError):
+                return file
+    return None
+
+
+def _expect_all_keys(config: Mapping[str, Any], here: Path) -> None:
     """Every line of the shipped table of contents is there, whoever wrote the one that was read."""
+    mend = f"{_config_file(here)} needs every line of the shipped conf/config.yaml"
     known = table_of_contents()
     for key in (*known.groups, *known.keys):
         if key not in config:
-            raise UserError(key, "missing", "a config needs every line of the shipped conf/config.yaml")
+            raise UserError(key, "missing", mend)
     sweep = config["sweep"]
     if not isinstance(sweep, Mapping):
         raise UserError("sweep", sweep, "give a mapping of name, objective, trials and space")
     for key in ("name", "objective", "trials", "space"):
         if key not in sweep:
-            raise UserError(f"sweep.{key}", "missing", "a config needs every line of the shipped conf/config.yaml")
+            raise UserError(f"sweep.{key}", "missing", mend)
     if not isinstance(sweep["space"], Mapping):
         raise UserError("sweep.space", sweep["space"], "give a mapping of keys to what they may be")
 
@@ -115,25 +180,15 @@ class _UserConfFirst(SearchPathPlugin):
 
 
 @functools.lru_cache(maxsize=64)
-def _merge(choices: tuple[str, ...], here: Path) -> DictConfig:
+def _merge(choices: tuple[str, ...], replaced: tuple[str, ...], here: Path) -> DictConfig:
     """The files alone, before any value is overridden; not to be changed by the caller."""
     OmegaConf.register_new_resolver("asset", lambda path: str(asset(path)), replace=True)
     Plugins.instance().register(_UserConfFirst)
-    if any(choice.startswith("+sweep=") for choice in choices):
-        _register_sweeps(here)
+    for choice in choices:
+        if choice.startswith("+sweep="):
+            register(_choice(parse(choice)), replaced, here)
     with initialize_config_dir(str(catalog.shipped("conf")), version_base="1.3"):
         return hydra_compose("config", overrides=list(choices))
-
-
-def _register_sweeps(here: Path) -> None:
-    """Make each file of sweeps/ a choice of the group `sweep`; a search path would call the group `sweeps`."""
-    store = ConfigStore.instance()
-    for name, file in catalog.sweeps(here).items():
-        try:
-            node = OmegaConf.load(file)
-        except (YAMLError, UnicodeDecodeError) as error:
-            raise UserError("+sweep", name, f"{file} is not YAML: {_one_line(error)}") from error
-        store.store(name=name, node=node, group="sweep", package="_global_", provider=str(file))
 
 
 def _plain(merged: DictConfig) -> dict[str, Any]:
@@ -164,6 +219,19 @@ def _line(override: Override) -> str:
     return override.input_line
 
 
+def _choice(override: Override) -> str:
+    """The name that a choice gives: as it was written where it reads like a number."""
+    value = override.value()
+    return value if isinstance(value, str) else written_value(override)
+
+
+def _choice_line(override: Override) -> str:
+    """A choice as Hydra takes it: a name that reads like a number or a truth value in quotes."""
+    if isinstance(override.value(), str):
+        return _line(override)
+    return f"{_line(override).partition('=')[0]}='{_choice(override)}'"
+
+
 def _is_choice(override: Override, groups: Mapping[str, Sequence[str]]) -> bool:
     """Whether it picks a file of a group rather than sets a value: Hydra's own rule."""
     is_group = override.key_or_group == "sweep" or override.key_or_group in groups
@@ -172,7 +240,7 @@ def _is_choice(override: Override, groups: Mapping[str, Sequence[str]]) -> bool:
 
 def _check_choice(override: Override, groups: Mapping[str, Sequence[str]], here: Path) -> None:
     """What Hydra would say in twenty lines, or not at all."""
-    key, value = override.key_or_group, override.value()
+    key = override.key_or_group
     if key.partition(".")[0] == "hydra":
         mend = "sweeplora composes with Hydra but does not run its jobs: hydra.* has no effect"
         raise UserError(key, written_value(override), mend)
@@ -182,21 +250,28 @@ def _check_choice(override: Override, groups: Mapping[str, Sequence[str]], here:
     if key == "sweep":
         _check_sweep(override, list(catalog.sweeps(here)))
     elif _is_choice(override, groups):
-        if not isinstance(value, str) or value not in groups[key]:
-            raise UserError(key, written_value(override), f"no such choice; there are: {', '.join(groups[key])}")
+        if _choice(override) not in groups[key]:
+            raise UserError(key, written_value(override), _no_such_choice(key, _choice(override), groups[key], here))
         if override.type is not OverrideType.CHANGE:
             sign, _, choice = _line(override).partition("=")
             raise UserError(sign, choice, f"a choice is changed without a sign: {key}={choice}")
 
 
+def _no_such_choice(group: str, choice: str, known: Sequence[str], here: Path) -> str:
+    for conf in catalog.folders("conf", here):
+        if (conf / group / f"{choice}.yml").is_file():
+            return f"{conf / group / choice}.yml has to be called {choice}.yaml"
+    return f"no such choice; there are: {', '.join(known)}"
+
+
 def _check_sweep(override: Override, known: Sequence[str]) -> None:
-    value = override.value()
-    if isinstance(value, dict):
+    if isinstance(override.value(), dict):
         return
-    if not isinstance(value, str) or value not in known:
-        raise UserError("+sweep", value, f"no such sweep; {nearest(str(value), known)}")
+    name = _choice(override)
+    if name not in known:
+        raise UserError("+sweep", name, f"no such sweep; {nearest(name, known)}")
     if not override.is_add():
-        raise UserError("sweep", value, f"a sweep is added with a plus sign: +sweep={value}")
+        raise UserError("sweep", name, f"a sweep is added with a plus sign: +sweep={name}")
 
 
 def _explained(error: Exception, overrides: Sequence[Override], known: Sequence[str]) -> UserError:

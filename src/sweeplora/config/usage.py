@@ -39,4 +39,5 @@ def usage(verbs: Mapping[str, str], here: Path) -> str:
 
 
 def _entry(name: str, text: str, wide: int) -> str:
-    return fill(text, _WIDTH, initial_indent=f"  {name}".ljust(wide), subsequent_indent=" " * wide)
+    said = text or "(says nothing of itself in its first line)"
+    return fill(said, _WIDTH, initial_indent=f"  {name}".ljust(wide), subsequent_indent=" " * wide)

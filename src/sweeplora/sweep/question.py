@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from sweeplora.errors import UserError
-from sweeplora.experiment import Configuration, Experiment
+from sweeplora.errors import Problems, UserError
+from sweeplora.experiment import Configuration, Experiment, NotComposed
 from sweeplora.rundir.signature import is_unsigned
 from sweeplora.sweep.search.grammar import on_command_line, parse_space
 from sweeplora.sweep.search.proposals import every_choice
@@ -18,13 +19,19 @@ from sweeplora.sweep.search.space import Space, all_keys
 _RESERVED = ("single", "cache", "artifacts", "workspaces")
 
 
+class Compose(Protocol):
+    """Composes the words of a command line, and what a study proposes on top of them."""
+
+    def __call__(self, overrides: Sequence[str], proposed: Sequence[str] = ()) -> Configuration: ...
+
+
 class Composer:
     """Composes and checks overrides on top of the command line's, each combination once."""
 
     def __init__(
         self,
         base: Sequence[str],
-        compose: Callable[[Sequence[str]], Configuration],
+        compose: Compose,
         check: Callable[[Configuration], Experiment],
     ) -> None:
         self.base = tuple(base)
@@ -33,11 +40,23 @@ class Composer:
         self._known: dict[tuple[str, ...], Experiment] = {}
 
     def experiment(self, overrides: Sequence[str]) -> Experiment:
-        """The experiment with these overrides. Raises UserError for what is wrong with it."""
+        """The experiment with these overrides. Raises UserError for all that is wrong with it."""
         wanted = tuple(overrides)
         if wanted not in self._known:
-            self._known[wanted] = self._check(self._compose([*self.base, *wanted]))
+            self._known[wanted] = self._checked(wanted)
         return self._known[wanted]
+
+    def _checked(self, wanted: Sequence[str]) -> Experiment:
+        problems = Problems()
+        try:
+            configuration = self._compose(self.base, wanted)
+        except NotComposed as error:
+            problems.add(error)
+            configuration = error.rest
+        experiment = problems.attempt((), lambda: self._check(configuration))
+        problems.refuse()
+        assert experiment is not None
+        return experiment
 
 
 @dataclass(frozen=True)
@@ -70,37 +89,61 @@ class Question:
 def read_question(configuration: Configuration, composer: Composer, swept: Space) -> Question:
     """Read the study out of a configuration and try every choice of it, before anything is started.
 
-    Raises UserError for the first thing wrong in the space, or in a configuration that it can propose.
+    Raises UserError for all that is wrong in the space, and in the configurations that it can propose.
     """
-    sweep = configuration.config["sweep"]
-    space = on_command_line(parse_space(sweep["space"] or {}), composer.base, swept)
+    problems = Problems()
+    sweep, search = configuration.config["sweep"], configuration.config["search"]
+    space = problems.attempt((), lambda: _space(sweep["space"], composer.base, swept)) or Space()
+    covers = _covers(space, composer, problems)
+    objectives = problems.attempt((), lambda: _objectives(sweep["objective"])) or ()
+    problems.attempt(("sweep",), lambda: _check_objectives(objectives, covers, configuration.config["pruner"]))
+    trials = problems.attempt(("sweep",), lambda: _trials(sweep["trials"], search, space))
+    name = problems.attempt((), lambda: _name(sweep["name"], space))
+    problems.refuse()
+    assert trials is not None and name is not None
+    first = covers[0][1]
+    identity = {
+        "space": space.described(),
+        "objective": list(objectives),
+        "search": [search["_target_"], search["seed"]] if is_grid(search) else search["_target_"],
+        "signature": first.signature,
+        "config": {key: value for key, value in first.config.items() if not is_unsigned(key)},
+    }
+    notices = tuple(dict.fromkeys(line for _, one in covers for line in one.notices))
+    return Question(name, space, objectives, trials, configuration, identity, notices)
+
+
+def _space(written: Mapping[str, Any] | None, base: Sequence[str], swept: Space) -> Space:
+    space = on_command_line(parse_space(written or {}), base, swept)
     if not space:
         raise UserError("sweep.space", "{}", "nothing is left to search; name keys, e.g. 'network.dim=choice(4,8)'")
     for key in all_keys(space):
         if is_unsigned(key):
             mend = "changes how a trial runs, not what it learns; give it one value outside of the space"
             raise UserError(f"sweep.space.{key}", "searched", mend)
-    proposed = every_choice(space)
-    covers = [composer.experiment(overrides) for overrides in proposed]
-    objectives = _objectives(sweep["objective"])
-    blind = next((words for words, one in zip(proposed, covers, strict=True) if not one.validates), None)
+    return space
+
+
+def _covers(space: Space, composer: Composer, problems: Problems) -> list[tuple[tuple[str, ...], Experiment]]:
+    """Proposals in which every choice of the space comes, each with its experiment; refused ones are noted."""
+    found = []
+    for words in every_choice(space):
+        experiment = problems.attempt((), functools.partial(composer.experiment, words))
+        if experiment is not None:
+            found.append((words, experiment))
+    return found
+
+
+def _check_objectives(
+    objectives: Sequence[str], covers: Sequence[tuple[tuple[str, ...], Experiment]], pruner: Mapping[str, Any]
+) -> None:
+    blind = next((words for words, one in covers if not one.validates), None)
     if blind is not None and any(objective.startswith("val/") for objective in objectives):
         where = f" with {' '.join(blind)}" if blind else ""
-        raise UserError("sweep.objective", sweep["objective"], f"no image is held out{where}; give data.val_split=0.1")
-    if len(objectives) > 1 and prunes(configuration.config["pruner"]):
+        mend = f"no image is held out{where}; give data.val_split=0.1"
+        raise UserError("sweep.objective", ", ".join(objectives), mend)
+    if len(objectives) > 1 and prunes(pruner):
         raise UserError("pruner", "on", "several objectives cannot be pruned; give pruner=none or one objective")
-    search = configuration.config["search"]
-    signed = {key: value for key, value in covers[0].config.items() if not is_unsigned(key)}
-    identity = {
-        "space": space.described(),
-        "objective": list(objectives),
-        "search": [search["_target_"], search["seed"]] if is_grid(search) else search["_target_"],
-        "signature": covers[0].signature,
-        "config": signed,
-    }
-    trials = _trials(sweep["trials"], search, space)
-    notices = tuple(dict.fromkeys(line for one in covers for line in one.notices))
-    return Question(_name(sweep["name"], space), space, objectives, trials, configuration, identity, notices)
 
 
 def _objectives(written: object) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 
 from sweeplora.errors import UserError
-from sweeplora.experiment import Configuration, Experiment
+from sweeplora.experiment import Configuration, Experiment, NotComposed
 from sweeplora.launch.launcher import TRAINING, Launcher
 from sweeplora.report.leaderboard import Leaderboard, lines
 from sweeplora.report.words import near, number, params_text
@@ -30,7 +30,7 @@ from sweeplora.rundir.record import (
 )
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.library_logs import logging_to
-from sweeplora.sweep.question import Composer, Question, read_question
+from sweeplora.sweep.question import Compose, Composer, Question, read_question
 from sweeplora.sweep.recorder import Recorder, finish_recorder, revive_recorder, start_recorder
 from sweeplora.sweep.reuse import free_name, has_damaged_weights, weights_fault
 from sweeplora.sweep.screen import Screen, open_screen
@@ -40,7 +40,6 @@ from sweeplora.sweep.single import INTERRUPTED, SOME_FAILED, WELL, run_single
 from sweeplora.sweep.supervise import now, shape_of
 
 DATABASE = "optuna.db"
-Compose = Callable[[Sequence[str]], Configuration]
 Check = Callable[[Configuration], Experiment]
 
 
@@ -51,7 +50,7 @@ def run(overrides: Sequence[str], compose: Compose, check: Check, training: str 
     for bad input. `training` is the module whose `main` takes a run folder.
     """
     plain, swept = split_command_line(overrides)
-    configuration = compose(plain)
+    configuration = _composed_if_it_can(plain, compose)
     sweep = configuration.config["sweep"]
     if swept or sweep["space"]:
         return run_study(configuration, Composer(plain, compose, check), swept, training)
@@ -60,6 +59,14 @@ def run(overrides: Sequence[str], compose: Compose, check: Check, training: str 
             mend = "there is nothing to search; add +sweep=…, or name a space such as 'network.dim=choice(4,8)'"
             raise UserError(f"sweep.{key}", sweep[key], mend)
     return run_single(Composer(plain, compose, check).experiment(()), training)
+
+
+def _composed_if_it_can(words: Sequence[str], compose: Compose) -> Configuration:
+    """The configuration of the words that can be composed; the composer refuses the others with all else."""
+    try:
+        return compose(words)
+    except NotComposed as error:
+        return error.rest
 
 
 def run_study(configuration: Configuration, composer: Composer, swept: Space, training: str = TRAINING) -> int:

@@ -1,0 +1,77 @@
+"""The files of sweeps/ as choices of Hydra's group `sweep`, and what a choice on top of one replaces in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from sweeplora.config import catalog
+from sweeplora.errors import UserError
+
+
+def register(asked: str, replaced: Iterable[str], here: Path) -> None:
+    """Make each file of sweeps/ a choice of the group `sweep`; a search path would call the group `sweeps`.
+
+    `replaced`: groups whose keys are left out of the sweep that is asked for. A file that cannot be read is left out,
+    unless it is the one asked for.
+    """
+    store = ConfigStore.instance()
+    for name, file in catalog.sweeps(here).items():
+        try:
+            node = read(name, file)
+        except UserError:
+            if name == asked:
+                raise
+            continue
+        if name == asked:
+            node = {key: value for key, value in node.items() if key not in set(replaced)}
+        folder, _, stem = f"sweep/{name}".rpartition("/")
+        store.store(name=stem, node=OmegaConf.create(node), group=folder, package="_global_", provider=str(file))
+
+
+def replaced_keys(asked: str, chosen: Mapping[str, str], here: Path) -> dict[str, list[str]]:
+    """Group -> the keys that a sweep's file sets in it, for the groups of which another choice is on the command line.
+
+    `chosen`: group -> the choice on the command line. A choice that is the file's own, or that of conf/config.yaml
+    where the file has none, replaces nothing.
+    """
+    content = read(asked, catalog.sweeps(here)[asked])
+    own = {**_defaults_of_config(here), **_choices(content.get("defaults"))}
+    return {
+        group: [f"{group}.{key}" for key in content[group]]
+        for group, choice in chosen.items()
+        if isinstance(content.get(group), Mapping) and own.get(group) != choice
+    }
+
+
+def read(name: str, file: Path) -> dict[str, Any]:
+    """What a sweep's file says. Raises UserError for one that is no YAML, no mapping, or empty."""
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    except (YAMLError, UnicodeDecodeError, OSError, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).split())
+        raise UserError("+sweep", name, f"{file} is not a YAML file of keys and values: {reason}") from error
+    if not isinstance(content, dict):
+        raise UserError("+sweep", name, f"{file} is not a YAML file of keys and values")
+    if not content:
+        raise UserError("+sweep", name, f"{file} is empty; give it defaults, sweep.name, sweep.space and the like")
+    return {str(key): value for key, value in content.items()}
+
+
+def _defaults_of_config(here: Path) -> dict[str, str]:
+    file = next(conf / "config.yaml" for conf in catalog.folders("conf", here) if (conf / "config.yaml").is_file())
+    content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    return _choices(content.get("defaults")) if isinstance(content, dict) else {}
+
+
+def _choices(defaults: object) -> dict[str, str]:
+    """Group -> choice of a defaults list, `override` and a leading slash aside."""
+    entries = [entry for entry in defaults if isinstance(entry, dict)] if isinstance(defaults, list) else []
+    pairs = [(str(key), value) for entry in entries for key, value in entry.items()]
+    return {key.removeprefix("override ").strip().lstrip("/"): str(value) for key, value in pairs}
