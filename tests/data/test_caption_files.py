@@ -65,7 +65,7 @@ def test_of_several_lines_the_first_is_trained_and_recorded_and_this_is_said(tmp
     assert whole.notices == ()
 
 
-@pytest.mark.parametrize("text", ["", "  \n", ", ,, ", " ，、,\n ,"])  # noqa: RUF001
+@pytest.mark.parametrize("text", ["", "  \n", ", ,, ", ",\nsecond line", " ，、,\n ,"])  # noqa: RUF001
 def test_a_caption_without_a_word_is_an_empty_one(tmp_path: Path, text: str) -> None:
     picture(tmp_path / "a.png", caption=text)
     with pytest.raises(UserError, match=r"1 of 1 images with an empty caption file \(first: a.png\)"):

@@ -81,6 +81,12 @@ def test_names_of_any_bytes_are_read_and_shown_in_one_line(tmp_path: Path) -> No
         _read(tmp_path)
 
 
+def test_a_folders_name_that_is_no_text_cannot_be_a_caption(tmp_path: Path) -> None:
+    picture(tmp_path / os.fsdecode(b"3_caf\xe9") / "a.png", caption=None)
+    with pytest.raises(UserError, match=r"with a folder's name as a caption that is not UTF-8 \(first: 3_caf\\udce9/a"):
+        _read(tmp_path, folder_captions=True)
+
+
 def test_what_is_no_regular_file_is_named_and_not_waited_for(tmp_path: Path) -> None:
     several(tmp_path, 1)
     os.mkfifo(tmp_path / "pipe.png")

@@ -123,6 +123,13 @@ def test_more_regularisation_images_than_training_images_are_said(tmp_path: Path
     assert dataset.notices == (said,)
 
 
+def test_copies_of_training_images_that_regularise_are_said(tmp_path: Path) -> None:
+    several(tmp_path / "set", 3)
+    several(tmp_path / "reg", 2)
+    dataset = _read(tmp_path / "set", reg_dir=str(tmp_path / "reg"))
+    assert dataset.notices == ("2 regularisation images are training images too: 000.png, 001.png",)
+
+
 @pytest.mark.parametrize("inner", ["set", "set/sub", "."])
 @pytest.mark.parametrize("key", ["reg_dir", "mask_dir", "val_dir"])
 def test_folders_that_lie_in_each_other_are_refused(tmp_path: Path, key: str, inner: str) -> None:

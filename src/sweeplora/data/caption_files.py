@@ -69,6 +69,8 @@ def read_captions(
     """
     files = [stem(name) + source.extension for name in listing.images]
     texts = [_read(listing, image, file) for image, file in zip(listing.images, files, strict=True)]
+    several = [file for file, text in zip(files, texts, strict=True) if text is not None and len(lines(text)) > 1]
+    texts = [None if text is None else _trained(text, source) for text in texts]
     fallbacks = [one or source.class_tokens for one in by_folder]
     named = list(zip(listing.images, texts, fallbacks, strict=True))
     missing = [name for name, text, fallback in named if text is None and fallback is None]
@@ -78,12 +80,11 @@ def read_captions(
     if empty and not source.may_be_empty:
         mend = "write captions, or give data.caption_prefix for all"
         raise _refusal(listing, empty, "with an empty caption file", mend)
-    several: list[str] = []
-    if not source.every_line:
-        several = [file for file, text in zip(files, texts, strict=True) if text and len(lines(text)) > 1]
-        texts = [text and lines(text)[0] for text in texts]
-    captions = [(fallback or "") if text is None else text for text, fallback in zip(texts, fallbacks, strict=True)]
-    return captions, _notices(listing, source, list(dict.fromkeys(several)))
+    captions = [(fallback or "") if text is None else text for _, text, fallback in named]
+    odd = [name for name, caption in zip(listing.images, captions, strict=True) if not _is_unicode(caption)]
+    if odd:
+        raise _refusal(listing, odd, "with a folder's name as a caption that is not UTF-8", "rename the folder")
+    return captions, _notices(listing, source, [] if source.every_line else list(dict.fromkeys(several)))
 
 
 def decode_text(data: bytes) -> str:
@@ -120,13 +121,18 @@ def _mixes_scripts(text: str) -> bool:
     return False
 
 
+def _is_unicode(text: str) -> bool:
+    """Whether a text from a file's name holds no bytes that are not UTF-8."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def stem(name: str) -> str:
     """A file's name without its last suffix."""
     return os.path.splitext(name)[0]
 
 
 def _read(listing: Listing, image: str, file: str) -> str | None:
-    """The text of a caption file; '' where it holds nothing but separators, None where there is no file."""
+    """The text of a caption file, None where there is none."""
     path = listing.folder / file
     try:
         status = path.lstat()
@@ -144,7 +150,13 @@ def _read(listing: Listing, image: str, file: str) -> str | None:
         raise UserError(listing.key, shown(str(path)), f"the caption cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise UserError(listing.key, shown(str(path)), f"the caption {error}") from None
-    return text if text.strip(_SEPARATORS) else ""
+    return text
+
+
+def _trained(text: str, source: CaptionSource) -> str:
+    """What of a caption trains: all of it or its first line; '' where that holds nothing but separators."""
+    kept = text if source.every_line else lines(text)[0]
+    return kept if kept.strip(_SEPARATORS) else ""
 
 
 def _refuse_foreign(listing: Listing, image: str, path: Path) -> None:

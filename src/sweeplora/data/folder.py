@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Lt
 
-from sweeplora.data.dataset import Dataset
+from sweeplora.data.dataset import Dataset, Picture
+from sweeplora.data.notices import counted
 from sweeplora.data.reader import FolderReader
 from sweeplora.data.source_folder import SourceFolder, refuse_overlaps
 from sweeplora.data.split import balanced, refuse_shared, split
@@ -93,6 +94,7 @@ class Folder(SubsetOptions):
         count = sum(picture.repeats for picture in train)
         if count > _MOST_IMAGES:
             raise UserError("data.repeats", self.repeats, f"an epoch has {count:,} images, more than {_MOST_IMAGES:,}")
+        notices += _in_both_roles(trained, regular)
         balance = balanced(regular, count)
         if len(balance) < len(regular):
             unused = f"{len(regular) - len(balance)} of {len(regular)} regularisation images are not used"
@@ -132,3 +134,12 @@ class Folder(SubsetOptions):
         if self.cache_latents is False and self.latents == "frozen":
             mend = "data.cache_latents=false encodes images anew at every step; take resample"
             raise UserError("data.latents", self.latents, mend)
+
+
+def _in_both_roles(trained: Sequence[Picture], regular: Sequence[Picture]) -> list[str]:
+    """A notice about regularisation images that are training images too."""
+    contents = {content for picture in trained for content in (picture.sha256, picture.levels)}
+    names = [picture.name for picture in regular if {picture.sha256, picture.levels} & contents]
+    return counted(
+        names, "regularisation image is a training image too", "regularisation images are training images too"
+    )
