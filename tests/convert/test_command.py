@@ -102,9 +102,14 @@ def test_secrets_are_in_neither_file(capsys: pytest.CaptureFixture[str]) -> None
         assert "--huggingface_token" in text
 
 
-def test_a_dollar_in_a_value_stays_a_dollar() -> None:
-    assert main(["--", *_COMMAND.split(), "--caption_prefix=a ${b} c"]) == 0
-    assert compose(["+sweep=it"]).config["data"]["caption_prefix"] == "a ${b} c"
+@pytest.mark.parametrize(
+    ("name", "prefix"),
+    [("d", "a ${b} c"), ("u", "a ${b"), ("s", "a \\${b}"), ("t", "a \\\\${b} \\"), ("p", "${${"), ("q", "$a '")],
+)
+def test_a_dollar_in_a_value_stays_a_dollar(name: str, prefix: str) -> None:
+    words = [*_COMMAND.split(), f"--output_name={name}_dollar", f"--caption_prefix={prefix}"]
+    assert main(["--", *words]) == 0
+    assert compose([f"+sweep={name}_dollar"]).config["data"]["caption_prefix"] == prefix
 
 
 def test_what_the_check_will_refuse_is_said(capsys: pytest.CaptureFixture[str]) -> None:

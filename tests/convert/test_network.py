@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sweeplora.convert.entries import settings
@@ -81,7 +83,57 @@ def test_old_names_of_arguments_still_count() -> None:
     assert made["network.use_tucker"] is True
 
 
-@pytest.mark.parametrize("preset", ["ia3", "my_preset.toml"])
+_ATTENTION = """
+enable_conv = false
+unet_target_module = ["Transformer2DModel"]
+unet_target_name = []
+text_encoder_target_module = ["CLIPAttention", "CLIPSdpaAttention", "CLIPMLP"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "preset", "encoders"),
+    [
+        (_ATTENTION, "attn-mlp", True),
+        (_ATTENTION.replace('"CLIPAttention", "CLIPSdpaAttention", "CLIPMLP"', ""), "unet-transformer-only", False),
+        (
+            'enable_conv = true\nunet_target_module = ["Transformer2DModel", "ResnetBlock2D", "Downsample2D", '
+            '"Upsample2D"]\ntext_encoder_target_module = ["CLIPAttention", "CLIPMLP"]',
+            "blocks",
+            True,
+        ),
+    ],
+)
+def test_a_presets_file_becomes_the_preset_that_selects_the_same(
+    tmp_path: Path, text: str, preset: str, encoders: bool
+) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    made = converted(f"--network_args algo=lokr preset={tmp_path / 'mine.toml'}")
+    values = settings(made.entries)
+    assert (values["network.preset"], values["network.text_encoders"]) == (preset, encoders)
+    assert f"mine.toml selects the layers of the preset {preset}" in "".join(entry.note for entry in made.entries)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            _ATTENTION + '[module_algo_map.CrossAttention]\nalgo = "lokr"',
+            "module_algo_map treats some layers otherwise",
+        ),
+        (_ATTENTION.replace("Transformer2DModel", "CrossAttention"), "selects .*CrossAttention.*; no preset here"),
+        (_ATTENTION + "unet_modules = []", "unet_modules is no key"),
+        (_ATTENTION.replace('["Transformer2DModel"]', "3"), "a list of names"),
+        ("= 3", "not TOML"),
+    ],
+)
+def test_a_presets_file_that_no_preset_equals_is_refused_by_its_key(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(UserError, match=said):
+        converted(f"--network_args preset={tmp_path / 'mine.toml'}")
+
+
+@pytest.mark.parametrize("preset", ["ia3", "my_preset.toml", "blocks"])
 def test_a_preset_of_ones_own_is_refused_by_name(preset: str) -> None:
     with pytest.raises(UserError, match=f"--network_args preset={preset}"):
         converted(f"--network_args preset={preset}")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -18,6 +19,7 @@ from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
+from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -70,11 +72,18 @@ def compose(overrides: Sequence[str], proposed: Sequence[str] = ()) -> Configura
         for o in given
         if (group := o.key_or_group) in replaced
     )
-    text = OmegaConf.to_yaml(OmegaConf.create(config))
+    text = _text(config)
     configuration = Configuration(config, text, (*overrides, *proposed), notices)
     if errors:
         raise NotComposed(errors, configuration)
     return configuration
+
+
+def _text(config: Mapping[str, Any]) -> str:
+    """The values as OmegaConf.to_yaml writes them, but with `${` in a text as what it is: resolved, not a reference."""
+    return str(
+        yaml.dump(config, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=get_omega_conf_dumper())
+    )
 
 
 def _checked(word: str, groups: Mapping[str, Sequence[str]], here: Path) -> Override:

@@ -42,7 +42,7 @@ def take_over(source: Sequence[str], output: Path | None, number: int | None, *,
     each is named on the standard error, and so is the first value of the file that the check will refuse. Raises
     UserError where nothing can be written.
     """
-    conversion = convert(_chosen(_read(source), number))
+    conversion = convert(_chosen(read_source(source), number))
     output = output or Path("sweeps", f"{_file_name(conversion.name)}.yaml")
     written = output.with_name(f"{output.stem}.conversion.md")
     for file in (output, written):
@@ -60,7 +60,7 @@ def take_over(source: Sequence[str], output: Path | None, number: int | None, *,
     return TO_MEND if lacking else DONE
 
 
-def _read(rest: Sequence[str]) -> Reading:
+def read_source(rest: Sequence[str]) -> Reading:
     """The commands in words, in a script's file, or in a text."""
     if rest[0] == "--" or len(rest) > 1:
         words = tuple(Text(word) for word in (rest[1:] if rest[0] == "--" else rest))

@@ -16,6 +16,7 @@ from sweeplora.convert.reading.flags import FLAGS
 
 _WIDTH = 112
 _WHOLE: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+_REFERENCE = re.compile(r"(\\*)\$\{")
 _LIKE_A_NUMBER = re.compile(r"[+-]?[\d_.]+([eE][+-]?\d+)?")
 _SECRET = re.compile(r"(token|api_key|secret|password)$")
 
@@ -105,7 +106,7 @@ def _header(conversion: Conversion, name: str) -> str:
 def _plain(value: Any) -> Any:
     """The value as YAML holds it; `${` in a text would be read as a reference."""
     if isinstance(value, str):
-        return value.replace("${", "\\${")
+        return _REFERENCE.sub(lambda found: f"{found[1] * 2}\\${{", value)
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     if isinstance(value, Mapping):

@@ -109,12 +109,19 @@ def test_the_kinds_of_lora(kind: str, target: str, preset: str) -> None:
     assert (config["train"]["steps"], config["train"]["epochs"]) == (500, None)
 
 
+def test_a_file_from_before_sdxl_is_for_stable_diffusion_1_5() -> None:
+    content = {key: value for key, value in _GUI.items() if key not in ("sdxl", "additional_parameters")}
+    Path("gui.json").write_text(json.dumps(content | {"dynamo_backend": "no"}))
+    assert main(["gui.json"]) == 0
+    assert compose(["+sweep=gui_lora"]).config["model"]["name"] == "sd15"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
         ("a.json", json.dumps(_GUI | {"LoRA_type": "LoRA-FA"}), "LoRA_type=LoRA-FA"),
         ("a.json", json.dumps(_GUI | {"flux1_checkbox": True}), "flux1_checkbox"),
-        ("a.json", json.dumps({key: value for key, value in _GUI.items() if key != "sdxl"}), '"sdxl": true or false'),
+        ("a.json", json.dumps(_GUI | {"sdxl": "yes"}), "sdxl=yes: write true or false"),
         ("a.json", json.dumps(_GUI | {"optimizer_args": 'a="'}), "optimizer_args"),
         ("a.json", "{", "not JSON"),
         ("a.toml", "= 3", "not TOML"),

@@ -116,6 +116,16 @@ if ! [ "$DIM" = 16 ]; then accelerate launch train_network.py --wrong; fi
 accelerate launch train_network.py --group=$DIM; exit 0
 accelerate launch train_network.py --after
 """,
+    "other separators": r"""
+A="x y,z"
+IFS=$'\n\t'
+accelerate launch train_network.py $A
+IFS=,
+accelerate launch train_network.py $A "$A"
+unset IFS
+N=(4 8); for i in "${!N[@]}"; do :; done
+accelerate launch train_network.py $A "${!N[@]}"
+""",
     "odd writing": r"""
 A=1 B=2
 A=3 accelerate launch train_network.py --a=$A --b=$B

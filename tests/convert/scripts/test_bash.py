@@ -180,3 +180,8 @@ def test_words_of_the_environment_are_used_and_decide_nothing() -> None:
     kind, dim = _commands(text, {"HOST_KIND": "big"})[0].words[-2:]
     assert kind.text == "big"
     assert "HOST_KIND" in dim.unknowns[0].why
+
+
+def test_the_folder_of_the_training_script_may_be_unknown() -> None:
+    reading = bash(Script("python $SD_SCRIPTS/train_network.py --a", "train.sh"))
+    assert settle(find(reading)[0], reading.script).words == ("--a",)

@@ -138,3 +138,9 @@ def test_bytes_of_no_code_page_are_refused(tmp_path: Path) -> None:
     (tmp_path / "train.bat").write_bytes(b"accelerate launch train_network.py --name=\x81\x8d\xff\x90\n")
     with pytest.raises(UserError, match="save it as UTF-8"):
         main([str(tmp_path / "train.bat")])
+
+
+def test_a_batch_file_that_is_called_sh_is_still_one(tmp_path: Path) -> None:
+    file = tmp_path / "train.sh"
+    assert language(Script('accelerate launch ^\na.py --x="y" ^\n', "train.sh", file)) == "batch"
+    assert language(Script("accelerate launch \\\na.py --x=2^\n", "train.sh", file)) == "bash"

@@ -100,6 +100,7 @@ def test_a_trainer_packs_script() -> None:
         ("function go($d) { run --d=$d }\ngo 8", ["run", "--d=8"]),
         ("if (1 -eq 1) { $a = 1 } else { $a = 2 }\nrun $a", ["run", "1"]),
         ("$k='a'\nif ($k -ne 'A' -or -not ($k -eq 'a')) { $a = 1 } else { $a = 2 }\nrun $a", ["run", "2"]),
+        ("$x = 1\n$s = if ($x) { 'a.py' } elseif ($y) { 'c' } else { 'b.py' }\nrun $s", ["run", "a.py"]),
         ("$t = 'b'\nif ('a','b' -contains $t) { $a = 1 }\nrun $a", ["run", "1"]),
         ("$t = @'\nit's $5\n'@\nrun $t", ["run", "it's $5"]),
         ("run --x=1 > log.txt; run --y | Out-Null", ["run", "--y"]),

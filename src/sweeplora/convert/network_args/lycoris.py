@@ -31,6 +31,7 @@ ALGORITHMS = {
 """`algo` and our choice and class for it."""
 _PRESETS = (
     "full",
+    "blocks",
     "full-lin",
     "attn-mlp",
     "attn-only",
@@ -99,7 +100,7 @@ def lycoris(given: Given, said: Mapping[str, str]) -> list[Entry]:
 def _preset(given: Given, said: Mapping[str, str]) -> Entry:
     preset = said.get("preset", "full")
     if preset not in _PRESETS:
-        mend = f"a preset of one's own (a file, or ia3) is not supported; there are: {', '.join(_PRESETS)}"
+        mend = f"no such preset, nor a file.toml of one's own; there are: {', '.join(_PRESETS)}"
         raise UserError("--network_args preset", preset, mend)
     notes = {
         ("full", "sdxl"): _FULL,

@@ -21,7 +21,8 @@ from sweeplora.convert.reading.dataset_schema import (
 )
 from sweeplora.convert.reading.files import Files
 from sweeplora.convert.reading.flags import FLAGS
-from sweeplora.convert.reading.given import Given, toml
+from sweeplora.convert.reading.given import Given
+from sweeplora.convert.reading.toml_file import toml
 from sweeplora.convert.scripts.decode import decode
 from sweeplora.errors import UserError
 

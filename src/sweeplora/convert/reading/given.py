@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,8 @@ from sweeplora.config.nearest import nearest
 from sweeplora.convert.entries import Entry, became, idle
 from sweeplora.convert.reading.files import HERE, Files
 from sweeplora.convert.reading.flags import FLAGS, ONLY_SDXL, Flag
-from sweeplora.convert.scripts.decode import decode
+from sweeplora.convert.reading.lycoris_preset import preset_of
+from sweeplora.convert.reading.toml_file import toml
 from sweeplora.errors import UserError
 
 _WHOLE = {"whole", "count"}
@@ -79,7 +79,29 @@ def read(family: str, processes: int, words: Sequence[str], files: Files = HERE)
     if "caption_extention" in kept:
         kept["caption_extension"] = kept.pop("caption_extention")
         remarks.append(idle("--caption_extention", "the old spelling of --caption_extension, and comes before it"))
+    if kept.get("network_module") == "lycoris.kohya":
+        kept["network_args"], more = _preset_by_name(kept.get("network_args", []), files)
+        remarks += more
+    if not kept.get("network_args", True):
+        del kept["network_args"]
     return Given(family, processes, kept, files, remarks)
+
+
+def _preset_by_name(words: list[str], files: Files) -> tuple[list[str], list[Entry]]:
+    """The arguments with a LyCORIS preset's name in place of its file, and what was read."""
+    found: list[str] = []
+    remarks: list[Entry] = []
+    for word in words:
+        name, _, value = word.partition("=")
+        if name == "preset" and value == "blocks":
+            raise UserError("--network_args preset", value, "is no preset of LyCORIS")
+        if name != "preset" or not value.lower().endswith(".toml"):
+            found.append(word)
+            continue
+        preset = preset_of(value, files)
+        found.append(f"preset={preset}")
+        remarks.append(idle("--network_args preset", f"{value} selects the layers of the preset {preset}"))
+    return found, remarks
 
 
 def _says_nothing(name: str, value: Any, flag: Flag) -> bool:
@@ -232,11 +254,3 @@ def _plain(name: str, value: Any, flag: Flag) -> Any:
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def toml(data: bytes, key: str, path: str) -> dict[str, Any]:
-    """A TOML file's content. Raises UserError where it cannot be read."""
-    try:
-        return tomllib.loads(decode(data, path))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UserError(key, path, f"not TOML: {error}") from error

@@ -108,10 +108,12 @@ def _of_gui(script: Script, content: Mapping[str, Any]) -> Reading:
     for key in _OTHER_MODELS:
         if content.get(key) is True:
             raise UserError(key, True, "only SDXL and Stable Diffusion 1.5 can be converted")
-    if not isinstance(content.get("sdxl"), bool):
-        raise UserError("convert", script.name, 'is a file of kohya_ss\' GUI without "sdxl": true or false; add it')
     remarks: list[Entry] = []
+    content = {"sdxl": False, **content}
+    if not isinstance(content["sdxl"], bool):
+        raise UserError("sdxl", content["sdxl"], "write true or false")
     trainer = "sdxl_train_network.py" if content["sdxl"] else "train_network.py"
+    remarks.append(idle("sdxl", f"the GUI starts {trainer} with it; without it train_network.py, for SD 1.5"))
     flags = [*_plain(content, remarks), *_special(content, remarks), *_network(content)]
     words = ("accelerate", "launch", *_launcher(content), trainer, *flags)
     return Reading(script, [ScriptCommand(tuple(Text(word) for word in words), 1)], remarks=remarks)
@@ -137,7 +139,7 @@ def _plain(content: Mapping[str, Any], remarks: list[Entry]) -> Iterator[str]:
         elif FLAGS[name].kind == "switch":
             if value is True:
                 yield f"--{name}"
-        elif text := _given(content, key):
+        elif (text := _given(content, key)) and (name, text) != ("dynamo_backend", "no"):
             kind = FLAGS[name].kind
             yield f"--{name}={_whole(text) if kind in ('whole', 'count') else text}"
 

@@ -95,13 +95,16 @@ def find(reading: Reading) -> list[Training]:
 
 
 def settle(training: Training, script: Script) -> Command:
-    """The training with plain words. Raises UserError for a word that only running the script could tell."""
+    """The training with plain words. Raises UserError for a word that only running the script could tell.
+
+    The folder that the training script lies in may be unknown: nothing depends on it.
+    """
     command = training.command
     if command.cut:
         mend = f"an unquoted {command.cut} ends the command here; put the value into quotes"
         raise script.error(command.line, f"{command.words[-1].text}{command.cut}...", mend)
-    for word in command.words:
-        for unknown in word.unknowns:
+    for index, word in enumerate(command.words):
+        for unknown in word.unknowns if index != training.at else ():
             place = f" (line {unknown.line})" if unknown.line not in (0, command.line) else ""
             raise script.error(command.line, word.text, f"{unknown.name} {unknown.why}{place}; write its value out")
         if word.text and not word.text.strip():
@@ -149,13 +152,13 @@ def _nothing(reading: Reading) -> UserError:
                 unknown = word.unknowns[0]
                 return script.error(command.line, word.text, f"{unknown.name} {unknown.why}; write the command out")
     others = [
-        Path(word.text.replace("\\", "/")).name
+        (_starts(command, index), Path(word.text.replace("\\", "/")).name)
         for command in reading.commands
-        for word in command.words
+        for index, word in enumerate(command.words)
         if word.text.endswith(".py") and command.words[0].text.lower() not in _SAYING
     ]
     if others:
-        return UserError("convert", others[0][:80], only)
+        return UserError("convert", max(others, key=lambda other: other[0])[1][:80], only)
     named = next((name for name in FAMILIES if re.search(rf"(?<!\w){re.escape(name)}", script.text)), "")
     if named and reading.stopped is not None:
         return script.error(reading.stopped, "exit", f"the script ends here, and {named} is never started")

@@ -19,6 +19,8 @@ _BATCH = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 _DRIVE = re.compile(r"(?:^|[\s=])[A-Za-z]:\\\w|(?:^|[\s=])\.{1,2}\\\w|(?:^|[\s=])\\\\\w")
+_CARET = re.compile(r"\S[ \t]*\^$", re.MULTILINE)
+"""A line that goes on as in batch files, which some people save as .sh."""
 _BY_ENDING = {
     **dict.fromkeys((".sh", ".bash", ".zsh", ".command", ".slurm", ".sbatch"), "bash"),
     **dict.fromkeys((".bat", ".cmd"), "batch"),
@@ -34,8 +36,11 @@ def read(script: Script) -> Reading:
 def language(script: Script) -> str:
     """The language of a text: by its file's ending, otherwise by what only one of them writes."""
     ending = script.file.suffix.lower() if script.file is not None else ""
-    if ending in _BY_ENDING:
-        return _BY_ENDING[ending]
+    by_ending = _BY_ENDING.get(ending, "")
+    if by_ending == "bash" and _CARET.search(script.text) and "\\\n" not in script.text:
+        return "batch"
+    if by_ending:
+        return by_ending
     if ending == ".py":
         mend = "a Python script is not followed; give the command that it starts: convert -- accelerate launch ..."
         raise UserError("convert", script.name, mend)

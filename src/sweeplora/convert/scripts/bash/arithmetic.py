@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
+import warnings
 from collections.abc import Callable
 
 from sweeplora.convert.scripts.bash.scope import Scope
@@ -64,7 +65,9 @@ def number(expression: str, line: int, scope: Scope) -> int | Unknown:
     plain = plain.replace("&&", " and ").replace("||", " or ")
     plain = re.sub(r"!(?!=)", " not ", plain)
     try:
-        value = _value(ast.parse(plain.strip(), mode="eval").body)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            value = _value(ast.parse(plain.strip(), mode="eval").body)
     except (SyntaxError, ZeroDivisionError, ValueError, MemoryError):
         return Unknown(expression, "is arithmetic that only the shell evaluates; write the number", line)
     return value

@@ -49,7 +49,7 @@ class Expander:
                 if number and current is not None:
                     made.append(current)
                     current = None
-                current = _split(value, current, made)
+                current = _split(value, current, made, _separators(scope))
         return made if current is None else [*made, current]
 
     def text(self, word: Word, scope: Scope) -> Text:
@@ -83,6 +83,8 @@ class Expander:
         return [self._run(part, scope)]
 
     def _parameter(self, part: Parameter, scope: Scope) -> list[Text]:
+        if part.prefix == "!" and part.index in ("@", "*") and (listed := scope.get(part.name)) is not None:
+            return [Text(key) for key, _ in listed.items] if listed.unknown is None else [_unset(part, scope)]
         if part.prefix == "!" or part.operator == "?!":
             return [_unknown(part, "is an expansion that only the shell evaluates; write the value")]
         if part.name in ("@", "*"):
@@ -206,11 +208,19 @@ class Expander:
         return [self.text(word, scope)] if quoted else self.fields(word, scope)
 
 
-def _split(value: Text, current: Text | None, made: list[Text]) -> Text | None:
+def _separators(scope: Scope) -> str:
+    """The characters of IFS, at which unquoted values are split."""
+    variable = scope.variables.get("IFS")
+    if variable is None or variable.unknown is not None or not variable.items:
+        return " \t\n"
+    return variable.texts[0].text
+
+
+def _split(value: Text, current: Text | None, made: list[Text], separators: str) -> Text | None:
     """An unquoted value's words, the first of them behind `current`; finished ones go to `made`."""
     if value.unknowns:
         return (current or Text()) + value
-    pieces = re.split(r"[ \t\n]+", value.text)
+    pieces = re.split(f"[{re.escape(separators)}]+", value.text) if separators else [value.text]
     for index, piece in enumerate(pieces):
         if index and current is not None:
             made.append(current)

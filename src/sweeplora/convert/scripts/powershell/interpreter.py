@@ -105,6 +105,9 @@ class Interpreter:
     def _assign(self, name: str, sign: str, cursor: Cursor, scope: Scope) -> None:
         cursor.skip(lines=False)
         line, start = cursor.line, cursor.at
+        if sign == "=" and cursor.match(r"if(?=[\s(])"):
+            scope.variables[name] = self._chosen(cursor, scope, line)
+            return
         if cursor.match(r"[A-Za-z&.]"):
             self._rest(cursor)
             written = cursor.text[start : cursor.at].strip()[:50]
@@ -121,6 +124,25 @@ class Interpreter:
         elif sign != "=":
             value = unknown(f"${name}", "is computed, and only running can tell it", line)
         scope.variables[name] = value
+
+    def _chosen(self, cursor: Cursor, scope: Scope, line: int) -> Value:
+        """The value of `if (...) { value } else { value }`."""
+        chosen: Value = None
+        asked, decided = "", False
+        while True:
+            condition = self._condition(cursor)
+            value = self._expressions.whole(condition, scope, line) if not _is_command(condition) else None
+            on = f"`{condition.strip()[:40]}`" if _is_command(condition) else open_on(value)
+            body = self._braces(cursor)
+            asked = asked or ("" if decided else on)
+            if not decided and not on and truth(value):
+                chosen, decided = self._expressions.whole(body, scope, line), True
+            if cursor.match(r"\s*elseif\b"):
+                continue
+            if cursor.match(r"\s*else\b"):
+                otherwise = self._braces(cursor)
+                chosen = chosen if decided else self._expressions.whole(otherwise, scope, line)
+            return unknown(asked, f"decides in the `if` on line {line}, and is not known", line) if asked else chosen
 
     def _sum(self, before: Value, value: Value) -> Value:
         if isinstance(before, tuple):
