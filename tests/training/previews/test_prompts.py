@@ -118,7 +118,8 @@ def test_a_bad_file_is_refused_with_the_place(tmp_path: Path, name: str, text: s
         "a girl -w 640", "a girl -n blurry", "a girl -w=640", "a girl ---w 640", "a girl \N{EM DASH}w 640",
         "a girl \N{EN DASH}\N{EN DASH}w 640", "a girl \N{MINUS SIGN}\N{MINUS SIGN}s 3", "a girl--w 512",
         "a girl--n blurry --s 3", "a girl\N{EM DASH}w 512", "a girl -- w 512", "a girl --w 64 -h 96",
-        "a girl --n blurry -w 640", "a girl -W 640", "a girl \N{EM DASH}ss ddim", "a girl -w640", "-w 640",
+        "a girl --n blurry -w 640", "a girl - w 640", "a girl -W 640", "a girl \N{EM DASH}ss ddim",
+        "a girl -w640", "-w 640",
     ],
 )  # fmt: skip
 def test_what_only_looks_like_an_option_is_refused_and_never_drawn_as_text(line: str) -> None:

@@ -72,7 +72,7 @@ _LOOK_ALIKES = (
     # another dash right behind a word, before a number: a girl\u2014w 512
     rf"(?<=\S){_OTHER_DASH}+(?:{_NUMBERED})(?=[\s=]*\d)",
     # a blank between the dashes and the letter: -- w 512
-    rf"(?<!\S)(?:--|{_OTHER_DASH})\s+(?:{_NUMBERED})(?=[\s=]+\d)",
+    rf"(?<!\S)(?:-{{1,2}}|{_OTHER_DASH})\s+(?:{_NUMBERED})(?=[\s=]+\d)",
 )
 _LOOK_ALIKE = re.compile("|".join(_LOOK_ALIKES), re.IGNORECASE)
 """What is meant as an option and would otherwise become part of the prompt's text."""
