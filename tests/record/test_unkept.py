@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -80,6 +82,31 @@ def test_mlflows_record_goes_on_where_event_files_cannot_be_written(
     assert follow._finish(Mirror(study.path, tracking), patience=0) == follow.UNKEPT
     assert "tensorboard" in capsys.readouterr().out
     assert set(Contents(tracking.uri).runs()) == {"rank", "rank/000-000000000002"}
+
+
+NOBODY = """
+import pwd, sys
+pwd.getpwuid = {}.__getitem__  # a user without an entry, as in containers
+from sweeplora.record.follow import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_user_without_a_name_and_a_home_has_a_record(runs: Path, tmp_path: Path) -> None:
+    study = finished(runs)
+    desk = tmp_path / "desk"
+    desk.mkdir()
+    (desk / os.fsdecode(b"caf\xe9.py")).write_text("not UTF-8 in its name\n")
+    nameless = {
+        key: text for key, text in os.environ.items() if key not in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME")
+    }
+    argv = [sys.executable, "-c", NOBODY, "--runs", str(runs), "--study", "rank"]
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, cwd=desk, env=nameless, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(Contents(study.tracking.uri).runs()) == {"rank", "rank/000-000000000002"}
+    assert len(list((runs / "workspaces").glob("*.tar.gz"))) == 1
 
 
 def test_sync_goes_on_after_a_folder_that_says_no_record(runs: Path) -> None:

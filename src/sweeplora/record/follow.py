@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import yaml
 
-from sweeplora.record.location import tracking_of
+from sweeplora.record.location import have_home, tracking_of
 from sweeplora.record.mirror import Mirror
 from sweeplora.record.provenance.session import record_session
 from sweeplora.record.store.subject import one_line
@@ -148,6 +148,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--config", type=Path, help="a resolved config; default: the first run's")
     parser.add_argument("--patience", type=float, default=20.0, help="seconds to try at the end (default 20)")
     given = parser.parse_args(arguments)
+    have_home()
     folder = given.runs / given.study if given.study else given.runs / SINGLE / given.single
     pipe = ParentPipe()
     config = read_config(folder, given.config, pipe)

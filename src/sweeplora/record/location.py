@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,6 +17,14 @@ from sweeplora.rundir.databases import sqlite_path, sqlite_uri
 
 _PATHS = ("artifacts", "tensorboard")
 _SECONDS = 60.0
+
+
+def have_home() -> None:
+    """Give MLflow, which cannot be imported without one, a home where the user has none, as in some containers."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = tempfile.gettempdir()
 
 
 def tracking_of(config: Mapping[str, Any], runs: Path, changed: Mapping[str, Any] = MappingProxyType({})) -> Tracking:

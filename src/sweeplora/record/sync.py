@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from sweeplora.errors import UserError
-from sweeplora.record.location import tracking_of
+from sweeplora.record.location import have_home, tracking_of
 from sweeplora.record.mirror import Mirror
 from sweeplora.record.run_folders import is_held_by_anyone
 from sweeplora.record.store.subject import one_line
@@ -24,6 +24,7 @@ def sync(runs: Path, changed: Mapping[str, Any]) -> list[str]:
     Each goes where its own configuration says, but for the keys of `tracking` in `changed`. One that is not
     recorded is left out, and so is one that another mirror is at right now.
     """
+    have_home()
     from sweeplora.record.store.client import TROUBLE
 
     studies = [path.parent for path in runs.glob("*/study.json")]

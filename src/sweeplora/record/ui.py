@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from sweeplora.errors import UserError
-from sweeplora.record.location import follow_artifacts, without_stray_folder
+from sweeplora.record.location import follow_artifacts, have_home, without_stray_folder
 from sweeplora.record.provenance.secret import without_credentials
 from sweeplora.record.server import Server, answers
 from sweeplora.record.tracking import Tracking
@@ -20,6 +20,7 @@ def show(tracking: Tracking, runs: Path, port: int | None) -> int:
 
     Raises UserError where there is no record, a server does not answer or the port is taken.
     """
+    have_home()
     if tracking.uri.startswith("http"):
         return _show_server(tracking.uri, port)
     server = server_of(tracking, runs, PORT if port is None else port)
