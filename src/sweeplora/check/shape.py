@@ -17,6 +17,7 @@ from sweeplora.config.rules import check_rules
 from sweeplora.config.sources import is_class
 from sweeplora.errors import Problems, UserError
 from sweeplora.experiment import Group
+from sweeplora.rundir.naming import check_template
 
 _LARGEST = (1 << 63) - 1
 _LONGEST_NAME = 120
@@ -27,6 +28,7 @@ _PLAIN: dict[str, Any] = {
     "seed": Annotated[int, Ge(0), Le(_LARGEST)],
     "runs": Annotated[str, MinLen(1)],
     "reuse": bool,
+    "file_name": Annotated[str, MinLen(1)],
     "sweep": dict[str, Any],
 }
 _SWEEP: dict[str, Any] = {
@@ -67,6 +69,7 @@ def note_shape(config: Mapping[str, Any], problems: Problems) -> None:
         else:
             problems.add(UserError(f"sweep.{key}", value, f"no such key; {nearest(key, list(_SWEEP))}"))
     _note(problems, _name_error("name", config["name"]))
+    _note(problems, _template_error(config["file_name"]))
     _note(problems, _name_error("sweep.name", config["sweep"]["name"]))
     for group in known.groups:
         for error in _group_errors(group, config[group]):
@@ -80,6 +83,15 @@ def _note(problems: Problems, error: UserError | None) -> None:
 
 def _plain_error(key: str, value: object, kind: Any) -> UserError | None:
     return UserError(key, MISSING, f"give {key}=…") if value == MISSING else value_error(key, value, kind)
+
+
+def _template_error(template: object) -> UserError | None:
+    try:
+        if isinstance(template, str):
+            check_template(template)
+    except UserError as error:
+        return error
+    return None
 
 
 def _name_error(key: str, value: object) -> UserError | None:

@@ -13,6 +13,11 @@ class Size(NamedTuple):
     height: int
 
 
+def default_bounds(resolution: tuple[int, int], step: int) -> tuple[int, int]:
+    """The shortest and the longest side of a bucket where none is given: half and twice the resolution's, in steps."""
+    return max(step, min(resolution) // 2 // step * step), max(resolution) * 2 // step * step
+
+
 class Crop(NamedTuple):
     """How an image is fitted to its bucket: scaled to `scaled`, then cropped at `left`, `top` (pixels)."""
 

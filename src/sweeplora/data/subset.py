@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 from annotated_types import Ge, Gt, Le, MinLen
 
 from sweeplora.config.nearest import nearest
-from sweeplora.data.buckets import BucketGrid, Size, bucket_sizes
+from sweeplora.data.buckets import BucketGrid, Size, bucket_sizes, default_bounds
 from sweeplora.data.captions import CaptionRules
 from sweeplora.errors import UserError
 
@@ -106,8 +106,8 @@ class SubsetOptions:
         return BucketGrid(tuple(bucket_sizes(resolution, shortest, longest, step)), area, step)
 
     def _bounds(self, resolution: Size, step: int, prefix: str) -> tuple[int, int]:
-        shortest = self.bucket_min or max(step, min(resolution) // 2 // step * step)
-        longest = self.bucket_max or max(resolution) * 2 // step * step
+        usual = default_bounds(resolution, step)
+        shortest, longest = self.bucket_min or usual[0], self.bucket_max or usual[1]
         _refuse_remainder(f"{prefix}.bucket_min", shortest, step, "the step of the buckets")
         _refuse_remainder(f"{prefix}.bucket_max", longest, step, "the step of the buckets")
         if shortest > min(resolution):

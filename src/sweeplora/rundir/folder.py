@@ -13,7 +13,7 @@ class RunDir:
     """Paths and files of one run.
 
     Written by rank 0 of the training: `metrics.jsonl`, `samples/`, `weights/`, `checkpoints/`, `log.txt`,
-    `result.json`. Written by the supervisor: `config.yaml` (once), `trial.json`.
+    `result.json`. Written by the supervisor: `config.yaml` and `naming.json` (once), `trial.json`.
     """
 
     path: Path
@@ -30,6 +30,11 @@ class RunDir:
     def config(self) -> Path:
         """The whole resolved configuration, the training's only input."""
         return self.path / "config.yaml"
+
+    @property
+    def naming(self) -> Path:
+        """What the weights are called: signature, and what a study searched; see `rundir.naming`."""
+        return self.path / "naming.json"
 
     @property
     def metrics(self) -> Path:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sweeplora.experiment import Experiment
 from sweeplora.launch.launcher import Launcher
 from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.naming import Naming, weights_stem, write_naming
 from sweeplora.rundir.record import DamagedRecord, TrialRecord, read_trial
 from sweeplora.sweep.ledger import AskedTrial, Ledger
 from sweeplora.sweep.question import Composer, Question
@@ -58,6 +59,9 @@ def prepare(context: StudyContext, asked: AskedTrial, row: Row) -> Job:
     record = _readable(run)
     if record is None:
         RunDir.create(run.path, experiment.yaml)
+        name, template = experiment.config["name"], experiment.config["file_name"]
+        stem = weights_stem(template, name, experiment.signature, asked.proposal.params)
+        write_naming(run, Naming(name, stem, experiment.signature))
         record = new_record(context, asked, experiment)
     else:
         end_leftover(run, record, context.launcher.rules.grace_seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,15 @@ from sweeplora.content import sha256
 from sweeplora.report.objectives import last_values
 from sweeplora.report.words import near
 from sweeplora.rundir.folder import RunDir
-from sweeplora.rundir.record import DamagedRecord, read_result, read_trial, readable_trials, trial_folders
+from sweeplora.rundir.naming import read_naming
+from sweeplora.rundir.record import (
+    DamagedRecord,
+    read_result,
+    read_trial,
+    readable_trials,
+    trial_folders,
+    write_result,
+)
 
 _LINKED = ("metrics.jsonl", "result.json", "log.txt", "dataset.json", "samples", "weights")
 
@@ -88,7 +97,10 @@ def _metrics_fault(run: RunDir, objectives: Sequence[str]) -> str | None:
 
 
 def link_files(found: RunDir, into: RunDir) -> None:
-    """Give a run folder the files of a finished one, as hard links: nothing is copied, and either can be deleted."""
+    """Give a run folder the files of a finished one, as hard links: nothing is copied, and either can be deleted.
+
+    The weights get the names that they have in this folder's study.
+    """
     for name in _LINKED:
         source, target = found.path / name, into.path / name
         if source.is_dir():
@@ -97,6 +109,23 @@ def link_files(found: RunDir, into: RunDir) -> None:
         elif source.exists():
             target.unlink(missing_ok=True)
             _link(source, target)
+    _rename_weights(found, into)
+
+
+def _rename_weights(found: RunDir, into: RunDir) -> None:
+    """Call linked weights, and their preview, as this folder's naming says; result.json follows."""
+    result = read_result(found)
+    if result is None or result.weights is None:
+        return
+    old = Path(result.weights).stem
+    new = read_naming(into, old).stem
+    if new == old:
+        return
+    for file in sorted(into.weights.iterdir()):
+        if file.name.startswith(old):
+            file.rename(file.with_name(new + file.name.removeprefix(old)))
+    into.result.unlink()  # a link to the other run's
+    write_result(into, replace(result, weights=f"{into.weights.name}/{new}{Path(result.weights).suffix}"))
 
 
 def _link(source: Path | str, target: Path | str) -> None:

@@ -15,6 +15,7 @@ from sweeplora.report.objectives import measured
 from sweeplora.report.words import near, number
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import is_held
+from sweeplora.rundir.naming import Naming, weights_stem, write_naming
 from sweeplora.rundir.record import (
     DamagedRecord,
     TrialOutcome,
@@ -62,6 +63,8 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
     record = read_trial(run) or _new_record(experiment)
     plan = launcher.plan(1, shape_of(record))
     RunDir.create(run.path, experiment.yaml)
+    stem = weights_stem(config["file_name"], config["name"], experiment.signature, {})
+    write_naming(run, Naming(config["name"], stem, experiment.signature))
     end_leftover(run, record, launcher.rules.grace_seconds)
     with Interrupt() as interrupt, logging_to(run.path / "driver.log"):
         write_trial(run, record)

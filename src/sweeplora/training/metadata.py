@@ -2,80 +2,106 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from hydra.utils import get_object
+
+from sweeplora.content import ContentHashes
+from sweeplora.data.batches import Length
+from sweeplora.data.buckets import Size, default_bounds
+from sweeplora.data.dataset import Picture
 from sweeplora.models.family import Family
 from sweeplora.models.layout import diffusers_names
 from sweeplora.networks.algorithms import algorithm_of
+from sweeplora.rundir.naming import Naming
 
 _OWN_ENTRIES = ("dim", "alpha", "dropout")
-
-
 _NO_ARGUMENTS = ("unet", "text_encoders", "weights", "dim_from_weights", "dora")
-
-
 _USUAL_TOKENS = 75
+_SHORT_HASH = slice(0x100000, 0x110000)
+_COUNTED_FOLDER = re.compile(r"\d+_(.+)")
 
 
-class Rules(Protocol):
-    """What is asked of a caption's rules here."""
+@dataclass(frozen=True)
+class Trained:
+    """The training that a file comes from.
 
-    @property
-    def separator(self) -> str: ...
+    `config`: the whole resolved configuration. `length` is planned, not reached. `processes` share each batch.
+    `hashes`: what `model_hashes` gives.
+    """
 
-
-class Treated(Protocol):
-    """What is asked of an image's treatment here."""
-
-    @property
-    def rules(self) -> Rules: ...
-    @property
-    def is_reg(self) -> bool: ...
-
-
-class Captioned(Protocol):
-    """An image as the metadata counts it: its name below the data folder, its caption and how often it counts."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def caption(self) -> str: ...
-    @property
-    def repeats(self) -> int: ...
-    @property
-    def treatment(self) -> Treated: ...
+    config: Mapping[str, Any]
+    family: Family
+    naming: Naming
+    length: Length
+    pictures: Sequence[Picture] = ()
+    processes: int = 1
+    hashes: Mapping[str, str] = field(default_factory=dict)
 
 
-def metadata(
-    config: Mapping[str, Any], family: Family, epoch: int, step: int, pictures: Sequence[Captioned] = ()
-) -> dict[str, str]:
+def metadata(trained: Trained, epoch: int, step: int) -> dict[str, str]:
     """What A1111 / Forge, ComfyUI and kohya's tools read of a file, all of it text.
 
-    `config` is the whole resolved configuration, `epoch` and `step` what was trained when the file is written,
-    `pictures` the training images. `ss_*` as sd-scripts writes them, `modelspec.*` by Stability AI's ModelSpec
-    1.0.0; no dates, so that the same experiment gives the same bytes.
+    `epoch` and `step`: what was trained when the file is written. `ss_*` as sd-scripts writes them, `modelspec.*`
+    by Stability AI's ModelSpec 1.0.0; no dates and no paths, so that the same experiment gives the same bytes.
     """
+    config, family = trained.config, trained.family
+    title = f"{trained.naming.title}-{epoch:06d}"
     described = {
+        "output_name": title,
+        "epoch": epoch,
+        "steps": step,
         **_network(config["network"]),
-        **_training(config, epoch, step),
+        **_training(trained),
         **_rates(config),
         **_noise_and_loss(config["noise"], config["loss"]),
         **_treatment(config["data"]),
+        **_bounds(config["data"], family),
         **_model(config, family),
+        **trained.hashes,
     }
-    described |= _dataset(config["data"], pictures) if pictures else {}
-    texts = {
-        f"ss_{key}": json.dumps(value) if isinstance(value, dict) else str(value) for key, value in described.items()
-    }
-    return {**texts, **_modelspec(config, family)}
+    described |= _dataset(trained) if trained.pictures else {}
+    texts = {f"ss_{key}": _text(value) for key, value in described.items()}
+    signature = {} if trained.naming.signature is None else {"sweeplora.signature": trained.naming.signature}
+    return {**texts, **_modelspec(config, family, title), **signature}
+
+
+def _text(value: object) -> str:
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)
+
+
+def model_hashes(family: Family, hashes: ContentHashes) -> dict[str, str]:
+    """The hashes of the base model and its VAE by which web UIs know a checkpoint.
+
+    Of one file they are A1111's: the new one is its sha256, the old one eight digits over a window in it. A
+    diffusers folder has none there; its content's stand in for both.
+    """
+    model, vae = family.facts.path, family.facts.vae.path
+    files = {"sd_model": (model, family.facts.files), "vae": (vae, family.vae_paths)}
+    found = {}
+    for name, (path, parts) in files.items():
+        whole = hashes.file(path) if path.is_file() else hashes.all(parts)
+        found[f"{name}_hash"] = _window_hash(path) if path.is_file() else whole[:8]
+        found[f"new_{name}_hash"] = whole
+    return found
+
+
+def _window_hash(path: Path) -> str:
+    with path.open("rb") as stream:
+        stream.seek(_SHORT_HASH.start)
+        return hashlib.sha256(stream.read(_SHORT_HASH.stop - _SHORT_HASH.start)).hexdigest()[:8]
 
 
 def _network(network: Mapping[str, Any]) -> dict[str, Any]:
-    """The algorithm by LyCORIS' names; an option that the algorithm does not have is None."""
+    """The algorithm by LyCORIS' names, with the rank that its file has; an option that it does not have is None."""
     algorithm = algorithm_of(network["_target_"])
     arguments = {
         key: _argument(value)
@@ -84,9 +110,13 @@ def _network(network: Mapping[str, Any]) -> dict[str, Any]:
     }
     if "dora" in network:
         arguments["dora_wd"] = str(network["dora"])
+    own = {key: network.get(key) for key in _OWN_ENTRIES}
+    for key in ("dim", "alpha"):
+        if key in network:
+            own[key] = network[key] * algorithm.RANK_IN_FILE
     return {
         "network_module": "lycoris.kohya",
-        **{f"network_{key}": network.get(key) for key in _OWN_ENTRIES},
+        **{f"network_{key}": value for key, value in own.items()},
         "network_args": {"algo": algorithm.LYCORIS_NAME or algorithm.__name__.lower(), **arguments},
     }
 
@@ -95,14 +125,13 @@ def _argument(value: object) -> str:
     return ",".join(str(number) for number in value) if isinstance(value, list) else str(value)
 
 
-def _training(config: Mapping[str, Any], epoch: int, step: int) -> dict[str, Any]:
-    train = config["train"]
+def _training(trained: Trained) -> dict[str, Any]:
+    config, train = trained.config, trained.config["train"]
     return {
-        "output_name": config["name"],
-        "epoch": epoch,
-        "steps": step,
-        "num_epochs": train["epochs"],
-        "max_train_steps": train["steps"],
+        "num_epochs": trained.length.epochs,
+        "max_train_steps": trained.length.steps,
+        "num_batches_per_epoch": trained.length.batches,
+        "batch_size_per_device": math.ceil(train["batch_size"] / trained.processes),
         "seed": config["seed"],
         "total_batch_size": train["batch_size"],
         "gradient_accumulation_steps": train["accumulation"],
@@ -124,10 +153,17 @@ def _rates(config: Mapping[str, Any]) -> dict[str, Any]:
         "learning_rate": general,
         "unet_lr": unet if network["unet"] else None,
         "text_encoder_lr": encoders if network["text_encoders"] else None,
-        "optimizer": optimizer["_target_"],
+        "optimizer": _optimizer(optimizer),
         "lr_scheduler": scheduler.get("path") or scheduler["_target_"].rpartition(".")[2],
         "lr_warmup_steps": scheduler.get("warmup"),
     }
+
+
+def _optimizer(node: Mapping[str, Any]) -> str:
+    """The class where it is defined and its arguments but for the rate, as sd-scripts writes them."""
+    found = get_object(node["_target_"])
+    given = ",".join(f"{key}={value}" for key, value in node.items() if key != "lr" and not key.startswith("_"))
+    return f"{found.__module__}.{found.__qualname__}" + (f"({given})" if given else "")
 
 
 def _noise_and_loss(noise: Mapping[str, Any], loss: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,11 +196,21 @@ def _treatment(data: Mapping[str, Any]) -> dict[str, Any]:
         "caption_tag_dropout_rate": data.get("tag_dropout"),
         "enable_bucket": data.get("bucket"),
         "bucket_no_upscale": data.get("bucket_no_upscale"),
-        "min_bucket_reso": data.get("bucket_min"),
-        "max_bucket_reso": data.get("bucket_max"),
         "flip_aug": data.get("flip"),
         "color_aug": data.get("color"),
         "random_crop": data.get("random_crop"),
+    }
+
+
+def _bounds(data: Mapping[str, Any], family: Family) -> dict[str, Any]:
+    """The shortest and the longest side of a bucket, as they were resolved; None without buckets."""
+    if not data.get("bucket") or data.get("bucket_no_upscale"):
+        return {"min_bucket_reso": None, "max_bucket_reso": None}
+    size, step = _size(data, family), data.get("bucket_step") or family.divisor
+    shortest, longest = default_bounds(size, step)
+    return {
+        "min_bucket_reso": data.get("bucket_min") or shortest,
+        "max_bucket_reso": data.get("bucket_max") or longest,
     }
 
 
@@ -176,53 +222,102 @@ def _model(config: Mapping[str, Any], family: Family) -> dict[str, Any]:
         "sd_model_name": Path(model["path"]).name,
         "vae_name": Path(model["vae"]).name if model["vae"] else None,
         "zero_terminal_snr": bool(family.scheduler_config["rescale_betas_zero_snr"]),
-        "resolution": _size(config, family),
+        "resolution": _size(config["data"], family),
         "max_token_length": None if model["max_tokens"] == _USUAL_TOKENS else model["max_tokens"],
         "clip_skip": model.get("clip_skip"),
         "fp8_base": model["base_precision"] == "fp8",
     }
 
 
-def _size(config: Mapping[str, Any], family: Family) -> tuple[int, int]:
+def _size(data: Mapping[str, Any], family: Family) -> tuple[int, int]:
     """Width and height that the data set is brought to, unless a subset says another."""
-    asked = config["data"].get("resolution") or family.resolution
+    asked = data.get("resolution") or family.resolution
     width, height = (asked, asked) if isinstance(asked, int) else asked
     return width, height
 
 
-def _dataset(data: Mapping[str, Any], pictures: Sequence[Captioned]) -> dict[str, Any]:
-    """Images and tags by the folder that they come from; files beside the `N_name` folders count for the set."""
-    trained, regular = (_by_folder(data, pictures, is_reg) for is_reg in (False, True))
+def _dataset(trained: Trained) -> dict[str, Any]:
+    """Images and tags by the folder that they come from, the folder that is seen most often first.
+
+    Files beside the `N_name` folders count for the set.
+    """
+    data, pictures = trained.config["data"], trained.pictures
+    seen, regular = (_by_folder(data, pictures, is_reg) for is_reg in (False, True))
+    tags = {folder: _tags(members) for folder, members in seen.items()}
+    counted = {
+        "num_train_images": _appearances(pictures, False),
+        "num_reg_images": _appearances(pictures, True),
+        "tag_frequency": tags,
+        "bucket_info": _bucket_info(pictures),
+    }
+    subsets = [_subset(data, folder, members) for folders in (seen, regular) for folder, members in folders.items()]
+    described = {**counted, **_treatment(data), **_bounds(data, trained.family)}
+    resolution = list(_size(data, trained.family))
+    whole = {**described, "is_dreambooth": True, "resolution": resolution, "subsets": subsets}
     return {
-        "num_train_images": sum(picture.repeats for members in trained.values() for picture in members),
-        "num_reg_images": sum(picture.repeats for members in regular.values() for picture in members),
-        "dataset_dirs": {folder: _counts(members) for folder, members in trained.items()},
+        **counted,
+        "dataset_dirs": {folder: _counts(members) for folder, members in seen.items()},
         "reg_dataset_dirs": {folder: _counts(members) for folder, members in regular.items()},
-        "tag_frequency": {folder: _tags(members) for folder, members in trained.items()},
+        "datasets": [whole],
     }
 
 
-def _by_folder(data: Mapping[str, Any], pictures: Sequence[Captioned], is_reg: bool) -> dict[str, list[Captioned]]:
-    folders: dict[str, list[Captioned]] = {}
+def _subset(data: Mapping[str, Any], folder: str, pictures: Sequence[Picture]) -> dict[str, Any]:
+    """One folder of images as sd-scripts describes a subset; `N_name` folders name their class."""
+    named, treatment = _COUNTED_FOLDER.fullmatch(folder), pictures[0].treatment
+    rules = treatment.rules
+    return {
+        "image_dir": folder,
+        "img_count": len(pictures),
+        "num_repeats": pictures[0].repeats,
+        "class_tokens": data.get("class_tokens") or (named and named[1]),
+        "is_reg": treatment.is_reg,
+        "flip_aug": treatment.flip,
+        "color_aug": treatment.color,
+        "random_crop": treatment.random_crop,
+        "shuffle_caption": rules.shuffle,
+        "keep_tokens": rules.keep_tokens,
+    }
+
+
+def _bucket_info(pictures: Sequence[Picture]) -> dict[str, Any]:
+    """How often each size is trained on, and how far its images' shapes are from it on average."""
+    counts: Counter[Size] = Counter()
+    for picture in pictures:
+        counts[picture.bucket] += picture.repeats
+    errors = [abs(one.width / one.height - one.bucket.width / one.bucket.height) for one in pictures]
+    buckets = {
+        str(number): {"resolution": list(size), "count": count}
+        for number, (size, count) in enumerate(sorted(counts.items()))
+    }
+    return {"buckets": buckets, "mean_img_ar_error": sum(errors) / len(errors)}
+
+
+def _appearances(pictures: Sequence[Picture], is_reg: bool) -> int:
+    return sum(picture.repeats for picture in pictures if picture.treatment.is_reg == is_reg)
+
+
+def _by_folder(data: Mapping[str, Any], pictures: Sequence[Picture], is_reg: bool) -> dict[str, list[Picture]]:
+    folders: dict[str, list[Picture]] = {}
     for picture in pictures:
         if picture.treatment.is_reg == is_reg:
             folder, _, file = picture.name.partition("/")
             folders.setdefault(folder if file else data.get("name", "data"), []).append(picture)
-    return folders
+    return dict(sorted(folders.items(), key=lambda item: -_appearances(item[1], is_reg)))
 
 
-def _counts(pictures: Sequence[Captioned]) -> dict[str, int]:
+def _counts(pictures: Sequence[Picture]) -> dict[str, int]:
     return {"n_repeats": pictures[0].repeats, "img_count": len(pictures)}
 
 
-def _tags(pictures: Iterable[Captioned]) -> dict[str, int]:
+def _tags(pictures: Iterable[Picture]) -> dict[str, int]:
     tags = (tag.strip() for one in pictures for tag in one.caption.split(one.treatment.rules.separator))
     return dict(Counter(tag for tag in tags if tag))
 
 
-def _modelspec(config: Mapping[str, Any], family: Family) -> dict[str, str]:
+def _modelspec(config: Mapping[str, Any], family: Family, title: str) -> dict[str, str]:
     """`implementation`: the one whose layer names the keys carry."""
-    width, height = _size(config, family)
+    width, height = _size(config["data"], family)
     layout = family.facts.layout
     named_by_diffusers = layout.unet_names is diffusers_names
     sgm = "https://github.com/Stability-AI/generative-models"
@@ -230,7 +325,7 @@ def _modelspec(config: Mapping[str, Any], family: Family) -> dict[str, str]:
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": f"{layout.architecture}/lora",
         "modelspec.implementation": "diffusers" if named_by_diffusers else sgm,
-        "modelspec.title": config["name"],
+        "modelspec.title": title,
         "modelspec.resolution": f"{width}x{height}",
         "modelspec.prediction_type": "v" if family.prediction == "v_prediction" else "epsilon",
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import resource
+import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -11,14 +13,16 @@ from pathlib import Path
 
 import torch
 
+from sweeplora.content import ContentHashes
 from sweeplora.networks.file.write import NotFinite, save
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsWriter
+from sweeplora.rundir.naming import read_naming
 from sweeplora.training.distributed import DTYPES
 from sweeplora.training.evaluate import Score, Triples, score
 from sweeplora.training.groups import ConfigGroups
 from sweeplora.training.loop import Diverged, Trainer
-from sweeplora.training.metadata import metadata
+from sweeplora.training.metadata import Trained, metadata, model_hashes
 from sweeplora.training.optim.optimizer import weights_for_use
 from sweeplora.training.prepare import Inputs
 from sweeplora.training.previews.draw import Previews
@@ -48,7 +52,23 @@ class Outputs:
         retention = Retention(settings.save_last_epochs, settings.save_last_steps)
         if self._main:
             remove_unfinished(run.weights)
-        self._saved = SavedWeights(run.weights, groups.config["name"], f".{settings.save_as}", retention)
+        self._naming = read_naming(run, groups.config["name"])
+        self._saved = SavedWeights(run.weights, self._naming.stem, f".{settings.save_as}", retention)
+
+    @functools.cached_property
+    def _trained(self) -> Trained:
+        """What the weights files say of the training."""
+        trainer, inputs = self._trainer, self._inputs
+        hashes = ContentHashes(Path(self._config["runs"]) / "cache" / "hashes.json")
+        return Trained(
+            config=self._config,
+            family=trainer.family,
+            naming=self._naming,
+            length=inputs.length,
+            pictures=inputs.dataset.train,
+            processes=trainer.processes.world_size,
+            hashes=model_hashes(trainer.family, hashes),
+        )
 
     def log(self, values: Mapping[str, float]) -> None:
         """Log numbers at the trainer's step; raises Diverged for one that is not finite."""
@@ -76,6 +96,8 @@ class Outputs:
             self._saved.epoch(epoch, write)
         if self._previews.settings.due(epoch, epochs):
             self._preview()
+        if last:
+            self._show_weights()
         if self._main:
             told = {key: self.last[key] for key in ("loss", "val/loss", "probe/loss") if key in self.last}
             numbers = ", ".join(f"{key} {value:.5f}" for key, value in told.items())
@@ -116,6 +138,12 @@ class Outputs:
             trainer = self._trainer
             self._previews.write(self._run.samples, trainer.step, trainer.family, trainer.processes)
 
+    def _show_weights(self) -> None:
+        """Put the newest preview beside the last weights under their name, where LoRA managers look for it."""
+        newest = max(self._run.samples.glob("*_*.png"), default=None, key=_step_and_first)
+        if self._main and newest is not None and self._saved.newest is not None:
+            shutil.copyfile(newest, self._saved.newest.with_suffix(newest.suffix))
+
     @property
     def weights(self) -> str | None:
         """The newest weights file, relative to the run folder."""
@@ -132,7 +160,7 @@ class Outputs:
     def _save(self, epoch: int, path: Path) -> NotFinite | None:
         path.parent.mkdir(exist_ok=True)
         trainer = self._trainer
-        described = metadata(self._config, trainer.family, epoch, trainer.step, self._inputs.dataset.train)
+        described = metadata(self._trained, epoch, trainer.step)
         with self._for_use():
             state = trainer.network.state_dict()
             try:
@@ -171,6 +199,12 @@ class Outputs:
         stack.callback(network.train, True)
         stack.enter_context(weights_for_use(self._trainer.optimizer))
         return stack
+
+
+def _step_and_first(sample: Path) -> tuple[str, int]:
+    """What sorts previews: by step, and of one step the first prompt's last."""
+    step, _, number = sample.stem.partition("_")
+    return step, -int(number)
 
 
 def peak_memory_mib(device: torch.device) -> float:

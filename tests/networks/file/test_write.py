@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -17,31 +18,62 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from sweeplora.config.compose import compose
+from sweeplora.content import ContentHashes
+from sweeplora.data.batches import Length
+from sweeplora.data.buckets import Size
+from sweeplora.data.captions import CaptionRules
+from sweeplora.data.dataset import Picture, Treatment
 from sweeplora.models.family import Family
 from sweeplora.networks.algorithms import Algorithm
 from sweeplora.networks.file.write import save
 from sweeplora.networks.keys import unet_layers
 from sweeplora.networks.network import attach
-from sweeplora.training.metadata import metadata
+from sweeplora.rundir.naming import Naming
+from sweeplora.training.metadata import Trained, metadata, model_hashes
 from tests.networks.models import CAPTIONS, SIZES, TIMESTEPS, latents, moved, opened, predicted
 from tests.networks.options import options
 from tests.networks.real import shapes
 
+RULES = CaptionRules(
+    prefix="",
+    suffix="",
+    separator=",",
+    secondary_separator=None,
+    shuffle=False,
+    keep_tokens=0,
+    keep_tokens_separator=None,
+    dropout=0.0,
+    dropout_every_epochs=0,
+    tag_dropout=0.0,
+    wildcards=False,
+    warmup_min=1,
+    warmup_steps=0.0,
+    replacements=(),
+)
+TREATMENTS = {is_reg: Treatment(RULES, False, False, False, is_reg) for is_reg in (False, True)}
 
-class Rules(NamedTuple):
-    separator: str = ","
+
+def image(name: str, caption: str, repeats: int, *, is_reg: bool = False) -> Picture:
+    """A training image of 90 x 60 pixels in a bucket of 80 x 48."""
+    return Picture(
+        path=Path(name),
+        name=name,
+        caption=caption,
+        width=90,
+        height=60,
+        repeats=repeats,
+        sha256="",
+        bucket=Size(80, 48),
+        scaled=Size(80, 54),
+        treatment=TREATMENTS[is_reg],
+        mask=None,
+    )
 
 
-class Treatment(NamedTuple):
-    rules: Rules = Rules()
-    is_reg: bool = False
-
-
-class Image(NamedTuple):
-    name: str
-    caption: str
-    repeats: int
-    treatment: Treatment = Treatment()
+def described(asked: dict[str, Any], family: Family, epoch: int, step: int, **changes: Any) -> dict[str, str]:
+    """The metadata of a training of 12 images."""
+    given = {"naming": Naming(asked["name"], "file"), "length": Length(12, 3, 3, 4, 12), **changes}
+    return metadata(Trained(asked, family, **given), epoch, step)
 
 
 def config(*overrides: str) -> dict[str, Any]:
@@ -69,7 +101,7 @@ def fresh(tiny_model: Path) -> Family:
 def write(network_of: Algorithm, family: Family, file: Path) -> torch.Tensor:
     """Save a network that has moved; returns what the model predicts with it."""
     with moved(family, network_of) as network:
-        save(file, network.state_dict(), metadata(config(), family, 1, 1), torch.float32)
+        save(file, network.state_dict(), described(config(), family, 1, 1), torch.float32)
         return predicted(family)
 
 
@@ -237,30 +269,40 @@ def test_a_locons_file_keeps_the_alpha_that_was_asked_for(model: Family) -> None
 
 def test_metadata_says_what_web_uis_read(model: Family, tmp_path: Path) -> None:
     images = [
-        Image("3_cats/a.png", "cat, red hat", 3),
-        Image("3_cats/b.png", "cat,  dog", 3),
-        Image("c.png", "dog", 1),
-        Image("2_pets/r.png", "pet", 2, Treatment(is_reg=True)),
+        image("1_zebras/z.png", "zebra", 1),
+        image("3_cats/a.png", "cat, red hat", 3),
+        image("3_cats/b.png", "cat,  dog", 3),
+        image("c.png", "dog", 1),
+        image("2_pets/r.png", "pet", 2, is_reg=True),
     ]
     asked = config("network=lokr", "network.dora=true", "data.name=zoo", "network.block_dims=[1,2]")
-    made = metadata(asked, model, 2, 30, images)
+    naming = Naming("emoji-zoo", "emoji-zoo-dim8", "0123456789ab")
+    made = described(asked, model, 2, 30, naming=naming, pictures=images, processes=2)
     wanted = {
         "ss_base_model_version": "sdxl_base_v1-0",
         "ss_v2": "False",
         "ss_network_module": "lycoris.kohya",
         "ss_network_dim": "8",
         "ss_network_alpha": "4",
-        "ss_output_name": "emoji-zoo",
+        "ss_output_name": "emoji-zoo-01234567-000002",
         "ss_sd_model_name": "emoji-xl",
         "ss_steps": "30",
         "ss_epoch": "2",
         "ss_seed": "0",
         "ss_learning_rate": "0.002",
-        "ss_num_train_images": "7",
+        "ss_num_train_images": "8",
         "ss_resolution": "(64, 64)",
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
-        "modelspec.title": "emoji-zoo",
+        "modelspec.title": "emoji-zoo-01234567-000002",
+        "sweeplora.signature": "0123456789ab",
+        "ss_num_epochs": "4",
+        "ss_max_train_steps": "12",
+        "ss_num_batches_per_epoch": "3",
+        "ss_batch_size_per_device": "2",
+        "ss_min_bucket_reso": "32",
+        "ss_max_bucket_reso": "128",
+        "ss_optimizer": "torch.optim.adamw.AdamW(betas=[0.9, 0.999],eps=1e-08,weight_decay=0.01,fused=True)",
         "modelspec.resolution": "64x64",
         "modelspec.prediction_type": "epsilon",
     }
@@ -269,11 +311,46 @@ def test_metadata_says_what_web_uis_read(model: Family, tmp_path: Path) -> None:
     wanted_arguments = {"algo": "lokr", "preset": "full", "factor": "-1", "dora_wd": "True", "block_dims": "1,2"}
     assert wanted_arguments.items() <= arguments.items()
     assert not {"dim", "weights", "text_encoders", "conv_dim", "dora"} & arguments.keys()
-    assert json.loads(made["ss_tag_frequency"]) == {"3_cats": {"cat": 2, "red hat": 1, "dog": 1}, "zoo": {"dog": 1}}
+    tags = json.loads(made["ss_tag_frequency"])
+    assert tags == {"3_cats": {"cat": 2, "red hat": 1, "dog": 1}, "1_zebras": {"zebra": 1}, "zoo": {"dog": 1}}
+    assert next(iter(tags)) == "3_cats"
+    (dataset,) = json.loads(made["ss_datasets"])
+    classes = {one["image_dir"]: (one["class_tokens"], one["num_repeats"], one["is_reg"]) for one in dataset["subsets"]}
+    assert classes["3_cats"] == ("cats", 3, False) and classes["2_pets"] == ("pets", 2, True)
+    assert json.loads(made["ss_bucket_info"]) == {
+        "buckets": {"0": {"resolution": [80, 48], "count": 10}},
+        "mean_img_ar_error": pytest.approx(80 / 48 - 1.5),
+    }
     assert json.loads(made["ss_dataset_dirs"])["3_cats"] == {"n_repeats": 3, "img_count": 2}
     assert json.loads(made["ss_reg_dataset_dirs"]) == {"2_pets": {"n_repeats": 2, "img_count": 1}}
     assert made["ss_num_reg_images"] == "2"
     assert all(isinstance(value, str) for value in made.values())
+
+
+def test_a_t_loras_metadata_have_the_rank_of_its_file(model: Family) -> None:
+    made = described(config("network=tlora"), model, 1, 1)
+    with moved(model, options("tlora")) as network:
+        state = network.state_dict()
+    down = next(value for name, value in state.items() if name.endswith("lora_down.weight"))
+    alpha = next(value for name, value in state.items() if name.endswith(".alpha"))
+    assert int(made["ss_network_dim"]) == len(down) == 16
+    assert float(made["ss_network_alpha"]) == float(alpha) == 16
+
+
+def test_hashes_of_the_base_are_a1111s_for_one_file_and_the_contents_for_a_folder(
+    model: Family, tmp_path: Path
+) -> None:
+    hashes = ContentHashes(tmp_path / "memo.json")
+    found = model_hashes(model, hashes)
+    assert found["new_sd_model_hash"] == hashes.all(model.facts.files)
+    assert found["sd_model_hash"] == found["new_sd_model_hash"][:8]
+    file = tmp_path / "base.safetensors"
+    file.write_bytes(bytes(range(256)) * 0x1200)
+    single = SimpleNamespace(facts=SimpleNamespace(path=file, files=(), vae=model.facts.vae), vae_paths=model.vae_paths)
+    found = model_hashes(single, hashes)
+    assert found["new_sd_model_hash"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert found["sd_model_hash"] == hashlib.sha256(file.read_bytes()[0x100000:0x110000]).hexdigest()[:8]
+    assert len(found["vae_hash"]) == 8
 
 
 def test_hashes_are_those_that_web_uis_look_files_up_by(model: Family, tmp_path: Path) -> None:
@@ -298,7 +375,7 @@ def test_the_same_network_gives_the_same_bytes(model: Family, tmp_path: Path) ->
     files = [tmp_path / "one", tmp_path / "two"]
     for file in files:
         network = attach(model, options("loha"), 4)
-        save(file, network.state_dict(), metadata(config(), model, 1, 1), torch.float16)
+        save(file, network.state_dict(), described(config(), model, 1, 1), torch.float16)
         network.detach()
     assert files[0].read_bytes() == files[1].read_bytes()
 
@@ -334,7 +411,7 @@ def test_networks_without_alphas_or_factors_are_saved_too(kind: str, model: Fami
 
 def test_sd_15_is_told_from_sdxl_by_its_metadata(sd15: Family) -> None:
     asked = config("model=sd15", "model.path=/models/old.ckpt", "model.max_tokens=150", "model.clip_skip=2")
-    made = metadata(asked, sd15, 1, 1)
+    made = described(asked, sd15, 1, 1)
     wanted = {
         "ss_base_model_version": "sd_v1",
         "ss_v2": "False",
@@ -349,20 +426,20 @@ def test_sd_15_is_told_from_sdxl_by_its_metadata(sd15: Family) -> None:
 
 def test_rates_are_those_of_the_parts_that_train(model: Family) -> None:
     asked = config("network.text_encoders=true", "optimizer.lr=1e-3", "rates.text_encoder=[1e-4,1e-5]")
-    made = metadata(asked, model, 1, 1)
+    made = described(asked, model, 1, 1)
     assert (made["ss_learning_rate"], made["ss_unet_lr"], made["ss_text_encoder_lr"]) == (
         "0.001",
         "0.001",
         "[0.0001, 1e-05]",
     )
-    alone = metadata(config("network.unet=false", "network.text_encoders=true"), model, 1, 1)
+    alone = described(config("network.unet=false", "network.text_encoders=true"), model, 1, 1)
     assert alone["ss_unet_lr"] == "None"
-    assert metadata(config(), model, 1, 1)["ss_text_encoder_lr"] == "None"
+    assert described(config(), model, 1, 1)["ss_text_encoder_lr"] == "None"
 
 
 def test_a_resolution_of_two_sides_and_noise_and_loss_are_told(model: Family) -> None:
     asked = config("data=folder", "data.dir=/x", "data.resolution=[1024,768]", "noise=offset", "loss=min_snr")
-    made = metadata(asked, model, 1, 1)
+    made = described(asked, model, 1, 1)
     assert made["ss_resolution"] == "(1024, 768)"
     assert made["modelspec.resolution"] == "1024x768"
     assert made["ss_noise_offset"] == "0.05"
