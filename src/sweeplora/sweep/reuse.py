@@ -117,15 +117,16 @@ def _rename_weights(found: RunDir, into: RunDir) -> None:
     result = read_result(found)
     if result is None or result.weights is None:
         return
-    old = Path(result.weights).stem
+    last = Path(result.weights)
+    old = read_naming(found, last.stem).stem
     new = read_naming(into, old).stem
-    if new == old:
+    if new == old or last.stem != old:
         return
     for file in sorted(into.weights.iterdir()):
         if file.name.startswith(old):
             file.rename(file.with_name(new + file.name.removeprefix(old)))
     into.result.unlink()  # a link to the other run's
-    write_result(into, replace(result, weights=f"{into.weights.name}/{new}{Path(result.weights).suffix}"))
+    write_result(into, replace(result, weights=f"{into.weights.name}/{new}{last.suffix}"))
 
 
 def _link(source: Path | str, target: Path | str) -> None:
