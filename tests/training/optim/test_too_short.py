@@ -13,11 +13,11 @@ from sweeplora.training.optim.too_short import too_short
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["scheduler.warmup=500"], "scheduler.warmup=500 is not over within the training's 8 steps"),
+        (["scheduler.warmup=500"], "scheduler.warmup=500 is not over at the training's last step, 8"),
         (["scheduler=constant", "scheduler.warmup=8"], "scheduler.warmup=8 is not over"),
         (
             ["scheduler=warmup_stable_decay", "scheduler.warmup=6", "scheduler.decay=4"],
-            "are more than the",
+            "end after the training's last step, 8",
         ),
         (["scheduler=piecewise", "scheduler.values=[1,0.1,0]", "scheduler.until=[3,8]"], "scheduler.until=8 lies"),
         (["optimizer=schedulefree", "scheduler=constant", "optimizer.warmup_steps=9"], "optimizer.warmup_steps=9 is"),

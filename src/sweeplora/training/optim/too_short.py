@@ -20,16 +20,18 @@ def too_short(scheduler: Mapping[str, Any], optimizer: Mapping[str, Any], num_st
         said += [_warmup("scheduler.warmup", scheduler["warmup"], num_steps)] if warmup >= num_steps else []
         if warmup < num_steps < warmup + decay:
             said.append(
-                f"scheduler.warmup={scheduler['warmup']} and scheduler.decay={scheduler['decay']} are more than the "
-                f"training's {num_steps} steps: the way down does not come to its end"
+                f"scheduler.warmup={scheduler['warmup']} and scheduler.decay={scheduler['decay']} end after the "
+                f"training's last step, {num_steps}: the decay is cut short"
             )
         missed = [step for step in scheduler.get("until", ()) if step >= num_steps]
         if missed:
-            said.append(f"scheduler.until={missed[0]} lies beyond the training's {num_steps} steps and changes nothing")
+            said.append(
+                f"scheduler.until={missed[0]} lies beyond the training's last step, {num_steps}, and changes nothing"
+            )
     if optimizer["_target_"].startswith(_SCHEDULE_FREE) and optimizer.get("warmup_steps", 0) >= num_steps:
         said.append(_warmup("optimizer.warmup_steps", optimizer["warmup_steps"], num_steps))
     return said
 
 
 def _warmup(key: str, value: float, num_steps: int) -> str:
-    return f"{key}={value} is not over within the training's {num_steps} steps: its learning rate is never reached"
+    return f"{key}={value} is not over at the training's last step, {num_steps}: its learning rate is never reached"
