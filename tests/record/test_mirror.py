@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mlflow.entities import ViewType
 
 from sweeplora.errors import UserError
 from sweeplora.record.mirror import Mirror
@@ -334,3 +335,72 @@ def test_sync_says_what_went_wrong(runs: Path) -> None:
 def test_an_address_that_mlflow_has_no_store_for_is_refused(uri: str) -> None:
     with pytest.raises(UserError, match=r"tracking\.uri"):
         Tracking(True, uri, "runs/artifacts", "sweeplora", True, 64)
+
+
+def deleted_runs(contents: Contents) -> set[str]:
+    experiment = contents.client.get_experiment_by_name("sweeplora")
+    found = contents.client.search_runs([experiment.experiment_id], "", ViewType.DELETED_ONLY)
+    return {run.data.tags["sweeplora.folder"] for run in found}
+
+
+def test_a_sweeps_deleted_run_is_made_anew_for_new_trials_and_said(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = finished_study(runs)
+    contents = look(study)
+    contents.client.delete_run(contents.runs()["rank"].info.run_id)
+    assert "rank" not in look(study).runs()
+    assert capsys.readouterr().out == ""
+    study.trial(2, 8).steps(0, 3)
+    study.write("running")
+    found = look(study).runs()
+    assert found["rank/002-000000000008"].data.tags["mlflow.parentRunId"] == found["rank"].info.run_id
+    assert "note: the run of the sweep rank was deleted in the UI" in capsys.readouterr().out
+    assert len(look(study).runs()) == 4
+
+
+def test_sync_leaves_a_deleted_experiment_deleted_and_names_it(runs: Path) -> None:
+    study = finished_study(runs)
+    contents = look(study)
+    experiment = contents.client.get_experiment_by_name("sweeplora")
+    contents.client.delete_experiment(experiment.experiment_id)
+    (line,) = sync(runs, {})
+    assert "the experiment sweeplora was deleted in the UI" in line
+    assert contents.client.get_experiment_by_name("sweeplora").lifecycle_stage == "deleted"
+
+
+def test_a_new_sweep_in_a_deleted_experiment_brings_no_old_runs_back(runs: Path) -> None:
+    contents = look(finished_study(runs))
+    contents.client.delete_run(contents.runs()["rank/000-000000000002"].info.run_id)
+    contents.client.delete_experiment(contents.client.get_experiment_by_name("sweeplora").experiment_id)
+    new = StudyFolder(runs, "new")
+    new.trial(0, 2).steps(0, 3)
+    assert set(look(new).runs()) == {"new", "new/000-000000000002"}
+    assert deleted_runs(contents) == {"rank", "rank/000-000000000002", "rank/001-000000000004"}
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.yaml", b"tracking: {"),
+        ("config.yaml", b"[]"),
+        ("config.yaml", b"tracking: {uri: 3}"),
+        ("study.json", b"{}"),
+        ("study.json", b'{"study": "bad", "objec'),
+    ],
+)
+def test_sync_goes_on_after_a_bad_folder_and_names_it(runs: Path, file: str, content: bytes) -> None:
+    finished_study(runs)
+    bad = StudyFolder(runs, "bad")
+    (bad.path / file).write_bytes(content)
+    (line,) = sync(runs, {})
+    assert str(runs / "bad") in line and "\n" not in line
+    assert len(Contents(tracking_of(runs).uri).runs()) == 3
+
+
+def test_a_damaged_trial_is_named_and_the_others_are_recorded(runs: Path) -> None:
+    study = finished_study(runs)
+    (next(study.path.glob("000-*")) / "trial.json").write_text("{}")
+    (line,) = sync(runs, {})
+    assert "000-000000000002/trial.json" in line
+    assert set(Contents(tracking_of(runs).uri).runs()) == {"rank", "rank/001-000000000004"}

@@ -63,7 +63,7 @@ def test_a_database_without_its_driver_is_not_waited_for(
 def test_a_servers_refusal_is_said_to_the_user(tmp_path: Path, unwilling: str) -> None:
     study = finished(tmp_path / "runs", unwilling)
     recorder = Recorder(["--runs", str(tmp_path / "runs"), "--study", "rank"], tmp_path / "mirror.log")
-    kept, warning = recorder.finish(given_up=lambda: False)
+    kept, warning, _ = recorder.finish(given_up=lambda: False)
     assert not kept
     assert warning is not None
     assert warning.startswith("the record of rank is not kept: ")

@@ -18,6 +18,7 @@ from sweeplora.record.store.subject import (
     best_so_far,
     closed,
     command_of,
+    identity_of,
     study_subject,
     trial_subject,
     verdict_of,
@@ -31,6 +32,10 @@ from sweeplora.rundir.record import DamagedRecord, Result, StudyRecord, read_res
 if TYPE_CHECKING:
     from sweeplora.record.store.run import StoredRun
     from sweeplora.record.store.stored_runs import StoredRuns
+
+
+NOTE = "note: "
+"""Begins a line of `mirror.log` that is meant for the user of the command."""
 
 
 class ParentRun(NamedTuple):
@@ -47,8 +52,10 @@ class Mirror:
     The folders are the truth; `mirror.json` in each of them says how far it was sent.
     """
 
-    def __init__(self, path: Path, tracking: Tracking) -> None:
+    def __init__(self, path: Path, tracking: Tracking, revive: bool = True) -> None:
+        """`revive`: an experiment that was deleted in the UI is restored, for runs that are not in it yet."""
         self.path = path
+        self._revive = revive
         self.folders = RunFolders(path)
         self._tracking = tracking
         folder = tracking.tensorboard
@@ -82,7 +89,7 @@ class Mirror:
         if self._stored is None:
             from sweeplora.record.store.stored_runs import StoredRuns
 
-            self._stored = StoredRuns(self._tracking, self.folders.name)
+            self._stored = StoredRuns(self._tracking, self.folders.name, self._revive)
         return self._stored
 
     def _write_events(self) -> None:
@@ -109,7 +116,7 @@ class Mirror:
     def _send_study(
         self, stored: StoredRuns, study: StudyRecord, trials: Sequence[SeenTrial], abandoned: bool
     ) -> ParentRun | None:
-        """Send the sweep's own run; None where a person deleted it in the UI."""
+        """Send the sweep's own run; None where a person deleted it in the UI and there is no new trial below it."""
         board = make_leaderboard(study.study, study.objectives, [(trial.path, trial.record) for trial in trials])
         if study.state == "running" and abandoned and not is_held_by_anyone(self.path / "driver.lock"):
             ends = [RunDir(trial.path).last_written() or 0.0 for trial in trials]
@@ -118,9 +125,17 @@ class Mirror:
         subject = _with_session(subject, session_of(self.path, float("inf")), command_of(study))
         run = stored.of(self.path)
         found, mark = run.look(f"{subject.tags['sweeplora.verdict']} {note(board)}")
-        if not run.is_complete(mark):
-            if not stored.open(run, subject, None):
+        deleted = stored.is_deleted(subject.identity)
+        if deleted:
+            identities = [identity_of(self.folders.name_of(trial.path), study.started) for trial in trials]
+            if all(map(stored.has, identities)):
                 return None
+            print(
+                f"{NOTE}the run of the sweep {study.study} was deleted in the UI; it is made anew for new trials",
+                flush=True,
+            )
+        if deleted or not run.is_complete(mark):
+            stored.open(run, subject, None)
             run.update(stored.store, subject, found, best_so_far(board))
             self._keep_backups(stored, run)
             run.finish(stored.store, subject, mark)
@@ -139,8 +154,9 @@ class Mirror:
             record = closed(trial.record, RunDir(trial.path).last_written()) if dead else trial.record
             subject = trial_subject(name, config, record, verdict, parent.started)
             subject = _with_session(subject, session, parent.command)
-            if not stored.open(run, subject, parent.run_id):
+            if stored.is_deleted(subject.identity):
                 return
+            stored.open(run, subject, parent.run_id)
             run.update(stored.store, subject, found)
             if self.folders.single:
                 self._keep_backups(stored, run)

@@ -16,6 +16,7 @@ from sweeplora.record.store.subject import one_line
 from sweeplora.record.tracking import SINGLE, Tracking
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import hold
+from sweeplora.rundir.record import STUDY
 
 
 def sync(runs: Path, changed: Mapping[str, Any]) -> list[str]:
@@ -25,25 +26,25 @@ def sync(runs: Path, changed: Mapping[str, Any]) -> list[str]:
     recorded is left out, and so is one that another mirror is at right now.
     """
     have_home()
-    from sweeplora.record.store.client import TROUBLE
+    folders = [path.parent for path in (*runs.glob(f"*/{STUDY}"), *runs.glob(f"{SINGLE}/*/trial.json"))]
+    return [line for folder in sorted(folders) for line in _sync_one(folder, runs, changed)]
 
-    studies = [path.parent for path in runs.glob("*/study.json")]
-    troubles = []
-    for path in sorted([*studies, *(path.parent for path in runs.glob(f"{SINGLE}/*/trial.json"))]):
-        try:
-            tracking = _tracking_of(path, runs, changed)
-        except (UserError, OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-            troubles.append(f"{path}: its config.yaml does not say where the record goes: {one_line(error)}")
-            continue
-        if tracking is None or not tracking.enabled or is_held_by_anyone(path / "mirror.lock"):
-            continue
-        driven = is_held_by_anyone(path / "driver.lock") or is_held_by_anyone(RunDir(path).lock)
-        try:
-            with hold(path / "mirror.lock"):
-                Mirror(path, tracking).turn(abandoned=not driven)
-        except (*TROUBLE, BlockingIOError) as error:
-            troubles.append(f"{path}: {one_line(error)}")
-    return troubles
+
+def _sync_one(folder: Path, runs: Path, changed: Mapping[str, Any]) -> list[str]:
+    try:
+        tracking = _tracking_of(folder, runs, changed)
+    except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        return [f"{folder}: its config.yaml does not say where the record goes: {one_line(error)}"]
+    if tracking is None or not tracking.enabled or is_held_by_anyone(folder / "mirror.lock"):
+        return []
+    driven = is_held_by_anyone(folder / "driver.lock") or is_held_by_anyone(RunDir(folder).lock)
+    mirror = Mirror(folder, tracking, revive=False)
+    try:
+        with hold(folder / "mirror.lock"):
+            mirror.turn(abandoned=not driven)
+    except Exception as error:  # whatever is wrong with one folder, the others are brought up to date
+        return [f"{folder}: {one_line(error)}"]
+    return mirror.folders.damaged
 
 
 def _tracking_of(path: Path, runs: Path, changed: Mapping[str, Any]) -> Tracking | None:

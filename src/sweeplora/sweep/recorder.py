@@ -22,6 +22,9 @@ _SECONDS_BETWEEN_STARTS = 5.0
 _BEHIND = 3
 """Exit code of a mirror whose store did not answer to the end."""
 
+_NOTE = "note: "
+"""Begins a line of the mirror's log that is meant for the user."""
+
 MIRROR = "sweeplora.record"
 
 
@@ -32,6 +35,7 @@ class Recorder:
         self._arguments = arguments
         self._log = log
         self._starts = 0
+        self._begun = log.stat().st_size if log.exists() else 0
         self._start()
 
     @property
@@ -59,8 +63,15 @@ class Recorder:
                 waited += 0.1
                 continue
             warning = f"{_said(self._log) or f'the record is behind (exit code {code})'}; see {near(self._log)}"
-            return Finish(True, None) if code == 0 else Finish(code == _BEHIND, warning)
+            return Finish(True, None, self._notes()) if code == 0 else Finish(code == _BEHIND, warning, self._notes())
         return Finish(True, "the record is finished in the background; `python -m sweeplora sync` looks after it")
+
+    def _notes(self) -> tuple[str, ...]:
+        """Lines for the user that the mirror left in its log since this command began."""
+        with self._log.open("rb") as stream:
+            stream.seek(self._begun)
+            lines = stream.read().decode(errors="replace").splitlines()
+        return tuple(dict.fromkeys(line.removeprefix(_NOTE) for line in lines if line.startswith(_NOTE)))
 
     def leave(self) -> None:
         """Tell the mirror to catch up and end, and do not wait for it."""
@@ -92,10 +103,11 @@ def _said(log: Path) -> str:
 
 
 class Finish(NamedTuple):
-    """How recording ended: whether all that there is will be recorded, and a line of warning."""
+    """How recording ended: whether all that there is will be recorded, a line of warning, and what the mirror says."""
 
     kept: bool
     warning: str | None
+    notes: tuple[str, ...] = ()
 
 
 def start_recorder(config: Mapping[str, Any], arguments: Sequence[str], log: Path) -> Recorder | None:
@@ -121,6 +133,8 @@ def finish_recorder(recorder: Recorder | None, screen: Screen, interrupt: Interr
         return True
     screen.say("recording...")
     finish = recorder.finish(given_up=lambda: interrupt.now)
+    for note in finish.notes:
+        screen.say(note)
     if finish.warning is not None:
         screen.say(finish.warning)
     return finish.kept

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
@@ -21,6 +23,9 @@ from sweeplora.rundir.metrics import Point
 
 TROUBLE = (MlflowException, SQLAlchemyError, OSError, ImportError)
 """What a store raises that is down, locked, unwilling or without its driver; requests' errors are OSErrors."""
+
+_TRIES = 3
+_SECONDS_BETWEEN_TRIES = 0.1
 
 IDENTITY = "sweeplora.identity"
 ROOT = "sweeplora.root"
@@ -42,6 +47,10 @@ def is_refusal(error: Exception) -> bool:
     return isinstance(error, SQLAlchemyError) and ("authentication failed" in said or "access denied" in said)
 
 
+class DeletedExperiment(MlflowException):
+    """The experiment was deleted in the UI."""
+
+
 @dataclass(frozen=True)
 class Known:
     """A run that the store already has."""
@@ -53,11 +62,13 @@ class Known:
 class Store:
     """One experiment of one MLflow store."""
 
-    def __init__(self, uri: str, experiment: str, artifacts: Path) -> None:
+    def __init__(self, uri: str, experiment: str, artifacts: Path, revive: bool = True) -> None:
         """Connect; makes the database and the experiment where they are missing.
 
-        `artifacts` is where a local database's files go; a server decides that itself.
+        `artifacts` is where a local database's files go; a server decides that itself. `revive`: an experiment that
+        was deleted in the UI is restored for new runs, its old ones stay deleted; else it raises DeletedExperiment.
         """
+        self._revive = revive
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
         location = None if uri.startswith("http") else artifacts.resolve().as_uri()
@@ -73,34 +84,63 @@ class Store:
             self._experiment = self._find_experiment(experiment, location)
 
     def _find_experiment(self, name: str, location: str | None) -> str:
-        found = self._client.get_experiment_by_name(name)
+        found = _repeated(lambda: self._client.get_experiment_by_name(name))
         if found is None:
             # The kind makes the UI open its pages on training, not on language models.
             kind = {"mlflow.experimentKind": "custom_model_development"}
             made: str = self._client.create_experiment(name, artifact_location=location, tags=kind)
             return made
         if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(found.experiment_id)
+            if not self._revive:
+                raise DeletedExperiment(
+                    f"the experiment {name} was deleted in the UI; restore it there, or give tracking.experiment=…"
+                )
+            self._restore(found.experiment_id)
         return str(found.experiment_id)
 
+    def _restore(self, experiment: str) -> None:
+        """Bring an experiment back without its runs: MLflow restores all of them with it."""
+        runs = self._search_in(experiment, "", ViewType.ALL)
+        self._client.restore_experiment(experiment)
+        for run in runs:
+            self._client.delete_run(run.info.run_id)
+
     def known(self, root: str) -> dict[str, Known]:
-        """Every run that was made for the folder `root`, by identity, deleted ones included."""
-        found: dict[str, Known] = {}
+        """The run of each identity that was made for the folder `root`, deleted ones included.
+
+        A request to create a run that arrived late, after it was looked for in vain, leaves two runs of one
+        identity: the emptier one is deleted.
+        """
+        found: dict[str, list[Run]] = {}
         for run in self._search(f"tags.`{ROOT}` = '{root}'", ViewType.ALL):
-            deleted = run.info.lifecycle_stage == "deleted"
-            found[run.data.tags[IDENTITY]] = Known(run.info.run_id, deleted)
-        return found
+            found.setdefault(run.data.tags[IDENTITY], []).append(run)
+        return {identity: self._only(runs) for identity, runs in found.items()}
+
+    def _only(self, runs: Sequence[Run]) -> Known:
+        active = [run for run in runs if run.info.lifecycle_stage != "deleted"]
+        if not active:
+            return Known(runs[0].info.run_id, deleted=True)
+        fullest = max(active, key=lambda run: (len(run.data.metrics), len(run.data.params), run.info.run_id))
+        for run in active:
+            if run is not fullest:
+                _repeated(partial(self._client.set_terminated, run.info.run_id, "KILLED"))
+                _repeated(partial(self._client.delete_run, run.info.run_id))
+        return Known(fullest.info.run_id, deleted=False)
 
     def holder(self, tag: str, value: str) -> str | None:
         """The id of a run that carries this tag value."""
         found = self._search(f"tags.`{tag}` = '{value}'", ViewType.ACTIVE_ONLY)
         return found[0].info.run_id if found else None
 
-    def _search(self, wanted: str, view: int) -> list[Any]:
-        found: list[Any] = []
-        token = None
+    def _search(self, wanted: str, view: int) -> list[Run]:
+        return self._search_in(self._experiment, wanted, view)
+
+    def _search_in(self, experiment: str, wanted: str, view: int) -> list[Run]:
+        found: list[Run] = []
+        token: str | None = None
         while True:
-            page = self._client.search_runs([self._experiment], wanted, view, _RUNS_A_PAGE, page_token=token)
+            search = partial(self._client.search_runs, [experiment], wanted, view, _RUNS_A_PAGE)
+            page = _repeated(partial(search, page_token=token))
             found.extend(page)
             token = page.token
             if not token:
@@ -116,35 +156,36 @@ class Store:
 
     def describe(self, run_id: str, subject: Subject) -> None:
         """Bring parameters, tags and name up to date; a parameter once set stays, as MLflow wants it."""
-        run = self._client.get_run(run_id)
+        run = _repeated(lambda: self._client.get_run(run_id))
         params = [Param(key, text) for key, text in subject.params.items() if key not in run.data.params]
         for few in _chunks(params, _PARAMS_A_CALL):
-            self._client.log_batch(run_id, params=few)
+            _repeated(partial(self._client.log_batch, run_id, params=few))
         tags = [RunTag(key, text) for key, text in subject.tags.items() if run.data.tags.get(key) != text]
         for some in _chunks(tags, _PARAMS_A_CALL):
-            self._client.log_batch(run_id, tags=some)
+            _repeated(partial(self._client.log_batch, run_id, tags=some))
         if run.info.run_name != subject.name:
-            self._client.update_run(run_id, name=subject.name)
+            _repeated(lambda: self._client.update_run(run_id, name=subject.name))
 
     def end(self, run_id: str, subject: Subject) -> None:
         """Set the state: running (again, when an interrupted run goes on) or ended, with the folder's end time."""
         if subject.status == "RUNNING":
-            self._client.update_run(run_id, status="RUNNING")
+            _repeated(lambda: self._client.update_run(run_id, status="RUNNING"))
         else:
-            self._client.set_terminated(run_id, subject.status, subject.ended)
+            _repeated(lambda: self._client.set_terminated(run_id, subject.status, subject.ended))
 
     def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags."""
-        self._client.log_batch(run_id, tags=[RunTag(key, text) for key, text in tags.items()])
+        _repeated(lambda: self._client.log_batch(run_id, tags=[RunTag(key, text) for key, text in tags.items()]))
 
     def newest(self, run_id: str) -> dict[str, int]:
         """The highest step that the run has, by metric."""
-        keys = self._client.get_run(run_id).data.metrics
-        return {key: max(m.step for m in self._client.get_metric_history(run_id, key)) for key in keys}
+        keys = _repeated(lambda: self._client.get_run(run_id)).data.metrics
+        histories = {key: _repeated(partial(self._client.get_metric_history, run_id, key)) for key in keys}
+        return {key: max(metric.step for metric in history) for key, history in histories.items()}
 
     def latest(self, run_id: str) -> dict[str, float]:
         """The value that MLflow shows for each metric: of the highest step, the last one there."""
-        return dict(self._client.get_run(run_id).data.metrics)
+        return dict(_repeated(lambda: self._client.get_run(run_id)).data.metrics)
 
     def send(self, run_id: str, points: Iterable[Point]) -> None:
         """Log points in their order; a call that fails may have logged the first ones."""
@@ -154,7 +195,17 @@ class Store:
 
     def upload(self, run_id: str, folder: Path) -> None:
         """Upload a folder's content to the same relative names; what is there already is replaced."""
-        self._client.log_artifacts(run_id, str(folder))
+        _repeated(lambda: self._client.log_artifacts(run_id, str(folder)))
+
+
+def _repeated(call: Callable[[], T]) -> T:
+    """The answer to a request that does no harm when it arrives twice, tried again where the answer is lost."""
+    for _ in range(_TRIES - 1):
+        try:
+            return call()
+        except TROUBLE:
+            time.sleep(_SECONDS_BETWEEN_TRIES)
+    return call()
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:

@@ -16,8 +16,8 @@ class StoredRuns:
     `root` is the folder's path below `runs`.
     """
 
-    def __init__(self, tracking: Tracking, root: str) -> None:
-        self.store = Store(tracking.uri, tracking.experiment, Path(tracking.artifacts))
+    def __init__(self, tracking: Tracking, root: str, revive: bool) -> None:
+        self.store = Store(tracking.uri, tracking.experiment, Path(tracking.artifacts), revive)
         self._root = root
         self._address = tracking.address
         self._known: dict[str, Known] = self.store.known(root)
@@ -30,10 +30,17 @@ class StoredRuns:
             self._runs[folder] = StoredRun(folder, self._address, there)
         return self._runs[folder]
 
-    def open(self, run: StoredRun, subject: Subject, parent: str | None) -> bool:
-        """Have an MLflow run to write to; False where a person deleted it in the UI, which is respected."""
-        known = self._known.get(subject.identity)
-        if known is not None and known.deleted:
-            return False
+    def has(self, identity: str) -> bool:
+        """Whether a run was made for an identity, be it deleted since."""
+        return identity in self._known
+
+    def is_deleted(self, identity: str) -> bool:
+        """Whether a person deleted the run in the UI, which is respected."""
+        return identity in self._known and self._known[identity].deleted
+
+    def open(self, run: StoredRun, subject: Subject, parent: str | None) -> None:
+        """Have an MLflow run to write to, a new one where there is none or where it was deleted."""
+        known = None if self.is_deleted(subject.identity) else self._known.get(subject.identity)
         run.open(self.store, subject, known, self._root, parent)
-        return True
+        assert run.run_id is not None, "it was opened"
+        self._known[subject.identity] = Known(run.run_id, deleted=False)

@@ -92,6 +92,11 @@ def began(trial: TrialRecord, since: float) -> float:
     return trial.attempts[0].started if trial.attempts else since
 
 
+def identity_of(folder: str, since: float) -> str:
+    """What tells a run from all others: its folder below `runs`, and when its study (or first attempt) began."""
+    return f"{folder}|{since:.3f}"
+
+
 def closed(trial: TrialRecord, when: float | None) -> TrialRecord:
     """The record of a trial that nobody supervises any more: its last attempt ended at `when`, where it is open."""
     if not trial.attempts or trial.attempts[-1].ended is not None:
@@ -120,7 +125,7 @@ def trial_subject(folder: str, config: Mapping[str, Any], trial: TrialRecord, ve
         tags["sweeplora.overrides"] = without_credentials(" ".join(trial.overrides))
         tags["mlflow.note.content"] = _bullets(trial.overrides)
     return Subject(
-        identity=f"{folder}|{since:.3f}",
+        identity=identity_of(folder, since),
         name=short_name(trial, folder.rsplit("/", 1)[-1]),
         started=round(start * 1000),
         ended=None if verdict == "running" else round(ended * 1000),
@@ -152,7 +157,7 @@ def study_subject(study: StudyRecord, board: Leaderboard) -> Subject:
         "mlflow.note.content": note(board),
     }
     return Subject(
-        identity=f"{study.study}|{study.started:.3f}",
+        identity=identity_of(study.study, study.started),
         name=study.study,
         started=round(study.started * 1000),
         ended=None if study.state == "running" else milliseconds(study.ended),
