@@ -6,6 +6,11 @@ One training of `--threads` threads of each policy stays loaded, and the two tak
 a pair of turns counts, passive over active, and the median over the pairs. Then two trainings of one policy go at
 once for `--together` seconds. Prints one JSON object, milliseconds a step. On a machine with other work the least of
 the times is nearest to an idle machine's.
+
+2026-11-25, torch 2.13.0 (GNU OpenMP), two cores that other work kept busy (load average 11 to 13), two threads, six
+pairs of turns: active 29.7 to 79.4 s a step (median 68 s), passive 0.38 to 2.4 s (median 0.46 s); median ratio 0.007.
+Two active ones at once came to no step in minutes. No idle machine was at hand: a convolution and a matrix product of
+about a millisecond took, at the best of some hundred times, 1.07 ms active, 1.30 ms passive, 1.19 ms with one thread.
 """
 
 from __future__ import annotations
@@ -74,6 +79,7 @@ def main() -> None:
             taken = first[policy].answer(600)
             assert taken is not None, f"no step of {policy} ended within ten minutes"
             times[policy].append(taken)
+            print(f"{policy} {taken:.1f} ms", file=sys.stderr, flush=True)
     together = {}
     for policy in POLICIES:
         pair = [first[policy], Worker(arguments.threads, policy, arguments.set)]
@@ -93,14 +99,15 @@ def main() -> None:
 
 
 def train(overrides: list[str]) -> None:
-    """Train the shipped model on small batches, in turns of as many seconds as each line of the input says."""
+    """Train the shipped model on four small pictures, in turns of as many seconds as each line of the input says."""
     answers, sys.stdout = sys.stdout, sys.stderr
-    from step import assemble
+    from step import build
 
     from sweeplora.data.batches import plan, windows
 
+    small = argparse.Namespace(batch=4, resolution=64, network="locon", precision="no", model=None, set=overrides)
     with tempfile.TemporaryDirectory() as folder:
-        trainer, materials = assemble([*overrides, "train.probe_images=0", "data.resolution=64"], Path(folder))
+        trainer, materials = build(small, Path(folder))
         until, started, steps = 0.0, time.perf_counter(), 0
         for epoch in range(1, 1 << 20):
             parts = windows(plan(materials.dataset, 4, 0, epoch), 1)

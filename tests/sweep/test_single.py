@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -34,6 +35,26 @@ def test_a_failure_is_tried_again_and_then_said(tmp_path: Path) -> None:
     assert code == 1
     assert "failed: rank 4 does not work" in output and "runs/single/one/log.txt" in output
     assert len(json.loads((tmp_path / "runs/single/one/trial.json").read_text())["attempts"]) == 2
+
+
+def test_an_end_from_outside_is_said_and_the_run_is_tried_again(tmp_path: Path) -> None:
+    first = start(tmp_path, "name=one", "launcher.attempts=1", behaviour={"steps": 40, "seconds": 0.05})
+    trial = tmp_path / "runs/single/one/trial.json"
+    until((tmp_path / "runs/single/one/metrics.jsonl").exists)
+    os.kill(json.loads(trial.read_text())["attempts"][0]["pid"], signal.SIGKILL)
+    output, _ = first.communicate(timeout=60)
+    assert first.returncode == 0 and "it is tried again: ended from outside by SIGKILL" in output
+    assert [one["verdict"] for one in json.loads(trial.read_text())["attempts"]] == ["interrupted", "complete"]
+
+
+def test_a_continued_run_keeps_its_threads(tmp_path: Path) -> None:
+    first = start(tmp_path, "name=one", "launcher.threads=1", behaviour={"steps": 400, "seconds": 0.1})
+    until((tmp_path / "runs/single/one/metrics.jsonl").exists)
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=20)
+    assert command(tmp_path, "name=one")[0] == 0
+    log = (tmp_path / "runs/single/one/log.txt").read_text()
+    assert log.count("1 threads") == 2
 
 
 def test_an_interrupted_run_goes_on_in_its_folder(tmp_path: Path) -> None:

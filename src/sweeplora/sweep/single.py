@@ -131,7 +131,11 @@ def _drive(supervision: Supervision, experiment: Experiment, screen: Screen, wat
                 supervision.kill()
             elif watch.interrupt.requested:
                 supervision.stop("interrupted")
+            attempts = len(supervision.record.attempts)
             _, outcome = supervision.poll()
+            if len(supervision.record.attempts) > attempts:
+                row.note = f"(attempt {attempts + 1})"
+                screen.event(f"it is tried again: {supervision.record.attempts[-2].message}")
             if outcome is not None:
                 row.state, display.ended = outcome.verdict, 1
                 screen.show(display)

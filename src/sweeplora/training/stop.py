@@ -15,7 +15,7 @@ INTERRUPTED = 4
 """Exit code of a training that was asked to stop."""
 
 _POLL_SECONDS = 1.0
-_GRACE_SECONDS = 8.0
+_GRACE_SECONDS = 6.0  # with the poll, and a machine that is late, within the 10 s that a driver's death may take
 
 
 class Interrupted(Exception):
@@ -26,7 +26,7 @@ class Stop:
     """Whether this training has been asked to stop, which it does after the current optimizer step.
 
     Given a supervisor's lock file, a thread checks every second that the supervisor is alive. If it has died and
-    the training does not finish its step within 8 s, the process ends at once.
+    the training does not finish its step within 6 s, the process ends at once.
     """
 
     def __init__(self, supervisor: Path | None) -> None:
