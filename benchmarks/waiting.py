@@ -9,7 +9,8 @@ the times is nearest to an idle machine's.
 
 2026-11-25, torch 2.13.0 (GNU OpenMP), two cores that other work kept busy (load average 11 to 13), two threads, six
 pairs of turns: active 29.7 to 79.4 s a step (median 68 s), passive 0.38 to 2.4 s (median 0.46 s); median ratio 0.007.
-Two active ones at once came to no step in minutes. No idle machine was at hand: a convolution and a matrix product of
+Two active ones at once had not done their first steps after seven minutes, two passive ones had after three. No idle
+machine was at hand: a convolution and a matrix product of
 about a millisecond took, at the best of some hundred times, 1.07 ms active, 1.30 ms passive, 1.19 ms with one thread.
 """
 
