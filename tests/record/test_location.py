@@ -39,8 +39,8 @@ def artifacts_of(runs: Path, name: str = "rank") -> Path:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_databases_and_artifacts_land_in_a_folder_of_any_name(tmp_path: Path, empty_database: Path, name: str) -> None:
-    runs = tmp_path / name
-    runs.mkdir()
+    runs = tmp_path / name / "deeper"
+    runs.mkdir(parents=True)
     shutil.copy(empty_database, runs / "mlflow.db")
     record(runs)
     assert [path.name for path in tmp_path.iterdir()] == [name]

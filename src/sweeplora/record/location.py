@@ -6,7 +6,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -101,9 +101,10 @@ def _local(uri: str) -> Path:
 def without_stray_folder(database: Path) -> Iterator[None]:
     """Open MLflow's store inside: it makes the folder of the address as it is written, percent-encoded, too."""
     stray = Path(sqlite_uri(database).removeprefix("sqlite:///")).parent
-    was_there = stray.exists()
+    new = [] if stray == database.parent else [each for each in (stray, *stray.parents) if not each.exists()]
     try:
         yield
     finally:
-        if not was_there and stray != database.parent and stray.is_dir():
-            stray.rmdir()
+        for folder in new:
+            with suppress(OSError):  # not made, or in use
+                folder.rmdir()
