@@ -123,7 +123,7 @@ def test_the_file_may_be_json(tmp_path: Path) -> None:
     [
         (_THREE.replace("batch_size = 4", "batch_size = 2", 1), "batch_size 2, 4"),
         (_THREE.replace("flip_aug", "flip_agu", 1), "flip_agu.*nearest: flip_aug"),
-        (_THREE.replace('"/r"', '"/r"\nmetadata_file = "m.json"'), "metadata_file"),
+        (_THREE.replace('"/r"', '"/r"\nmetadata_file = "none.json"'), "metadata_file=none.json: there is no such file"),
         (_THREE.replace('"/r"', '"/r"\nconditioning_data_dir = "/m"'), "--masked_loss only"),
         ("[general]\nflip_aug = true", "no \\[\\[datasets.subsets\\]\\]"),
     ],
@@ -233,7 +233,12 @@ def test_values_of_another_type_are_refused_as_sd_scripts_does(tmp_path: Path, t
 
 
 def test_null_and_lists_in_json_are_refused(tmp_path: Path) -> None:
-    for content in ([], {"datasets": [3]}, {"datasets": [{"resolution": None, "subsets": [{"image_dir": "/a"}]}]}):
+    contents: tuple[Any, ...] = (
+        [],
+        {"datasets": [3]},
+        {"datasets": [{"resolution": None, "subsets": [{"image_dir": "/a"}]}]},
+    )
+    for content in contents:
         with pytest.raises(UserError, match="--dataset_config"):
             _with_file(tmp_path, json.dumps(content), name="d.json")
 

@@ -44,7 +44,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def _named_folder(pictures: Path, place: Path) -> Path:
-    """The pictures as the reference wants them, below `1_shape`."""
+    """The pictures as sd-scripts wants them, below `1_shape`."""
     shutil.copytree(pictures / "train", place / "images" / "1_shape")
     return place / "images"
 

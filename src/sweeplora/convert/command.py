@@ -38,7 +38,7 @@ def take_over(source: Sequence[str], output: Path | None, number: int | None, *,
     `source`: the words of a command, or one word that is a script's path or a whole command. `output`: None takes
     the name of the training. `number` chooses one of several trainings in a script, from 1 on.
 
-    That is a flag that changes what is learned and cannot be taken over, or one that the reference does not know;
+    That is a flag that changes what is learned and cannot be taken over, or one that sd-scripts does not know;
     each is named on the standard error, and so is the first value of the file that the check will refuse. Raises
     UserError where nothing can be written.
     """
@@ -49,9 +49,14 @@ def take_over(source: Sequence[str], output: Path | None, number: int | None, *,
         if file.exists() and not force:
             raise UserError("--output", file, "is there already; give another file, or --force to replace it")
     page = report(conversion, output.stem)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text(conversion, output.stem), encoding="utf-8")
-    written.write_text(page, encoding="utf-8")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text(conversion, output.stem), encoding="utf-8")
+        written.write_text(page, encoding="utf-8")
+        for linked in conversion.links:
+            linked.write()
+    except OSError as error:
+        raise UserError("--output", output, f"cannot be written: {error.strerror}") from error
     print(page)
     lacking = [f"{entry.flag}: {entry.note}" for entry in conversion.of("missing", "unknown")]
     for trouble in (*lacking, *_not_installed(conversion), *_refused(output)):
@@ -65,7 +70,7 @@ def read_source(rest: Sequence[str]) -> Reading:
     if rest[0] == "--" or len(rest) > 1:
         words = tuple(Text(word) for word in (rest[1:] if rest[0] == "--" else rest))
         return Reading(Script("", "the command"), [ScriptCommand(words, 1)])
-    file = Path(rest[0]).expanduser() if len(rest[0]) < 4096 and "\n" not in rest[0] else None
+    file = _path(rest[0]) if len(rest[0]) < 4096 and "\n" not in rest[0] else None
     if file is not None and _is_file(file):
         script = Script(decode(_content(file), file.name), file.name, file, os.environ)
         suffix = file.suffix.lower()
@@ -73,6 +78,13 @@ def read_source(rest: Sequence[str]) -> Reading:
     if " " not in rest[0].strip() and file is not None and file.suffix:
         raise UserError("convert", rest[0], "there is no such file")
     return read(Script(rest[0].replace("\r\n", "\n"), "the text", None, os.environ))
+
+
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~name of nobody
+        return Path(text)
 
 
 def _is_file(file: Path) -> bool:

@@ -12,6 +12,7 @@ from sweeplora.convert.entries import Entry
 from sweeplora.convert.group_order import group_order
 from sweeplora.convert.reading.given import Given, read
 from sweeplora.convert.reading.launch import Command, launched
+from sweeplora.convert.reading.metadata_file import LinkedImages
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Conversion:
 
     command: Command
     entries: tuple[Entry, ...]
+    links: tuple[LinkedImages, ...] = ()
 
     @property
     def name(self) -> str:
@@ -32,13 +34,13 @@ class Conversion:
 
 
 def convert(command: Command) -> Conversion:
-    """Raises UserError for the first thing that cannot be converted, or that the reference itself refuses."""
+    """Raises UserError for the first thing that cannot be converted, or that sd-scripts itself refuses."""
     processes, launcher = launched(command.launcher, command.files)
     given = read(command.family, processes, command.words, command.files)
     entries = [entry for group in _groups() for entry in group(given)]
     lost = unaccounted(given, [*entries, *given.remarks])
     assert not lost, f"flags without a fate: {', '.join(lost)}"
-    return Conversion(command, (*launcher, *command.remarks, *given.remarks, *entries))
+    return Conversion(command, (*launcher, *command.remarks, *given.remarks, *entries), tuple(given.links))
 
 
 def _groups() -> list[Callable[[Given], list[Entry]]]:

@@ -8,9 +8,9 @@ from typing import Any, Literal, NamedTuple
 Fate = Literal["became", "default", "idle", "aside", "missing", "unknown"]
 """What an entry says of its flag.
 
-became: the key and value it turned into. default: not given, and the reference's own value is written, since
+became: the key and value it turned into. default: not given, and sd-scripts' own value is written, since
 it counts. idle: has no effect, there or here. aside: not supported here, and nothing that is learned depends on
-it. missing: not supported here, although it changes what is learned. unknown: the reference has no such flag.
+it. missing: not supported here, although it changes what is learned. unknown: sd-scripts has no such flag.
 """
 
 

@@ -1,4 +1,4 @@
-"""Every flag of the reference's parsers is known as it is there, and none is without a fate."""
+"""Every flag of sd-scripts' parsers is known as it is there, and none is without a fate."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ _WORTH = {
     "scale_v_pred_loss_like_noise_pred": "--v_parameterization --scale_v_pred_loss_like_noise_pred",
     "adaptive_noise_scale": "--noise_offset=0.1 --adaptive_noise_scale=0.1",
 }
-_REFUSED = {"v2", "in_json", "dataset_class", "output_config"}
+_REFUSED = {"v2", "dataset_class", "output_config"}
 """Flags that stop the conversion by name."""
-_READ = {"config_file", "dataset_config"}
+_READ = {"config_file", "dataset_config", "in_json"}
 """Flags of files, which tests of their own give."""
 
 

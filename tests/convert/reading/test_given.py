@@ -1,4 +1,4 @@
-"""Words and files as the reference's parser reads them."""
+"""Words and files as sd-scripts' parser reads them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_steps_are_a_count_or_a_share(text: str, steps: float) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--seed=a"], "--seed=a: the reference takes a whole number"),
+        (["--seed=a"], "--seed=a: sd-scripts takes a whole number"),
         (["--learning_rate=fast"], "takes a number"),
         (["--loss_type=l3"], "one of l1, l2, huber, smooth_l1"),
         (["--seed"], "needs a value"),

@@ -185,3 +185,9 @@ def test_words_of_the_environment_are_used_and_decide_nothing() -> None:
 def test_the_folder_of_the_training_script_may_be_unknown() -> None:
     reading = bash(Script("python $SD_SCRIPTS/train_network.py --a", "train.sh"))
     assert settle(find(reading)[0], reading.script).words == ("--a",)
+
+
+def test_the_scripts_own_arguments_are_none_and_said() -> None:
+    reading = bash(Script('accelerate launch train_network.py --a "$@"', "train.sh"))
+    assert settle(find(reading)[0], reading.script).words == ("--a",)
+    assert [entry.flag for entry in reading.remarks] == ['"$@"']

@@ -72,7 +72,8 @@ def subsets(given: Given, sources: list[Source], parts: list[Treated]) -> list[E
     ]
 
 
-_BELOW = "there only images directly in it count, here those below it too"
+LINKED = "data.dir: a folder of links to its images, with their captions beside"
+_BELOW = "sd-scripts counts images directly in it only; here those below it count too"
 
 
 def rest_of_tables(sources: list[Source], taken: list[Entry]) -> list[Entry]:
@@ -86,7 +87,9 @@ def rest_of_tables(sources: list[Source], taken: list[Entry]) -> list[Entry]:
             flag = f"{table.name} {option}".strip()
             if flag in used or option in DATASET_WIDE or (option == "is_reg" and not table.content[option]):
                 continue
-            if option in NOT_HERE:
+            if option == "metadata_file":
+                entries.append(became(flag, "", table.content[option], LINKED))
+            elif option in NOT_HERE:
                 entries.append(missing(flag, NOT_HERE[option]))
             elif option in NO_USE:
                 entries.append(idle(flag, NO_USE[option]))
@@ -120,7 +123,7 @@ def unused_flags(given: Given, sources: list[Source], taken: list[Entry]) -> lis
             entries.append(missing(f"--{name}", NOT_HERE[option]))
         elif option in sources[0].unread:
             folder = "--train_data_dir has the number of repeats in its folders' names"
-            note = folder if option == "num_repeats" else "the reference reads it in a dataset's file only"
+            note = folder if option == "num_repeats" else "sd-scripts reads it in a dataset's file only"
             entries.append(idle(f"--{name}", note))
         else:
             entries.append(idle(f"--{name}", idles.get(option, "the tables of the file say their own")))

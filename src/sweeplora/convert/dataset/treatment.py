@@ -34,8 +34,8 @@ SAME = {
 
 NO_USE = {
     "cache_info": "sizes and hashes of images are always remembered here",
-    "custom_attributes": "nothing of these two scripts reads it",
-    "network_multiplier": "nothing of these two scripts reads it",
+    "custom_attributes": "neither of the two scripts reads it",
+    "network_multiplier": "neither of the two scripts reads it",
 }
 NOT_HERE = {
     "face_crop_aug_range": "cropping around faces is not supported",
@@ -77,7 +77,7 @@ def sides(resolution: Any) -> int | list[int]:
 def _sizes(options: Mapping[str, Value], found: Treated) -> None:
     resolution, source = options["resolution"]
     if resolution is None:
-        raise UserError("--resolution", "", "is not given, and the reference needs it")
+        raise UserError("--resolution", "", "is not given, and sd-scripts needs it")
     found.keys["resolution"] = (sides(resolution), source)
 
 

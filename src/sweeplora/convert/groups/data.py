@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sweeplora.convert.dataset.subsets import prior_weight, rest_of_tables, subsets, unused_flags, written
+from sweeplora.convert.dataset.subsets import LINKED, prior_weight, rest_of_tables, subsets, unused_flags, written
 from sweeplora.convert.dataset.treatment import Treated, treated
 from sweeplora.convert.dataset.validation import validation
 from sweeplora.convert.entries import Entry, became, idle
@@ -14,7 +14,7 @@ from sweeplora.convert.reading.given import Given
 from sweeplora.convert.reading.trained_parts import trains_text_encoders
 from sweeplora.errors import UserError
 
-_FOLDER = "there only sub-folders named N_name count, with the images directly in them; here all images below count"
+_FOLDER = "sd-scripts counts images directly in sub-folders named N_name only; here all images below count"
 _RANDOM = (
     *("shuffle_caption", "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate"),
     *("token_warmup_step", "enable_wildcard"),
@@ -23,12 +23,8 @@ _RANDOM = (
 
 def entries(given: Given) -> list[Entry]:
     """The group `data`, the batch, and how held-out images are scored."""
-    for flag, mend in (
-        ("in_json", "metadata files are not supported; give captions as text files beside the images"),
-        ("dataset_class", "a class of one's own for data is not supported"),
-    ):
-        if flag in given:
-            raise UserError(f"--{flag}", given[flag], mend)
+    if "dataset_class" in given:
+        raise UserError("--dataset_class", given["dataset_class"], "a dataset class of your own is not supported")
     path = given["dataset_config"]
     sources = read(path, given) if path else [Source((Table("", {}),), given)]
     parts = [treated({option: source.value(option) for option in OF_IMAGES}, source.said()) for source in sources]
@@ -52,6 +48,12 @@ def entries(given: Given) -> list[Entry]:
 def _folder(given: Given, part: Treated) -> list[Entry]:
     """`--train_data_dir` and `--reg_data_dir`, treated alike."""
     folder = given["train_data_dir"]
+    if "in_json" in given:
+        linked = given.link(given["in_json"], folder or "", given["caption_separator"], given["caption_extension"])
+        entries = [became("--in_json", "data.dir", linked, LINKED)]
+        names = [name for name in ("train_data_dir", "reg_data_dir") if name in given]
+        entries += [idle(f"--{name}", "--in_json names the images") for name in names]
+        return [*entries, *prior_weight(given, False), *written(part)]
     if not folder:
         raise UserError("--train_data_dir", "", "neither it nor --dataset_config is given")
     entries = [
@@ -87,7 +89,7 @@ def _batch(given: Given, sources: list[Source]) -> tuple[int, Entry]:
 def _held_out(split: float | None, source: str) -> list[Entry]:
     if not split:
         return [idle(source, "0 holds nothing out")] if source else []
-    note = "no image is in both parts; there one can be"
+    note = "no image is in both parts; in sd-scripts one can be"
     return [became(source, "data.val_split", split, note)]
 
 
@@ -143,6 +145,6 @@ def _caches(given: Given, sources: list[Source]) -> list[Entry]:
 def _refused(given: Given, sources: list[Source]) -> str:
     """Why kept text outputs cannot be, as the check will say."""
     if trains_text_encoders(given):
-        return "not with a text encoder that trains: the check refuses it, as the reference does"
+        return "not with a text encoder that trains: the check refuses it, as sd-scripts does"
     random = [option for option in _RANDOM if any(source.value(option)[0] for source in sources)]
-    return f"not with {random[0]}: the check refuses it, as the reference does" if random else ""
+    return f"not with {random[0]}: the check refuses it, as sd-scripts does" if random else ""

@@ -43,8 +43,10 @@ def _between_predictions(given: Given) -> list[Entry]:
     v = given["v_parameterization"]
     if "scale_v_pred_loss_like_noise_pred" in given:
         if not v:
-            raise UserError("--scale_v_pred_loss_like_noise_pred", True, "needs --v_parameterization, there too")
+            raise UserError("--scale_v_pred_loss_like_noise_pred", True, "needs --v_parameterization, as in sd-scripts")
         entries.append(became("--scale_v_pred_loss_like_noise_pred", "loss.scale_v_like_epsilon", True))
     if v and given["v_pred_like_loss"]:
-        raise UserError("--v_pred_like_loss", given["v_pred_like_loss"], "not with --v_parameterization, there too")
+        raise UserError(
+            "--v_pred_like_loss", given["v_pred_like_loss"], "not with --v_parameterization, as in sd-scripts"
+        )
     return [*entries, *given.unless_zero("v_pred_like_loss", "loss.v_pred_like", "0 adds nothing")]

@@ -7,12 +7,12 @@ from sweeplora.convert.reading.given import Given
 from sweeplora.errors import UserError
 
 _ATTENTION = {"mem_eff_attn": "sliced", "xformers": "xformers", "sdpa": "sdpa"}
-"""In the order in which the reference looks at them."""
-_UNFIT = "there it is only warned of; here the check refuses it"
+"""In the order in which sd-scripts looks at them."""
+_UNFIT = "sd-scripts only warns of it; here the check refuses it"
 
 
 def entries(given: Given) -> list[Entry]:
-    """The group `model`, from a command's flags. Raises UserError for what the reference itself refuses."""
+    """The group `model`, from a command's flags. Raises UserError for what sd-scripts itself refuses."""
     if "v2" in given:
         raise UserError("--v2", True, "Stable Diffusion 2 is not supported; only SDXL and Stable Diffusion 1.5 are")
     path = given["pretrained_model_name_or_path"]
@@ -71,7 +71,7 @@ def _precision(given: Given) -> list[Entry]:
         entries = [Entry("--no_half_vae", "default", "model.vae_precision", precision, "not given: as mixed_precision")]
     wanted = [name for name in ("fp8_base", "fp8_base_unet") if name in given]
     if wanted and mixed == "no":
-        raise UserError(f"--{wanted[0]}", True, "needs --mixed_precision fp16 or bf16, in the reference too")
+        raise UserError(f"--{wanted[0]}", True, "needs --mixed_precision fp16 or bf16, in sd-scripts too")
     for name in wanted:
         note = "the U-Net; the text encoders stay in mixed_precision" if name == "fp8_base" else ""
         entries.append(became(f"--{name}", "model.base_precision", "fp8", note))

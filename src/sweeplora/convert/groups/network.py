@@ -77,7 +77,7 @@ def _places(given: Given) -> list[Entry]:
 def _start(given: Given) -> list[Entry]:
     if "network_weights" not in given:
         if "dim_from_weights" in given:
-            raise UserError("--dim_from_weights", True, "needs --network_weights, in the reference too")
+            raise UserError("--dim_from_weights", True, "needs --network_weights, in sd-scripts too")
         return []
     entries = [became("--network_weights", "network.weights", given["network_weights"])]
     if "dim_from_weights" in given:

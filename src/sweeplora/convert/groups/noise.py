@@ -15,7 +15,9 @@ def entries(given: Given) -> list[Entry]:
 def _offset(given: Given) -> list[Entry]:
     if not given["noise_offset"]:
         if "adaptive_noise_scale" in given and "noise_offset" not in given:
-            raise UserError("--adaptive_noise_scale", given["adaptive_noise_scale"], "needs --noise_offset, there too")
+            raise UserError(
+                "--adaptive_noise_scale", given["adaptive_noise_scale"], "needs --noise_offset, as in sd-scripts"
+            )
         flags = ("noise_offset", "noise_offset_random_strength", "adaptive_noise_scale")
         names = [name for name in flags if name in given]
         return [idle(f"--{name}", "the offset is nothing") for name in names]

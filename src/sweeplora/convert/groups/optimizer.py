@@ -32,7 +32,7 @@ _NAMED = {
     "radamschedulefree": "schedulefree.RAdamScheduleFree",
     "sgdschedulefree": "schedulefree.SGDScheduleFree",
 }
-"""The reference's short names, in lower case as it compares them, and the class each means."""
+"""sd-scripts' short names, in lower case as it compares them, and the class each means."""
 _IN_ADAMW = ("betas", "eps", "weight_decay", "fused")
 _LEAST_OWN_RATE = 0.1
 
@@ -66,7 +66,7 @@ def _target(given: Given, name: str) -> str:
     written: str = given["optimizer_type"]
     if name in ("ademamix8bit", "pagedademamix8bit"):
         raise UserError(
-            "--optimizer_type", written, "the reference does not find it; write bitsandbytes.optim.AdEMAMix8bit"
+            "--optimizer_type", written, "sd-scripts does not find it; write bitsandbytes.optim.AdEMAMix8bit"
         )
     return written if "." in written else f"torch.optim.{written}"
 

@@ -9,7 +9,7 @@ _METADATA = "a file's metadata is written by sweeplora itself; this text is not 
 _UPLOAD = "nothing is uploaded; the files stay on this machine and in MLflow's store"
 _DEEPSPEED = "DeepSpeed is not supported; every process holds the whole model and network"
 _PRINTED = "everything printed is in the run's log.txt"
-_STARTED = "how processes find each other is sweeplora's own matter"
+_STARTED = "sweeplora itself sets up how processes find each other"
 _WANDB = "Weights & Biases is not supported; MLflow keeps the record"
 
 NO_USE = {
@@ -18,7 +18,7 @@ NO_USE = {
     "skip_cache_check": "kept latents and texts are found by the content they were made of",
     "debug_dataset": "shows images instead of training; leave it out there to train",
     "persistent_data_loader_workers": "threads, not processes, prepare batches here; they stay",
-    "highvram": "it only keeps the reference from emptying the device's cache",
+    "highvram": "it only keeps sd-scripts from emptying the device's cache",
     "disable_mmap_load_safetensors": "only about how fast a file is read",
     "ddp_gradient_as_bucket_view": _STARTED,
     "ddp_static_graph": _STARTED,
@@ -57,7 +57,7 @@ NOT_HERE = {
     "no_metadata": "files always say what they are: programs tell SDXL from SD 1.5 by it",
     "huggingface_repo_id": _UPLOAD,
     "save_state_to_huggingface": _UPLOAD,
-    "resume_from_huggingface": "a training is not gone on with from a hub",
+    "resume_from_huggingface": "a training is not resumed from a hub",
     "deepspeed": _DEEPSPEED,
     "cpu_offload_checkpointing": "not supported; it saves memory and changes nothing else",
     "console_log_level": _PRINTED,

@@ -14,7 +14,7 @@ def entries(given: Given) -> list[Entry]:
     off = [idle(f"--{flag}", "0 draws none") for flag in _EVERY if flag in given and flag not in every]
     if not every and "sample_at_first" not in given:
         names = [name for name in ("sample_prompts", "sample_sampler") if name in given]
-        note = "nothing says when to draw: --sample_every_n_steps, --sample_every_n_epochs or --sample_at_first"
+        note = "no flag says when to draw: --sample_every_n_steps, --sample_every_n_epochs or --sample_at_first"
         return [
             Entry("", "default", "sample", "none"),
             *(idle(f"--{name}", note) for name in names),
@@ -31,10 +31,10 @@ def entries(given: Given) -> list[Entry]:
         Entry("", "default", "sample", "default"),
         became("--sample_prompts", "sample.prompts", given["sample_prompts"], size),
         given.taken("sample_sampler", "sample.sampler", given["sample_sampler"]),
-        Entry("", "default", "sample.steps", 30, "the reference's, where a prompt says no --s"),
-        Entry("", "default", "sample.guidance", 7.5, "the reference's, where a prompt says no --l"),
+        Entry("", "default", "sample.steps", 30, "sd-scripts', where a prompt says no --s"),
+        Entry("", "default", "sample.guidance", 7.5, "sd-scripts', where a prompt says no --l"),
         given.taken("sample_at_first", "sample.at_first", given["sample_at_first"]),
-        Entry("", "default", "sample.at_last", False, "the reference draws none beside those asked for"),
+        Entry("", "default", "sample.at_last", False, "sd-scripts draws none beside those asked for"),
     ]
     if len(every) == 2:
         entries.append(idle("--sample_every_n_steps", "--sample_every_n_epochs comes before it"))

@@ -36,20 +36,20 @@ _WARMUP = "lr_warmup_steps"
 
 
 def entries(given: Given) -> list[Entry]:
-    """The group `scheduler`. Raises UserError for combinations that the reference itself refuses."""
+    """The group `scheduler`. Raises UserError for combinations that sd-scripts itself refuses."""
     name = given["lr_scheduler"]
     if schedule_free(given):
-        return _without(given, "constant", "a schedule-free optimizer has no schedule; the reference ignores it")
+        return _without(given, "constant", "a schedule-free optimizer has no schedule; sd-scripts ignores it")
     if relative_step(given):
         return _without(given, "adafactor", "Adafactor with its relative step brings its own schedule")
     if given["lr_scheduler_type"]:
         return _class(given)
     if name not in _CHOICES:
         raise UserError(
-            "--lr_scheduler", name, f"is no schedule that runs in the reference; {nearest(name, list(_CHOICES))}"
+            "--lr_scheduler", name, f"is no schedule that runs in sd-scripts; {nearest(name, list(_CHOICES))}"
         )
     if name == "adafactor":
-        raise UserError("--lr_scheduler", name, "only with Adafactor and its relative step, in the reference too")
+        raise UserError("--lr_scheduler", name, "only with Adafactor and its relative step, in sd-scripts too")
     if name == "constant" and given[_WARMUP]:
         raise UserError(f"--{_WARMUP}", given[_WARMUP], "constant takes none there; write constant_with_warmup")
     entries = [given.taken("lr_scheduler", "scheduler", _CHOICES[name])]
@@ -65,7 +65,7 @@ def _without(given: Given, choice: str, note: str) -> list[Entry]:
 
 
 def _unread(given: Given, name: str) -> list[Entry]:
-    note = f"the reference's {name} does not read it"
+    note = f"sd-scripts' {name} does not read it"
     return [idle(f"--{flag}", note) for flag, readers in _READ_BY.items() if flag in given and name not in readers]
 
 
@@ -74,7 +74,7 @@ def _warmup(given: Given) -> list[Entry]:
 
 
 def _steps(given: Given, steps: float) -> tuple[float, str]:
-    """Steps as they come out in the reference, whose count advances by one for each process."""
+    """Steps as they come out in sd-scripts, whose count advances by one for each process."""
     if steps < 1 or given.processes == 1:
         return steps, ""
     note = f"{steps} there, where {given.processes} processes count {given.processes} a step"
@@ -117,7 +117,7 @@ def _extra(given: Given, name: str) -> list[Entry]:
         if "min_lr" in said:
             entries.append(Entry("--lr_scheduler_args min_lr", "default", "scheduler.min_lr_rate", None))
         elif given["lr_scheduler_min_lr_ratio"] is None and "min_lr_rate" not in said:
-            raise UserError("--lr_scheduler_min_lr_ratio", "", "cosine_with_min_lr needs it, in the reference too")
+            raise UserError("--lr_scheduler_min_lr_ratio", "", "cosine_with_min_lr needs it, in sd-scripts too")
     return entries
 
 
@@ -142,7 +142,7 @@ def _pieces(given: Given) -> list[Entry]:
 
 def _class(given: Given) -> list[Entry]:
     if given[_WARMUP]:
-        raise UserError(f"--{_WARMUP}", given[_WARMUP], "not with --lr_scheduler_type, in the reference too")
+        raise UserError(f"--{_WARMUP}", given[_WARMUP], "not with --lr_scheduler_type, in sd-scripts too")
     written: str = given["lr_scheduler_type"]
     target = written if "." in written else f"torch.optim.lr_scheduler.{written}"
     make: dict[str, Any] = {"_target_": target, "_partial_": True, **arguments(given, "lr_scheduler_args")}

@@ -17,7 +17,7 @@ def entries(given: Given) -> list[Entry]:
     elif wants:
         entries.append(idle("--log_with", "--logging_dir says it"))
     if wants == "tensorboard" and not folder:
-        raise UserError("--log_with", wants, "needs --logging_dir, in the reference too")
+        raise UserError("--log_with", wants, "needs --logging_dir, in sd-scripts too")
     if folder and wants != "wandb":
         entries.append(became("--logging_dir", "tracking.tensorboard", folder))
         if "log_prefix" in given:

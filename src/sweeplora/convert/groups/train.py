@@ -26,7 +26,7 @@ def entries(given: Given) -> list[Entry]:
 
 def _name(given: Given) -> list[Entry]:
     if "output_name" in given and not given["output_name"].strip():
-        raise UserError("--output_name", "", "an empty name loses files in the reference; give one")
+        raise UserError("--output_name", "", "an empty name loses files in sd-scripts; give one")
     entries = [
         given.taken("output_name", "name", given["output_name"] or "last", "files are named <name>-000003.safetensors")
     ]
@@ -34,7 +34,7 @@ def _name(given: Given) -> list[Entry]:
         note = "weights lie in single/<name>/weights below it, the record and caches beside; see it with "
         entries.append(became("--output_dir", "runs", given["output_dir"], f"{note}`ui runs={given['output_dir']}`"))
     seed = given["seed"]
-    note = "" if "seed" in given else "without one the reference draws one at random; here every run has a fixed one"
+    note = "" if "seed" in given else "without one sd-scripts draws one at random; here every run has a fixed one"
     return [*entries, given.taken("seed", "seed", 0 if seed is None else seed, note)]
 
 
@@ -60,7 +60,7 @@ def _precision(given: Given) -> list[Entry]:
     for flag, precision in (("full_fp16", "fp16"), ("full_bf16", "bf16")):
         if flag in given:
             if mixed != precision:
-                raise UserError(f"--{flag}", True, f"needs --mixed_precision {precision}, in the reference too")
+                raise UserError(f"--{flag}", True, f"needs --mixed_precision {precision}, in sd-scripts too")
             own = precision
             entries.append(became(f"--{flag}", "train.network_precision", precision))
     if not entries:
@@ -125,7 +125,7 @@ def _saving(given: Given) -> list[Entry]:
             entries.append(aside(f"--{flag}", "no states are saved yet"))
     for flag in ("resume", "initial_epoch", "initial_step", "skip_until_initial_step"):
         if flag in given:
-            note = "a training begins at its first step; to go on from weights give network.weights"
+            note = "a training starts at its first step; to continue from weights give network.weights"
             entries.append(missing(f"--{flag}", note))
     return entries
 

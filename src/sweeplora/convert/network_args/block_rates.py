@@ -51,4 +51,4 @@ _PRESETS = {
     "reverse_linear": lambda x: 1 - x,
     "zeros": lambda x: 0.0,
 }
-"""The reference's named courses from the first block of a side (0) to its last (1)."""
+"""sd-scripts' named courses from the first block of a side (0) to its last (1)."""

@@ -1,4 +1,4 @@
-"""Arguments of the reference's own network modules, `networks.lora` and `networks.dylora`."""
+"""Arguments of sd-scripts' own network modules, `networks.lora` and `networks.dylora`."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ _FOR_OTHERS = {
     "disable_conv_cp": "lycoris.kohya does nothing with it; use_tucker is the argument",
 }
 _SWALLOWED = "lycoris.kohya never reads it; here it takes effect: take it out for what was trained there"
-_FULL = "6 layers more than the reference's SDXL names let LyCORIS find; network.preset=blocks has exactly those"
+_FULL = "6 layers more than sd-scripts' SDXL names let LyCORIS find; network.preset=blocks has exactly those"
 _BROKEN = ("full", "full-lin", "unet-only")
 """Presets that LyCORIS 4.1.3 fails on with Stable Diffusion 1.5."""
 

@@ -46,8 +46,12 @@ class Source:
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """Options whose flag the reference does not read here: masks' folders; repeats, which `N_name` says."""
-        return _IN_FILES_ONLY if "dataset_config" in self.given else (*_IN_FILES_ONLY, "num_repeats")
+        """Options whose flag sd-scripts does not read here: masks' folders; repeats, which `N_name` says."""
+        return (
+            _IN_FILES_ONLY
+            if "dataset_config" in self.given or "in_json" in self.given
+            else (*_IN_FILES_ONLY, "num_repeats")
+        )
 
     @property
     def own(self) -> Mapping[str, Any]:
@@ -70,7 +74,7 @@ class Source:
 
 
 def read(path: str, given: Given) -> list[Source]:
-    """Every subset of a dataset's file. Raises UserError for a key that the reference does not know."""
+    """Every subset of a dataset's file. Raises UserError for a key that sd-scripts does not know."""
     content = _content(path, given.files)
     for name in content:
         if name not in ("general", "datasets"):
@@ -84,7 +88,7 @@ def read(path: str, given: Given) -> list[Source]:
         for place, subset in enumerate(_tables(dataset.get("subsets", []), "datasets.subsets"), 1):
             own = Table(f"[[datasets.subsets]] {number}.{place}", subset)
             _check_subset(own, given)
-            sources.append(Source((own, table, general), given))
+            sources.append(_linked(Source((own, table, general), given)))
     if not sources:
         raise UserError("--dataset_config", path, "holds no [[datasets.subsets]]")
     return sources
@@ -143,21 +147,28 @@ def _expect(table: Table, known: Mapping[str, Kind]) -> None:
     """Raise UserError for an option that is not known here, or for a value of another type than the schema's."""
     for option, value in table.content.items():
         if option not in known:
-            mend = f"the reference knows no {option} in {table.name}; {nearest(option, list(known))}"
+            mend = f"sd-scripts knows no {option} in {table.name}; {nearest(option, list(known))}"
             raise UserError("--dataset_config", option, mend)
         if not fits(value, known[option]):
             written = json.dumps(value, ensure_ascii=False, default=str)
-            mend = f"the reference takes {wanted(known[option])} for {option} in {table.name}"
+            mend = f"sd-scripts takes {wanted(known[option])} for {option} in {table.name}"
             raise UserError("--dataset_config", f"{option} = {_shown(written)}", mend)
 
 
 def _check_subset(own: Table, given: Given) -> None:
-    if "metadata_file" in own.content:
-        mend = "metadata files are not supported; give captions as text files beside the images"
-        raise UserError("--dataset_config", "metadata_file", mend)
     if "conditioning_data_dir" in own.content and "masked_loss" not in given:
-        mend = "the reference takes it here with --masked_loss only"
+        mend = "sd-scripts takes it here with --masked_loss only"
         raise UserError("--dataset_config", "conditioning_data_dir", mend)
     _expect(own, {**SUBSET_ONLY, **ANYWHERE})
-    if "image_dir" not in own.content:
+    if "image_dir" not in own.content and "metadata_file" not in own.content:
         raise UserError("--dataset_config", own.name, "names no image_dir")
+
+
+def _linked(source: Source) -> Source:
+    """A subset of a metadata file as one of a folder."""
+    own, *others = source.levels
+    if "metadata_file" not in own.content:
+        return source
+    separator, extension = (str(source.value(option)[0]) for option in ("caption_separator", "caption_extension"))
+    folder = source.given.link(own.content["metadata_file"], own.content.get("image_dir", ""), separator, extension)
+    return Source((Table(own.name, {**own.content, "image_dir": folder}), *others), source.given)

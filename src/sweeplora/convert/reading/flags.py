@@ -1,4 +1,4 @@
-"""What the reference's two parsers accept: every flag, what it takes, its default; facts, checked by a test."""
+"""What sd-scripts' two parsers accept: every flag, what it takes, its default; facts, checked by a test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Kind = Literal["switch", "whole", "number", "count", "text", "texts", "numbers"]
 
 
 class Flag(NamedTuple):
-    """One flag of the reference."""
+    """One flag of sd-scripts."""
 
     kind: Kind
     default: Any = None

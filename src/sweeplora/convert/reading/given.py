@@ -1,4 +1,4 @@
-"""The words after a training script as the reference's parser would read them, its configuration file included."""
+"""The words after a training script as sd-scripts' parser would read them, its configuration file included."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from sweeplora.convert.entries import Entry, became, idle
 from sweeplora.convert.reading.files import HERE, Files
 from sweeplora.convert.reading.flags import FLAGS, ONLY_SDXL, Flag
 from sweeplora.convert.reading.lycoris_preset import preset_of
+from sweeplora.convert.reading.metadata_file import LinkedImages, captions_of, folder_of
 from sweeplora.convert.reading.toml_file import toml
 from sweeplora.errors import UserError
 
 _WHOLE = {"whole", "count"}
 _ALSO_IN_FILES: dict[str, tuple[str | int, ...]] = {"max_token_length": (75,), "dynamo_backend": ("no",)}
-"""Values beside a flag's choices that work in a file, which the reference does not check; GUIs write them."""
+"""Values beside a flag's choices that work in a file, which sd-scripts does not check; GUIs write them."""
 _OF_GUIS = (
     *("epoch", "noise_offset_type", "LoRA_type", "LyCORIS_preset", "sdxl", "lr_warmup", "max_resolution", "optimizer"),
     *("stop_text_encoder_training", "model_list", "sdxl_no_half_vae", "sdxl_cache_text_encoder_outputs", "use_wandb"),
@@ -28,9 +29,9 @@ _OF_GUIS = (
 )
 """Keys of a GUI in a file of flags; the GUI has made flags of them, or they are about the GUI alone."""
 _OFF_BY_FALSE = ("resume", "tokenizer_cache_dir", "lr_scheduler_type")
-"""Flags for text of which the reference only asks whether it is true."""
+"""Flags for text of which sd-scripts only asks whether it is true."""
 _GUI_MAX_TOKENS = 255
-"""A GUI's default, which the reference cuts into the three chunks of 225."""
+"""A GUI's default, which sd-scripts cuts into the three chunks of 225."""
 
 
 _DASHES = {"\u2010": "a dash", "\u2013": "an en dash", "\u2014": "an em dash", "\u2212": "a minus sign"}
@@ -45,16 +46,25 @@ class Given:
     values: Mapping[str, Any]
     files: Files = HERE
     remarks: list[Entry] = field(default_factory=list)
+    links: list[LinkedImages] = field(default_factory=list)
 
     def __getitem__(self, name: str) -> Any:
-        """The value of a flag, or the reference's default."""
+        """The value of a flag, or sd-scripts' default."""
         return self.values[name] if name in self.values else FLAGS[name].default
 
     def __contains__(self, name: object) -> bool:
         return name in self.values
 
+    def link(self, metadata: str, image_dir: str, separator: str, extension: str) -> str:
+        """The folder of links that stands for a metadata file; it is made with the sweep's file."""
+        folder = folder_of(str(self["output_name"] or "last"), len(self.links))
+        images = captions_of(metadata, image_dir, separator, self.files)
+        dotted = extension if extension.startswith(".") else f".{extension}"
+        self.links.append(LinkedImages(folder, dotted, images))
+        return str(folder)
+
     def taken(self, name: str, key: str, value: Any, note: str = "") -> Entry:
-        """An entry of the flag's value, as given or as the reference's default."""
+        """An entry of the flag's value, as given or as sd-scripts' default."""
         return Entry(f"--{name}", "became" if name in self else "default", key, value, note)
 
     def unless_zero(self, name: str, key: str, idle_note: str) -> list[Entry]:
@@ -65,7 +75,7 @@ class Given:
 
 
 def read(family: str, processes: int, words: Sequence[str], files: Files = HERE) -> Given:
-    """Words and `--config_file` into values; raises UserError for what the reference's parser would refuse."""
+    """Words and `--config_file` into values; raises UserError for what sd-scripts' parser would refuse."""
     known = {name: flag for name, flag in FLAGS.items() if family == "sdxl" or name not in ONLY_SDXL}
     values, remarks = _from_words(words, known)
     if "config_file" in values:
@@ -121,7 +131,7 @@ def _from_words(words: Sequence[str], known: Mapping[str, Flag]) -> tuple[dict[s
             mend = f"begins with {_DASHES[word[0]]} instead of two hyphens; write --{word.lstrip(''.join(_DASHES))}"
             raise UserError("convert", word, mend)
         if not word.startswith("--") or word == "--":
-            remarks.append(Entry(word, "unknown", note="belongs to no flag; the reference refuses it"))
+            remarks.append(Entry(word, "unknown", note="belongs to no flag; sd-scripts refuses it"))
             continue
         typed, joined, value = word[2:].partition("=")
         following = list(_until_next(words, index))
@@ -135,7 +145,7 @@ def _from_words(words: Sequence[str], known: Mapping[str, Flag]) -> tuple[dict[s
             remarks.append(idle(f"--{name}", f"given twice; the last one counts, not {values[name]!r}"))
         if known[name].kind == "switch":
             if joined:
-                raise UserError(f"--{name}", value, "is a switch and takes no value; the reference refuses it")
+                raise UserError(f"--{name}", value, "is a switch and takes no value; sd-scripts refuses it")
             values[name] = True
             continue
         several = known[name].kind in ("texts", "numbers")
@@ -191,11 +201,11 @@ def _value(name: str, text: str, flag: Flag) -> Any:
                 value = text
     except (ValueError, OverflowError) as error:
         wanted = "a whole number" if flag.kind in _WHOLE else "a number"
-        raise UserError(f"--{name}", text[:60], f"the reference takes {wanted} here") from error
+        raise UserError(f"--{name}", text[:60], f"sd-scripts takes {wanted} here") from error
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"--{name}", text[:60], "is no finite number")
     if flag.choices and value not in flag.choices:
-        raise UserError(f"--{name}", text, f"the reference takes one of {', '.join(map(str, flag.choices))}")
+        raise UserError(f"--{name}", text, f"sd-scripts takes one of {', '.join(map(str, flag.choices))}")
     return value
 
 
@@ -207,7 +217,7 @@ def _count(text: str) -> float:
 
 
 def _from_file(path: str, known: Mapping[str, Flag], files: Files) -> tuple[dict[str, Any], list[Entry]]:
-    """A `--config_file`: its sections are put together; a name that is no flag is ignored by the reference."""
+    """A `--config_file`: its sections are put together; a name that is no flag is ignored by sd-scripts."""
     path = path if path.endswith(".toml") else f"{path}.toml"
     table = toml(files.read(path, "--config_file"), "--config_file", path)
     flat: dict[str, Any] = {}
@@ -219,7 +229,7 @@ def _from_file(path: str, known: Mapping[str, Flag], files: Files) -> tuple[dict
         if name in _OF_GUIS:
             remarks.append(idle(f"--{name}", f"in {path}: a GUI's own key, which sd-scripts ignores"))
         elif name not in known:
-            note = f"in {path}: the reference has no such flag and ignores it; {nearest(name, list(known))}"
+            note = f"in {path}: sd-scripts has no such flag and ignores it; {nearest(name, list(known))}"
             remarks.append(Entry(f"--{name}", "unknown", value=value, note=note))
         else:
             values[name] = _typed(name, value, known[name])

@@ -11,7 +11,7 @@ from sweeplora.errors import UserError
 
 
 def kind(given: Given) -> str:
-    """The optimizer's name as the reference compares it: in lower case, "adamw" where none is given."""
+    """The optimizer's name as sd-scripts compares it: in lower case, "adamw" where none is given."""
     switches = {"use_8bit_adam": "adamw8bit", "use_lion_optimizer": "lion"}
     asked = [name for name in switches if name in given]
     if len(asked) + bool(given["optimizer_type"]) > 1:
@@ -31,7 +31,7 @@ def schedule_free(given: Given) -> bool:
 
 
 def arguments(given: Given, flag: str) -> dict[str, Any]:
-    """`key=value` words as the reference reads them, tuples as lists. Raises UserError for what is no literal."""
+    """`key=value` words as sd-scripts reads them, tuples as lists. Raises UserError for what is no literal."""
     found: dict[str, Any] = {}
     for word in given[flag] or []:
         key, sign, text = word.partition("=")

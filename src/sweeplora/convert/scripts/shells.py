@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from sweeplora.convert.entries import idle
 from sweeplora.convert.scripts.bash.interpreter import Interpreter
 from sweeplora.convert.scripts.bash.scope import Scope
 from sweeplora.convert.scripts.batch.interpreter import Interpreter as BatchInterpreter
@@ -58,7 +59,9 @@ def bash(script: Script) -> Reading:
     scope = Scope(script.environment)
     interpreter.run_script(scope)
     uncalled = [name for name in scope.functions if name not in interpreter.called]
-    return Reading(script, interpreter.commands, interpreter.stopped, uncalled)
+    note = "the script's own arguments, of which none are given when it is converted"
+    remarks = [idle('"$@"', note)] if interpreter.expander.used_arguments else []
+    return Reading(script, interpreter.commands, interpreter.stopped, uncalled, remarks)
 
 
 def batch(script: Script) -> Reading:

@@ -23,11 +23,15 @@ _PATTERN = re.compile(r"(?<!\$)\{[^{}\s]*(?:,|\.\.)[^{}\s]*\}")
 
 
 class Expander:
-    """Expands words of one script; `run` evaluates what stands in `$(...)`."""
+    """Expands words of one script; `run` evaluates what stands in `$(...)`.
+
+    `used_arguments`: whether the script's own arguments were asked for, of which there are none.
+    """
 
     def __init__(self, script: Script, run: Run) -> None:
         self._script = script
         self._run = run
+        self.used_arguments = False
 
     def fields(self, word: Word, scope: Scope) -> list[Text]:
         """The words that this one becomes: several where an unquoted value has blanks, none where it is empty."""
@@ -88,6 +92,7 @@ class Expander:
         if part.prefix == "!" or part.operator == "?!":
             return [_unknown(part, "is an expansion that only the shell evaluates; write the value")]
         if part.name in ("@", "*"):
+            self.used_arguments = self.used_arguments or not scope.positional
             return self._all(part, scope.positional)
         if part.name == "#":
             return [Text(str(len(scope.positional)))]
