@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sweeplora.errors import UserError
 
-REFUSED, INTERRUPTED = 2, 130
+FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 _WITHOUT_A_VERB = "run"
 _NOT_IN_A_VERB = "=~+-"
 
@@ -75,5 +75,17 @@ def _version() -> int:
     return 0
 
 
+def process() -> int:
+    """The command as a process: `main` with streams that outlive their reader; 1 if what it printed is lost."""
+    from sweeplora.commands.output import Output
+
+    output = Output()
+    code = main()
+    lost = output.lost()
+    if lost is not None:
+        print(f"standard output: {lost}", file=sys.stderr)
+    return code or (FAILED if lost is not None else 0)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(process())

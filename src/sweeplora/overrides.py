@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
-from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, Sweep
 from hydra.errors import HydraException
 
 from sweeplora.errors import UserError
@@ -23,7 +23,7 @@ def parse(word: str) -> Override:
         raise UserError("command line", word, "neither a verb nor key=value; see --help")
     try:
         return _parser().parse_override(word)
-    except HydraException as error:
+    except (HydraException, ValueError) as error:
         raise UserError(key, value, f"not readable ({' '.join(str(error).split())}); {_quoted(key)}") from error
     except RecursionError as error:
         raise UserError(key, value, f"not readable, it is nested too deeply; {_quoted(key)}") from error
@@ -49,6 +49,8 @@ def _choice_of(values: tuple[Any, ...]) -> ChoiceSweep:
         raise ValueError("an empty choice")
     if len(values) == 1 and isinstance(values[0], ChoiceSweep):
         return ChoiceSweep(list=values[0].list)
+    if any(isinstance(value, Sweep) for value in values):
+        raise ValueError("a search within a choice")
     return ChoiceSweep(list=list(values))
 
 

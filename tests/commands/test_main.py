@@ -143,3 +143,28 @@ def test_a_users_own_optimizer_beside_the_run_is_found(folder: Path, capsys: pyt
     (folder / "conf/optimizer/lode.yaml").write_text(choice)
     assert main(["optimizer=lode", "optimizer.pull=much"]) == 2
     assert capsys.readouterr().err.startswith("optimizer.pull=much: expected a whole number")
+
+
+def _shell(line: str) -> tuple[int, str]:
+    """Exit code of the command itself, and what the shell saw on the standard error."""
+    environment = os.environ | {"PYTHONPATH": str(_SOURCE), "OMP_NUM_THREADS": "1", "python": sys.executable}
+    shell = ["bash", "-c", f"set -o pipefail; {line}"]
+    done = subprocess.run(shell, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("$python -m sweeplora --help | true", 0, ""),
+        ("$python -m sweeplora --cfg | head -1", 0, ""),
+        ("$python -m sweeplora --help > /dev/full", 1, "standard output: No space left on device\n"),
+        ("$python -m sweeplora --cfg >&-", 0, ""),
+        ("$python -m sweeplora network.dimm=4 2> /dev/full", 2, ""),
+        ("$python -m sweeplora network.dimm=4 2>&-", 2, ""),
+        ("$python -m sweeplora --help <&- >&- 2>&-", 0, ""),
+        ("PYTHONIOENCODING=ascii $python -m sweeplora --help > /dev/null", 0, ""),
+    ],
+)
+def test_an_output_that_nobody_reads_changes_no_answer(line: str, code: int, said: str) -> None:
+    assert _shell(line) == (code, said)

@@ -9,7 +9,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep, Sweep, Transformer
 
-from sweeplora.errors import UserError
+from sweeplora.errors import UserError, shortened
 from sweeplora.overrides import parse, written_value
 from sweeplora.rundir.record import Scalar
 from sweeplora.sweep.search.space import (
@@ -95,7 +95,9 @@ def on_command_line(space: Space, plain: Sequence[str], swept: Space) -> Space:
 def _given_once(key: str, overrides: Sequence[Override]) -> None:
     values = [written_value(override) for override in overrides if override.key_or_group == key]
     if len(values) > 1:
-        raise UserError(key, values[0], f"is given again as {values[1] or 'deleted'}; give a key that is searched once")
+        raise UserError(
+            key, values[0], f"is given again as {shortened(values[1]) or 'deleted'}; give a key that is searched once"
+        )
 
 
 def _signs(override: Override) -> dict[str, str]:
