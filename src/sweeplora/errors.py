@@ -28,7 +28,7 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         line = f"{shortened(self.key)}={shortened(str(self.value))}: {self.mend}"
-        return _PASSWORD.sub(r"\1:***@", line.replace("\n", " "))
+        return _printable(_PASSWORD.sub(r"\1:***@", line.replace("\n", " ")))
 
     @property
     def each(self) -> tuple[UserError, ...]:
@@ -88,6 +88,11 @@ class Problems:
             raise self._found[0]
         if self._found:
             raise UserErrors(self._found)
+
+
+def _printable(text: str) -> str:
+    """The text with what would disturb a terminal or a log escaped."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def shortened(text: str) -> str:

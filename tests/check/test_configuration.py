@@ -112,10 +112,12 @@ def _refusal(checked: Checked, *overrides: str) -> str:
         (["+loss._partial_=true"], "loss._partial_=True: sweeplora.diffusion.losses.Loss is a class"),
         (["+noise._partial_=3"], "noise._partial_=3: expected true or false"),
         (["+train._convert_=all"], "train._convert_=all: has no effect"),
+        (["data.caption_prefix='a\0b'"], "data.caption_prefix=a\\x00b: is no text that a file can hold"),
+        (["data.caption_prefix='\udcff'"], "data.caption_prefix=\\udcff: is no text that a file can hold"),
         (["+data._args_=[1]"], "data._args_=[1]: has no effect"),
         (
             ["seed=9223372036854775808"],
-            "expected a whole number >= 0, <= 9223372036854775807",
+            "seed=9223372036854775808: is beyond 64 bits",
         ),
         (["sample.seed=99999999999999999999"], "sample.seed=99999999999999999999: is beyond 64 bits"),
         (["sweep.objective=[val/loss,val/loss]"], 'sweep.objective=["val/loss", "val/loss"]: names val/loss twice'),

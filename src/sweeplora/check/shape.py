@@ -62,7 +62,11 @@ def note_shape(config: Mapping[str, Any], problems: Problems) -> None:
         if key not in known.groups and key not in known.keys:
             problems.add(UserError(key, value, f"no such key; {nearest(key, [*known.groups, *known.keys])}"))
     for key, kind in _PLAIN.items():
-        _note(problems, _plain_error(key, config[key], kind))
+        errors = list(_errors_of_any_type(key, config[key]))
+        for error in errors:
+            problems.add(error)
+        if not errors:
+            _note(problems, _plain_error(key, config[key], kind))
     for key, value in config["sweep"].items() if isinstance(config["sweep"], Mapping) else ():
         if key in _SWEEP:
             _note(problems, _plain_error(f"sweep.{key}", value, _SWEEP[key]))
@@ -116,9 +120,10 @@ def _node_errors(group: str, node: Group) -> tuple[UserError, ...]:
     partial = value_error(f"{group}._target_", node["_target_"], str) or _partial_error(group, node)
     if partial is not None:
         return (partial,)
-    errors = (*_number_errors(group, node), *node_errors(group, node))
+    errors = {error.key: error for error in node_errors(group, node)}
+    errors |= {error.key: error for error in _errors_of_any_type(group, node)}
     if errors:
-        return errors
+        return tuple(errors.values())
     try:
         check_rules(group, node)
     except UserError as error:
@@ -126,19 +131,25 @@ def _node_errors(group: str, node: Group) -> tuple[UserError, ...]:
     return ()
 
 
-def _number_errors(key: str, value: object) -> Iterator[UserError]:
-    """Numbers that no key takes, whatever its type: infinities, and what does not fit into 64 bits."""
+def _errors_of_any_type(key: str, value: object) -> Iterator[UserError]:
+    """Values that no key takes, whatever its type: infinities, numbers beyond 64 bits, text that no file can hold."""
     match value:
         case Mapping():
             for name, inner in value.items():
-                yield from _number_errors(f"{key}.{name}", inner)
+                yield from _errors_of_any_type(f"{key}.{name}", inner)
         case list():
             for index, inner in enumerate(value):
-                yield from _number_errors(f"{key}[{index}]", inner)
+                yield from _errors_of_any_type(f"{key}[{index}]", inner)
         case float() if not math.isfinite(value):
             yield UserError(key, value, "expected a finite number")
         case int() if abs(value) > _LARGEST:
             yield UserError(key, value, "is beyond 64 bits; give a smaller number")
+        case str() if "\0" in value or (not value.isascii() and _is_no_unicode(value)):
+            yield UserError(key, value, "is no text that a file can hold; give it in UTF-8 and without NUL")
+
+
+def _is_no_unicode(text: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _partial_error(group: str, node: Group) -> UserError | None:
