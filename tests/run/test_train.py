@@ -34,7 +34,8 @@ def test_a_training_leaves_numbers_samples_weights_and_a_result(plain: RunDir) -
     found = result(plain)
     assert (found["status"], found["step"], found["steps"], found["world_size"]) == ("finished", STEPS, STEPS, 1)
     assert found["weights"] == "weights/test.safetensors"
-    assert sorted(p.name for p in plain.weights.iterdir()) == ["test-000001.safetensors", "test.safetensors"]
+    names = sorted(path.name for path in plain.weights.iterdir())
+    assert names == ["test-000001.safetensors", "test.png", "test.safetensors"]
     assert sorted(p.name for p in plain.samples.iterdir()) == [
         "00000000_00.png",
         "00000000_01.png",
