@@ -1,15 +1,15 @@
 """The state of a git checkout: commit, branch, remotes, uncommitted changes and untracked files.
 
-Everything is asked of the `git` command itself. Where it refuses, its own sentence is what the record says; a state
-that is not known is never called clean.
+Everything is asked of the `git` command itself, which GitPython runs. Where git refuses, its own sentence is what the
+record says; a state that is not known is never called clean.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -213,26 +213,44 @@ def _character(match: re.Match[bytes]) -> bytes:
 
 def _run(folder: Path, *arguments: str) -> bytes:
     """Standard output of git in a folder; raises GitError where it fails or takes a minute (a drive far away)."""
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # without git, importing GitPython would fail
+    from git.cmd import Git
+    from git.exc import GitCommandNotFound
+
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
-    environment = {key: value for key, value in os.environ.items() if key not in _NOT_OURS} | _OURS
     command = ["git", "-C", str(folder), "--no-pager", *settings, *arguments]
     try:
-        done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_SECONDS
-        )
-    except FileNotFoundError as error:
+        with _without(_NOT_OURS):
+            code, output, errors = Git().execute(
+                command,
+                env=_OURS,
+                with_extended_output=True,
+                with_exceptions=False,
+                stdout_as_string=False,
+                strip_newline_in_stdout=False,
+                kill_after_timeout=_SECONDS,
+            )
+    except GitCommandNotFound as error:
         raise GitError("git is not installed") from error
-    except subprocess.TimeoutExpired as error:
-        raise GitError(f"git {arguments[0]} took more than {_SECONDS} s") from error
     except OSError as error:
         raise GitError(f"git cannot be started: {error.strerror}") from error
-    if done.returncode != 0:
-        raise GitError(_sentence(done.stderr) or f"git {arguments[0]} ended with exit code {done.returncode}")
-    return done.stdout
+    if code != 0:
+        raise GitError(_sentence(errors) or f"git {arguments[0]} ended with exit code {code}")
+    return output
 
 
-def _sentence(stderr: bytes) -> str:
+@contextmanager
+def _without(names: set[str]) -> Iterator[None]:
+    """While inside, this process has no such environment variables: GitPython hands all of its own to git."""
+    kept = {name: os.environ.pop(name) for name in names & os.environ.keys()}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+def _sentence(errors: str) -> str:
     """What git says went wrong, in one line."""
-    lines = stderr.decode(errors="replace").splitlines()
+    lines = errors.encode(errors="replace").decode().splitlines()  # a path that is not UTF-8 is named in part
     said = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines[-1:]
     return without_credentials("; ".join(said))[:_SENTENCE_LENGTH]
