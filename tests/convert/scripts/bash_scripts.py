@@ -92,6 +92,9 @@ OPTS="$OPTS --c"
 $CMD $OPTS
 eval "$CMD --name='x y'"
 bash -c "accelerate launch train_network.py --inner"
+export DIM=4; OTHER=5
+bash -c 'accelerate launch train_network.py --dim=$DIM --other=${OTHER:-none}'
+env bash -c 'accelerate launch train_network.py --env=$DIM'
 """,
     "here-documents": r"""
 cat > notes.txt <<EOF

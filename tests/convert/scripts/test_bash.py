@@ -191,3 +191,11 @@ def test_the_scripts_own_arguments_are_none_and_said() -> None:
     reading = bash(Script('accelerate launch train_network.py --a "$@"', "train.sh"))
     assert settle(find(reading)[0], reading.script).words == ("--a",)
     assert [entry.flag for entry in reading.remarks] == ['"$@"']
+
+
+def test_a_script_inside_of_another_command_is_followed() -> None:
+    text = "export DIM=4\nnohup docker run --gpus all image bash -lc 'accelerate launch train_network.py --a=$DIM' &"
+    assert _words(text)[-1] == ["accelerate", "launch", "train_network.py", "--a=4"]
+    with pytest.raises(UserError, match=r"\$DIM is set nowhere"):
+        reading = bash(Script(text.replace("export ", ""), "train.sh"))
+        settle(find(reading)[0], reading.script)

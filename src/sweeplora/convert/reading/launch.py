@@ -105,7 +105,8 @@ def settle(training: Training, script: Script) -> Command:
         raise script.error(command.line, f"{command.words[-1].text}{command.cut}...", mend)
     for index, word in enumerate(command.words):
         for unknown in word.unknowns if index != training.at else ():
-            place = f" (line {unknown.line})" if unknown.line not in (0, command.line) else ""
+            told = unknown.line in (0, command.line) or f"line {unknown.line}" in unknown.why
+            place = "" if told else f" (line {unknown.line})"
             raise script.error(command.line, word.text, f"{unknown.name} {unknown.why}{place}; write its value out")
         if word.text and not word.text.strip():
             mend = "a blank follows the backslash or backtick, so that the line does not go on"

@@ -50,6 +50,15 @@ def run(interpreter: Interpreter, node: Simple, words: Sequence[Text], scope: Sc
     return None if builtin is None else builtin(_Call(interpreter, node, name, list(words[1:]), scope))
 
 
+def inner_script(words: Sequence[Text]) -> list[Text] | None:
+    """The words from `bash -c` on, behind a command that runs it: nohup, docker run."""
+    for index in range(1, len(words) - 2):
+        name = words[index].text.rpartition("/")[2]
+        if name in ("bash", "sh", "zsh") and re.fullmatch("-[a-z]*c", words[index + 1].text):
+            return [Text(name), *words[index + 1 :]]
+    return None
+
+
 def _test(call: _Call) -> Verdict:
     return conditions.decide(call.arguments[:-1] if call.name == "[" else call.arguments, patterns=False)
 
@@ -118,6 +127,9 @@ def _read(call: _Call) -> Verdict:
 def _declare(call: _Call) -> Verdict:
     options = "".join(word.text for word in call.arguments if word.text.startswith("-"))
     assigned = [word for word in call.node.words if isinstance(word, Assignment)]
+    if call.name == "export" or "x" in options:
+        names = [word.text for word in call.arguments if word.text.isidentifier()]
+        call.scope.exported |= frozenset(names)
     for word in assigned:
         if call.name == "local":
             call.interpreter.locals[-1].add(word.name)
@@ -143,7 +155,7 @@ def _shell(call: _Call) -> Verdict | None:
     """`bash -c "..."`."""
     if len(call.arguments) < 2 or not re.fullmatch("-[a-z]*c", call.arguments[0].text):
         return None
-    inner = call.scope.copy()
+    inner = call.scope.child()
     inner.positional = call.arguments[3:]
     _evaluate(call, call.arguments[1], inner)
     return Undecided(f"`{call.name} -c`")

@@ -175,7 +175,11 @@ class Interpreter:
             return verdict
         if name in scope.functions:
             return self.call(scope.functions[name], words[1:], scope)
-        self.start(words, node.line, scope, node.cut)
+        inner_script = builtins.inner_script(words)
+        if inner_script is not None:
+            builtins.run(self, node, inner_script, scope)
+        else:
+            self.start(words, node.line, scope, node.cut)
         return True if name in builtins.SUCCEEDING else Undecided(f"`{join(words, ' ').text[:40]}`")
 
     def start(self, words: Sequence[Text], line: int, scope: Scope, cut: str = "") -> None:

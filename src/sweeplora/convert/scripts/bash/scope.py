@@ -41,6 +41,7 @@ class Scope:
     """The state that statements read and change.
 
     `removed`: variables of the environment that were unset. `folder`: "" is where the script is started.
+    `sourced`: why a variable that is set nowhere may still have a value. `exported`: what a child shell sees.
     """
 
     environment: Mapping[str, str]
@@ -51,6 +52,14 @@ class Scope:
     folder: str = ""
     files: dict[str, Text] = field(default_factory=dict)
     sourced: Unknown | None = None
+    exported: frozenset[str] = frozenset()
+
+    def child(self) -> Scope:
+        """What a shell that this one starts sees: exported variables alone."""
+        inner = self.copy()
+        inner.variables = {name: value for name, value in self.variables.items() if name in self.exported}
+        inner.functions = {}
+        return inner
 
     def copy(self) -> Scope:
         """The same state, changed on its own."""
@@ -63,11 +72,13 @@ class Scope:
             self.folder,
             dict(self.files),
             self.sourced,
+            self.exported,
         )
 
     def become(self, other: Scope) -> None:
         """Take another state over."""
         self.variables, self.removed, self.functions = other.variables, other.removed, other.functions
+        self.exported = other.exported
         self.positional, self.folder, self.files, self.sourced = (
             other.positional,
             other.folder,
@@ -109,6 +120,7 @@ def merge(scopes: list[Scope], why: str, line: int) -> Scope:
         merged.files = {path: text for path, text in merged.files.items() if other.files.get(path) == text}
         merged.sourced = merged.sourced or other.sourced
         merged.removed |= other.removed
+        merged.exported |= other.exported
         if other.folder != merged.folder:
             merged.folder = merged.folder if merged.folder.startswith(other.folder) else other.folder
     return merged
