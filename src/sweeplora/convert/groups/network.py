@@ -10,8 +10,6 @@ from sweeplora.convert.network_args.lycoris import ALGORITHMS, lycoris
 from sweeplora.convert.reading.given import Given
 from sweeplora.convert.reading.trained_parts import trains_text_encoders, trains_unet, without_text_encoders
 from sweeplora.errors import UserError
-from sweeplora.networks import algorithms
-from sweeplora.networks.algorithms import algorithm_of
 
 _MODULES = ("lycoris.kohya", "networks.lora", "networks.dylora")
 _WITH_B = ("locon", "dylora", "tlora")
@@ -41,7 +39,7 @@ def limits_norms(given: Given) -> bool:
     algo = (_arguments(given).get("algo") or "lora").lower()
     if module != "lycoris.kohya":
         return bool(module == "networks.lora")
-    return algorithm_of(f"{algorithms.__name__}.{ALGORITHMS[algo][1]}").TAKES_NORM_LIMIT
+    return ALGORITHMS[algo].TAKES_NORM_LIMIT
 
 
 def _arguments(given: Given) -> dict[str, str]:

@@ -16,19 +16,12 @@ from sweeplora.networks import algorithms
 from sweeplora.networks.refusals import OF_BLOCKS, OF_KERNELS, OF_RANKS, WITHOUT_KERNELS, WITHOUT_NORMS
 
 ALGORITHMS = {
-    "lora": ("locon", "LoCon"),
-    "locon": ("locon", "LoCon"),
-    "loha": ("loha", "LoHa"),
-    "lokr": ("lokr", "LoKr"),
-    "dylora": ("dylora", "DyLoRA"),
-    "glora": ("glora", "GLoRA"),
-    "full": ("full", "Full"),
-    "diag-oft": ("diag-oft", "DiagOFT"),
-    "boft": ("boft", "BOFT"),
-    "ia3": ("ia3", "IA3"),
-    "tlora": ("tlora", "TLoRA"),
+    kind.LYCORIS_NAME: kind
+    for kind in vars(algorithms).values()
+    if isinstance(kind, type) and issubclass(kind, algorithms.Algorithm) and kind.LYCORIS_NAME
 }
-"""`algo` and our choice and class for it."""
+ALGORITHMS["lora"] = ALGORITHMS["locon"]
+"""`algo` and our class for it; the choice of conf/network has LyCORIS' own name for it."""
 _PRESETS = (
     "full",
     "blocks",
@@ -79,11 +72,11 @@ def lycoris(given: Given, said: Mapping[str, str]) -> list[Entry]:
     algo = (said.get("algo") or "lora").lower()
     if algo not in ALGORITHMS:
         raise UserError("--network_args algo", algo, f"no such algorithm; {nearest(algo, list(ALGORITHMS))}")
-    choice, name = ALGORITHMS[algo]
-    has = frozenset(field.name for field in fields(getattr(algorithms, name)))
+    kind = ALGORITHMS[algo]
+    has = frozenset(field.name for field in fields(kind))
     note = _TIMED if algo == "tlora" else ""
     entries = [
-        Entry("--network_args algo", "became" if "algo" in said else "default", "network", choice, note),
+        Entry("--network_args algo", "became" if "algo" in said else "default", "network", kind.LYCORIS_NAME, note),
         _preset(given, said),
         *_ranks(given, has),
         *_same(given, said, has),
