@@ -24,6 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return REFUSED
+    except OSError as error:
+        from sweeplora.rundir.disk import full_line, is_full_error
+
+        if not is_full_error(error):
+            raise
+        print(full_line(Path(error.filename or "."), 1 << 20), file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     except SystemExit as left:  # argparse, after it has printed a verb's help

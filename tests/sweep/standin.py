@@ -91,7 +91,7 @@ def _train(run: RunDir, config: dict[str, Any], behaviour: dict[str, Any], resul
             result |= {"status": "diverged", "message": "loss is nan at step 1: a.png"}
             return DIVERGED
     run.weights.mkdir(exist_ok=True)
-    write_whole(run.weights / "standin.safetensors", b"weights")
+    write_whole(run.weights / "standin.safetensors", b"weights" * behaviour.get("times", 1))
     result["weights"] = "weights/standin.safetensors"
     result["weights_sha256"] = sha256(run.weights / "standin.safetensors")
     result["metrics"] = {"val/loss": loss_of(config, steps, steps)}

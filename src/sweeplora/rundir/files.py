@@ -9,16 +9,38 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sweeplora.rundir.disk import disk_full, give_up_reserve, is_full_error
+
+_SMALL_BYTES = 16 << 10
+
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part: temporary, fsync, rename."""
+    """Write a file so that a reader sees the old content or the new, never a part: temporary, fsync, rename.
+
+    Raises DiskFull where there is no room; a small file gets what was set aside for it first.
+    """
     data = content.encode() if isinstance(content, str) else content
+    try:
+        _write(path, data)
+    except OSError as error:
+        if not is_full_error(error):
+            raise
+        if len(data) > _SMALL_BYTES or not give_up_reserve(path):
+            raise disk_full(path, len(data)) from error
+        write_whole(path, data)
+
+
+def _write(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
-    with temporary.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from sweeplora.errors import UserError
 from sweeplora.launch.slot import Slot
 from sweeplora.report.leaderboard import Leaderboard, read_leaderboard, write_leaderboard
 from sweeplora.report.objectives import measured
 from sweeplora.report.words import number, params_text
+from sweeplora.rundir.disk import DiskFull
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import Point
 from sweeplora.rundir.record import TrialOutcome, write_trial
@@ -33,6 +35,7 @@ class Driver:
         self._screen = screen
         self._interrupt = interrupt
         self._free = list(slots)
+        self._disk_is_full = False
         self._left = context.ledger.left()
         self._busy: dict[int, tuple[Slot, Job, Supervision]] = {}
         self._duplicates: list[Job] = []
@@ -44,16 +47,26 @@ class Driver:
             watch()
             if (line := self._interrupt.news()) is not None:
                 self._screen.say(line)
-            if self._interrupt.requested:
+            if self._stopping:
                 self._stop_all()
             else:
                 self._fill()
             for key in list(self._busy):
                 self._follow(key)
             self._screen.show(self.display)
-            if not self._busy and (self._interrupt.requested or self.display.ended >= self.display.total):
+            if not self._busy and (self._stopping or self.display.ended >= self.display.total):
                 return
             time.sleep(_POLL_SECONDS)
+
+    def abandon(self) -> None:
+        """Leave true records of the trials that run, after their trainings were ended."""
+        for _, _, supervision in self._busy.values():
+            with suppress(DiskFull):
+                supervision.abandon("its driver ended with an error")
+
+    @property
+    def _stopping(self) -> bool:
+        return self._interrupt.requested or self._disk_is_full
 
     def leaderboard(self) -> Leaderboard:
         """The study's trials so far, best first."""
@@ -68,7 +81,7 @@ class Driver:
                 supervision.stop("interrupted")
 
     def _fill(self) -> None:
-        while self._free and not self._interrupt.requested:
+        while self._free and not self._stopping:
             asked = self._left.pop(0) if self._left else self._context.ledger.ask()
             if asked is None:
                 return
@@ -171,7 +184,11 @@ class Driver:
         job.row.state, job.row.note = outcome.verdict, ""
         reason = f": {outcome.message}" if outcome.message else ""
         if outcome.verdict == "interrupted":
-            self._screen.event(f"trial {job.asked.number} interrupted{reason}")
+            if self._interrupt.requested or self._disk_is_full:
+                self._screen.event(f"trial {job.asked.number} interrupted{reason}")
+            else:  # nobody asked: there is no room for it, nor for others
+                self._disk_is_full = True
+                self._screen.say(f"trial {job.asked.number} interrupted{reason}")
             return
         self._context.ledger.tell(job.asked, outcome)
         self.display.ended += 1

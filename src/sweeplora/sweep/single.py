@@ -13,6 +13,7 @@ from sweeplora.experiment import Experiment
 from sweeplora.launch.launcher import TRAINING, Launcher
 from sweeplora.report.objectives import measured
 from sweeplora.report.words import near, number
+from sweeplora.rundir.disk import RESERVE, keep_reserve, remove_leftovers
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import is_held
 from sweeplora.rundir.naming import Naming, weights_stem, write_naming
@@ -67,6 +68,8 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
     write_naming(run, Naming(config["name"], stem, experiment.signature))
     end_leftover(run, record, launcher.rules.grace_seconds)
     with Interrupt() as interrupt, logging_to(run.path / "driver.log"):
+        remove_leftovers(run.path)
+        keep_reserve(run.path)
         write_trial(run, record)
         arguments = ["--runs", str(runs), "--single", run.path.name, "--config", str(run.config)]
         recorder = start_recorder(config, arguments, run.path / "mirror.log")
@@ -77,6 +80,7 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
             outcome = _drive(supervision, experiment, screen, Watch(interrupt, recorder))
         finally:
             launcher.close(kill=interrupt.now)
+            (run.path / RESERVE).unlink(missing_ok=True)
         _conclude(run, record, outcome, config)
         recorded = finish_recorder(recorder, screen, interrupt)
         code = _tell(run, record, screen)

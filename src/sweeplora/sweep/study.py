@@ -15,6 +15,7 @@ from sweeplora.experiment import Configuration, Experiment, NotComposed
 from sweeplora.launch.launcher import TRAINING, Launcher
 from sweeplora.report.leaderboard import Leaderboard, lines
 from sweeplora.report.words import near, number, params_text
+from sweeplora.rundir.disk import RESERVE, keep_reserve, remove_leftovers
 from sweeplora.rundir.files import write_whole
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import hold
@@ -115,6 +116,8 @@ class _Study:
         open_trials = self._question.trials - self._ledger.counted()
         plan = self._launcher.plan(max(1, open_trials), shape_of(self._record))
         self._record.processes, self._record.threads = plan.slots[0].shape
+        remove_leftovers(self._folder)
+        keep_reserve(self._folder)
         recorder = self._recorder()
         screen = open_screen()
         context = StudyContext(self._question, self._composer, self._ledger, self._launcher, training, self._runs)
@@ -131,9 +134,11 @@ class _Study:
         finally:
             screen.close()
             self._launcher.close(kill=interrupt.now)
+            driver.abandon()
             self._close(state)
+            (self._folder / RESERVE).unlink(missing_ok=True)
         board = driver.leaderboard()
-        if not interrupt.requested and open_trials > 0:
+        if state == "finished" and open_trials > 0:
             self._draw(board)
         recorded = finish_recorder(recorder, screen, interrupt)
         code = self._tell(board, screen, interrupt)

@@ -12,6 +12,7 @@ from typing import BinaryIO, Literal, NamedTuple
 from sweeplora.launch.launcher import Launcher, Started
 from sweeplora.launch.process import EXIT_LOST, end_all, oom_kills, start_ticks, trainings_of
 from sweeplora.launch.slot import Shape, Slot
+from sweeplora.rundir.disk import full_line, is_full, size_of
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import hold
 from sweeplora.rundir.metrics import MetricsTail, Point
@@ -24,6 +25,7 @@ from sweeplora.rundir.record import (
     TrialRecord,
     Verdict,
     read_result,
+    trial_folders,
     write_trial,
 )
 
@@ -101,6 +103,9 @@ class Supervision:
         outcome = classify(result_of(self.run), code, self._stopped)
         if not outcome.final and code == -signal.SIGKILL and oom_kills() > self._oom_kills:
             outcome = TrialOutcome("failed", "out of memory: the kernel ended it (SIGKILL)", final=False)
+        if outcome.verdict == "failed" and is_full(self.run.path, outcome.message):
+            needed = max(map(size_of, [self.run.path, *trial_folders(self.run.path.parent)]))
+            outcome = TrialOutcome("interrupted", full_line(self.run.path, needed))
         self._close_attempt(code, outcome)
         if not outcome.final and self._may_try_again(outcome):
             self._begin()
@@ -120,6 +125,12 @@ class Supervision:
         self._stopped = self._stopped or "interrupted"
         self._deadline = 0.0
         self._process.signal(signal.SIGKILL)
+
+    def abandon(self, reason: str) -> None:
+        """Leave a record that is true after the training was ended from elsewhere."""
+        self.record.end(TrialOutcome("interrupted", reason))
+        self._close_attempt(-signal.SIGTERM, self.record.outcome)
+        self._lock.close()
 
     def _begin(self) -> None:
         self.run.result.unlink(missing_ok=True)

@@ -123,7 +123,11 @@ def main(arguments: Sequence[str]) -> int:
         result.seconds = round(time.monotonic() - started, 3)
         if result.weights is not None:
             result.weights_sha256 = sha256(run.path / result.weights)
-        write_result(run, result)
+        try:
+            write_result(run, result)
+        except OSError as error:  # the log and the exit code are what is left to say how it ended
+            print(error, flush=True)
+            return EXIT_CODES["failed"]
     return EXIT_CODES[result.status]
 
 
