@@ -35,7 +35,7 @@ def note_model(config: Mapping[str, Any], problems: Problems) -> CheckedModel | 
     problems.attempt(("network",), lambda: blocks.check_counts(network, model.layout))
     problems.attempt(("rates", "network"), lambda: check_rates(rates, network, model.layout))
     problems.attempt(("loss",), lambda: check_loss(loss, model.prediction))
-    said = problems.attempt(("network",), lambda: _check_network(network, model))
+    said = problems.attempt(("network", "train"), lambda: _check_network(network, config["train"], model))
     return CheckedModel(model, tuple(said or ()))
 
 
@@ -51,10 +51,11 @@ def _check_timesteps(train: Mapping[str, Any], model: ModelFacts) -> None:
         raise UserError("train.max_timestep", train["max_timestep"], f"the model has {model.num_timesteps}")
 
 
-def _check_network(network: Mapping[str, Any], model: ModelFacts) -> list[str]:
+def _check_network(network: Mapping[str, Any], train: Mapping[str, Any], model: ModelFacts) -> list[str]:
     """The layers that train exist, suit the algorithm and take the file they start from; what deserves a look."""
     layers = selected(model, network)
     if not layers:
         raise UserError("network.preset", network["preset"], "selects no layer of this model; use full")
-    algorithm_of(network["_target_"]).check_layers(network, [layer.shape for layer in layers.values()])
-    return fit.check(network, model, layers)
+    algorithm = algorithm_of(network["_target_"])
+    algorithm.check_layers(network, [layer.shape for layer in layers.values()])
+    return [*algorithm.precision_notices(train["save_precision"]), *fit.check(network, model, layers)]

@@ -135,3 +135,12 @@ def test_flipped_bytes_are_refused_in_one_line_or_make_no_difference_to_reading(
             assert "\n" not in str(error)
             assert error.key in ("network.weights", "model.base_weights")
     assert refused > 40
+
+
+@pytest.mark.parametrize(("precision", "count"), [("fp16", 1), ("bf16", 1), ("fp32", 0)])
+def test_what_a_t_loras_file_loses_in_half_precision_is_said(
+    precision: str, count: int, tiny_model: Path, tmp_path: Path
+) -> None:
+    words = [f"runs={tmp_path}", f"model.path={tiny_model}", "sample=none", "network=tlora"]
+    said = check(compose([*words, f"train.save_precision={precision}"])).notices
+    assert len([one for one in said if "loses 6 to 28 % of a small update" in one]) == count
