@@ -63,7 +63,7 @@ def _refusal(checked: Checked, *overrides: str) -> str:
         (["network.dim=0"], "network.dim=0: expected a whole number >= 1"),
         (["network.preset=attn"], "network.preset=attn: expected one of full, full-lin, blocks, attn-mlp, "),
         (["train.mixed_precision=fp8"], "train.mixed_precision=fp8: expected one of no, fp16, bf16"),
-        (["train.epochs=-1"], "train.epochs=-1: expected a whole number >= 1 or null"),
+        (["train.epochs=-1"], "train.epochs=-1: expected a whole number >= 1, <= 1000000 or null"),
         (["optimizer.lr=fast"], "optimizer.lr=fast: expected a number"),
         (["optimizer=prodigy", "optimizer.lr=fast"], "optimizer.lr=fast: expected a number"),
         (["optimizer=prodigy", "optimizer.lr=1e-4"], "optimizer.lr=0.0001: another optimizer's rate"),
@@ -114,6 +114,8 @@ def _refusal(checked: Checked, *overrides: str) -> str:
         (["+train._convert_=all"], "train._convert_=all: has no effect"),
         (["data.caption_prefix='a\0b'"], "data.caption_prefix=a\\x00b: is no text that a file can hold"),
         (["data.caption_prefix='\udcff'"], "data.caption_prefix=\\udcff: is no text that a file can hold"),
+        (["network.dim=1000000000"], "network.dim=1000000000: expected a whole number >= 1, <= 1000000"),
+        (["train.batch_size=1000000000"], "train.batch_size=1000000000: expected a whole number >= 1, <= 100000"),
         (["+data._args_=[1]"], "data._args_=[1]: has no effect"),
         (
             ["seed=9223372036854775808"],

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 from hydra.utils import get_object
 
 from sweeplora.errors import UserError
@@ -26,9 +26,9 @@ from sweeplora.networks.refusals import (
 OfUnet = Literal["unet-only", "unet-transformer-only", "unet-convblock-only"]
 Preset = Literal["full", "full-lin", "blocks", "attn-mlp", "attn-only", OfUnet]
 Share = Annotated[float, Ge(0), Lt(1)]
-Dim = Annotated[int, Ge(1)]
+Dim = Annotated[int, Ge(1), Le(1_000_000)]
 Alpha = Annotated[float, Gt(0)]
-BlockDim = Annotated[int, Ge(0)]
+BlockDim = Annotated[int, Ge(0), Le(1_000_000)]
 BlockAlpha = Annotated[float, Ge(0)]
 
 

@@ -36,6 +36,7 @@ from sweeplora.sweep.recorder import Recorder, finish_recorder, revive_recorder,
 from sweeplora.sweep.reuse import free_name, has_damaged_weights, weights_fault
 from sweeplora.sweep.screen import Screen, open_screen
 from sweeplora.sweep.search.grammar import split_command_line
+from sweeplora.sweep.search.rehearsal import rehearse
 from sweeplora.sweep.search.space import Space
 from sweeplora.sweep.single import INTERRUPTED, SOME_FAILED, WELL, run_single
 from sweeplora.sweep.supervise import now, shape_of
@@ -73,6 +74,7 @@ def _composed_if_it_can(words: Sequence[str], compose: Compose) -> Configuration
 def run_study(configuration: Configuration, composer: Composer, swept: Space, training: str = TRAINING) -> int:
     """Begin a study, or continue it where an earlier driver left it."""
     question = read_question(configuration, composer, swept)
+    rehearse(question.config, question.space, len(question.objectives))
     launcher: Launcher = instantiate(configuration.config["launcher"])
     runs = Path(configuration.config["runs"]).absolute()
     folder = runs / question.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from sweeplora.errors import UserError
 
@@ -22,10 +22,10 @@ class Train:
     scored for every held-out image (at most validation_images of them) and for probe_images training images.
     """
 
-    epochs: Annotated[int, Ge(1)] | None
-    steps: Annotated[int, Ge(1)] | None
-    batch_size: Annotated[int, Ge(1)]
-    accumulation: Annotated[int, Ge(1)]
+    epochs: Annotated[int, Ge(1), Le(1_000_000)] | None
+    steps: Annotated[int, Ge(1), Le(1_000_000_000)] | None
+    batch_size: Annotated[int, Ge(1), Le(100_000)]
+    accumulation: Annotated[int, Ge(1), Le(100_000)]
     max_grad_norm: Annotated[float, Ge(0)]
     mixed_precision: Literal["no", "fp16", "bf16"]
     network_precision: Literal["fp32", "fp16", "bf16"]
@@ -44,7 +44,7 @@ class Train:
     validate_every_epochs: Annotated[int, Ge(0)]
     validate_every_steps: Annotated[int, Ge(0)]
     validation_images: Annotated[int, Ge(1)] | None
-    validation_timesteps: Annotated[int, Ge(1)]
+    validation_timesteps: Annotated[int, Ge(1), Le(1000)]
     probe_images: Annotated[int, Ge(0)]
 
     def __post_init__(self) -> None:

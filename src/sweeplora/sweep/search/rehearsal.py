@@ -1,0 +1,68 @@
+"""A few trials that train nothing: a sampler or pruner that cannot drive a study is refused before one begins."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from sweeplora.errors import UserError
+from sweeplora.sweep.search.proposals import propose
+from sweeplora.sweep.search.searchers import build_pruner, build_search
+from sweeplora.sweep.search.space import Space
+
+_MOST_TRIALS = 16
+
+
+def rehearse(config: Mapping[str, Any], space: Space, num_objectives: int) -> None:
+    """Ask, report and tell in memory until the sampler proposes by itself; raises UserError where that fails.
+
+    `config`: with its groups `search` and `pruner`.
+    """
+    import optuna
+
+    target = config["search"]["_target_"]
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            sampler = build_search(config["search"], space, 0).sampler
+            _refuse_one_that_stops(target, type(sampler))
+            directions: list[Literal["minimize"]] = ["minimize"] * num_objectives
+            study = optuna.create_study(directions=directions, sampler=sampler, pruner=build_pruner(config["pruner"]))
+            for number in range(_trials(config["search"])):
+                _play(study, space, number, num_objectives)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a sampler of somebody else's raises
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError("search", target, f"cannot drive this study: {reason}") from error
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _play(study: Any, space: Space, number: int, num_objectives: int) -> None:
+    trial = study.ask()
+    propose(space, trial)
+    if num_objectives == 1:
+        trial.report(1.0 / (1 + number), 1)
+        trial.should_prune()
+    study.tell(trial, [1.0 / (1 + number)] * num_objectives)
+
+
+def _trials(search: Mapping[str, Any]) -> int:
+    """Those that a sampler draws at random before it begins, and two more."""
+    startup = search.get("n_startup_trials")
+    return min(startup if isinstance(startup, int) else 10, _MOST_TRIALS) + 2
+
+
+def _refuse_one_that_stops(target: str, sampler: type) -> None:
+    """Refuse a sampler that ends a study itself, as those do that know when all points were visited."""
+    try:
+        source = inspect.getsource(sampler)
+    except (OSError, TypeError):
+        return
+    if "study.stop()" in source:
+        raise UserError("search", target, "ends a study by itself, which a sweep does not follow; use search=grid")
