@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
-from torch import Tensor, nn
+from torch import Tensor
 
 from sweeplora.networks.file.write import save
 from sweeplora.networks.network import attach
@@ -52,8 +52,7 @@ def test_diffusers_does_with_a_file_what_the_page_says(
     network = attach(family, options(kind, **changes), 0)
     with torch.no_grad():
         for parameter in network.parameters("unet"):
-            assert isinstance(parameter, nn.Parameter)
-            parameter += 0.05 * torch.randn(parameter.shape)
+            parameter.add_(0.05 * torch.randn(parameter.shape))
     network.train(False)
     ours = predicted(family.unet)
     assert (ours - base).abs().max() > 0.05  # or equality would prove nothing
