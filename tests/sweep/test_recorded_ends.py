@@ -1,0 +1,37 @@
+"""The record of a command that was ended in a hurry does not say RUNNING for ever."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.record.mlflow_store import Contents
+from tests.sweep.commands import environment, until
+
+WORDS = ("sweep.name=s", "search=grid", "network.dim=choice(2,4)", "tracking.workspace=false")
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGHUP,), (signal.SIGKILL,)])
+def test_the_record_ends_whatever_ends_the_command(tmp_path: Path, signals: tuple[signal.Signals, ...]) -> None:
+    command = subprocess.Popen(
+        [sys.executable, "-m", "drive", *WORDS],
+        cwd=tmp_path,
+        env=environment({"steps": 9999, "seconds": 0.1}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: len(list(tmp_path.glob("runs/s/*/mirror.json"))) == 2, seconds=90)
+    for number in signals:
+        command.send_signal(number)
+    command.wait(timeout=60)
+    contents = Contents(f"sqlite:///{tmp_path}/runs/mlflow.db")
+
+    def ended() -> bool:
+        return {run.info.status for run in contents.runs().values()} == {"KILLED"}
+
+    until(ended, seconds=90)
+    assert all(run.info.end_time > run.info.start_time for run in contents.runs().values())
