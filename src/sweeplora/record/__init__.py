@@ -1,8 +1,8 @@
-"""The record: run folders mirrored into MLflow, git state and a backup of the workspace.
+"""The record: run folders mirrored into MLflow, the git state, and a backup of the workspace.
 
-Importing this package turns MLflow's usage telemetry off (people train on private data) and keeps one call to
-a server that is down from blocking for minutes; both must be set before `mlflow` is imported. MLflow does not repeat
-a request whose answer was lost: the server may have acted on it (see store/client.py).
+Importing this package turns off MLflow's usage telemetry (people train on private data) and keeps a single call to
+a server that is down from blocking for minutes. Both must be set before `mlflow` is imported. MLflow does not retry
+a request whose response was lost, because the server may have acted on it (see store/client.py).
 """
 
 from __future__ import annotations

@@ -7,10 +7,10 @@ import sys
 from typing import TextIO, cast
 
 if __name__ == "__main__":
-    gc.disable()  # what importing mlflow allocates stays; walking it over and over is a fifth of the start's cost
+    gc.disable()  # what importing mlflow allocates stays; rescanning it is a fifth of the startup time
     from sweeplora.record.provenance.secret import Redacted
 
-    # The log keeps what MLflow and its libraries write, which may be a server's address with its password.
+    # The log captures the output of MLflow and its libraries, which may contain a server's address and password.
     sys.stdout, sys.stderr = cast(TextIO, Redacted(sys.stdout)), cast(TextIO, Redacted(sys.stderr))
     from sweeplora.record.follow import main
 

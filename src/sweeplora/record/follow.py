@@ -1,4 +1,4 @@
-"""The mirror as a process of its own: look every two seconds, wait out a server that is down, end with its parent."""
+"""The mirror as a separate process: poll every two seconds, retry while a server is down, exit with the parent."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ UNKEPT = 4
 
 
 class ParentPipe:
-    """Tells when to finish: standard input was closed, or the parent is gone."""
+    """Signals when to finish: standard input was closed, or the parent is gone."""
 
     def __init__(self) -> None:
         self._parent = os.getppid()
         self.closed = False
 
     def wait(self, seconds: float) -> bool:
-        """Wait at most so long; whether it is time to finish."""
+        """Wait up to the given time; return whether to finish."""
         deadline = time.monotonic() + seconds
         while not self.closed and (left := deadline - time.monotonic()) > 0:
             readable, _, _ = select.select([sys.stdin], [], [], min(left, 1.0))
@@ -58,9 +58,9 @@ class ParentPipe:
 
 
 def follow(mirror: Mirror, pipe: ParentPipe, patience: float) -> int:
-    """Mirror until told to finish, then completely; returns the exit code, 0, BEHIND or UNKEPT.
+    """Mirror until told to finish, then send the rest; returns the exit code: 0, BEHIND or UNKEPT.
 
-    `patience`: seconds that a store which does not answer is tried for after that.
+    `patience`: how long, in seconds, to keep retrying an unresponsive store after that.
     """
     with _sole(mirror.path, pipe):
         wait = 0.0
@@ -78,7 +78,7 @@ def follow(mirror: Mirror, pipe: ParentPipe, patience: float) -> int:
 
 
 def _sole(folder: Path, pipe: ParentPipe) -> BinaryIO:
-    """The lock of a folder's only mirror; the one of a driver that just died is waited for."""
+    """Take the lock that makes this the folder's only mirror; wait for the mirror of a driver that just died."""
     lock = folder / "mirror.lock"
     while is_held(lock):
         pipe.wait(1.0)
@@ -87,7 +87,7 @@ def _sole(folder: Path, pipe: ParentPipe) -> BinaryIO:
 
 
 def _attempt(mirror: Mirror, abandoned: bool = False) -> Exception | None:
-    """One turn; what went wrong."""
+    """Run one turn; return what went wrong."""
     from sweeplora.record.store.client import TROUBLE
 
     try:
@@ -127,7 +127,7 @@ def _finish(mirror: Mirror, patience: float) -> int:
 
 
 def read_config(folder: Path, given: Path | None, pipe: ParentPipe) -> dict[str, Any] | None:
-    """The config given, or that of the first run that appears in the folder."""
+    """The given config, or the config of the first run that appears in the folder."""
     while True:
         found = [given] if given else sorted([*folder.glob("config.yaml"), *folder.glob("*/config.yaml")])
         if found:

@@ -1,4 +1,4 @@
-"""Where the record of a runs folder is, wherever the folder was moved."""
+"""Where the record of a runs folder is, even after the folder was moved."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SECONDS = 60.0
 
 
 def have_home() -> None:
-    """Give MLflow, which cannot be imported without one, a home where the user has none, as in some containers."""
+    """Set a home folder if the user has none, as in some containers: MLflow cannot be imported without one."""
     try:
         Path.home()
     except RuntimeError:
@@ -28,13 +28,13 @@ def have_home() -> None:
 
 
 def tracking_of(config: Mapping[str, Any], runs: Path, changed: Mapping[str, Any] = MappingProxyType({})) -> Tracking:
-    """The settings of a resolved config's record, whose runs folder is `runs` now, with some keys changed."""
+    """The tracking settings of a resolved config whose runs folder is now `runs`, with some keys changed."""
     node = follow_runs(config["tracking"], Path(config.get("runs", runs)), runs)
     return Tracking(**{key: value for key, value in {**node, **changed}.items() if key != "_target_"})
 
 
 def follow_runs(tracking: Mapping[str, Any], then: Path, now: Path) -> dict[str, Any]:
-    """The settings of a record that were made for the runs folder `then`, for where it is `now`."""
+    """Tracking settings made for the runs folder `then`, adapted to its current place `now`."""
     moved = dict(tracking)
     if then == now:
         return moved
@@ -52,10 +52,10 @@ def _moved(path: Path, then: Path, now: Path) -> Path:
 
 
 def follow_artifacts(database: Path, experiment: str, artifacts: Path) -> None:
-    """Have MLflow's database say that the artifacts are below `artifacts`, after its folder was moved or copied.
+    """Point MLflow's database at the artifacts below `artifacts` after its folder was moved or copied.
 
-    MLflow keeps their absolute places. A run's place is changed where its files are below `artifacts` or nowhere,
-    so that runs of an earlier setting of `tracking.artifacts` stay readable. Raises OSError where it is locked.
+    MLflow stores absolute paths. A run's path is changed only if its files are below `artifacts` or missing, so
+    that runs from an earlier setting of `tracking.artifacts` stay readable. Raises OSError if the database is locked.
     """
     if not database.is_file():
         return
@@ -99,12 +99,12 @@ def _local(uri: str) -> Path:
 
 @contextmanager
 def without_stray_folder(database: Path) -> Iterator[None]:
-    """Open MLflow's store inside: it makes the folder of the address as it is written, percent-encoded, too."""
+    """Open MLflow's store inside this context: MLflow also creates the percent-encoded folder, which is removed."""
     stray = Path(sqlite_uri(database).removeprefix("sqlite:///")).parent
     new = [] if stray == database.parent else [each for each in (stray, *stray.parents) if not each.exists()]
     try:
         yield
     finally:
         for folder in new:
-            with suppress(OSError):  # not made, or in use
+            with suppress(OSError):  # was not created, or is in use
                 folder.rmdir()

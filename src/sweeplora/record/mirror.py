@@ -1,4 +1,4 @@
-"""Run folders into MLflow while they grow: idempotent, replayable, never in a training's way."""
+"""Mirrors run folders into MLflow while they grow: idempotent, replayable, and never blocking a training."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NOTE = "note: "
 
 
 class ParentRun(NamedTuple):
-    """What a run hangs below: the sweep's MLflow run, none for a single run; when and by which command it all began."""
+    """A run's parent: the sweep's MLflow run (None for a single run), and when and by which command it started."""
 
     run_id: str | None
     started: float
@@ -47,13 +47,13 @@ class ParentRun(NamedTuple):
 
 
 class Mirror:
-    """Brings the store up to date with one study's folder, or with one single run's, as often as asked.
+    """Brings the store up to date with the folder of one study or one single run, on every call.
 
-    The folders are the truth; `mirror.json` in each of them says how far it was sent.
+    The folders are the source of truth; `mirror.json` in each of them says how much was sent.
     """
 
     def __init__(self, path: Path, tracking: Tracking, revive: bool = True) -> None:
-        """`revive`: an experiment that was deleted in the UI is restored, for runs that are not in it yet."""
+        """`revive`: restore an experiment that was deleted in the UI, for runs that are not in it yet."""
         self.path = path
         self._revive = revive
         self.folders = RunFolders(path)
@@ -65,9 +65,9 @@ class Mirror:
         """The version of `trial.json` that was sent whole, of runs that have ended."""
 
     def turn(self, abandoned: bool = False) -> None:
-        """Send what is new. `abandoned`: a run that says `running` and has no living supervisor was interrupted.
+        """Send what is new. `abandoned`: a run marked `running` without a living supervisor was interrupted.
 
-        Raises one of `store.client.TROUBLE` when the store or the event files fail; what was sent is remembered.
+        Raises one of `store.client.TROUBLE` if the store or the event files fail; what was sent is remembered.
         """
         from sweeplora.record.store.client import TROUBLE
 
@@ -75,11 +75,11 @@ class Mirror:
         try:
             self._write_events()
         except (OSError, ImportError) as error:
-            failure = error  # MLflow's record goes on all the same
+            failure = error  # the MLflow record continues regardless
         try:
             self._send(self._connected(), abandoned)
         except TROUBLE:
-            # A call that failed may yet have arrived: connect again and compare before going on.
+            # A failed call may still have reached the server: reconnect and compare before continuing.
             self._stored = None
             raise
         if failure is not None:
@@ -93,11 +93,11 @@ class Mirror:
         return self._stored
 
     def _write_events(self) -> None:
-        """TensorBoard's files, which need no store."""
+        """Write TensorBoard's files, which need no store."""
         if self._event_files is None:
             return
         study = self.folders.study()
-        # A trial that was taken from an earlier run has no attempt of its own, and began with its study.
+        # A trial reused from an earlier run has no attempts; it started when its study did.
         since = 0.0 if study is None else study.started
         for trial in self.folders.trials():
             if started := began(trial.record, since):
@@ -116,7 +116,7 @@ class Mirror:
     def _send_study(
         self, stored: StoredRuns, study: StudyRecord, trials: Sequence[SeenTrial], abandoned: bool
     ) -> ParentRun | None:
-        """Send the sweep's own run; None where a person deleted it in the UI and there is no new trial below it."""
+        """Send the sweep's own run; None if it was deleted in the UI and has no new trial below it."""
         board = make_leaderboard(study.study, study.objectives, [(trial.path, trial.record) for trial in trials])
         if study.state == "running" and abandoned and not is_held_by_anyone(self.path / "driver.lock"):
             ends = [RunDir(trial.path).last_written() or 0.0 for trial in trials]
@@ -177,7 +177,7 @@ def _result(path: Path) -> Result | None:
 
 
 def _with_session(subject: Subject, session: Path | None, command: str) -> Subject:
-    """The subject with the tags of where it ran from."""
+    """The subject, tagged with where it was run from."""
     tags = {**subject.tags, **(tags_of(session) if session is not None else {})}
     if command:
         tags["mlflow.source.name"] = command[:TAG_LENGTH]

@@ -1,4 +1,4 @@
-"""The run folders of one study, or of one single run, as they are now; a file is parsed again only when it changes."""
+"""The current run folders of one study or one single run; a file is parsed again only when it changes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Content = TypeVar("Content")
 
 
 class SeenTrial(NamedTuple):
-    """A run folder with its record as it was at one version of `trial.json`."""
+    """A run folder with its record as of one version of `trial.json`."""
 
     path: Path
     record: TrialRecord
@@ -33,14 +33,14 @@ class SeenTrial(NamedTuple):
 
 
 class ParsedFiles(Generic[Content]):
-    """What files hold, remembered by their time of modification."""
+    """Parsed file contents, cached by modification time."""
 
     def __init__(self, parse: Callable[[Path], Content | None]) -> None:
         self._parse = parse
         self._known: dict[Path, tuple[int, Content | None]] = {}
 
     def get(self, file: Path) -> Content | None:
-        """What a file holds, None where there is none."""
+        """The parsed content of a file, None if there is no file."""
         changed = version(file)
         if file not in self._known or self._known[file][0] != changed:
             self._known[file] = (changed, self._parse(file) if changed else None)
@@ -48,7 +48,7 @@ class ParsedFiles(Generic[Content]):
 
 
 class RunFolders:
-    """The folders below `path`, which is a study's folder or that of a single run."""
+    """The folders below `path`, the folder of a study or a single run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -66,7 +66,7 @@ class RunFolders:
 
     @property
     def damaged(self) -> list[str]:
-        """What is wrong with the files that could not be read, a line each."""
+        """What is wrong with the files that could not be read, one line each."""
         return list(self._damaged.values())
 
     def name_of(self, run: Path) -> str:
@@ -74,11 +74,11 @@ class RunFolders:
         return self.name if self.single else f"{self.name}/{run.name}"
 
     def study(self) -> StudyRecord | None:
-        """What the study asks; None for a single run."""
+        """The study's record; None for a single run."""
         return None if self.single else self._studies.get(self.path / STUDY)
 
     def trials(self) -> list[SeenTrial]:
-        """Every run folder with its record, by name; a damaged record is passed over."""
+        """Every run folder with its record, by name; damaged records are skipped."""
         found = []
         for folder in [self.path] if self.single else trial_folders(self.path):
             changed = version(RunDir(folder).trial)
@@ -88,11 +88,11 @@ class RunFolders:
         return found
 
     def config(self, run: Path) -> dict[str, Any]:
-        """A run's resolved config; a proposal that was refused has none."""
+        """A run's resolved config; a refused proposal has none."""
         return self._configs.get(RunDir(run).config) or {}
 
     def is_orphaned(self) -> bool:
-        """Whether a record still says `running`; asked once the command that wrote it has ended."""
+        """Whether a record still says `running`; called after the command that wrote it has ended."""
         study = self.study()
         if study is not None:
             return study.state == "running"
@@ -108,7 +108,7 @@ class RunFolders:
 
 
 def version(file: Path) -> int:
-    """Changes whenever a file is written; 0 where there is none."""
+    """A number that changes whenever the file is written; 0 if there is no file."""
     try:
         return file.stat().st_mtime_ns
     except OSError:
@@ -116,7 +116,7 @@ def version(file: Path) -> int:
 
 
 def is_held_by_anyone(lock: Path) -> bool:
-    """Whether a living process holds a lock; a lock that was never made is not made by asking."""
+    """Whether a living process holds a lock; asking does not create the lock file."""
     return lock.exists() and is_held(lock)
 
 

@@ -22,25 +22,25 @@ HOST = "127.0.0.1"
 _START_SECONDS = 120.0
 _STOP_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
-# One worker and no job runner: it is one person's window on a database, and starts in half the time.
+# One worker and no job runner: a single user browses one database, and it starts in half the time.
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 class Server:
-    """`mlflow server` for a store (an address as SQLAlchemy reads it), at a port of this machine alone."""
+    """`mlflow server` for a store (an SQLAlchemy URL), listening on a local port only."""
 
     def __init__(self, store: str, port: int, options: Sequence[str]) -> None:
         self.address = f"http://{HOST}:{port}"
         self._port = port
         self._argv = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
         self._argv += options
-        # Not on the command line, which every user of the machine can read: it may have a password.
+        # Not on the command line, which every user of the machine can read: the URL may contain a password.
         self._environment = {**os.environ, **_QUIET, "MLFLOW_BACKEND_STORE_URI": store}
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the server
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # open as long as the server runs
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and wait until its page answers. Raises UserError where the port is taken or it ends instead."""
+        """Start it and wait until its page responds. Raises UserError if the port is taken or the server exits."""
         _expect_free(self._port)
         parent = os.getpid()
         self._process = subprocess.Popen(
@@ -65,12 +65,12 @@ class Server:
         return without_credentials(next((line for line in reversed(lines) if line.strip()), "it says nothing"))
 
     def wait(self) -> int:
-        """Wait until it ends; returns its exit code."""
+        """Wait until it exits; returns its exit code."""
         assert self._process is not None, "start() comes first"
         return self._process.wait()
 
     def stop(self) -> None:
-        """End it with everything it started."""
+        """Stop it and every process it started."""
         if self._process is not None:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -82,18 +82,18 @@ class Server:
 
 
 def answers(address: str) -> bool:
-    """Whether a page is there."""
+    """Whether a page responds."""
     try:
         urllib.request.urlopen(address, timeout=5).close()
     except urllib.error.HTTPError as error:
-        return error.code < 500  # a page that asks for a password is there
+        return error.code < 500  # a page that asks for a password counts
     except (OSError, ValueError):
         return False
     return True
 
 
 def _expect_free(port: int) -> None:
-    """Raise UserError where another program listens at a port, or a user may not."""
+    """Raise UserError if another program listens on the port, or the user may not use it."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -105,7 +105,7 @@ def _expect_free(port: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Have the kernel end this process when its parent does, however that ends (Linux)."""
+    """Have the kernel kill this process when its parent dies for any reason (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:

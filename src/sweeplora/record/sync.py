@@ -1,4 +1,4 @@
-"""Brings the record up to date with every run folder, long after the runs."""
+"""Brings the record up to date with every run folder, at any time after the runs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from sweeplora.rundir.record import STUDY
 
 
 def sync(runs: Path, changed: Mapping[str, Any]) -> list[str]:
-    """Bring the store up to date with every study and single run below `runs`; returns a line for each that failed.
+    """Bring the store up to date with every study and single run below `runs`; returns one line per failure.
 
-    Each goes where its own configuration says, but for the keys of `tracking` in `changed`. One that is not
-    recorded is left out, and so is one that another mirror is at right now.
+    Each is sent where its own configuration says, except for the `tracking` keys in `changed`. A folder with
+    tracking off, or with another mirror at work on it, is skipped.
     """
     have_home()
     folders = [path.parent for path in (*runs.glob(f"*/{STUDY}"), *runs.glob(f"{SINGLE}/*/trial.json"))]
@@ -42,13 +42,13 @@ def _sync_one(folder: Path, runs: Path, changed: Mapping[str, Any]) -> list[str]
     try:
         with hold(folder / "mirror.lock"):
             mirror.turn(abandoned=not driven)
-    except Exception as error:  # whatever is wrong with one folder, the others are brought up to date
+    except Exception as error:  # a fault in one folder does not keep the others from being brought up to date
         return [f"{folder}: {one_line(error)}"]
     return mirror.folders.damaged
 
 
 def _tracking_of(path: Path, runs: Path, changed: Mapping[str, Any]) -> Tracking | None:
-    """What the configuration in a folder says, with some keys changed; None where it is not there yet."""
+    """The tracking settings of a folder's configuration, with some keys changed; None if it has none yet."""
     try:
         config = yaml.safe_load(RunDir(path).config.read_text())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""TensorBoard event files of run folders: every number and preview image once."""
+"""TensorBoard event files of run folders: every number and preview image exactly once."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _MEMORY = "tensorboard.json"
 
 
 class EventFiles:
-    """The event files of many runs below one folder, in one sub-folder per run.
+    """The event files of many runs below one folder, one subfolder per run.
 
-    `tensorboard.json` in the run folder says what was written and how large the event file was then. A mirror that
-    is killed between writing the two truncates the file to that size, so no event appears twice.
+    `tensorboard.json` in the run folder says what was written and how large the event file was then. If a mirror is
+    killed between the two writes, the next one truncates the file to that size, so no event appears twice.
     """
 
     def __init__(self, folder: Path, prefix: str) -> None:
@@ -27,7 +27,7 @@ class EventFiles:
         self._prefix = prefix
 
     def update(self, path: Path, name: str, started: int) -> None:
-        """Append what is new in the run folder `path`, shown as `name`; `started` (seconds) names the file."""
+        """Append what is new in the run folder `path`, shown as `name`; `started` (seconds) goes into the file name."""
         file = self._folder / f"{self._prefix}{name}" / f"events.out.tfevents.{started}.sweeplora"
         memory = _remembered(path, file)
         tail = MetricsTail(RunDir(path).metrics, memory["offset"])
@@ -50,7 +50,7 @@ def _remembered(path: Path, file: Path) -> dict[str, Any]:
 
 
 def _append(file: Path, size: int, events: list[bytes]) -> int:
-    """Write events after a file's first `size` bytes and return its new size; a new file begins with its version."""
+    """Write events after a file's first `size` bytes; returns its new size. A new file starts with its version."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
 

@@ -1,4 +1,4 @@
-"""Where the record goes; the settings of conf/tracking."""
+"""The tracking settings of conf/tracking."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Tracking:
     experiment: Annotated[str, MinLen(1)]
     workspace: bool
     workspace_cap_mib: Annotated[float, Gt(0)]
-    tensorboard: Annotated[str, MinLen(1)] | None = None  # older run folders have neither of these two
+    tensorboard: Annotated[str, MinLen(1)] | None = None  # older run folders have neither of these
     tensorboard_prefix: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse addresses that MLflow 3 has no store for, and options without effect."""
+        """Refuse addresses that MLflow 3 has no store for, and options that would have no effect."""
         if self.tensorboard_prefix and self.tensorboard is None:
             mend = "has no effect without tracking.tensorboard; give its folder too"
             raise UserError("tracking.tensorboard_prefix", self.tensorboard_prefix, mend)
@@ -41,5 +41,5 @@ class Tracking:
 
     @property
     def address(self) -> str:
-        """The store and experiment, without credentials; what was sent is remembered per address."""
+        """The store and experiment without credentials; the mirror remembers what it sent per address."""
         return f"{without_credentials(self.uri)}|{self.experiment}"

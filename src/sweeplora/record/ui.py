@@ -1,4 +1,4 @@
-"""MLflow's pages over a record: a server's own, or served here."""
+"""MLflow's UI for a record: a server's own, or one served locally."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PORT = 5000
 
 
 def show(tracking: Tracking, runs: Path, port: int | None) -> int:
-    """Print the address of the record's pages once they answer; those of a database are served until Ctrl-C.
+    """Print the URL of the record's UI once it responds; the UI of a database is served until Ctrl-C.
 
-    Raises UserError where there is no record, a server does not answer or the port is taken.
+    Raises UserError if there is no record, a server does not respond, or the port is taken.
     """
     have_home()
     if tracking.uri.startswith("http"):
@@ -37,7 +37,7 @@ def show(tracking: Tracking, runs: Path, port: int | None) -> int:
 
 
 def server_of(tracking: Tracking, runs: Path, port: int) -> Server:
-    """A server over a record's database, not started yet. Raises UserError where there is no such file."""
+    """A server for a record's database, not started yet. Raises UserError if there is no such file."""
     database = sqlite_path(tracking.uri)
     if database is not None:
         if not database.is_file():

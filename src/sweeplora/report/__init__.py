@@ -1,1 +1,1 @@
-"""What came of a study, from its run folders: leaderboard, figures, plots."""
+"""The results of a study, from its run folders: leaderboard, figures, plots."""

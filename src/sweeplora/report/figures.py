@@ -1,4 +1,4 @@
-"""The study's pictures, each drawn from plain numbers: history, slices, map, importances, front."""
+"""The figures of a study, each drawn from plain numbers: history, slices, heat map, importances, Pareto front."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _POINT, _BEST, _PRUNED = "#2a6f97", "#d1495b", "#9a9a9a"
 
 
 class Mark(NamedTuple):
-    """One trial: its number, its values by objective, its searched values, and whether it was pruned."""
+    """One trial: its number, its value per objective, its searched values, and whether it was pruned."""
 
     number: int
     values: tuple[float, ...]
@@ -26,7 +26,7 @@ class Mark(NamedTuple):
 
 
 def history(marks: Sequence[Mark], name: str) -> Figure:
-    """The objective over the trials' numbers, with the best so far; pruned trials at their last value."""
+    """The objective by trial number, with the best so far; pruned trials are shown at their last value."""
     figure, axes = _blank(7.0, 4.0)
     complete = [mark for mark in marks if not mark.pruned]
     pruned = [mark for mark in marks if mark.pruned]
@@ -43,7 +43,7 @@ def history(marks: Sequence[Mark], name: str) -> Figure:
 
 
 def slices(marks: Sequence[Mark], keys: Sequence[str], name: str) -> Figure:
-    """The objective over each searched key alone, a panel a key; logarithmic where values span a decade."""
+    """The objective over each searched key, one panel per key; on a log axis if the values span a decade."""
     figure = Figure(figsize=(1.0 + 2.8 * len(keys), 3.6), layout="constrained")
     panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
     for axes, key in zip(panels, keys, strict=True):
@@ -66,7 +66,7 @@ def slices(marks: Sequence[Mark], keys: Sequence[str], name: str) -> Figure:
 
 
 def heat_map(marks: Sequence[Mark], keys: tuple[str, str], name: str) -> Figure:
-    """The objective over two searched keys: a cell per pair of values, its mean written into it."""
+    """The objective over two searched keys: one cell per pair of values, annotated with its mean."""
     columns, rows = (sorted({mark.params[key] for mark in marks}, key=order) for key in keys)
     cells: dict[tuple[int, int], list[float]] = {}
     for mark in marks:
@@ -89,10 +89,10 @@ def heat_map(marks: Sequence[Mark], keys: tuple[str, str], name: str) -> Figure:
 
 
 def explained(marks: Sequence[Mark], key: str) -> float:
-    """Share of the objective's variance that one key explains alone, in 0 to 1.
+    """Share of the objective's variance that one key explains by itself, from 0 to 1.
 
-    The correlation ratio (Pearson 1905): variance of the means of groups over the whole variance. Few values
-    are a group each; many numbers are put into quarters.
+    The correlation ratio (Pearson 1905): variance of the group means over the total variance. If there are few
+    distinct values, each is a group; many numbers are binned into quartiles.
     """
     ranked = sorted(marks, key=lambda mark: order(mark.params[key]))
     known = sorted({mark.params[key] for mark in marks}, key=order)
@@ -107,7 +107,7 @@ def explained(marks: Sequence[Mark], key: str) -> float:
 
 
 def importances(shares: Mapping[str, float], name: str) -> Figure:
-    """How much of the objective's variance each key explains, in 0 to 1."""
+    """How much of the objective's variance each key explains, from 0 to 1."""
     figure, axes = _blank(7.0, 1.2 + 0.4 * len(shares))
     ascending = sorted(shares, key=lambda key: shares[key])
     bars = axes.barh(ascending, [shares[key] for key in ascending], color=_POINT)
@@ -117,7 +117,7 @@ def importances(shares: Mapping[str, float], name: str) -> Figure:
 
 
 def front(marks: Sequence[Mark], best: Sequence[Mark], names: tuple[str, str]) -> Figure:
-    """Two objectives against each other; the `best` trials, which no other beats in both, stand out."""
+    """Two objectives against each other; the `best` trials, which no other trial beats in both, stand out."""
     figure, axes = _blank(5.5, 4.5)
     for chosen, color in ((marks, _POINT), (best, _BEST)):
         axes.scatter([m.values[0] for m in chosen], [m.values[1] for m in chosen], color=color)

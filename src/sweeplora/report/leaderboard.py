@@ -1,4 +1,4 @@
-"""The leaderboard of a study, read from its run folders: the one order of its trials, shown in several ways."""
+"""The leaderboard of a study, read from its run folders: one ranking of its trials in several formats."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The trials of a study, best first; those without a value come last, by number.
+    """The trials of a study, best first; trials without a value come last, by number.
 
-    Objectives are minimised. Several objectives rank by how many other trials dominate one (are at least as good
-    in every objective and better in one), then by the objectives in their order, then by number.
+    Objectives are minimised. With several objectives, trials rank by how many others dominate them (are at least as
+    good in every objective and better in one), then by the objectives in order, then by number.
     """
 
     study: str
@@ -59,7 +59,7 @@ class Leaderboard:
         return next((entry for entry in self.entries if entry.values), None)
 
     def counts(self) -> dict[Verdict, int]:
-        """Verdict -> how many trials ended so."""
+        """Verdict -> number of trials that ended with it."""
         counts: dict[Verdict, int] = {}
         for entry in self.entries:
             counts[entry.verdict] = counts.get(entry.verdict, 0) + 1
@@ -67,7 +67,7 @@ class Leaderboard:
 
 
 def read_leaderboard(folder: Path, study: str, objectives: tuple[str, ...]) -> Leaderboard:
-    """The leaderboard of `runs/<study>/`; trials whose record is damaged are not in it."""
+    """The leaderboard of `runs/<study>/`; trials with a damaged record are left out."""
     return make_leaderboard(study, objectives, readable_trials(trial_folders(folder)))
 
 
@@ -92,7 +92,7 @@ def front(board: Leaderboard) -> list[Entry]:
 
 
 def write_leaderboard(folder: Path, board: Leaderboard) -> None:
-    """Put `leaderboard.csv` and `leaderboard.md` into the study's folder."""
+    """Write `leaderboard.csv` and `leaderboard.md` to the study's folder."""
     header, rows = table(board)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -102,7 +102,7 @@ def write_leaderboard(folder: Path, board: Leaderboard) -> None:
 
 
 def table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Header and rows, every cell a text; folder and weights are the last two columns."""
+    """Header and rows, every cell a string; folder and weights are the last two columns."""
     keys = list(dict.fromkeys(key for entry in board.entries for key in entry.params))
     header = ["rank", "trial", *board.objectives, *keys, "status", "time", "folder", "weights"]
     rows = []
@@ -124,7 +124,7 @@ def table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
 
 
 def lines(board: Leaderboard) -> list[str]:
-    """The leaderboard for a terminal, in columns, without the long names of folders and files."""
+    """The leaderboard in columns for a terminal, without the long names of folders and files."""
     header, rows = table(board)
     cells = [row[:-2] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
@@ -132,7 +132,7 @@ def lines(board: Leaderboard) -> list[str]:
 
 
 def note(board: Leaderboard) -> str:
-    """The leaderboard in Markdown for a page that shows the runs anyway: without folders and files."""
+    """The leaderboard in Markdown for a page that already shows the runs: without folders and files."""
     header, rows = table(board)
     return markdown(header[:-2], [row[:-2] for row in rows])
 

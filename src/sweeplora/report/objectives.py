@@ -11,13 +11,13 @@ from sweeplora.rundir.record import TrialOutcome
 
 
 def last_values(run: RunDir, objectives: Sequence[str]) -> tuple[float | None, ...]:
-    """The last step's value of each objective, None where it was never measured."""
+    """The last value of each objective, None if it was never measured."""
     series = read_metrics(run.metrics)
     return tuple(list(series[key].values())[-1] if key in series else None for key in objectives)
 
 
 def measured(run: RunDir, objectives: Sequence[str], message: str) -> TrialOutcome:
-    """The outcome of a trial whose training finished: complete only with a finite value of every objective."""
+    """The outcome of a trial whose training finished: complete only if every objective has a finite value."""
     named = ", ".join(objectives)
     values = tuple(value for value in last_values(run, objectives) if value is not None)
     if len(values) < len(objectives):

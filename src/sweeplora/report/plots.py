@@ -1,4 +1,4 @@
-"""The plots that suit a study, drawn once at its end from its run folders."""
+"""The plots that suit a study, drawn from its run folders once it ends."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _mark(entry: Entry) -> Mark:
 
 
 def _pruned(entry: Entry, objective: str) -> Mark | None:
-    """A pruned trial at the last finite value it reached, None where it reached none."""
+    """A pruned trial at its last finite value, None if it has none."""
     if entry.verdict != "pruned":
         return None
     series = read_metrics(RunDir(entry.folder).metrics).get(objective, {})

@@ -1,4 +1,4 @@
-"""Numbers, durations, paths and searched values as a person reads them."""
+"""Numbers, durations, paths and searched values formatted for people."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 def params_text(params: Mapping[str, object]) -> str:
-    """Searched values on one line, by the last part of their names: `dim=8 alpha=4`."""
+    """Searched values on one line, each key by its last part: `dim=8 alpha=4`."""
     return " ".join(f"{key.rpartition('.')[2]}={number(value)}" for key, value in params.items())
 
 
 def number(value: object, missing: str = "-") -> str:
-    """A number short enough to read; other values as they are."""
+    """A number rounded for reading; other values unchanged."""
     if value is None:
         return missing
     return f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -28,6 +28,6 @@ def clock(seconds: float | None) -> str:
 
 
 def near(path: Path) -> Path:
-    """A path as one would type it here."""
+    """A path as one would type it in the working directory."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

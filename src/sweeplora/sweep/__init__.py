@@ -1,1 +1,1 @@
-"""Sweeps: what to try next, where it runs, how it ended; no torch and no diffusers here."""
+"""Sweeps: what to try next, where it runs, how it ended; imports neither torch nor diffusers."""

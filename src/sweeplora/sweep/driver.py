@@ -1,4 +1,4 @@
-"""The loop of a study: fill free slots, follow the trials, prune, and tell Optuna how each ended."""
+"""The main loop of a study: fill free slots, follow the trials, prune, and tell Optuna how each ended."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Driver:
         self.display = Display(context.question.name, context.question.trials, context.ledger.counted())
 
     def run(self, watch: Callable[[], None] = lambda: None) -> None:
-        """Until every trial ended, or the driver was asked to end; `watch` is called again and again meanwhile."""
+        """Run until every trial has ended or the driver is asked to stop; calls `watch` on every pass."""
         while True:
             watch()
             if (line := self._interrupt.news()) is not None:
@@ -59,7 +59,7 @@ class Driver:
             time.sleep(_POLL_SECONDS)
 
     def abandon(self) -> None:
-        """Leave true records of the trials that run, after their trainings were ended."""
+        """Update the records of the running trials after their trainings were terminated."""
         for _, _, supervision in self._busy.values():
             with suppress(DiskFull):
                 supervision.abandon("its driver ended with an error")
@@ -99,10 +99,10 @@ class Driver:
         finished = result is not None and result.status == "finished"
         wrong = reuse.fault(job.run, self._context.question.objectives) if finished else None
         if job.record.verdict not in ("running", "interrupted", "complete"):
-            # A driver died after the verdict and before it was told.
+            # A driver died after recording the verdict, before telling Optuna.
             self._conclude(job, job.record.outcome)
         elif finished and wrong is None:
-            # A training ended well and its driver died before that was told.
+            # The training finished, but its driver died before telling Optuna.
             self._end(job, TrialOutcome("complete", job.record.message))
         elif wrong is not None:
             self._screen.event(f"trial {asked.number} is trained again: {wrong}")
@@ -111,7 +111,7 @@ class Driver:
             self._launch(job)
 
     def _already_there(self, job: Job) -> bool:
-        """Whether the experiment ran before, or runs right now in another slot."""
+        """Whether the experiment ran before, or is running in another slot."""
         found = reuse.find(self._context.runs, job.signature, self._context.question.objectives)
         for line in found.passed_over:
             self._screen.event(line)
@@ -153,7 +153,7 @@ class Driver:
             supervision.stop("pruned")
 
     def _should_prune(self, job: Job, points: list[Point]) -> bool:
-        """Report new values of the objective; True when the pruner gives the trial up before its last step."""
+        """Report new values of the objective; True if the pruner stops the trial before its last step."""
         objectives = self._context.question.objectives
         if not prunes(self._context.question.config["pruner"]):
             return False
@@ -178,7 +178,7 @@ class Driver:
                 self._conclude(duplicate, outcome)
 
     def _conclude(self, job: Job, outcome: TrialOutcome) -> None:
-        """Write the outcome into the folder, then tell it: a driver that dies between finds it there."""
+        """Write the outcome to the folder, then tell Optuna: if the driver dies in between, the next one finds it."""
         job.record.end(outcome)
         write_trial(job.run, job.record)
         job.row.state, job.row.note = outcome.verdict, ""
@@ -186,7 +186,7 @@ class Driver:
         if outcome.verdict == "interrupted":
             if self._interrupt.requested or self._disk_is_full:
                 self._screen.event(f"trial {job.asked.number} interrupted{reason}")
-            else:  # nobody asked: there is no room for it, nor for others
+            else:  # not requested: the disk is full, for this trial and all others
                 self._disk_is_full = True
                 self._screen.say(f"trial {job.asked.number} interrupted{reason}")
             return

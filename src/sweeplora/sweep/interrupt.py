@@ -1,4 +1,4 @@
-"""Requests to stop: Ctrl-C, SIGTERM or a closed terminal once stops at the next step, twice stops now."""
+"""Requests to stop by Ctrl-C, SIGTERM or a closed terminal: the first stops at the next step, the second stops now."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import FrameType, TracebackType
 
 
 class Interrupt:
-    """Counts the requests while it is entered, and puts the earlier handlers back afterwards."""
+    """Context manager that counts the requests and restores the previous handlers on exit."""
 
     def __init__(self) -> None:
         self.requests = 0
@@ -26,7 +26,7 @@ class Interrupt:
         return self.requests > 1
 
     def news(self) -> str | None:
-        """A line for the user about a request that came since the last call."""
+        """A line for the user about a request since the last call."""
         if self._told == min(self.requests, 2):
             return None
         self._told = min(self.requests, 2)
@@ -34,7 +34,7 @@ class Interrupt:
 
     def __enter__(self) -> Interrupt:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup a closed terminal is nothing
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores a closed terminal
                 self._before[number] = signal.signal(number, self._count)
         return self
 
@@ -47,7 +47,7 @@ class Interrupt:
     def _count(self, number: int, frame: FrameType | None) -> None:
         self.requests += 1
         if number == signal.SIGHUP:
-            # The terminal is gone: what is still said goes nowhere, instead of ending the command with an error.
+            # The terminal is gone: discard further output instead of failing on it.
             nowhere = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
                 os.dup2(nowhere, stream)

@@ -1,4 +1,4 @@
-"""A trial on its way into a slot: what was asked, its checked configuration, its folder and its record."""
+"""A trial on its way to a slot: its proposal, checked configuration, folder and record."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sweeplora.sweep.supervise import end_leftover
 
 @dataclass(frozen=True)
 class StudyContext:
-    """Everything a study works with: what it asks, who composes and remembers, how trials start."""
+    """Everything a study works with: its question, its composer and ledger, and how trials start."""
 
     question: Question
     composer: Composer
@@ -35,7 +35,7 @@ class StudyContext:
 
 
 class Job(NamedTuple):
-    """A trial with its folder, what trial.json says of it, and its line on the screen."""
+    """A trial with its folder, its record (trial.json), and its row on the screen."""
 
     asked: AskedTrial
     run: RunDir
@@ -44,14 +44,14 @@ class Job(NamedTuple):
 
     @property
     def signature(self) -> str:
-        """Name of the experiment."""
+        """The signature of the experiment."""
         return str(self.record.signature)
 
 
 def prepare(context: StudyContext, asked: AskedTrial, row: Row) -> Job:
-    """Compose, check and make the folder of a trial; a folder that a dead driver left is taken over.
+    """Compose and check a trial and create its folder; a folder left by a dead driver is taken over.
 
-    Raises UserError where the proposal is a configuration that cannot run.
+    Raises UserError if the proposed configuration cannot run.
     """
     experiment = context.composer.experiment(asked.proposal.overrides)
     row.steps = experiment.steps
@@ -69,14 +69,14 @@ def prepare(context: StudyContext, asked: AskedTrial, row: Row) -> Job:
 
 
 def refused(context: StudyContext, asked: AskedTrial, row: Row) -> Job:
-    """The job of a proposal that cannot run: a folder with a record and no configuration."""
+    """The job of a proposal that cannot run: a folder with a record but no configuration."""
     run = RunDir(context.folder / f"{asked.number:03}-refused")
     run.path.mkdir(exist_ok=True)
     return Job(asked, run, new_record(context, asked, None), row)
 
 
 def new_record(context: StudyContext, asked: AskedTrial, experiment: Experiment | None) -> TrialRecord:
-    """What trial.json says before the first attempt."""
+    """The content of trial.json before the first attempt."""
     return TrialRecord(
         verdict="running",
         study=context.question.name,
@@ -89,7 +89,7 @@ def new_record(context: StudyContext, asked: AskedTrial, experiment: Experiment 
 
 
 def _readable(run: RunDir) -> TrialRecord | None:
-    """The record in a folder; a damaged one is as good as none, and its trial begins anew."""
+    """The record in a folder; a damaged one counts as missing, and its trial starts over."""
     try:
         return read_trial(run)
     except DamagedRecord:

@@ -1,4 +1,4 @@
-"""Optuna's side of a study: what was asked and told, kept in SQLite, over any number of drivers' lives."""
+"""Optuna's side of a study: what was asked and told, kept in SQLite across any number of drivers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from sweeplora.sweep.storage import open_storage, storage_faults
 
 
 class AskedTrial(NamedTuple):
-    """One trial as Optuna and we know it.
+    """One trial as Optuna and sweeplora know it.
 
-    `ended`: how Optuna has it already, of a trial whose folder was lost and that is trained again.
+    `ended`: Optuna's stored result of a trial that is trained again because its folder was lost.
     """
 
     number: int
@@ -40,26 +40,26 @@ class Ledger:
         self._lost: dict[int, FrozenTrial] = {}
 
     def ended(self) -> list[int]:
-        """Numbers of the trials that ended, whichever way."""
+        """Numbers of the trials that ended, in any state."""
         return [trial.number for trial in self._study.get_trials(deepcopy=False, states=_ENDED)]
 
     def lose(self, numbers: Collection[int]) -> None:
-        """Take trials that ended as lost, since nothing of them is in their folders: they are to be trained again."""
+        """Mark ended trials as lost: their files are gone or damaged, so they have to be trained again."""
         ended = self._study.get_trials(deepcopy=False, states=_ENDED)
         self._lost |= {trial.number: trial for trial in ended if trial.number in numbers}
 
     def left(self) -> list[AskedTrial]:
-        """Trials that a driver began and did not end, and those that were lost."""
+        """Trials that a driver started and did not end, and lost trials."""
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         begun = [self._asked(optuna.Trial(self._study, trial._trial_id)) for trial in running]
         return [*(self._again(trial) for trial in self._lost.values()), *begun]
 
     def counted(self) -> int:
-        """How many trials ended, whichever way, and were not lost."""
+        """How many trials ended, in any state, and were not lost."""
         return len(self.ended()) - len(self._lost)
 
     def ask(self) -> AskedTrial | None:
-        """The next trial, or None when as many as the question wants were asked."""
+        """The next trial, or None once the question's number of trials was asked for."""
         trials = self._study.get_trials(deepcopy=False)
         if sum(trial.state != TrialState.WAITING for trial in trials) >= self._question.trials:
             return None
@@ -70,7 +70,7 @@ class Ledger:
         return self._asked(self._study.ask())
 
     def report(self, asked: AskedTrial, step: int, value: float) -> bool:
-        """Note an intermediate value; True when the pruner gives the trial up, or gave it up at that step before."""
+        """Report an intermediate value; True if the pruner stops the trial, or already stopped it by that step."""
         if asked.ended is not None:
             steps = asked.ended.intermediate_values if asked.ended.state == TrialState.PRUNED else {}
             return bool(steps) and step >= max(steps)
@@ -78,9 +78,9 @@ class Ledger:
         return bool(asked.trial.should_prune())
 
     def tell(self, asked: AskedTrial, outcome: TrialOutcome) -> None:
-        """End a trial; one that Optuna knows already stays as it is there.
+        """End a trial; if Optuna already has its result, that stays as it is.
 
-        One that diverged or ran out of memory is pruned with a broken constraint, which every sampler heeds.
+        A trial that diverged or ran out of memory is pruned with a violated constraint, which every sampler respects.
         """
         if asked.ended is not None:
             return
@@ -91,7 +91,7 @@ class Ledger:
         self._study.tell(asked.trial, list(outcome.values) if state == TrialState.COMPLETE else None, state=state)
 
     def _again(self, trial: FrozenTrial) -> AskedTrial:
-        # An ended trial hands out the values that it had.
+        # An ended trial returns its stored values.
         proposal = propose(self._question.space, trial)
         return AskedTrial(trial.number, proposal, optuna.Trial(self._study, trial._trial_id), trial)
 
@@ -109,7 +109,7 @@ _STATES: dict[Verdict, TrialState] = {
 
 
 def open_ledger(runs: Path, question: Question) -> Ledger:
-    """Open or continue the study of that name. Raises UserError when it asked something else so far."""
+    """Open or continue the study of that name. Raises UserError if it was started with a different question."""
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

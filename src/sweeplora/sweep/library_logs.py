@@ -1,4 +1,4 @@
-"""Nothing of the libraries on the screen: their warnings and log lines go to a file."""
+"""Keeps library output off the screen: warnings and log lines go to a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def logging_to(file: Path) -> Iterator[None]:
-    """Python's warnings and every logger's lines of level WARNING and above go to `file` meanwhile."""
+    """Within this context, Python warnings and all log records of level WARNING and above go to `file`."""
     handler = logging.FileHandler(file)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     root = logging.getLogger()

@@ -1,4 +1,4 @@
-"""What a study asks: its space, objectives and size, read from a composed configuration and the command line."""
+"""A study's question: its space, objectives and number of trials, from the composed config and the command line."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _RESERVED = ("single", "cache", "artifacts", "workspaces")
 
 
 class Compose(Protocol):
-    """Composes the words of a command line, and what a study proposes on top of them."""
+    """Composes the words of a command line plus a study's proposal."""
 
     def __call__(self, overrides: Sequence[str], proposed: Sequence[str] = ()) -> Configuration: ...
 
 
 class Composer:
-    """Composes and checks overrides on top of the command line's, each combination once."""
+    """Composes and checks overrides on top of the command line's; each combination only once."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Composer:
         self._known: dict[tuple[str, ...], Experiment] = {}
 
     def experiment(self, overrides: Sequence[str]) -> Experiment:
-        """The experiment with these overrides. Raises UserError for all that is wrong with it."""
+        """The experiment with these overrides. Raises UserError with everything that is wrong with it."""
         wanted = tuple(overrides)
         if wanted not in self._known:
             self._known[wanted] = self._checked(wanted)
@@ -61,7 +61,7 @@ class Composer:
 
 @dataclass(frozen=True)
 class Question:
-    """A study before it runs."""
+    """What a study asks, before it runs."""
 
     name: str
     space: Space
@@ -77,7 +77,7 @@ class Question:
         return self.configuration.config
 
     def differences(self, asked: Mapping[str, Any]) -> list[str]:
-        """What is not as it was when the study of this name began; empty when it is the same question."""
+        """What changed since the study of this name began; empty if the question is the same."""
         changed = [key for key in ("space", "objective", "search") if asked[key] != self.identity[key]]
         if asked["signature"] != self.identity["signature"]:
             before, after = dict(_dotted(asked["config"])), dict(_dotted(self.identity["config"]))
@@ -87,9 +87,9 @@ class Question:
 
 
 def read_question(configuration: Configuration, composer: Composer, swept: Space) -> Question:
-    """Read the study out of a configuration and try every choice of it, before anything is started.
+    """Read the study from a configuration and check every choice of its space before anything starts.
 
-    Raises UserError for all that is wrong in the space, and in the configurations that it can propose.
+    Raises UserError with everything that is wrong in the space and in the configurations it can propose.
     """
     problems = Problems()
     sweep, search = configuration.config["sweep"], configuration.config["search"]
@@ -125,7 +125,7 @@ def _space(written: Mapping[str, Any] | None, base: Sequence[str], swept: Space)
 
 
 def _covers(space: Space, composer: Composer, problems: Problems) -> list[tuple[tuple[str, ...], Experiment]]:
-    """Proposals in which every choice of the space comes, each with its experiment; refused ones are noted."""
+    """Proposals that cover every choice of the space, each with its experiment; refusals go to `problems`."""
     found = []
     for words in every_choice(space):
         experiment = problems.attempt((), functools.partial(composer.experiment, words))

@@ -1,4 +1,4 @@
-"""The mirror's process beside a study or a run: started, started again when it dies, told to finish."""
+"""The mirror process of a study or a run: started, restarted when it dies, told to finish."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MIRROR = "sweeplora.record"
 
 
 class Recorder:
-    """`python -m sweeplora.record` with a pipe whose end tells it to catch up and finish."""
+    """`python -m sweeplora.record` with a pipe; closing the pipe tells it to catch up and finish."""
 
     def __init__(self, arguments: Sequence[str], log: Path) -> None:
         self._arguments = arguments
@@ -44,7 +44,7 @@ class Recorder:
         return self._process.pid
 
     def revive(self) -> None:
-        """Start the mirror again if it died, a few times at most; it goes on where it was."""
+        """Restart the mirror if it died, a few times at most; it continues where it stopped."""
         died = self._process.poll() not in (None, 0)
         soon = time.monotonic() < self._started + _SECONDS_BETWEEN_STARTS
         if died and self._starts < _MOST_STARTS and not soon:
@@ -52,7 +52,7 @@ class Recorder:
 
     def finish(self, given_up: Callable[[], bool]) -> Finish:
         """Wait until the record is complete."""
-        if (self._process.poll() or 0) < 0:  # killed: what it left is for another one
+        if (self._process.poll() or 0) < 0:  # killed: a new mirror sends the rest
             self._start()
         self.leave()
         waited = 0.0
@@ -67,14 +67,14 @@ class Recorder:
         return Finish(True, "the record is finished in the background; `python -m sweeplora sync` looks after it")
 
     def _notes(self) -> tuple[str, ...]:
-        """Lines for the user that the mirror left in its log since this command began."""
+        """Lines for the user that the mirror has logged since this command began."""
         with self._log.open("rb") as stream:
             stream.seek(self._begun)
             lines = stream.read().decode(errors="replace").splitlines()
         return tuple(dict.fromkeys(line.removeprefix(_NOTE) for line in lines if line.startswith(_NOTE)))
 
     def leave(self) -> None:
-        """Tell the mirror to catch up and end, and do not wait for it."""
+        """Tell the mirror to catch up and exit, without waiting for it."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             self._process.stdin.close()
@@ -97,13 +97,13 @@ class Recorder:
 
 
 def _said(log: Path) -> str:
-    """The mirror's last line, where it is one about the record."""
+    """The mirror's last log line if it is about the record, else empty."""
     lines = log.read_text(errors="replace").splitlines()
     return lines[-1] if lines and lines[-1].startswith("the record of ") else ""
 
 
 class Finish(NamedTuple):
-    """How recording ended: whether all that there is will be recorded, a line of warning, and what the mirror says."""
+    """How recording ended: whether everything will be recorded, a warning, and the mirror's notes."""
 
     kept: bool
     warning: str | None
@@ -111,20 +111,20 @@ class Finish(NamedTuple):
 
 
 def start_recorder(config: Mapping[str, Any], arguments: Sequence[str], log: Path) -> Recorder | None:
-    """Start the mirror where tracking is on."""
+    """Start the mirror if tracking is on."""
     return Recorder(arguments, log) if config["tracking"]["enabled"] else None
 
 
 def revive_recorder(recorder: Recorder | None) -> None:
-    """See to it that the mirror runs, where there is one."""
+    """Keep the mirror, if there is one, running."""
     if recorder is not None:
         recorder.revive()
 
 
 def finish_recorder(recorder: Recorder | None, screen: Screen, interrupt: Interrupt) -> bool:
-    """Let the mirror catch up, saying so; True unless it failed.
+    """Wait for the mirror to catch up, and say so; True unless it failed.
 
-    A second request to stop leaves it to finish by itself, so that the record does not say `running` for ever.
+    After a second request to stop it finishes in the background, so that the record does not stay at `running`.
     """
     if recorder is None:
         return True

@@ -1,4 +1,4 @@
-"""Runs that are already there: found by signature, and linked into a study without running again."""
+"""Reuse of existing runs: found by signature and linked into a study instead of training again."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _LINKED = ("metrics.jsonl", "result.json", "log.txt", "dataset.json", "samples",
 
 
 class Found(NamedTuple):
-    """A run to use instead of training again, and why others of the same signature cannot be, a line each."""
+    """A run to use instead of training again, and why others with the same signature cannot be used, one line each."""
 
     run: RunDir | None
     passed_over: tuple[str, ...]
 
 
 def find(runs: Path, signature: str, objectives: Sequence[str] = ()) -> Found:
-    """The first finished and whole run of this signature below `runs`."""
+    """The first finished, intact run with this signature below `runs`."""
     passed_over: list[str] = []
     for run in _candidates(runs, signature):
         if is_finished(run):
@@ -46,7 +46,7 @@ def find(runs: Path, signature: str, objectives: Sequence[str] = ()) -> Found:
 
 
 def is_finished(run: RunDir) -> bool:
-    """Whether the records say that the training ended well and that its supervisor saw it."""
+    """Whether the training finished and its supervisor recorded it as complete."""
     try:
         result, trial = read_result(run), read_trial(run)
     except DamagedRecord:
@@ -55,12 +55,12 @@ def is_finished(run: RunDir) -> bool:
 
 
 def fault(run: RunDir, objectives: Sequence[str] = ()) -> str | None:
-    """What is missing or damaged of a finished run's weights and metrics; None where it is whole."""
+    """What is missing or damaged in a finished run's weights and metrics; None if it is intact."""
     return weights_fault(run) or _metrics_fault(run, objectives)
 
 
 def weights_fault(run: RunDir) -> str | None:
-    """What is wrong with a finished run's last weights; None where they are as the training left them."""
+    """What is wrong with a finished run's last weights; None if they are as the training wrote them."""
     try:
         result = read_result(run)
     except DamagedRecord as error:
@@ -75,7 +75,7 @@ def weights_fault(run: RunDir) -> str | None:
 
 
 def has_damaged_weights(run: RunDir) -> bool:
-    """Whether the last weights are there and are not those that the training wrote."""
+    """Whether the last weights exist but differ from what the training wrote."""
     try:
         result = read_result(run)
     except DamagedRecord:
@@ -97,14 +97,14 @@ def _metrics_fault(run: RunDir, objectives: Sequence[str]) -> str | None:
 
 
 def link_files(found: RunDir, into: RunDir) -> None:
-    """Give a run folder the files of a finished one, as hard links: nothing is copied, and either can be deleted.
+    """Hard-link the files of a finished run into a run folder: nothing is copied, and either can be deleted.
 
-    The weights get the names that they have in this folder's study.
+    The weights are renamed to fit this folder's study.
     """
     for name in _LINKED:
         source, target = found.path / name, into.path / name
         if source.is_dir():
-            shutil.rmtree(target, ignore_errors=True)  # what an interrupted attempt, or an earlier linking, left
+            shutil.rmtree(target, ignore_errors=True)  # leftovers of an interrupted attempt or an earlier linking
             shutil.copytree(source, target, copy_function=_link)
         elif source.exists():
             target.unlink(missing_ok=True)
@@ -113,7 +113,7 @@ def link_files(found: RunDir, into: RunDir) -> None:
 
 
 def _rename_weights(found: RunDir, into: RunDir) -> None:
-    """Call linked weights, and their preview, as this folder's naming says; result.json follows."""
+    """Rename linked weights and their preview to this folder's naming, and update result.json."""
     result = read_result(found)
     if result is None or result.weights is None:
         return
@@ -125,12 +125,12 @@ def _rename_weights(found: RunDir, into: RunDir) -> None:
     for file in sorted(into.weights.iterdir()):
         if file.name.startswith(old):
             file.rename(file.with_name(new + file.name.removeprefix(old)))
-    into.result.unlink()  # a link to the other run's
+    into.result.unlink()  # a hard link to the other run's file
     write_result(into, replace(result, weights=f"{into.weights.name}/{new}{last.suffix}"))
 
 
 def _link(source: Path | str, target: Path | str) -> None:
-    """A hard link, or a copy on a file system that has none."""
+    """Hard-link a file, or copy it if the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError:
@@ -138,7 +138,7 @@ def _link(source: Path | str, target: Path | str) -> None:
 
 
 def free_name(parent: Path, name: str) -> str:
-    """`name-2`, or the first such number without a folder."""
+    """`name-2`, or the first higher number that has no folder."""
     number = 2
     while (parent / f"{name}-{number}").exists():
         number += 1

@@ -1,4 +1,4 @@
-"""What a person sees while trials run: a live table in a terminal, one plain line per change elsewhere."""
+"""What the user sees while trials run: a live table in a terminal, one plain line per event elsewhere."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _STYLES = {
 
 @dataclass
 class Row:
-    """One trial on the screen; `steps` is how many it will take, where known."""
+    """One trial on the screen; `steps` is its total number of steps, if known."""
 
     title: str
     params: str
@@ -43,7 +43,7 @@ class Row:
 
 @dataclass
 class Display:
-    """All there is to show: a heading, how many of how many trials ended, the best one so far, the rows."""
+    """Everything to show: a heading, how many trials of the total ended, the best so far, the rows."""
 
     heading: str
     total: int
@@ -53,19 +53,19 @@ class Display:
 
 
 class Screen(Protocol):
-    """Where a study or a single run tells what happens."""
+    """Where a study or a single run reports its progress."""
 
     def event(self, line: str) -> None:
-        """Something changed: one line where there is no table to show it."""
+        """Report a change: one line, unless a table shows it."""
 
     def say(self, line: str) -> None:
-        """A line that must be read in any case."""
+        """Print a line in any case."""
 
     def show(self, display: Display) -> None:
-        """The state of everything, to be drawn when it is time to."""
+        """Take the current state, to be drawn when a redraw is due."""
 
     def close(self) -> None:
-        """Leave the last state standing."""
+        """Leave the last state on the screen."""
 
 
 class PlainScreen:
@@ -80,10 +80,10 @@ class PlainScreen:
         print(line, flush=True)
 
     def show(self, display: Display) -> None:
-        """Events have said it."""
+        """Do nothing: the events have been printed."""
 
     def close(self) -> None:
-        """Nothing stands open."""
+        """Do nothing."""
 
 
 class LiveScreen:
@@ -96,7 +96,7 @@ class LiveScreen:
         self._next = 0.0
 
     def event(self, line: str) -> None:
-        """The table shows it."""
+        """Do nothing: the table shows it."""
         self._next = 0.0
 
     def say(self, line: str) -> None:
@@ -104,14 +104,14 @@ class LiveScreen:
         self._console.print(Text(line), soft_wrap=True)
 
     def show(self, display: Display) -> None:
-        """Draw, unless the last drawing is fresh."""
+        """Redraw, unless the last drawing is recent."""
         self._display = display
         if time.monotonic() >= self._next:
             self._draw(display)
             self._next = time.monotonic() + _REFRESH_SECONDS
 
     def close(self) -> None:
-        """Draw a last time and let the cursor go below."""
+        """Draw a last time and move the cursor below the table."""
         if self._live is not None and self._display is not None:
             self._draw(self._display)
             self._live.stop()
@@ -125,12 +125,12 @@ class LiveScreen:
 
 
 def open_screen() -> Screen:
-    """The live table where standard output is a terminal."""
+    """The live table if standard output is a terminal, else plain lines."""
     return LiveScreen(Console()) if sys.stdout.isatty() else PlainScreen()
 
 
 def drawn(display: Display, most: int) -> Group:
-    """The display as something rich can draw, with at most `most` rows: the running ones and the latest others."""
+    """The display as a rich renderable with at most `most` rows: the running trials and the latest others."""
     heading = Text.assemble((display.heading, "bold"), f"  {display.ended}/{display.total} trials")
     if display.best:
         heading.append(f"  best {display.best}", "green")
@@ -148,13 +148,13 @@ def drawn(display: Display, most: int) -> Group:
 
 
 def visible(rows: Sequence[Row], most: int) -> list[Row]:
-    """The rows there is room for, in their order: every running one, then the latest."""
+    """The rows that fit, in their order: every running trial, then the latest."""
     by_need = sorted(range(len(rows)), key=lambda i: (rows[i].state not in ("running", "starting"), -i))
     return [rows[i] for i in sorted(by_need[: max(most, 1)])]
 
 
 def left(row: Row) -> float | None:
-    """Seconds until the last step at the speed so far."""
+    """Estimated seconds until the last step, at the speed so far."""
     pace = row.progress.seconds_a_step
     if row.state != "running" or pace is None or row.steps is None:
         return None

@@ -1,4 +1,4 @@
-"""One run without a study: the same walk with one slot and no Optuna."""
+"""One run without a study: the same stages with one slot and no Optuna."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _POLL_SECONDS = 0.1
 
 
 class Watch(NamedTuple):
-    """What is looked after while a run trains."""
+    """What is watched while a run trains."""
 
     interrupt: Interrupt
     recorder: Recorder | None
@@ -46,8 +46,8 @@ class Watch(NamedTuple):
 def run_single(experiment: Experiment, module: str = TRAINING) -> int:
     """Train one configuration in `runs/single/<name>/` and return the exit code.
 
-    An experiment that finished before is found again (`reuse=false` runs it anew); an interrupted one goes on
-    in its folder; a folder of another experiment is left alone and the next free name taken.
+    An experiment that finished before is reused (`reuse=false` trains it again); an interrupted one continues in
+    its folder; a folder of another experiment is left alone and the next free name is used.
     """
     config = experiment.config
     runs = Path(config["runs"]).absolute()
@@ -102,7 +102,7 @@ def _folder(parent: Path, name: str, signature: str) -> RunDir:
 
 
 def _signature(run: RunDir) -> str | None:
-    """The experiment in a folder, None where its record does not say; such a folder is left alone."""
+    """The signature of the experiment in a folder, None if its record has none; such a folder is left alone."""
     try:
         record = read_trial(run)
     except DamagedRecord:
@@ -151,7 +151,7 @@ def _drive(supervision: Supervision, experiment: Experiment, screen: Screen, wat
 
 
 def _conclude(run: RunDir, record: TrialRecord, outcome: TrialOutcome, config: dict[str, Any]) -> None:
-    """Write the outcome. Unlike a study's trial, a run is complete without a value too: it need not hold out images."""
+    """Write the outcome. Unlike a trial, a single run is complete without a value: it need not hold out images."""
     if outcome.verdict == "complete":
         found = measured(run, objective_names(config["sweep"]["objective"]), outcome.message)
         outcome = found if found.verdict == "diverged" else outcome._replace(values=found.values)

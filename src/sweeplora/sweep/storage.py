@@ -1,4 +1,4 @@
-"""Optuna's database beside the runs: made once, opened by many, and what is wrong with it in one line."""
+"""Optuna's database beside the runs: created once, opened by many; its faults reported in one line."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _FAULTS_OF_CONTENT = (CommandError, OSError, RuntimeError, LookupError, TypeErro
 
 
 class StorageFault(UserError):
-    """Optuna's database is damaged, locked, or on a disk that is full."""
+    """Optuna's database is damaged, locked, or on a full disk."""
 
 
 def open_storage(database: Path) -> RDBStorage:
-    """The database, made where there is none."""
+    """Open the database; create it if there is none."""
     make_database(database, _make, "version_info")
     return _open(database)
 
 
 @contextmanager
 def storage_faults(database: Path, opening: bool = False) -> Iterator[None]:
-    """Say what goes wrong with the database in one line that names it.
+    """Turn database errors inside this context into one line that names the database.
 
-    `opening`: whatever goes wrong here comes from what the database holds, or from the file itself.
+    `opening`: any error comes from the database's contents or from the file itself.
     """
     faults = (*_FAULTS, *_FAULTS_OF_CONTENT) if opening else _FAULTS
     try:

@@ -1,4 +1,4 @@
-"""A study from the command line to its leaderboard; a command line without a space is a single run."""
+"""A study from the command line to its leaderboard; a command line without a search space is a single run."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ Check = Callable[[Configuration], Experiment]
 def run(overrides: Sequence[str], compose: Compose, check: Check, training: str = TRAINING) -> int:
     """Run what the command line asks for, a single run or a study, and return the exit code.
 
-    Exit codes: 0 well, 1 something failed, 130 interrupted. Raises UserError, before any process is started,
-    for bad input. `training` is the module whose `main` takes a run folder.
+    Exit codes: 0 success, 1 something failed, 130 interrupted. Raises UserError for bad input, before any process is
+    started. `training` is the module whose `main` takes a run folder.
     """
     plain, swept = split_command_line(overrides)
     configuration = _composed_if_it_can(plain, compose)
@@ -64,7 +64,7 @@ def run(overrides: Sequence[str], compose: Compose, check: Check, training: str 
 
 
 def _composed_if_it_can(words: Sequence[str], compose: Compose) -> Configuration:
-    """The configuration of the words that can be composed; the composer refuses the others with all else."""
+    """The configuration of the words that compose; the composer refuses the rest together with all other faults."""
     try:
         return compose(words)
     except NotComposed as error:
@@ -72,7 +72,7 @@ def _composed_if_it_can(words: Sequence[str], compose: Compose) -> Configuration
 
 
 def run_study(configuration: Configuration, composer: Composer, swept: Space, training: str = TRAINING) -> int:
-    """Begin a study, or continue it where an earlier driver left it."""
+    """Begin a study, or continue it where an earlier driver stopped."""
     question = read_question(configuration, composer, swept)
     rehearse(question.config, question.space, len(question.objectives))
     launcher: Launcher = instantiate(configuration.config["launcher"])
@@ -85,10 +85,10 @@ def run_study(configuration: Configuration, composer: Composer, swept: Space, tr
 
 
 class _Study:
-    """One driver's life: from the open store to the closed record."""
+    """The lifetime of one driver, from opening the database to closing the record."""
 
     def __init__(self, question: Question, composer: Composer, launcher: Launcher, runs: Path) -> None:
-        # Optuna is half a second of imports: only now that all input is good.
+        # Importing Optuna takes half a second: wait until all input has been checked.
         from sweeplora.sweep.ledger import open_ledger
         from sweeplora.sweep.storage import storage_faults
 
@@ -110,7 +110,7 @@ class _Study:
         self._record: StudyRecord = self._described()
 
     def run(self, training: str, interrupt: Interrupt) -> int:
-        """Start helpers, drive the trials, end the helpers, say what came of it."""
+        """Start the mirror and the screen, drive the trials, stop both, and report the result."""
         from sweeplora.sweep.driver import Driver
         from sweeplora.sweep.jobs import StudyContext
         from sweeplora.sweep.storage import storage_faults
@@ -154,10 +154,10 @@ class _Study:
         return start_recorder(self._question.config, arguments, self._folder / "mirror.log")
 
     def _lost_trials(self, ended: Sequence[int]) -> dict[int, str]:
-        """Trials that ended and of which the folder is gone or damaged: their numbers, and what is wrong."""
+        """Ended trials whose folder is gone or damaged: number -> what is wrong."""
         lost = dict.fromkeys(ended, "its folder, or the trial.json in it, is gone or damaged")
         for folder, record in readable_trials(trial_folders(self._folder)):
-            # Weights that are gone may have been deleted for their size: only damage asks for another training.
+            # Missing weights may have been deleted to save space: only damaged ones call for another training.
             if record.verdict == "complete" and has_damaged_weights(RunDir(folder)):
                 lost[record.number or 0] = "its weights are damaged"
             else:
@@ -188,7 +188,7 @@ class _Study:
         write_study(self._folder, self._record)
 
     def _draw(self, board: Leaderboard) -> None:
-        # Matplotlib is a second of imports: only now that there is something to draw.
+        # Importing Matplotlib takes a second: wait until there is something to draw.
         from sweeplora.report.plots import draw_plots
 
         draw_plots(board, self._folder / "plots")
@@ -223,7 +223,7 @@ def _why_none(folder: Path) -> str:
 
 @contextmanager
 def _only_driver(folder: Path, name: str) -> Iterator[None]:
-    """Hold a study's driver.lock. Raises UserError when a living driver holds it."""
+    """Hold a study's driver.lock. Raises UserError if a living driver holds it."""
     try:
         lock = hold(folder / "driver.lock")
     except BlockingIOError:
@@ -234,7 +234,7 @@ def _only_driver(folder: Path, name: str) -> Iterator[None]:
 
 
 def _process_of(folder: Path) -> str:
-    """` (process 123)`, the driver of a study, where its record says so."""
+    """` (process 123)`: the driver of a study, if its record names one."""
     try:
         record = read_study(folder)
     except DamagedRecord:

@@ -1,4 +1,4 @@
-"""Supervision of one run folder: start its training, follow it, stop it, and tell how it ended."""
+"""Supervision of one run folder: start its training, follow it, stop it, and determine how it ended."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Place(NamedTuple):
 
 @dataclass
 class Progress:
-    """What the screen shows of a trial: the last step, when it came, and the last value of every key."""
+    """A trial's progress for the screen: the last step, the speed, and the last value of every key."""
 
     step: int = 0
     first: tuple[int, float] | None = None
@@ -57,7 +57,7 @@ class Progress:
         self.values: dict[str, float] = {}
 
     def take(self, point: Point) -> None:
-        """Note one point."""
+        """Record one point."""
         self.values[point.key] = point.value
         if point.step < self.step or self.first is None:
             self.first = (point.step, point.time)
@@ -67,9 +67,9 @@ class Progress:
 
 
 class Supervision:
-    """A run folder with its process, attempt after attempt; holds the folder's lock as long as it lives.
+    """A run folder with its training process, over all attempts; holds the folder's lock while it lives.
 
-    `record` is what trial.json says; it is kept up to date, here and in the folder.
+    `record` is the content of trial.json, kept up to date in memory and on disk.
     """
 
     def __init__(self, run: RunDir, record: TrialRecord, place: Place) -> None:
@@ -85,11 +85,11 @@ class Supervision:
 
     @property
     def stopping(self) -> bool:
-        """Whether it was asked to end."""
+        """Whether the training was asked to stop."""
         return self._stopped is not None
 
     def poll(self) -> tuple[list[Point], TrialOutcome | None]:
-        """New points, and the outcome once there is one; a failure is tried again before it is one."""
+        """New points, and the outcome once it is final; a failed attempt may be retried first."""
         points = self._tail.poll()
         for point in points:
             self.progress.take(point)
@@ -114,20 +114,20 @@ class Supervision:
         return points, outcome if outcome.final or outcome.verdict == "failed" else self._given_up(outcome)
 
     def stop(self, verdict: Literal["pruned", "interrupted"]) -> None:
-        """Ask the training to end at its next step; after the launcher's grace it is killed."""
+        """Ask the training to stop at its next step; it is killed after the launcher's grace period."""
         if self._stopped is None:
             self._stopped = verdict
             self._deadline = time.monotonic() + self.place.launcher.rules.grace_seconds
             self._process.signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it now."""
+        """Kill the training now."""
         self._stopped = self._stopped or "interrupted"
         self._deadline = 0.0
         self._process.signal(signal.SIGKILL)
 
     def abandon(self, reason: str) -> None:
-        """Leave a record that is true after the training was ended from elsewhere."""
+        """Close the record after the training was terminated from elsewhere."""
         self.record.end(TrialOutcome("interrupted", reason))
         self._close_attempt(-signal.SIGTERM, self.record.outcome)
         self._lock.close()
@@ -158,7 +158,7 @@ class Supervision:
         write_trial(self.run, self.record)
 
     def _may_try_again(self, outcome: TrialOutcome) -> bool:
-        """A training's own failure is tried as often as the launcher says, an end from outside while it gets on."""
+        """Whether to retry: a failure up to the launcher's limit, an end from outside while attempts make progress."""
         rules, attempts = self.place.launcher.rules, self.record.attempts
         if outcome.verdict != "failed" and not rules.outside_counts:
             return fruitless(attempts) < _MOST_FRUITLESS
@@ -178,7 +178,7 @@ class Supervision:
 
 
 def classify(result: Result | None, code: int, stopped: Verdict | None) -> TrialOutcome:
-    """How a training ended, from its own word (result.json), its exit code and whether it was told to end."""
+    """How a training ended, from its own report (result.json), its exit code and whether it was asked to stop."""
     status = None if result is None else result.status
     message = "" if result is None else result.message
     if status == "finished":
@@ -195,7 +195,7 @@ def classify(result: Result | None, code: int, stopped: Verdict | None) -> Trial
 
 
 def fruitless(attempts: Sequence[Attempt]) -> int:
-    """How many of the latest attempts were ended from outside before they came further than any before them."""
+    """How many of the latest attempts were ended from outside before reaching a later step than all before them."""
     count = furthest = 0
     for attempt in attempts:
         if attempt.reached > furthest:
@@ -206,16 +206,16 @@ def fruitless(attempts: Sequence[Attempt]) -> int:
 
 
 def shape_of(record: TrialRecord | StudyRecord | None) -> Shape | None:
-    """The processes and threads that a record's trainings began with, None before the first."""
+    """The number of processes and threads that a record's trainings started with, None before the first."""
     if record is None or record.processes is None or record.threads is None:
         return None
     return Shape(record.processes, record.threads)
 
 
 def end_leftover(run: RunDir, record: TrialRecord, grace_seconds: float) -> None:
-    """End what a dead driver left training in the folder: SIGTERM, then SIGKILL.
+    """Terminate trainings that a dead driver left running in the folder: SIGTERM, then SIGKILL.
 
-    An attempt that nobody saw end is closed in the record, at the time when the training last wrote anything.
+    An attempt whose end nobody saw is closed in the record, at the time of the training's last write.
     """
     end_all([*_recorded(record), *trainings_of(run.path)], grace_seconds)
     for attempt in record.attempts:
@@ -225,7 +225,7 @@ def end_leftover(run: RunDir, record: TrialRecord, grace_seconds: float) -> None
 
 
 def result_of(run: RunDir) -> Result | None:
-    """The training's own word on how it ended; a damaged one is no word."""
+    """The training's own report of how it ended; a damaged one counts as none."""
     try:
         return read_result(run)
     except DamagedRecord:
@@ -233,7 +233,7 @@ def result_of(run: RunDir) -> Result | None:
 
 
 def now() -> float:
-    """Seconds since the epoch, to a millisecond."""
+    """Seconds since the epoch, rounded to milliseconds."""
     return round(time.time(), 3)
 
 
@@ -259,7 +259,7 @@ def _recorded(record: TrialRecord) -> list[int]:
 
 
 def _hold_soon(lock: Path) -> BinaryIO:
-    """Take the folder's lock; a training that looks whether it is held holds it itself for an instant."""
+    """Take the folder's lock; retry, since a training that checks the lock holds it for an instant."""
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
