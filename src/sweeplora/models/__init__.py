@@ -1,1 +1,1 @@
-"""Base models: the protocol that training needs, SDXL, and a random model of SDXL's shape in a second."""
+"""Base models: the protocol that training needs, the SD 1.5 and SDXL families, and a small random model for tests."""

@@ -1,4 +1,4 @@
-"""What tells one family from another, as data: how its files are named, and what conditions its U-Net."""
+"""What distinguishes the model families, as data: the names in their files and the conditioning of their U-Nets."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from sweeplora.models.family import Text
 
 Conditions = Callable[["Text", "Tensor"], "dict[str, Tensor] | None"]
-"""Encoded captions and size ids [B, 6] -> what the U-Net takes besides the hidden states."""
+"""Encoded captions and size ids [B, 6] -> the U-Net's conditioning arguments besides the hidden states."""
 
 
 @dataclass(frozen=True)
 class Encoder:
     """One text encoder of a family.
 
-    `part` and `tokenizer` name its folders. `projects`: it ends in a projection of the end token. `original`:
-    what its tensors' names start with in one file. `style`: whose names follow, OpenAI's CLIP as transformers
-    has it or OpenCLIP. `padding`: what fills a caption up.
+    `part` and `tokenizer` name its folders. `projects`: it ends in a projection of the end token. `original`: the
+    prefix of its tensor names in a single-file checkpoint. `style`: the naming scheme after that prefix, OpenAI's
+    CLIP (as in transformers) or OpenCLIP. `padding`: the token that pads a caption.
     """
 
     part: str
@@ -36,16 +36,16 @@ class Encoder:
 
     @property
     def prefix(self) -> str:
-        """What the names in transformers' module start with."""
+        """The prefix of the tensor names in transformers' module."""
         return "text_model." if self.projects else ""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One family. `title` is its name in messages; `addition_embed_type` the U-Net's, as its config has it.
+    """One family. `title` is its name in messages; `addition_embed_type` is the value in the U-Net's config.
 
-    `heads`: channels -> heads of the U-Net's attention, which a single file does not say. `force_zeros`: whether
-    an empty negative prompt means zeros where a model does not say it.
+    `heads`: channels -> heads of the U-Net's attention, which a single file does not record. `force_zeros`: whether
+    an empty negative prompt means zeros when the model does not specify it.
     """
 
     title: str
@@ -56,7 +56,7 @@ class Architecture:
     force_zeros: bool
 
     def misfit(self, unet: Mapping[str, Any], encoder: Mapping[str, Any]) -> str | None:
-        """Why a U-Net's and the first text encoder's configs are not this family's; None where they are."""
+        """Why the configs of a U-Net and the first text encoder do not match this family; None if they do."""
         if unet.get("addition_embed_type") != self.addition_embed_type:
             return f"unet/config.json is not {self.title}'s; give a folder of an {self.title} model"
         if unet.get("in_channels") != unet.get("out_channels"):
@@ -71,10 +71,10 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What of the text encoders conditions the U-Net.
+    """Which text encoder outputs condition the U-Net.
 
-    `layer` counts hidden states from the end, -1 the last. `final_norm`: it passes the encoder's last norm.
-    `conditions` makes the U-Net's further arguments.
+    `layer` counts hidden states from the end, -1 is the last. `final_norm`: apply the encoder's final norm to it.
+    `conditions` builds the U-Net's remaining arguments.
     """
 
     layer: int

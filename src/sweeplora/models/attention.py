@@ -1,4 +1,4 @@
-"""The ways in which a U-Net's attention can be computed, and whether this machine has them; no torch."""
+"""The ways to compute a U-Net's attention, and whether this machine supports them; no torch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Literal
 from sweeplora.errors import UserError
 
 Kind = Literal["sdpa", "xformers", "sliced"]
-"""torch's own kernel; the xformers package's; slice by slice, in less memory where torch has no such kernel."""
+"""torch's own kernel; xformers' kernel; or slice by slice, which saves memory where torch has no fused kernel."""
 
 
 def check(kind: Kind) -> None:
-    """Raise UserError for a kind that needs a package which is not there."""
+    """Raise UserError for a kind that needs a package that is not installed."""
     if kind == "xformers" and find_spec("xformers") is None:
         raise UserError("model.attention", kind, "the package is not installed; pip install xformers, or use sdpa")

@@ -1,4 +1,4 @@
-"""Attention of a U-Net by torch's own kernel, by xformers', or in slices."""
+"""A U-Net's attention computed with torch's own kernel, with xformers', or in slices."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sweeplora.models import attention
 from sweeplora.models.attention import Kind
 
 _SLICE = 1024
-"""Queries in one slice."""
+"""Queries per slice."""
 
 
 def apply(unet: Any, kind: Kind) -> None:
-    """Set how every attention of a diffusers U-Net is computed; `sdpa` is what it does by itself."""
+    """Set how every attention layer of a diffusers U-Net is computed; `sdpa` is the default of diffusers."""
     attention.check(kind)
     match kind:
         case "xformers":
@@ -26,10 +26,10 @@ def apply(unet: Any, kind: Kind) -> None:
 
 
 class Sliced:
-    """Attention in slices of the queries, each computed again in the backward pass.
+    """Attention in slices of the queries, each recomputed in the backward pass.
 
-    The scores of one slice [B, heads, 1024, keys] are the most that is held at any time, also while training:
-    what the reference's `mem_eff_attn` is for, on devices where torch has no such kernel of its own.
+    At most the scores of one slice, [B, heads, 1024, keys], are in memory at any time, in training too. This serves
+    the purpose of the reference's `mem_eff_attn` on devices where torch has no memory-efficient kernel.
     """
 
     def __call__(
@@ -39,9 +39,9 @@ class Sliced:
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
     ) -> Tensor:
-        """[B, T, D] -> [B, T, D]; keys and values come from `encoder_hidden_states` [B, S, E] where there are any.
+        """[B, T, D] -> [B, T, D]; keys and values come from `encoder_hidden_states` [B, S, E] if given.
 
-        The arguments' names are diffusers'. A U-Net of SD 1.5 or SDXL has no mask and no norms in its attention.
+        The argument names are those of diffusers. The attention of SD 1.5 and SDXL U-Nets has no mask and no norms.
         """
         assert attention_mask is None and layers.group_norm is None and layers.spatial_norm is None
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
@@ -59,7 +59,7 @@ def _by_head(values: Tensor, heads: int) -> Tensor:
 
 
 def _in_slices(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(D)) v, every slice of the queries by itself."""
+    """softmax(q k^T / sqrt(D)) v, computed separately for each slice of the queries."""
     slices: list[Tensor] = [
         checkpoint(_attend, part, key, value, use_reentrant=False) for part in query.split(_SLICE, dim=2)
     ]

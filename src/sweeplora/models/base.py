@@ -1,4 +1,4 @@
-"""A base model as a configuration names it: what every family takes, and what can be wrong with it; no torch."""
+"""A base model as a configuration describes it: the options of every family and the checks on them; no torch."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from sweeplora.models.reading import folder, one_file
 class Base(ABC):
     """The keys of conf/model.
 
-    `name` stands in file names and metadata. `path`: a diffusers folder or one file. `vae`: another VAE, None
-    for the model's own. `prediction` None takes what the model says of itself. `max_tokens`: the longest
-    caption. `base_precision` fp8 keeps the frozen U-Net in 8 bits. `base_weights`: LoRA files that are merged
-    in first, each times its multiplier.
+    `name` appears in file names and metadata. `path`: a diffusers folder or one file. `vae`: another VAE; None
+    uses the model's own. `prediction`: None uses the model's own setting. `max_tokens`: the longest
+    caption. `base_precision`: fp8 keeps the frozen U-Net in 8 bits. `base_weights`: LoRA files to merge into
+    the model first, each scaled by its multiplier.
     """
 
     name: Annotated[str, MinLen(1)]
@@ -40,7 +40,7 @@ class Base(ABC):
 
     @property
     def merged(self) -> list[tuple[Path, float]]:
-        """The LoRA files to merge, each with its multiplier; raises UserError for lists that do not fit."""
+        """The LoRA files to merge, each with its multiplier; raises UserError if the lists do not match."""
         files, multipliers = self.base_weights or [], self.base_weights_multiplier
         if multipliers is None:
             multipliers = [1.0] * len(files)
@@ -51,11 +51,11 @@ class Base(ABC):
 
     @abstractmethod
     def facts(self) -> ModelFacts:
-        """What the model's files say; raises UserError for what is wrong with them."""
+        """The facts read from the model's files; raises UserError for files that cannot be used."""
 
 
 def read(base: Base, architecture: Architecture) -> ModelFacts:
-    """The facts of the model that `base` names; raises UserError for all that can be wrong with it."""
+    """The facts of the model that `base` names; raises UserError for everything wrong with it."""
     attention.check(base.attention)
     path = Path(base.path)
     if not path.exists():

@@ -1,4 +1,4 @@
-"""A frozen base whose large weights lie in 8 bits and are widened layer by layer as they are used."""
+"""A frozen base whose large weights are stored in 8 bits and widened layer by layer when used."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ KIND = torch.float8_e4m3fn
 
 
 def store(model: nn.Module) -> None:
-    """Hold the weight of every linear and convolution layer in 8 bits; norms, embeddings and biases stay.
+    """Store the weight of every linear and convolution layer in 8 bits; norms, embeddings and biases are kept.
 
-    Each output channel has a power of two of its own, so that its largest weight lies in the upper half of the
-    8 bits' range; the reference (`fp8_base`) casts without one, and then weights below 0.001 become nothing. Such
-    a scale is exact in any precision: a weight is the same number whether it is widened to 16 or to 32 bits, and
-    moving the model between precisions changes none.
+    Each output channel has its own power-of-two scale, so that its largest weight lies in the upper half of the
+    8-bit range. The reference (`fp8_base`) casts without a scale, which flushes weights below 0.001 to zero. A
+    power of two is exact in any precision: a weight has the same value whether it is widened to 16 or 32 bits, and
+    moving the model between precisions changes no weight.
 
-    A layer's `weight` is then computed whenever it is read, and what is written into it is lost: merge first.
+    Afterwards a layer's `weight` is computed on every read, and writes to it are lost: merge first.
     """
     for layer in [*model.modules()]:
         if type(layer) is nn.Linear:
@@ -49,7 +49,7 @@ class Narrow(NamedTuple):
 class Linear(nn.Linear):
     """A linear layer in 8 bits, computed in its input's precision, or in autocast's.
 
-    LyCORIS knows a layer by its class's name, so this one is called as torch's.
+    LyCORIS identifies a layer by its class name, so this class has the same name as torch's.
     """
 
     bits: Tensor
@@ -58,7 +58,7 @@ class Linear(nn.Linear):
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
-        """The weight [out, in], in the precision that the model was moved to."""
+        """The weight [out, in], in the model's current precision."""
         return Narrow(self.bits, self.scales).widen(self.precision.dtype)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class Conv2d(nn.Conv2d):
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
-        """The weight [out, in / groups, height, width], in the precision that the model was moved to."""
+        """The weight [out, in / groups, height, width], in the model's current precision."""
         return Narrow(self.bits, self.scales).widen(self.precision.dtype)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class Conv2d(nn.Conv2d):
 
 
 class _Linear(Function):
-    """The product, which keeps the 8 bits for the backward pass; torch's own would keep the widened weight."""
+    """The matrix product; saves the 8-bit weight for the backward pass, where torch would save the widened one."""
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, weight: Narrow, bias: Tensor | None) -> Tensor:
@@ -105,7 +105,7 @@ class _Linear(Function):
 
 
 class _Convolution(Function):
-    """The convolution, which keeps the 8 bits for the backward pass."""
+    """The convolution; saves the 8-bit weight for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, weight: Narrow, bias: Tensor | None, geometry: Any) -> Tensor:
@@ -121,9 +121,9 @@ class _Convolution(Function):
 
 
 def _narrow(layer: nn.Linear | nn.Conv2d) -> None:
-    """Put buffers in the weight's place that `Module.to(dtype)` leaves alone, since it converts no whole numbers.
+    """Replace the weight by integer buffers, which `Module.to(dtype)` does not convert.
 
-    `precision` is an empty parameter, which does follow: by it others see where the layer is and in what precision.
+    `precision` is an empty parameter that `to` does convert: it shows the layer's device and precision to callers.
     """
     weight = layer.weight.detach()
     exact = weight.float()

@@ -1,4 +1,4 @@
-"""What is known of a model before it is loaded: its parts, what their tensors are, its schedule; no torch."""
+"""What is known about a model before it is loaded: its parts, their tensors, its schedule; no torch."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 class Part:
     """One network of the model.
 
-    `key`: the configuration key it came by. `path`: its folder, or the file that holds it. `config`: what
-    diffusers or transformers build it from. `tensors`: name in the built module -> where it lies.
-    `files`: all that decides it.
+    `key`: the configuration key that named it. `path`: its folder, or the file that holds it. `config`: what
+    diffusers or transformers builds it from. `tensors`: name in the built module -> location in a file.
+    `files`: every file that determines it.
     """
 
     key: str
@@ -32,13 +32,13 @@ class Part:
     files: tuple[Path, ...]
 
     def entry(self, name: str) -> Any:
-        """A value of the config; raises UserError where it is left out."""
+        """A value of the config; raises UserError if it is missing."""
         if name not in self.config:
             raise UserError(self.key, self.path, f"config.json lacks {name}; copy the folder again")
         return self.config[name]
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Module name -> shape of its weight, norms' included."""
+        """Module name -> shape of its weight, including norms."""
         return {
             name.removesuffix(".weight"): stored.shape
             for name, stored in self.tensors.items()
@@ -48,10 +48,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a folder or a file holds, as it says itself.
+    """The contents of a model folder or file, before the configuration's options apply.
 
-    `vae` is None where another's is used. `scheduler`: its own noise schedule. `force_zeros`: an empty negative
-    prompt means zeros, not the encoding of the empty text. `files`: what decides it besides parts and tokenizers.
+    `vae` is None if a separate VAE is used. `scheduler`: its own noise schedule. `force_zeros`: an empty negative
+    prompt means zeros, not the encoding of the empty text. `files`: files that determine it besides those of the
+    parts and tokenizers.
     """
 
     unet: Part
@@ -66,11 +67,11 @@ class Contents:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What training must know of a model before it is loaded.
+    """What training must know about a model before it is loaded.
 
-    `scheduler`: the noise schedule with prediction and zero terminal SNR as the config asks for them.
-    `force_zeros`: an empty negative prompt means zeros, not the encoding of the empty text. `max_tokens`: the
-    longest caption, start and end aside. `other_files`: what decides the model besides parts and tokenizers.
+    `scheduler`: the noise schedule with the configured prediction and zero terminal SNR. `force_zeros`: an empty
+    negative prompt means zeros, not the encoding of the empty text. `max_tokens`: the longest caption, excluding
+    start and end. `other_files`: files that determine the model besides those of the parts and tokenizers.
     """
 
     path: Path
@@ -87,12 +88,12 @@ class ModelFacts:
 
     @property
     def scale_factor(self) -> int:
-        """Pixels to a latent."""
+        """Pixels per latent, along one side."""
         return int(2 ** (len(self.vae.entry("block_out_channels")) - 1))
 
     @property
     def divisor(self) -> int:
-        """Image sides are multiples of it: the VAE's reduction times the U-Net's, so that every level halves evenly."""
+        """Image sides must be multiples of it: the VAE's reduction times the U-Net's, so that levels halve evenly."""
         return int(self.scale_factor * 2 ** (len(self.unet.entry("block_out_channels")) - 1))
 
     @property
@@ -118,13 +119,13 @@ class ModelFacts:
 
     @property
     def parts(self) -> dict[str, Part]:
-        """The networks by the names of their folders: unet, vae, text_encoder, text_encoder_2."""
+        """The networks by folder name: unet, vae, text_encoder, text_encoder_2."""
         encoders = zip(("text_encoder", "text_encoder_2"), self.text_encoders, strict=False)
         return {"unet": self.unet, "vae": self.vae, **dict(encoders)}
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Every file that decides what the model computes, sorted and each once."""
+        """Every file that affects what the model computes, sorted, without duplicates."""
         of_parts = (file for part in self.parts.values() for file in part.files)
         return tuple(sorted({*self.tokenizer_files, *self.other_files, *of_parts}))
 
@@ -140,11 +141,11 @@ class ModelFacts:
 def schedule(
     path: Path, own: Mapping[str, Any], prediction: Prediction | None, zero_terminal_snr: bool
 ) -> dict[str, Any]:
-    """The noise schedule that training and sampling share: the model's own, with what the config asks for.
+    """The noise schedule that training and sampling share: the model's own, with the config's changes.
 
-    `prediction` None keeps the model's. Zero terminal SNR is on where the config or the model's own schedule
-    says so. Raises UserError where it meets epsilon prediction, which has no answer to pure noise, and for a
-    kind of prediction or betas that cannot be trained.
+    `prediction` None keeps the model's. Zero terminal SNR is on if the config or the model's own schedule
+    enables it. Raises UserError if it is combined with epsilon prediction, which is undefined at pure noise, and
+    for a prediction type or betas that cannot be trained.
     """
     kind = prediction or own.get("prediction_type", "epsilon")
     if kind not in ("epsilon", "v_prediction"):

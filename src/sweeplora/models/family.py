@@ -1,4 +1,4 @@
-"""What training asks of a base model, whatever its family."""
+"""The interface that training needs of a base model of any family."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ class Family(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in file names and metadata."""
+        """Its name in file names and metadata."""
         ...
 
     @property
     def facts(self) -> ModelFacts:
-        """What was known of it before it was loaded."""
+        """What was known about it before it was loaded."""
         ...
 
     @property
     def unet(self) -> nn.Module:
-        """The network that predicts."""
+        """The denoising network."""
         ...
 
     @property
     def text_encoders(self) -> Sequence[nn.Module]:
-        """The text encoders, in the order in which their hidden states are joined."""
+        """The text encoders, in the order in which their hidden states are concatenated."""
         ...
 
     @property
@@ -67,7 +67,7 @@ class Family(Protocol):
 
     @property
     def scheduler_config(self) -> Mapping[str, Any]:
-        """The noise schedule as samplers read it, with prediction and betas as trained here."""
+        """The noise schedule as samplers read it, with the prediction and betas used in training."""
         ...
 
     @property
@@ -77,12 +77,12 @@ class Family(Protocol):
 
     @property
     def divisor(self) -> int:
-        """Image sides are multiples of it."""
+        """Image sides must be multiples of it."""
         ...
 
     @property
     def scale_factor(self) -> int:
-        """Pixels to a latent."""
+        """Pixels per latent, along one side."""
         ...
 
     @property
@@ -92,28 +92,28 @@ class Family(Protocol):
 
     @property
     def token_limit(self) -> int:
-        """Length of an encoded caption in tokens, start and end included."""
+        """Length of an encoded caption in tokens, including start and end."""
         ...
 
     @property
     def vae_paths(self) -> tuple[Path, ...]:
-        """The files that decide the VAE's output."""
+        """The files that determine the VAE's output."""
         ...
 
     @property
     def text_paths(self) -> tuple[Path, ...]:
-        """The files that decide the text encoders' output."""
+        """The files that determine the text encoders' output."""
         ...
 
     def encode_text(self, captions: Sequence[str], weighted: bool = False) -> Text:
-        """Encode captions, padded to the token limit; gradients flow to text encoders that train.
+        """Encode captions, padded to the token limit; gradients flow to text encoders that are trained.
 
-        `weighted`: brackets and numbers in a caption weigh its words, `(word:1.2)`.
+        `weighted`: brackets and numbers in a caption weight its words, `(word:1.2)`.
         """
         ...
 
     def unconditional(self, count: int) -> Text:
-        """What guidance moves away from when no negative prompt is given."""
+        """The unconditional embedding that guidance uses when there is no negative prompt."""
         ...
 
     def encode_images(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,7 +123,7 @@ class Family(Protocol):
     def predict(self, noisy: Tensor, timesteps: Tensor, text: Text, sizes: Tensor) -> Tensor:
         """The U-Net's prediction [B, C, h, w]; `sizes` [B, 6]: original h, w, crop top, left, target h, w.
 
-        Families that are not told sizes pass them over.
+        Families without size conditioning ignore `sizes`.
         """
         ...
 
@@ -132,5 +132,5 @@ class Family(Protocol):
         ...
 
     def checkpoint_gradients(self, encoders: bool) -> None:
-        """Compute activations again in the backward pass instead of keeping them; `encoders`: theirs too."""
+        """Recompute activations in the backward pass instead of storing them; `encoders`: in the text encoders too."""
         ...

@@ -1,4 +1,4 @@
-"""What a family's layers are called in files, and which of its blocks each belongs to; strings only."""
+"""The names of a family's layers in files, and the block that each layer belongs to; strings only."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 class Layout:
     """How a family's files name its layers.
 
-    `encoder_prefixes`: what a text encoder's keys start with, in the order of the encoders. `unet_names`: all of
-    a U-Net's module names as diffusers has them -> the names of the same layers in files, with dots. `block_of`:
-    diffusers' module name -> its block, 0 to `num_blocks` - 1, None for a layer outside the blocks; `blocks` says
-    in words which they are ("12 down, 1 middle, 12 up").
-    `base_model_version` and `architecture` stand in the metadata, as kohya's trainers and ModelSpec write them.
+    `encoder_prefixes`: the key prefix of each text encoder, in the order of the encoders. `unet_names`: all of
+    a U-Net's diffusers module names -> the names of the same layers in files, with dots. `block_of`:
+    diffusers' module name -> its block, 0 to `num_blocks` - 1, None for a layer outside the blocks; `blocks`
+    describes them in words ("12 down, 1 middle, 12 up").
+    `base_model_version` and `architecture` go into the metadata, as kohya's trainers and ModelSpec write them.
     """
 
     name: str
@@ -50,15 +50,15 @@ _LAYERS_PER_BLOCK = 2
 
 
 def diffusers_names(names: Iterable[str]) -> dict[str, str]:
-    """Every name as it is: files for SD 1.5 name its layers as diffusers does."""
+    """Every name unchanged: files for SD 1.5 use the diffusers names."""
     return {name: name for name in names}
 
 
 def original_names(names: Iterable[str]) -> dict[str, str]:
     """diffusers' U-Net module names -> the names in SDXL's own checkpoint.
 
-    `names` must hold all layers of the U-Net: how many a block has, and whether it has attention, is read
-    from them. Raises ValueError for a name outside the structure.
+    `names` must hold all layers of the U-Net: the number of layers in a block and the presence of attention are
+    read from them. Raises ValueError for a name outside the structure.
     """
     known = list(names)
     resnets = {int(m[1]) for name in known if (m := re.match(r"down_blocks\.0\.resnets\.(\d+)\.", name))}
@@ -86,7 +86,7 @@ def sdxl_block(name: str) -> int | None:
 def sd15_block(name: str) -> int | None:
     """One of SD 1.5's 25 blocks: 0-11 down, of which 0 is the first convolution, 12 the middle, 13-24 up.
 
-    The time embedding and the output belong to none of them.
+    The time embedding and the output belong to no block.
     """
     if name == "conv_in":
         return 0
@@ -100,8 +100,8 @@ def sd15_block(name: str) -> int | None:
 
 
 def _in_side(block: int, kind: str, index: int) -> int:
-    """Position on the way down or up, three to a block of two layers: up the third layer and the resampling share
-    one, down the resampling is the third."""
+    """Position on the way down or up, three per block: on the way down two layers and the downsampling, on the way
+    up three layers, of which the third shares its position with the upsampling."""
     return block * (_LAYERS_PER_BLOCK + 1) + (_LAYERS_PER_BLOCK if kind.endswith("samplers") else index)
 
 
@@ -118,8 +118,8 @@ def _original(name: str, layers: int, attentive: set[int]) -> str:
 def _place(side: str, block: int, part: tuple[str, int], layers: int, attentive: set[int]) -> str:
     """Position of a part in the flat list of blocks: input_blocks.N.M, middle_block.N, output_blocks.N.M.
 
-    Every resnet opens a block and its attention follows it; on the way down the resampling is a block of its
-    own, on the way up it ends the block of the last resnet.
+    Every resnet starts a new block, followed by its attention. On the way down the resampling is a separate block;
+    on the way up it ends the last resnet's block.
     """
     kind, index = part
     if side == "mid_block":

@@ -1,4 +1,4 @@
-"""A frozen base model held in parts: the U-Net, the text encoders with their tokenizers, the VAE, the schedule."""
+"""A loaded, frozen base model: the U-Net, the text encoders with their tokenizers, the VAE, the noise schedule."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sweeplora.models.text.text import TextOptions, encode, open_tokenizer
 
 
 class Placement(NamedTuple):
-    """Where a model is loaded to: its device, and the precision of its U-Net there (None: float32)."""
+    """Where a model is loaded: its device, and the U-Net's precision there (None: float32)."""
 
     device: torch.device
     precision: torch.dtype | None
@@ -28,9 +28,9 @@ class Placement(NamedTuple):
 def load(
     base: Base, architecture: Architecture, facts: ModelFacts, conditioning: Conditioning, to: Placement
 ) -> Loaded:
-    """Read a model to its place and set how its attention is computed.
+    """Load a model onto its device and set how its attention is computed.
 
-    The U-Net is in float32 where `base` names files to merge into it; everything else always is.
+    The U-Net is in float32 if `base` names files to merge into it; everything else always is.
     """
     to = to._replace(precision=None) if base.merged else to
     family = Loaded(base.name, architecture, facts, conditioning, to)
@@ -68,10 +68,10 @@ class Loaded:
         self._latent_shift = float(facts.vae.config.get("shift_factor") or 0.0)
 
     def encode_text(self, captions: Sequence[str], weighted: bool = False) -> Text:
-        """Encode captions: the encoders' hidden states side by side, and the last encoder's pooled output.
+        """Encode captions: the encoders' hidden states, concatenated, and the last encoder's pooled output.
 
-        `hidden` [B, T, D], `pooled` [B, P] or [B, 0] where the family has none. float32 on the encoders'
-        device; a caption over the token limit is cut. `weighted`: `(word:1.2)` is emphasis rather than text.
+        `hidden` [B, T, D], `pooled` [B, P], or [B, 0] if the family has none. float32 on the encoders' device;
+        captions over the token limit are truncated. `weighted`: `(word:1.2)` is emphasis rather than text.
         """
         how = TextOptions(self.facts.max_tokens, self._conditioning.layer, self._conditioning.final_norm, weighted)
         encoded = [
@@ -82,7 +82,7 @@ class Loaded:
         return Text(hidden, hidden.new_empty(len(captions), 0) if pooled is None else pooled)
 
     def unconditional(self, count: int) -> Text:
-        """What guidance moves away from without a negative prompt: zeros where the model's index says so."""
+        """The embedding for guidance without a negative prompt: zeros if the model's index says so."""
         text = self.encode_text([""] * count)
         if self.facts.force_zeros:
             return Text(torch.zeros_like(text.hidden), torch.zeros_like(text.pooled))
@@ -97,7 +97,7 @@ class Loaded:
     def predict(self, noisy: Tensor, timesteps: Tensor, text: Text, sizes: Tensor) -> Tensor:
         """The U-Net's prediction [B, C, h, w] in float32.
 
-        `noisy` [B, C, h, w], `timesteps` [B], `sizes` [B, 6] in pixels, for families that are told them.
+        `noisy` [B, C, h, w], `timesteps` [B], `sizes` [B, 6] in pixels, for families with size conditioning.
         """
         dtype = self.unet.dtype
         given = Text(text.hidden.to(dtype), text.pooled.to(dtype))
@@ -113,9 +113,9 @@ class Loaded:
         return (image.float() / 2 + 0.5).clamp(0, 1)
 
     def checkpoint_gradients(self, encoders: bool) -> None:
-        """Compute the U-Net's activations again in the backward pass instead of keeping them.
+        """Recompute the U-Net's activations in the backward pass instead of storing them.
 
-        `encoders`: those of the text encoders too, which CLIP does in training mode alone.
+        `encoders`: the text encoders' too; CLIP does this only in training mode.
         """
         self.unet.enable_gradient_checkpointing()
         for encoder in self.text_encoders if encoders else []:
@@ -137,7 +137,7 @@ def alphas_cumprod(scheduler_config: Mapping[str, Any]) -> Tensor:
 
 
 def zero_terminal(products: Tensor) -> Tensor:
-    """Shift and scale the square roots of `products` [T] so that the first stays and the last is 0.
+    """Shift and scale the square roots of `products` [T] so that the first is unchanged and the last is 0.
 
     Lin et al. 2023, arXiv:2305.08891, algorithm 1.
     """

@@ -1,4 +1,4 @@
-"""Networks built without memory and filled from their files, tensor by tensor, where they will stay."""
+"""Networks built on the meta device and filled from their files, tensor by tensor, on their final device."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def open_encoder(part: Part, projects: bool, device: torch.device) -> CLIPTextMo
 
 
 def fill(module: ModuleT, part: Part, device: torch.device, precision: torch.dtype = torch.float32) -> ModuleT:
-    """Give a module without memory the tensors of its part, frozen and in evaluation mode.
+    """Fill a module on the meta device with the tensors of its part, frozen and in evaluation mode.
 
-    Raises UserError for tensors that the part lacks or holds in another shape.
+    Raises UserError for tensors that are missing or have another shape in the part.
     """
     wanted = module.state_dict()
     missing = [name for name in wanted if name not in part.tensors]

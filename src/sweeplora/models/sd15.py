@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.5: one text encoder, whose last layers may be skipped."""
+"""Stable Diffusion 1.5: one text encoder, optionally with its last layers skipped."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ ARCHITECTURE = Architecture(
 class SD15(Base):
     """An SD 1.5 model: a diffusers folder, or one file in the original layout.
 
-    `clip_skip`: which of the encoder's last layers conditions the U-Net, 1 the last, 2 the last but one.
+    `clip_skip`: the encoder layer that conditions the U-Net, counted from the end: 1 is the last, 2 the one before.
     """
 
     clip_skip: Annotated[int, Ge(1)]
 
     def facts(self) -> ModelFacts:
-        """What is known of it before it is loaded; raises UserError for all that can be wrong with it."""
+        """What is known about it before it is loaded; raises UserError for everything wrong with it."""
         facts = read(self, ARCHITECTURE)
         layers = facts.text_encoders[0].entry("num_hidden_layers")
         if self.clip_skip > layers:
@@ -67,10 +67,10 @@ class SD15(Base):
         return facts
 
     def load(self, device: torch.device, precision: torch.dtype | None = None) -> Family:
-        """Read it onto `device`, frozen and in evaluation mode, in float32; the U-Net in `precision` if that is given.
+        """Load it onto `device`, frozen and in evaluation mode, in float32; the U-Net in `precision` if given.
 
-        Captions are encoded by the layer that `clip_skip` names and the encoder's last norm; there is no pooled
-        output.
+        Captions are encoded by the layer that `clip_skip` selects, followed by the encoder's final norm; there is no
+        pooled output.
         """
         from sweeplora.models.loaded import Placement, load
 
@@ -79,5 +79,5 @@ class SD15(Base):
 
 
 def no_conditions(text: Text, sizes: Tensor) -> dict[str, Tensor] | None:
-    """None: the U-Net takes nothing besides the hidden states."""
+    """None: the U-Net takes no conditioning besides the hidden states."""
     return None

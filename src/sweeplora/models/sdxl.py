@@ -1,4 +1,4 @@
-"""Stable Diffusion XL: two text encoders, and a U-Net that is told the picture's sizes."""
+"""Stable Diffusion XL: two text encoders, and a U-Net conditioned on the image's sizes."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ class SDXL(Base):
     """An SDXL model: a diffusers folder, or one file in the original layout."""
 
     def facts(self) -> ModelFacts:
-        """What is known of it before it is loaded; raises UserError for all that can be wrong with it."""
+        """What is known about it before it is loaded; raises UserError for everything wrong with it."""
         return read(self, ARCHITECTURE)
 
     def load(self, device: torch.device, precision: torch.dtype | None = None) -> Family:
-        """Read it onto `device`, frozen and in evaluation mode, in float32; the U-Net in `precision` if that is given.
+        """Load it onto `device`, frozen and in evaluation mode, in float32; the U-Net in `precision` if given.
 
-        Captions are encoded as the SDXL pipeline does: both encoders' last layer but one, side by side, and
-        the second encoder's projection at the end token.
+        Captions are encoded as in the SDXL pipeline: the penultimate layers of both encoders, concatenated, and
+        the second encoder's projection of the end token.
         """
         from sweeplora.models.loaded import Placement, load
 

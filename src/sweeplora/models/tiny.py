@@ -1,4 +1,4 @@
-"""A complete SDXL or SD 1.5 folder with small random weights, made in about a second: what tests run on."""
+"""Builds a complete SDXL or SD 1.5 folder with small random weights in about a second, for tests."""
 
 from __future__ import annotations
 
@@ -87,11 +87,11 @@ INDEXES: dict[str, dict[str, Any]] = {
 
 
 def build(folder: Path, kind: Literal["sdxl", "sd15"] = "sdxl", *, clip: bool = False, seed: int = 0) -> Path:
-    """Write the folder and return its path; what stands there is replaced only where it is empty.
+    """Write the folder and return its path; an existing folder is replaced only if it is empty.
 
-    64 x 64 pixels, 4 pixels a latent, and the family's levels, layers and attention, by which loaders know it:
-    heads and groups are those that a single file of these widths is taken to have. `clip`: CLIP's whole
-    vocabulary, which a single file needs, in place of the bytes alone. Weights are float32 and follow from `seed`.
+    64 x 64 pixels, 4 pixels per latent, and the family's levels, layers and attention, by which loaders recognise
+    it. Heads and groups match those inferred for a single file of these widths. `clip`: CLIP's whole vocabulary,
+    which a single file needs, instead of the bytes alone. Weights are float32 and determined by `seed`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent, prefix=".tiny-") as work, torch.random.fork_rng(devices=[]):

@@ -1,1 +1,1 @@
-"""Models as they lie on disk: diffusers folders and single files."""
+"""Reading models from disk: diffusers folders and single files."""

@@ -22,7 +22,7 @@ _TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_con
 
 
 def read_model(path: Path, architecture: Architecture, *, own_vae: bool) -> Contents:
-    """The parts of a model's folder; `own_vae`: with its VAE. Raises UserError for `model.path`."""
+    """The parts of a model's folder; `own_vae`: including its VAE. Raises UserError for `model.path`."""
     index = read_json("model.path", path, "model_index.json")
     unet = read_part("model.path", path, "unet")
     encoders = tuple(read_part("model.path", path, one.part, one.prefix) for one in architecture.encoders)
@@ -43,7 +43,7 @@ def read_model(path: Path, architecture: Architecture, *, own_vae: bool) -> Cont
 
 
 def read_vae(folder: Path) -> Part:
-    """A VAE's own folder, or a whole model's folder whose `vae` is meant; raises UserError for `model.vae`."""
+    """The VAE in its own folder, or in the `vae` folder of a whole model; raises UserError for `model.vae`."""
     inside = folder / "vae"
     path = inside if inside.is_dir() else folder
     if not (path / "config.json").is_file():
@@ -54,7 +54,7 @@ def read_vae(folder: Path) -> Part:
 def read_part(key: str, folder: Path, name: str, prefix: str = "") -> Part:
     """One network of a folder: `unet`, `vae`, `text_encoder` or `text_encoder_2`.
 
-    `prefix`: what the module's names start with besides those in the file. Raises UserError for `key`, naming
+    `prefix`: added to the names in the file to get those in the module. Raises UserError for `key`, naming
     the file that is missing or broken.
     """
     config_file = folder / name / "config.json"
@@ -69,7 +69,7 @@ def read_part(key: str, folder: Path, name: str, prefix: str = "") -> Part:
 
 
 def read_tokenizer(folder: Path, name: str) -> tuple[TokenizerFiles, tuple[Path, ...]]:
-    """A tokenizer's folder and its files; raises UserError for `model.path` where they do not make one."""
+    """A tokenizer's folder and its files; raises UserError for `model.path` if they are incomplete."""
     found = {file.name: file for file in (folder / name).glob("*")}
     if "tokenizer.json" not in found and not {"vocab.json", "merges.txt"} <= found.keys():
         mend = f"{name}/tokenizer.json (or vocab.json with merges.txt) is missing; give a whole diffusers folder"
@@ -78,7 +78,7 @@ def read_tokenizer(folder: Path, name: str) -> tuple[TokenizerFiles, tuple[Path,
 
 
 def read_json(key: str, folder: Path, name: str) -> dict[str, Any]:
-    """A JSON object of a folder; raises UserError for `key`."""
+    """A JSON object from a file of a folder; raises UserError for `key`."""
     try:
         content = json.loads((folder / name).read_text())
     except FileNotFoundError:
@@ -91,7 +91,7 @@ def read_json(key: str, folder: Path, name: str) -> dict[str, Any]:
 
 
 def _weights(key: str, folder: Path, name: str) -> tuple[Sequence[Path], Sequence[Path]]:
-    """The files with tensors, and the same with the index that lists them; full precision before half."""
+    """The tensor files, and those files plus the index that lists them; prefers full precision to half."""
     stem = _STEMS.get(name, _ENCODER_STEM)
     for variant in _VARIANTS:
         whole = folder / name / f"{stem}{variant}.safetensors"
@@ -117,10 +117,10 @@ def _tensors(key: str, folder: Path, file: Path) -> dict[str, Stored]:
 
 
 def _by_module_name(part: str, stored: Mapping[str, Stored], prefix: str) -> dict[str, Stored]:
-    """The tensors by their names in the module that is built today.
+    """The tensors by their names in the current module class.
 
-    Text encoders have gained and lost `text_model.` over the versions of transformers, and the attention of
-    VAEs saved by old versions of diffusers has names of its own.
+    transformers has added and dropped `text_model.` in text encoders across versions, and old versions of
+    diffusers named the attention of VAEs differently.
     """
     match part:
         case "unet":

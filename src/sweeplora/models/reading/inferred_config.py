@@ -1,4 +1,4 @@
-"""A one-file model's configs: what its architecture fixes, with the widths and depths that its tensors show."""
+"""Configs for a single-file model: the constants of its architecture plus widths and depths from tensor shapes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweeplora.tensors.stored import Stored
 
 Tensors = Mapping[str, Stored]
 Heads = Callable[[int], int]
-"""Channels -> heads of attention, which no tensor's shape shows."""
+"""Channels -> attention heads, which cannot be inferred from tensor shapes."""
 
 _CONFIGS = Path(__file__).resolve().parents[2] / "assets" / "configs"
 _GROUPS = 32
@@ -21,12 +21,12 @@ _SIZE_IDS = 6
 
 
 def config_file(family: str, part: str) -> Path:
-    """The JSON with what all models of a family share."""
+    """The JSON file with the config values that all models of a family share."""
     return _CONFIGS / family / f"{part}.json"
 
 
 def shared(family: str, part: str) -> dict[str, Any]:
-    """What all models of a family share."""
+    """The config values that all models of a family share."""
     content: dict[str, Any] = json.loads(config_file(family, part).read_text())
     return content
 
@@ -34,7 +34,7 @@ def shared(family: str, part: str) -> dict[str, Any]:
 def unet_config(family: str, tensors: Tensors, heads: Heads, pooled: int) -> dict[str, Any]:
     """diffusers' config of a U-Net; `pooled`: width of the pooled text embedding.
 
-    Raises KeyError for a tensor that it must look at and that is missing.
+    Raises KeyError if a tensor that it needs is missing.
     """
     config = shared(family, "unet")
     levels = range(len(config["down_block_types"]))
@@ -57,7 +57,7 @@ def unet_config(family: str, tensors: Tensors, heads: Heads, pooled: int) -> dic
 
 
 def vae_config(family: str, tensors: Tensors) -> dict[str, Any]:
-    """diffusers' config of a VAE. Raises KeyError for a tensor that it must look at and that is missing."""
+    """diffusers' config of a VAE. Raises KeyError if a tensor that it needs is missing."""
     levels = _count(tensors, r"encoder\.down_blocks\.(\d+)\.")
     widths = [tensors[f"encoder.down_blocks.{level}.resnets.0.conv1.weight"].shape[0] for level in range(levels)]
     return {
@@ -72,7 +72,7 @@ def vae_config(family: str, tensors: Tensors) -> dict[str, Any]:
 
 
 def encoder_config(family: str, part: str, tensors: Tensors, prefix: str) -> dict[str, Any]:
-    """transformers' config of a CLIP text encoder. Raises KeyError for a tensor that is missing."""
+    """transformers' config of a CLIP text encoder. Raises KeyError if a tensor that it needs is missing."""
     tokens, width = tensors[f"{prefix}embeddings.token_embedding.weight"].shape
     projection = tensors.get("text_projection.weight")
     return {
@@ -88,11 +88,11 @@ def encoder_config(family: str, part: str, tensors: Tensors, prefix: str) -> dic
 
 
 def _last(tensors: Tensors, depths: list[int]) -> int:
-    """Depth of the last level, which the middle shares: the middle's where the level itself has no attention."""
+    """Transformer depth of the last level and the middle block: the middle's if the last level has no attention."""
     middle = _count(tensors, r"mid_block\.attentions\.0\.transformer_blocks\.(\d+)\.")
     return max(1, depths[-1] or middle)
 
 
 def _count(tensors: Tensors, pattern: str) -> int:
-    """How many numbers from 0 on a pattern's group takes in the names."""
+    """How many consecutive numbers, starting at 0, a pattern's group matches in the names."""
     return 1 + max((int(match[1]) for name in tensors if (match := re.match(pattern, name))), default=-1)

@@ -1,4 +1,4 @@
-"""The parts of a model or a VAE that is one file, `.safetensors` or `.ckpt`, in the original layout."""
+"""The parts of a model or a VAE in a single file, `.safetensors` or `.ckpt`, in the original layout."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 _VOCABULARY = Path(__file__).resolve().parents[2] / "assets" / "clip" / "bpe_simple_vocab_16e6.txt.gz"
 _UNET, _VAE = "model.diffusion_model.", "first_stage_model."
 _V_PREDICTION, _ZERO_TERMINAL_SNR = "v_pred", "ztsnr"
-"""Tensors by which v-prediction models (NoobAI's) say what they are."""
+"""Marker tensors of v-prediction models (NoobAI)."""
 
 
 def read_model(path: Path, architecture: Architecture, *, own_vae: bool) -> Contents:
-    """The parts of a one-file model; `own_vae`: with its VAE. Raises UserError for `model.path`."""
+    """The parts of a single-file model; `own_vae`: including its VAE. Raises UserError for `model.path`."""
     tensors = read_tensors("model.path", path)
     _expect_family(path, tensors, architecture)
     family = architecture.layout.name
@@ -52,7 +52,7 @@ def read_model(path: Path, architecture: Architecture, *, own_vae: bool) -> Cont
 
 
 def read_vae(path: Path, family: str) -> Part:
-    """The VAE in a file of its own or in a whole model's; raises UserError for `model.vae`."""
+    """The VAE in a separate file or in a whole model's file; raises UserError for `model.vae`."""
     tensors = read_tensors("model.vae", path)
     inside = _below(tensors, _VAE) or tensors
     if "decoder.conv_in.weight" not in inside:
@@ -130,7 +130,7 @@ def _deduced(key: str, path: Path, config: Callable[[], dict[str, Any]]) -> dict
 
 
 def _chosen(key: str, path: Path, tensors: Tensors, wanted: Iterable[str]) -> dict[str, Stored]:
-    """The tensors of a network; UserError where any is missing."""
+    """The tensors of a network; raises UserError if any is missing."""
     names = list(wanted)
     missing = [name for name in names if name not in tensors]
     if missing:

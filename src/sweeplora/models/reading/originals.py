@@ -1,4 +1,4 @@
-"""The names in one-file checkpoints (CompVis, Stability AI, OpenCLIP) and the modules' names that they become."""
+"""Maps the tensor names of single-file checkpoints (CompVis, Stability AI, OpenCLIP) to module names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _UNET_RESNET = {
 _UNET_PLACE = re.compile(r"(input|output)_blocks\.(\d+)\.\d\.(.+)")
 _UNET_MIDDLE = {"0": "resnets.0", "1": "attentions.0", "2": "resnets.1"}
 _LAYERS = 2
-"""Residual blocks a level on the way down, in both families; one more on the way up."""
+"""Residual blocks per level on the way down, in both families; one more on the way up."""
 
 _VAE_PLACE = re.compile(r"(encoder\.down|decoder\.up)\.(\d+)\.(block\.\d+|downsample|upsample)\.(.+)")
 _VAE_MIDDLE = {"block_1": "resnets.0", "block_2": "resnets.1", "attn_1": "attentions.0"}
@@ -52,14 +52,14 @@ _OPEN_CLIP_OUTER = {
 
 
 def unet(tensors: Tensors) -> dict[str, Stored]:
-    """A U-Net's tensors, named without `model.diffusion_model.`, by diffusers' names."""
+    """A U-Net's tensors by diffusers' names, from names without `model.diffusion_model.`."""
     return {_unet_name(name): stored for name, stored in tensors.items()}
 
 
 def vae(tensors: Tensors) -> dict[str, Stored]:
-    """A VAE's tensors, named without `first_stage_model.`, by diffusers' names, whichever of the two they have.
+    """A VAE's tensors by diffusers' names, from original names without `first_stage_model.` or diffusers' own.
 
-    The attention's projections are 1x1 convolutions in the one and linear layers in the other.
+    The attention projections are 1x1 convolutions in the original layout and linear layers in diffusers.
     """
     levels = 1 + max(
         (int(m[2]) for name in tensors if (m := _VAE_PLACE.match(name)) and m[1] == "decoder.up"), default=0
@@ -73,7 +73,7 @@ def vae(tensors: Tensors) -> dict[str, Stored]:
 
 
 def clip(tensors: Tensors, prefix: str) -> dict[str, Stored]:
-    """CLIP's tensors as transformers names them, today's and former versions, behind `prefix`."""
+    """CLIP's tensors by `prefix` plus transformers' names, from the names of current and older versions."""
     return {
         name if name.startswith("text_projection.") else prefix + name.removeprefix("text_model."): stored
         for name, stored in tensors.items()

@@ -1,4 +1,4 @@
-"""What a file of weights is by its tensors' names, for those that are no model of the family asked for."""
+"""Identifies a weights file by its tensor names when it is not a model of the requested family."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KINDS = (
 
 
 def kind_of(names: Iterable[str]) -> str:
-    """What the first rule that fits any name says, or that it is unknown."""
+    """The description from the first rule that matches any name, or that the file is unknown."""
     known = list(names)
     found = (kind for pattern, kind in _KINDS if any(re.match(pattern, name) for name in known))
     return next(found, "a file without any part of a model that is known here")

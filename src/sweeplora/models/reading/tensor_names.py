@@ -1,4 +1,4 @@
-"""The names of all tensors that a network of a given config has, to find what a file lacks before it is loaded."""
+"""All tensor names of a network with a given config, to find missing tensors in a file before loading it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ATTENTION = ("attn1", "attn2")
 
 
 def unet_names(config: Config) -> list[str]:
-    """Every tensor of a U-Net with residual blocks, transformers at the levels that have them, and resampling."""
+    """Every tensor of a U-Net: residual blocks, transformers at the levels that have them, and resampling."""
     widths, layers, depths = (
         config["block_out_channels"],
         config["layers_per_block"],
@@ -60,7 +60,7 @@ def vae_names(config: Config) -> list[str]:
 
 
 def encoder_names(config: Config, prefix: str, projects: bool) -> list[str]:
-    """Every tensor of a CLIP text encoder whose modules' names start with `prefix`."""
+    """Every tensor of a CLIP text encoder; the module names start with `prefix`."""
     names = [f"{prefix}embeddings.{kind}_embedding.weight" for kind in ("token", "position")]
     inside = (
         *("layer_norm1", "layer_norm2", "mlp.fc1", "mlp.fc2"),
@@ -73,7 +73,7 @@ def encoder_names(config: Config, prefix: str, projects: bool) -> list[str]:
 
 
 def _level(block: str, shortcuts: Sequence[bool], depth: int) -> Iterator[str]:
-    """The residual blocks of a level, each followed by a transformer where `depth` is not 0."""
+    """The residual blocks of a level, each followed by a transformer if `depth` is not 0."""
     yield from _resnets(block, shortcuts, timed=True)
     if depth:
         for index in range(len(shortcuts)):

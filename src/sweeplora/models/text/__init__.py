@@ -1,1 +1,1 @@
-"""From a caption to what the U-Net attends to: tokens, emphasis, hidden states."""
+"""From a caption to the hidden states that the U-Net attends to: tokens, emphasis, encoding."""

@@ -1,4 +1,4 @@
-"""Emphasis in a text: `(word:1.2)`, `(word)` and `[word]` read as pieces with weights."""
+"""Emphasis in a text: parses `(word:1.2)`, `(word)` and `[word]` into weighted pieces."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 _STEP = 1.1
-"""What a bracket without a number multiplies or, a square one, divides by."""
+"""The factor by which a round bracket without a number multiplies, and a square bracket divides."""
 
 _SIGNS = re.compile(
     r"\\(?P<escaped>[()\[\]\\]?)"
@@ -24,12 +24,12 @@ class Piece(NamedTuple):
 
 
 def pieces(text: str) -> list[Piece]:
-    """The pieces of a text in order, neighbours of one weight as one.
+    """The pieces of a text in order; neighbours of equal weight are merged.
 
-    `(a)` weighs 1.1, `[a]` 1 / 1.1, `(a:1.3)` 1.3; nested brackets multiply, and one that stays open reaches to
-    the end. A backslash keeps the bracket or backslash behind it as text. Round and square brackets are matched
-    apart from each other, and a closing one without its opening one is text. This is the reference's reading
-    (`weighted_captions`); only where it breaks off, at a number like `1.2.3`, the characters are text here.
+    `(a)` has weight 1.1, `[a]` 1 / 1.1, `(a:1.3)` 1.3; nested brackets multiply, and an unclosed one extends to
+    the end. A backslash makes the following bracket or backslash literal. Round and square brackets are matched
+    independently, and an unmatched closing bracket is text. This follows the reference (`weighted_captions`), except
+    for a number like `1.2.3`: the reference fails on it, here the characters are text.
     """
     found: list[tuple[str, float]] = []
     opened: dict[str, list[int]] = {"(": [], "[": []}

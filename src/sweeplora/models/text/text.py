@@ -1,4 +1,4 @@
-"""Captions through one CLIP text encoder, long ones in chunks of 75 tokens, with weights where they are asked for."""
+"""Encodes captions with one CLIP text encoder: long ones in chunks of 75 tokens, optionally with weights."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ CHUNK = 75
 class TextOptions:
     """How an encoder reads captions.
 
-    `max_tokens`: where they are cut, without start and end. `layer`: which of the hidden states is taken, -1 the
-    last layer's, -2 the one before. `final_norm`: whether the encoder's last norm goes over it. `weighted`:
+    `max_tokens`: where they are truncated, excluding start and end. `layer`: the hidden state to use, -1 is the
+    last layer's, -2 the one before. `final_norm`: whether to apply the encoder's final norm to it. `weighted`:
     whether `(word:1.2)` is emphasis rather than text.
     """
 
@@ -36,21 +36,21 @@ class TextOptions:
 
 
 class Encoded(NamedTuple):
-    """Hidden states [B, max_tokens + 2, D], and the projection of the end token [B, P] where the encoder has one."""
+    """Hidden states [B, max_tokens + 2, D], and the projection of the end token [B, P] if the encoder has one."""
 
     hidden: Tensor
     pooled: Tensor | None
 
 
 class Tokens(NamedTuple):
-    """Token ids [B, n, 77] of n chunks a caption, and their weights of the same shape."""
+    """Token ids [B, n, 77] of n chunks per caption, and weights of the same shape."""
 
     ids: Tensor
     weights: Tensor
 
 
 def open_tokenizer(files: TokenizerFiles) -> CLIPTokenizer:
-    """The tokenizer of a folder, or the packaged one with the padding that its encoder was trained with."""
+    """A folder's tokenizer, or the packaged one with the padding that its encoder was trained with."""
     if files.folder is None:
         pairs = vocabulary.byte_pairs()
         padding = vocabulary.END if files.padding == "end" else next(iter(pairs.vocabulary))
@@ -65,10 +65,10 @@ def encode(
 ) -> Encoded:
     """Encode captions on the encoder's device, in float32.
 
-    Every chunk goes through the encoder with a start and an end of its own; start, n x 75 and the last end are
-    joined again, and the first chunk is pooled, as in the reference (`max_token_length`). Weights multiply the
-    hidden states and nothing is scaled back, as in the reference (`weighted_captions`); the pooled embedding has
-    none. Gradients flow where the encoder trains.
+    Each chunk passes through the encoder with its own start and end token. The first start, the n x 75 tokens and
+    the last end are then concatenated, and the first chunk gives the pooled output, as in the reference
+    (`max_token_length`). Weights multiply the hidden states without renormalisation, as in the reference
+    (`weighted_captions`); the pooled embedding is not weighted. Gradients flow if the encoder is trained.
     """
     tokens = tokenize(tokenizer, captions, options.max_tokens, options.weighted)
     batch, chunks, length = tokens.ids.shape
@@ -87,11 +87,11 @@ def encode(
 def tokenize(
     tokenizer: PreTrainedTokenizerBase, captions: Sequence[str], max_tokens: int, weighted: bool = False
 ) -> Tokens:
-    """Captions as the chunks that the encoder sees; what is beyond `max_tokens` is cut.
+    """Split captions into the chunks that the encoder sees; tokens beyond `max_tokens` are cut.
 
-    A chunk is start, tokens, end, padding. Chunks behind the caption's end hold no token. Where the reference
-    tells a caption's end by its padding's number, a real token of that number (SDXL's second encoder pads with
-    the 0 of a "!" inside a word) misleads it; counting does not.
+    A chunk is start, tokens, end, padding. Chunks after the caption's end hold no tokens. The reference finds a
+    caption's end by the padding id, which a real token with that id breaks (SDXL's second encoder pads with 0, also
+    the id of a "!" inside a word); counting tokens avoids this.
     """
     starts = range(0, max_tokens, CHUNK)
     rows, weights = [], []
@@ -106,8 +106,8 @@ def tokenize(
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """The text's tokens without start and end.
 
-    A text that holds the padding's or an end's characters means these characters. Left to itself, a tokenizer
-    whose padding is "!" reads every "!" as padding, as diffusers' pipeline does; the reference and web UIs do not.
+    The characters of the padding or end token in a text are plain text. By default a tokenizer whose padding
+    is "!" reads every "!" as padding, as in diffusers' pipeline; the reference and web UIs do not.
     """
     options = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
     ids: list[int] = tokenizer(text, **options).input_ids
@@ -137,6 +137,6 @@ def _final_norm(encoder: nn.Module) -> nn.Module:
 
 
 def _rejoined(hidden: Tensor) -> Tensor:
-    """[B, n, 77, D] -> [B, n x 75 + 2, D]: the first chunk's start, all that is inside, the last chunk's end."""
+    """[B, n, 77, D] -> [B, n x 75 + 2, D]: the first chunk's start, the inner tokens of all chunks, the last end."""
     inside = hidden[:, :, 1:-1].flatten(1, 2)
     return torch.cat([hidden[:, 0, :1], inside, hidden[:, -1, -1:]], dim=1)

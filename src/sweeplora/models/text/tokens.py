@@ -1,4 +1,4 @@
-"""How many tokens texts have, counted without torch by the model's own tokenizers."""
+"""Counts the tokens of texts with the model's own tokenizers, without torch."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TokenizerFiles:
-    """Where a tokenizer comes from: a folder, or with None the vocabulary that the package holds.
+    """Where a tokenizer comes from: a folder, or None for the packaged vocabulary.
 
-    `padding` says what the packaged one fills captions up with; a folder says it itself.
+    `padding` is the packaged tokenizer's padding token; a folder defines its own.
     """
 
     folder: Path | None
@@ -30,7 +30,7 @@ class TokenizerFiles:
 
 @dataclass(frozen=True)
 class Over:
-    """A text that is longer than the model reads: its tokens, without start and end."""
+    """A text that is longer than the model's limit: its token count, excluding start and end."""
 
     text: str
     count: int
@@ -39,9 +39,9 @@ class Over:
 def over_limit(
     tokenizers: Sequence[TokenizerFiles], texts: Iterable[str], max_tokens: int, weighted: bool = False
 ) -> list[Over]:
-    """The texts of which more than `max_tokens` tokens would be made, in order and each once.
+    """The texts with more than `max_tokens` tokens, in order, without duplicates.
 
-    Counted for every tokenizer, the most of them. `weighted`: brackets are emphasis rather than text.
+    The count is the largest over all tokenizers. `weighted`: brackets are emphasis rather than text.
     """
     counters = [_counter(folder) for folder in dict.fromkeys(files.folder for files in tokenizers)]
     counts = {
@@ -57,18 +57,18 @@ def _parts(text: str, weighted: bool) -> list[str]:
 
 
 def _most(text: str) -> int:
-    """A number of tokens that no text of this length exceeds: a token covers a byte at least.
+    """An upper bound on the token count of a text, since a token covers at least one byte.
 
-    Lower case and normal form C make a character at most three times as long.
+    Lower-casing and normal form C lengthen a character at most threefold.
     """
     return len(text) if text.isascii() else 3 * len(text.encode())
 
 
 @functools.lru_cache(maxsize=8)
 def _counter(folder: Path | None) -> Callable[[str], int]:
-    """Counts a text's tokens word by word, and every word once: no token reaches over a space.
+    """Counts a text's tokens word by word, caching each word: no token spans a space.
 
-    All characters are text, as they are when captions are encoded.
+    All characters count as text, as when captions are encoded.
     """
     tokenizer = vocabulary.light_tokenizer() if folder is None else _of_folder(folder)
     tokenizer.encode_special_tokens = True

@@ -1,4 +1,4 @@
-"""CLIP's byte pairs as they ship with the package, for models whose file brings no tokenizer."""
+"""CLIP's byte pairs, shipped with the package for models whose file contains no tokenizer."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 Padding = Literal["end", "zero"]
-"""With what captions are filled up: the end token (SD 1.5, SDXL's first encoder) or token 0 (SDXL's second)."""
+"""The padding of captions: the end token (SD 1.5, SDXL's first encoder) or token 0 (SDXL's second)."""
 
 _NUM_MERGES = 49152 - 256 - 2
-"""The file holds more; CLIP's tokens are two for each of 256 bytes, one for each merge, start and end."""
+"""The file holds more merges. CLIP's tokens are two for each of 256 bytes, one for each merge, start and end."""
 _WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
 class BytePairs(NamedTuple):
-    """Token -> number, and the pairs that are merged, the first to be tried first."""
+    """Token -> id, and the merge pairs in order of priority."""
 
     vocabulary: dict[str, int]
     merges: list[tuple[str, str]]
@@ -39,13 +39,13 @@ def byte_pairs() -> BytePairs:
 
 
 def light_tokenizer() -> Tokenizer:
-    """The tokenizer without transformers, to count with: no start, no end, no padding."""
+    """A tokenizer for counting, without transformers: no start, no end, no padding."""
     pairs = byte_pairs()
     return clip_tokenizer(pairs.vocabulary, pairs.merges)
 
 
 def clip_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
-    """CLIP's way from text to tokens, over any vocabulary: normal form C, single spaces, lower case, byte pairs."""
+    """CLIP's tokenization with any vocabulary: normal form C, single spaces, lower case, byte pairs."""
     from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
     from tokenizers.models import BPE
 
