@@ -96,7 +96,7 @@ def _replaced(given: Sequence[Override], groups: Mapping[str, Sequence[str]], he
     """The keys of the sweep's file that choices on the command line replace, by group."""
     asked = [_choice(o) for o in given if o.key_or_group == "sweep" and _is_choice(o, groups)]
     chosen = {o.key_or_group: _choice(o) for o in given if o.key_or_group in groups and _is_choice(o, groups)}
-    return replaced_keys(asked[0], chosen, here) if asked and chosen else {}
+    return replaced_keys(asked[0], tuple(chosen.items()), here) if asked and chosen else {}
 
 
 def _merged(choices: Sequence[Override], replaced: tuple[str, ...], here: Path) -> DictConfig:

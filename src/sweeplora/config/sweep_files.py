@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,17 +36,18 @@ def register(asked: str, replaced: Iterable[str], here: Path) -> None:
         store.store(name=stem, node=OmegaConf.create(node), group=folder, package="_global_", provider=str(file))
 
 
-def replaced_keys(asked: str, chosen: Mapping[str, str], here: Path) -> dict[str, list[str]]:
+@functools.lru_cache(maxsize=64)
+def replaced_keys(asked: str, chosen: tuple[tuple[str, str], ...], here: Path) -> dict[str, list[str]]:
     """Group -> the keys that a sweep's file sets in it, for the groups of which another choice is on the command line.
 
-    `chosen`: group -> the choice on the command line. A choice that is the file's own, or that of conf/config.yaml
-    where the file has none, replaces nothing.
+    `chosen`: groups, each with its choice on the command line. A choice that is the file's own, or that of
+    conf/config.yaml where the file has none, replaces nothing. The files are read once in a process.
     """
     content = read(asked, catalog.sweeps(here)[asked])
     own = {**_defaults_of_config(here), **_choices(content.get("defaults"))}
     return {
         group: [f"{group}.{key}" for key in content[group]]
-        for group, choice in chosen.items()
+        for group, choice in chosen
         if isinstance(content.get(group), Mapping) and own.get(group) != choice
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -26,9 +27,10 @@ def file_kinds(first: type[Algorithm] | None = None) -> Iterator[FileKind]:
     yield from _once(chain(asked, shipped_kinds(), own))
 
 
-def shipped_kinds() -> Iterator[FileKind]:
+@functools.lru_cache(maxsize=1)
+def shipped_kinds() -> tuple[FileKind, ...]:
     """Norms, and the kinds of the algorithms that come with the package."""
-    yield from _once(chain((NORM,), _kinds_in(shipped("conf"))))
+    return tuple(_once(chain((NORM,), _kinds_in(shipped("conf")))))
 
 
 def _once(kinds: Iterable[FileKind]) -> Iterator[FileKind]:
