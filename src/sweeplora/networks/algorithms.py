@@ -1,4 +1,4 @@
-"""The network algorithms: one frozen dataclass each, with the options and the facts of one algorithm; no torch."""
+"""The network algorithms: one frozen dataclass each, with an algorithm's options and properties; no torch."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ BlockAlpha = Annotated[float, Ge(0)]
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
-    """What every algorithm has: where adapters go, and what they start from.
+    """Options of every algorithm: where adapters go, and what they start from.
 
-    The class says what is true of the algorithm whatever its options are:
+    The class attributes describe the algorithm independently of its options:
 
-    `ADAPTER`: dotted name of the class that carries it out on one layer (a subclass of
-    `adapters.adapter.WeightAdapter`), imported when a network is attached. `FILE`: how its files look.
-    `OTHER_FILES`: how other programs write it, where that cannot be read here. `LYCORIS_NAME`: its `algo` in the
-    metadata. `HAS_B`: it has a B factor, whose rate LoRA+ raises. `TAKES_NORM_LIMIT`: train.max_weight_norm holds
-    its updates. `RANK_IN_FILE`: the rank in its file is this many times `dim`.
+    `ADAPTER`: dotted name of the class that implements it on one layer (a subclass of
+    `adapters.adapter.WeightAdapter`), imported when a network is attached. `FILE`: the format of its files.
+    `OTHER_FILES`: formats of other programs that cannot be read here. `LYCORIS_NAME`: its `algo` in the
+    metadata. `HAS_B`: it has a B factor, whose rate LoRA+ raises. `TAKES_NORM_LIMIT`: train.max_weight_norm
+    limits its updates. `RANK_IN_FILE`: the rank in its file is this multiple of `dim`.
     """
 
     ADAPTER: ClassVar[str] = ""
@@ -66,16 +66,16 @@ class Algorithm:
 
     @classmethod
     def check_layers(cls, network: Mapping[str, Any], shapes: Iterable[tuple[int, ...]]) -> None:
-        """Raise UserError where a selected layer's weight shape does not go with the options in a config's group."""
+        """Raise UserError if a selected layer's weight shape is incompatible with the options in the config group."""
 
     @classmethod
     def precision_notices(cls, save_precision: str) -> list[str]:
-        """What is lost of this algorithm in files of a precision, fp32, fp16 or bf16, a line each."""
+        """What this algorithm's files lose in a precision (fp32, fp16 or bf16), one line each."""
         return []
 
 
 def algorithm_of(target: str) -> type[Algorithm]:
-    """The class that `network._target_` names; raises UserError where it is no algorithm."""
+    """The class that `network._target_` names; raises UserError if it is not an algorithm."""
     found = get_object(target)
     if not (isinstance(found, type) and issubclass(found, Algorithm) and found.ADAPTER):
         mend = (
@@ -86,7 +86,7 @@ def algorithm_of(target: str) -> type[Algorithm]:
 
 
 def check_norm_limit(target: str, maximum: float) -> None:
-    """Raise UserError where train.max_weight_norm (0: none) would limit nothing of `network._target_`."""
+    """Raise UserError if train.max_weight_norm (0: off) would have no effect on `network._target_`."""
     algorithm = algorithm_of(target)
     if maximum and not algorithm.TAKES_NORM_LIMIT:
         mend = f"has no effect on {algorithm.__name__}, whose updates have no norm that LyCORIS limits; use 0"
@@ -95,7 +95,7 @@ def check_norm_limit(target: str, maximum: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranked(Algorithm):
-    """An algorithm whose size follows from a rank, or from the size of a block."""
+    """An algorithm whose size is set by a rank or a block size."""
 
     dim: Dim
     conv_dim: Dim | None
@@ -119,7 +119,7 @@ class Scaled(Ranked):
 
 @dataclass(frozen=True, kw_only=True)
 class Decomposed(Scaled):
-    """What the algorithms have besides whose weight can be split into direction and magnitude (DoRA)."""
+    """Options of the algorithms whose weight can be decomposed into direction and magnitude (DoRA)."""
 
     rank_dropout: Share
     rank_dropout_scale: bool
@@ -218,7 +218,7 @@ class LoKr(Decomposed):
 
 @dataclass(frozen=True, kw_only=True)
 class DyLoRA(Scaled):
-    """A LoRA that is good at every rank in steps of block_size (Valipour et al. 2022, arXiv:2210.07558)."""
+    """A LoRA that works at every rank in steps of block_size (Valipour et al. 2022, arXiv:2210.07558)."""
 
     ADAPTER = "sweeplora.networks.adapters.lowrank.DyLoRAAdapter"
     FILE = LoCon.FILE
@@ -304,7 +304,7 @@ class TLoRA(Scaled):
 
 @dataclass(frozen=True, kw_only=True)
 class Full(Algorithm):
-    """The whole difference of weight and bias, without a rank."""
+    """The full difference of weight and bias, without a rank."""
 
     ADAPTER = "sweeplora.networks.adapters.rankless.FullAdapter"
     FILE = FileKind(name="full", adapter=ADAPTER, marks=("diff",), forms=(("diff",),), bias="diff_b")
@@ -320,7 +320,7 @@ class Full(Algorithm):
 
 @dataclass(frozen=True, kw_only=True)
 class IA3(Algorithm):
-    """One factor for each output channel, or each input channel (Liu et al. 2022, arXiv:2205.05638)."""
+    """One factor per output channel, or per input channel (Liu et al. 2022, arXiv:2205.05638)."""
 
     ADAPTER = "sweeplora.networks.adapters.rankless.IA3Adapter"
     FILE = FileKind(name="ia3", adapter=ADAPTER, marks=("on_input",), forms=(("weight", "on_input"),), mergeable=False)
@@ -332,7 +332,7 @@ class IA3(Algorithm):
 
 @dataclass(frozen=True, kw_only=True)
 class DiagOFT(Ranked):
-    """Rotations of blocks of output channels (Qiu et al. 2023, arXiv:2306.07280); dim is the blocks' size."""
+    """Rotations of blocks of output channels (Qiu et al. 2023, arXiv:2306.07280); dim is the block size."""
 
     ADAPTER = "sweeplora.networks.adapters.rotations.DiagOFTAdapter"
     FILE = FileKind(
@@ -354,7 +354,7 @@ class DiagOFT(Ranked):
 
 @dataclass(frozen=True, kw_only=True)
 class BOFT(Ranked):
-    """Rotations in butterfly stages (Liu et al. 2023, arXiv:2311.06243); dim is the largest size of a block."""
+    """Rotations in butterfly stages (Liu et al. 2023, arXiv:2311.06243); dim is the largest block size."""
 
     ADAPTER = "sweeplora.networks.adapters.rotations.BOFTAdapter"
     FILE = FileKind(

@@ -1,4 +1,4 @@
-"""Rank and alpha of every layer: the network's, or those of the U-Net's block that it is in; no torch."""
+"""Rank and alpha of every layer: the network's, or those of the layer's U-Net block; no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sweeplora.models.layout import Layout
 Number = TypeVar("Number", int, float)
 
 BLOCK_OPTIONS = ("block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas")
-"""Options that hold one number for each block of the U-Net."""
+"""Options that hold one number per U-Net block."""
 
 
 class Rank(NamedTuple):
@@ -22,7 +22,7 @@ class Rank(NamedTuple):
 
 
 class Ranked(Protocol):
-    """An algorithm's options that say ranks: for all layers, for convolutions above 1x1, and by block."""
+    """An algorithm's rank options: for all layers, for convolutions above 1x1, and per block."""
 
     @property
     def dim(self) -> int: ...
@@ -58,7 +58,7 @@ class Ranks(NamedTuple):
 def ranks_in(network: Mapping[str, Any]) -> Ranks | None:
     """The rank options of a network's config; None for an algorithm without ranks.
 
-    Where blocks are rotated there is a dim and no alpha, which then is 0, the rank.
+    Rotations have a dim but no alpha; their alpha is 0, which means the rank.
     """
     if "block_dims" not in network:
         return None
@@ -67,12 +67,12 @@ def ranks_in(network: Mapping[str, Any]) -> Ranks | None:
 
 
 def ranks_of(algorithm: Ranked, layout: Layout, name: str, shape: Sequence[int]) -> Rank | None:
-    """Rank and alpha of a U-Net's layer, by diffusers' module name and weight shape; None: no adapter there.
+    """Rank and alpha of a U-Net layer, by diffusers' module name and weight shape; None: no adapter there.
 
-    The block's number holds, else the network's. A convolution above 1x1 takes conv_block_dims, else conv_dim,
-    else what a linear layer of its block has; alphas go the same way. A layer outside the blocks (SD 1.5's time
-    embedding and output) takes the network's. Rank 0 leaves a layer out, alpha 0 means the rank: as sd-scripts'
-    networks.lora has it, but there an unset conv_dim means no convolution, and here as in LyCORIS the dim.
+    The block's value takes precedence over the network's. A convolution above 1x1 uses conv_block_dims, else
+    conv_dim, else the rank of a linear layer in its block; the same goes for alphas. A layer outside the blocks
+    (SD 1.5's time embedding and output) uses the network's values. Rank 0 skips a layer, alpha 0 means the rank, as
+    in sd-scripts' networks.lora. An unset conv_dim means dim, as in LyCORIS; in sd-scripts it means no convolutions.
     """
     block = layout.block_of(name)
     dim = _of(algorithm.block_dims, block, algorithm.dim)
@@ -89,9 +89,9 @@ def encoder_rank(algorithm: Ranked) -> Rank:
 
 
 def check_counts(network: Mapping[str, Any], layout: Layout) -> None:
-    """Raise UserError where a list of numbers by block is not as long as this family has blocks.
+    """Raise UserError if the length of a per-block list differs from the family's number of blocks.
 
-    `network`: the config's group; an algorithm without ranks has none of these options.
+    `network`: the config group; an algorithm without ranks has none of these options.
     """
     for option in BLOCK_OPTIONS:
         numbers = network.get(option)

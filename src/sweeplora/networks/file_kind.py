@@ -1,4 +1,4 @@
-"""How one kind of adapter looks in a file: the facts by which it is read, as data; no torch."""
+"""The format of one kind of adapter in a file, as data; no torch."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sweeplora.tensors.stored import Stored
 class FileKind:
     """One kind of adapter in a file.
 
-    `name` stands in messages. `adapter`: dotted name of the adapter class whose `file_update` says what the tensors
-    add to a weight. `marks`: a layer with a tensor of one of these names is of this kind; where `num_dims` is set,
-    that tensor must have so many dimensions. `forms`: the tensors that a layer has at least; one of these sets is
-    there in full. `products`: pairs of factors that are multiplied, the first's columns with the second's rows.
-    `rank_sides`: the rank is the first side of the first of these that a layer has. `scaled`: the factors that
+    `name` is used in messages. `adapter`: dotted name of the adapter class whose `file_update` computes the update
+    from the tensors. `marks`: a layer with a tensor of one of these names is of this kind; if `num_dims` is set,
+    that tensor must have this many dimensions. `forms`: alternative sets of required tensors; a layer has at least
+    one set in full. `products`: pairs of factors that are multiplied, the first's columns with the second's rows.
+    `rank_sides`: the rank is the first dimension of the first of these that a layer has. `scaled`: the factors that
     alpha / rank is multiplied into, one in each product. `bias`: the tensor that is added to the layer's bias.
-    `mergeable`: it can be merged into a base model.
+    `mergeable`: whether it can be merged into a base model.
     """
 
     name: str
@@ -38,7 +38,7 @@ class FileKind:
         return any(self.num_dims is None or len(one.shape) == self.num_dims for one in found)
 
     def damage(self, tensors: Mapping[str, Stored]) -> str | None:
-        """Why a layer of this kind cannot be used: what it lacks, or which factors do not fit; None if it can be."""
+        """Why a layer of this kind cannot be used: missing tensors or mismatched factors; None if it can be."""
         if not any(set(form) <= tensors.keys() for form in self.forms):
             lacking = min((set(form) - tensors.keys() for form in self.forms), key=len)
             return f"lacks {', '.join(sorted(lacking))}"
@@ -58,4 +58,4 @@ NORM = FileKind(
     forms=(("w_norm", "b_norm"),),
     bias="b_norm",
 )
-"""A norm that trains beside the layers of any algorithm."""
+"""A norm, which can train together with the layers of any algorithm."""

@@ -1,4 +1,4 @@
-"""Which layers a preset selects, and the names they carry in a file: strings and shapes only, no torch."""
+"""The layers that a preset selects, and their names in a file: strings and shapes only, no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Shaped(Protocol):
-    """What is asked of a model's facts here."""
+    """The part of a model's facts that is used here."""
 
     @property
     def layout(self) -> Layout: ...
@@ -25,10 +25,10 @@ class Shaped(Protocol):
 
 @dataclass(frozen=True)
 class Preset:
-    """What is selected: patterns over module names with a dot before them, and whether kernels above 1x1 count.
+    """A selection: patterns over module names with a leading dot, and whether to include kernels above 1x1.
 
-    `norms`: the U-Net's norms that train with `train_norm`; LyCORIS takes those inside the parts it selects, and
-    none of a text encoder.
+    `norms`: the U-Net's norms that train with `train_norm`. LyCORIS selects those inside the selected parts, and
+    none in a text encoder.
     """
 
     unet: re.Pattern[str]
@@ -56,19 +56,19 @@ PRESETS = {
     "unet-transformer-only": Preset(_TRANSFORMERS, _NONE, _TRANSFORMERS),
     "unet-convblock-only": Preset(_RESIDUAL, _NONE, _RESIDUAL),
 }
-"""full: every linear layer and convolution of the U-Net, attention and MLP of the text encoders. full-lin: without
-kernels above 1x1. blocks: without the layers outside the U-Net's blocks (embeddings, first and last convolution),
-which is what sd-scripts' own networks.lora trains with a conv_dim. attn-mlp: all of the transformers. attn-only:
-the attentions' projections. unet-only: full without text encoders. unet-transformer-only: attn-mlp without text
+"""full: every linear layer and convolution of the U-Net, attention and MLP of the text encoders. full-lin: full
+without kernels above 1x1. blocks: full without the layers outside the U-Net's blocks (embeddings, first and last
+convolution), as in sd-scripts' networks.lora with a conv_dim. attn-mlp: all transformer layers. attn-only: the
+attention projections. unet-only: full without text encoders. unet-transformer-only: attn-mlp without text
 encoders. unet-convblock-only: residual blocks, resampling, first and last convolution."""
 
 
 def unet_layers(shapes: Shapes, preset: str, layout: Layout) -> dict[str, str]:
     """The U-Net's layers that a preset selects: module name -> key in a file.
 
-    `shapes` must hold every linear layer and convolution of the U-Net; norms may be among them and are passed
-    over. SDXL's keys carry its original names (`lora_unet_input_blocks_4_1_...`), since one popular web UI drops
-    a layer of files named as diffusers does; SD 1.5's carry diffusers' names, as sd-scripts writes them.
+    `shapes` must hold every linear layer and convolution of the U-Net; norms among them are ignored. SDXL's keys
+    use its original names (`lora_unet_input_blocks_4_1_...`), since one popular web UI drops a layer from files
+    with diffusers' names; SD 1.5's keys use diffusers' names, as in sd-scripts.
     """
     chosen, names = PRESETS[preset], layout.unet_names(shapes)
     return {
@@ -83,7 +83,7 @@ def unet_layers(shapes: Shapes, preset: str, layout: Layout) -> dict[str, str]:
 def norm_layers(names: Iterable[str], preset: str, layout: Layout) -> dict[str, str]:
     """The U-Net's norms that train with a preset and `train_norm`: module name -> key, as LyCORIS writes them.
 
-    `names` must hold every norm of the U-Net. Norms of text encoders are not among those that LyCORIS selects.
+    `names` must hold every norm of the U-Net. LyCORIS selects no norms in text encoders.
     """
     known, pattern = list(names), PRESETS[preset].norms
     originals = layout.unet_names(known)
@@ -91,14 +91,14 @@ def norm_layers(names: Iterable[str], preset: str, layout: Layout) -> dict[str, 
 
 
 def unet_key(name: str) -> str:
-    """What a layer of the U-Net is called in a file, from its name with dots."""
+    """A U-Net layer's key in a file, from its dotted name."""
     return f"lora_unet_{name}".replace(".", "_")
 
 
 def encoder_layers(shapes: Iterable[str], preset: str, prefix: str) -> dict[str, str]:
-    """A text encoder's layers that a preset selects: module name -> key; embeddings and projection never.
+    """A text encoder's layers that a preset selects: module name -> key; never the embeddings or the projection.
 
-    transformers has dropped `text_model` from the names of an encoder without a projection; in files it stands.
+    transformers has dropped `text_model` from the names of an encoder without a projection; files keep it.
     """
     pattern = PRESETS[preset].encoder
     return {
@@ -109,14 +109,14 @@ def encoder_layers(shapes: Iterable[str], preset: str, prefix: str) -> dict[str,
 
 
 class Selected(NamedTuple):
-    """A layer that trains: its weight's shape, and the rank of its adapter where the algorithm has ranks."""
+    """A trained layer: its weight's shape, and its adapter's rank if the algorithm has ranks."""
 
     shape: tuple[int, ...]
     rank: Rank | None
 
 
 def selected(facts: Shaped, network: Mapping[str, Any]) -> dict[str, Selected]:
-    """All layers that the config's network group selects in a model, by their keys; none in a block of rank 0."""
+    """All layers that the config's network group selects in a model, by their keys; skips blocks of rank 0."""
     found: dict[str, Selected] = {}
     preset, layout, ranks = network["preset"], facts.layout, ranks_in(network)
     if network["unet"]:

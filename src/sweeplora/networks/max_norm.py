@@ -1,4 +1,4 @@
-"""Max-norm: every update scaled down to at most a given norm (`scale_weight_norms`)."""
+"""Max-norm: scales every update down to at most a given norm (`scale_weight_norms`)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class NormLimit(NamedTuple):
 
 @torch.no_grad()
 def limit_norms(adapters: Sequence[Adapter[Any]], maximum: float) -> NormLimit:
-    """Scale each update whose Frobenius norm is above `maximum` down to it; the device is waited for once.
+    """Scale each update with a Frobenius norm above `maximum` down to it; synchronises with the device once.
 
-    The norm is that of the update with alpha and scalar in it; of an orthogonal network, as in LyCORIS, that of its
-    blocks. The ratio is spread evenly over the factors of a product, as sd-scripts does (LyCORIS puts a LoCon's and
-    a LoHa's into a scalar of its own; the update is the same); a trained scalar takes it alone. Adapters without
-    a limit (Full, IA3, norms, GLoRA, DyLoRA, T-LoRA) are left as they are, as LyCORIS leaves them.
+    The norm is that of the update including alpha and scalar; for an orthogonal network it is that of its blocks, as
+    in LyCORIS. The ratio is spread evenly over the factors of a product, as in sd-scripts (LyCORIS puts it into a
+    separate scalar for LoCon and LoHa; the update is the same); a trained scalar absorbs it alone. Adapters without
+    a limit (Full, IA3, norms, GLoRA, DyLoRA, T-LoRA) are left unchanged, as in LyCORIS.
     """
     limited = [adapter for adapter in adapters if isinstance(adapter, WeightAdapter) and adapter.factors()]
     if not limited:
@@ -53,7 +53,7 @@ def limit_norms(adapters: Sequence[Adapter[Any]], maximum: float) -> NormLimit:
 def measure(adapters: Sequence[WeightAdapter[Any]]) -> Tensor:
     """The norms [n] of adapters, in float32; LoCons of one shape are measured together.
 
-    |up down|^2 is the sum of (up^T up) o (down down^T), which needs no matrix of the layer's size.
+    |up down|^2 is the sum of (up^T up) o (down down^T), which avoids a matrix of the layer's size.
     """
     alike: dict[tuple[torch.Size, torch.Size, float], list[int]] = {}
     norms: list[Tensor | None] = [None] * len(adapters)

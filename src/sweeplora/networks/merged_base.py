@@ -1,4 +1,4 @@
-"""A base model with networks' files merged into it."""
+"""Merges network files into a base model."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _KEY = "model.base_weights"
 
 @torch.no_grad()
 def merge(family: Family, files: Sequence[Path], multipliers: Sequence[float]) -> None:
-    """Add to the model's weights, in their precision, what each file changes at its multiplier, file after file.
+    """Add each file's update, times its multiplier, to the model's weights in their precision, file by file.
 
-    Merge into float32 weights before anything else is done with them. A DoRA at multiplier m moves the weight m
+    Merge into float32 weights, before any other change to them. A DoRA with multiplier m moves the weight a share m
     of the way to its decomposed form. Raises UserError for `model.base_weights`, before the first file is merged.
     """
     contents = [read(_KEY, path, family.facts) for path in files]

@@ -1,4 +1,4 @@
-"""A LyCORIS network on a base model: an adapter on every selected layer, attached and taken off as one."""
+"""A LyCORIS network on a base model: an adapter on every selected layer, attached and detached together."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ENCODERS: tuple[Shelf, ...] = ("text_encoder", "text_encoder_2")
 
 
 class AdaptedLayer(NamedTuple):
-    """Where an adapter goes: `block` of the U-Net, None outside its blocks; `rank` None where nothing has one."""
+    """Where an adapter goes: `block` of the U-Net, None outside its blocks; `rank` None if it has none."""
 
     part: Shelf
     block: int | None
@@ -38,7 +38,7 @@ class AdaptedLayer(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """One parameter that trains, and what its learning rate may follow: `plus` is LoRA+'s fast factor."""
+    """One trained parameter, and what its learning rate may depend on; `plus`: it gets LoRA+'s higher rate."""
 
     key: str
     part: Shelf
@@ -50,8 +50,8 @@ class Trained(NamedTuple):
 def attach(family: Family, algorithm: Algorithm, seed: int) -> Network:
     """Put an adapter on every layer that the options select, on the layer's device, in float32.
 
-    Each adapter's initial values follow from (seed, its key) alone, or are those of the file `weights`. Attach
-    after the base has the precision it trains in: DoRA's magnitudes are the norms of the weights found here.
+    Each adapter's initial values depend only on (seed, its key), or come from the file `weights`. Attach after
+    the base has its training precision: DoRA's magnitudes are initialised from the norms of the current weights.
     Raises UserError for options that select nothing, and for a file that does not fit.
     """
     held: dict[str, Held] = {}
@@ -75,7 +75,7 @@ def attach(family: Family, algorithm: Algorithm, seed: int) -> Network:
 
 
 def adapter_of(algorithm: Algorithm) -> Callable[..., Adapter[Any]]:
-    """The class that carries an algorithm out on one layer: (algorithm, key, layer, rank) -> adapter."""
+    """The class that implements an algorithm on one layer: (algorithm, key, layer, rank) -> adapter."""
     found: Callable[..., Adapter[Any]] = get_object(algorithm.ADAPTER)
     return found
 
@@ -83,7 +83,7 @@ def adapter_of(algorithm: Algorithm) -> Callable[..., Adapter[Any]]:
 def _places(
     family: Family, algorithm: Algorithm, known: Mapping[str, Rank] | None
 ) -> Iterator[tuple[str, AdaptedLayer]]:
-    """The layers that train by their keys; `known`: the ranks of a file, which then decide alone."""
+    """The trained layers by their keys; `known`: the ranks from a file, which then override the options."""
     ranks = _ranks(algorithm)
     layout = family.facts.layout
     if algorithm.unet:
@@ -109,7 +109,7 @@ def _places(
 
 
 def _ranks(algorithm: Algorithm) -> Ranks | None:
-    """What says the ranks; a rotation has no alpha."""
+    """The rank options; a rotation has no alpha."""
     if isinstance(algorithm, Scaled):
         return Ranks(*(getattr(algorithm, name) for name in Ranks._fields))
     if isinstance(algorithm, Ranked):
@@ -127,7 +127,7 @@ def _shapes(layers: Mapping[str, nn.Linear | nn.Conv2d]) -> dict[str, tuple[int,
 
 
 class Network:
-    """All adapters of a model by their keys: the state that trains.
+    """All adapters of a model by their keys: the trained state.
 
     `modules`: key in a file -> the module with the parameters.
     """
@@ -138,11 +138,11 @@ class Network:
         self.modules: dict[str, nn.Module] = {key: adapter.module for key, adapter in adapters.items()}
 
     def parameters(self, part: Part) -> list[nn.Parameter]:
-        """What trains of the U-Net or of the text encoders, in the order of their layers."""
+        """The trained parameters of the U-Net or of the text encoders, in layer order."""
         return [one.parameter for one in self.trained() if (one.part == "unet") == (part == "unet")]
 
     def trained(self) -> list[Trained]:
-        """Every parameter that trains, in the order of their layers."""
+        """Every trained parameter, in layer order."""
         return [
             Trained(key, place.part, place.block, name.startswith(self._adapters[key].plus), parameter)
             for key, place in self._places.items()
@@ -152,8 +152,8 @@ class Network:
     def state_dict(self) -> dict[str, Tensor]:
         """The network as loaders read it: `<key>.<tensor>` and `<key>.alpha`, on its device.
 
-        Scalars and constraints are worked in, and LoHa's and LoKr's scale too: for going on with a training
-        take `trained_tensors`.
+        Scalars, constraints and the scale of LoHa and LoKr are folded in; use `trained_tensors` to resume a
+        training.
         """
         return {
             f"{key}.{name}": value.detach()
@@ -162,10 +162,10 @@ class Network:
         }
 
     def load_file_tensors(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Go on from a file: key -> name -> tensor, as loaders read them; without an alpha the scale is 1.
+        """Load a file's tensors, key -> name -> tensor, as loaders read them; without an alpha the scale is 1.
 
-        Layers that the file leaves out stay as they are. Raises UserError for a layer or a tensor that this
-        network does not have.
+        Layers that the file omits are unchanged. Raises UserError for a layer or a tensor that this network does
+        not have.
         """
         for key, layer in tensors.items():
             if key not in self._adapters:
@@ -174,7 +174,7 @@ class Network:
             self._adapters[key].load(layer)
 
     def trained_tensors(self) -> dict[str, Tensor]:
-        """All that training goes on from, sharing its memory: `<key>.<name>`, parameters and what they start from."""
+        """All tensors needed to resume training, not copied: `<key>.<name>`, parameters and their initial values."""
         return {
             f"{key}.{name}": value.detach()
             for key, adapter in self._adapters.items()
@@ -182,7 +182,7 @@ class Network:
         }
 
     def load_trained_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Copy in what `trained_tensors` gave; raises ValueError where the names are not this network's."""
+        """Copy in the tensors of `trained_tensors`; raises ValueError if the names are not this network's."""
         mine = self.trained_tensors()
         if mine.keys() != tensors.keys():
             different = sorted(mine.keys() ^ tensors.keys())
@@ -191,31 +191,31 @@ class Network:
             mine[name].copy_(value)
 
     def limit_norms(self, maximum: float) -> NormLimit:
-        """Scale every update down to at most this norm (`scale_weight_norms`), and say what that came to."""
+        """Scale every update down to at most this norm (`scale_weight_norms`), and report the result."""
         return limit_norms(list(self._adapters.values()), maximum)
 
     def at(self, timesteps: Tensor, num_timesteps: int) -> None:
-        """Tell the U-Net's adapters a batch's noise levels [B] before it sees the batch: T-LoRA's ranks follow them."""
+        """Set a batch's noise levels [B] in the U-Net's adapters before the forward pass; T-LoRA depends on them."""
         for key, adapter in self._adapters.items():
             if self._places[key].part == "unet":
                 adapter.at(timesteps, num_timesteps)
 
     def set_strength(self, strength: float) -> None:
-        """0: exactly the base model; 1: with the whole update; between: with a part of it."""
+        """Set the strength. 0: exactly the base model; 1: the whole update; in between: a part of it."""
         for adapter in self._adapters.values():
             adapter.strength = strength
 
     def train(self, mode: bool) -> None:
-        """Dropouts, DyLoRA's drawn ranks and T-LoRA's masks on or off."""
+        """Turn dropout, DyLoRA's random ranks and T-LoRA's masks on or off."""
         for module in self.modules.values():
             module.train(mode)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> None:
-        """Move the adapters, in the precision that they train in."""
+        """Move the adapters to a device and to their training precision."""
         for module in self.modules.values():
             module.to(device, dtype)
 
     def detach(self) -> None:
-        """Take every adapter off: the base model as it was."""
+        """Detach every adapter, which restores the base model."""
         for adapter in self._adapters.values():
             adapter.detach()

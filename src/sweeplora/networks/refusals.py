@@ -1,4 +1,4 @@
-"""Options of a network that would have no effect, or that do not fit the model, refused by name; no torch."""
+"""Refuses, by name, network options that would have no effect or do not fit the model; no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OF_RANKS = ("conv_dim", "conv_alpha", *OF_BLOCKS, "conv_block_dims", "conv_block
 
 
 def check_boft(dim: int, shapes: Iterable[tuple[int, ...]]) -> None:
-    """Raise UserError where BOFT cannot split a layer's output channels into 2^n blocks of an even size up to dim."""
+    """Raise UserError if BOFT cannot split a layer's output channels into 2^n blocks of an even size up to dim."""
     odd = {_odd_part(shape[0]) for shape in shapes if shape[0] % 2 == 0}
     least = 2 * max(odd, default=1)
     if least > dim:
@@ -29,7 +29,7 @@ def _odd_part(number: int) -> int:
 
 
 def refuse(options: object, keys: Iterable[str], mend: str) -> None:
-    """Raise UserError for the first of these options that is there and set."""
+    """Raise UserError for the first of these options that exists and is set."""
     for key in keys:
         value = vars(options).get(key)
         if value not in (None, False, 0):

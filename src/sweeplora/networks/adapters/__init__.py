@@ -1,1 +1,1 @@
-"""The algorithms' adapters: what takes a layer's forward over."""
+"""The algorithms' adapters, which replace a layer's forward."""

@@ -1,4 +1,4 @@
-"""One layer's adapter: it holds the module with the parameters and takes the layer's forward over."""
+"""One layer's adapter: it holds the module with the parameters and replaces the layer's forward."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sweeplora.errors import UserError
 from sweeplora.networks.algorithms import Decomposed
 from sweeplora.networks.blocks import Rank
 
-# It warns on the standard output about every LoKr factor that is small enough to be kept whole.
+# LyCORIS warns about every LoKr factor that is small enough to be kept whole.
 logging.getLogger("LyCORIS").setLevel(logging.ERROR)
 
-# Left to itself, on a GPU it times several kernels and keeps the fastest: another machine, other numbers.
+# By default it benchmarks several kernels on a GPU and keeps the fastest, so results would vary between machines.
 os.environ["LYCORIS_KERNEL_BACKEND"] = "torch"
 
 Layer = nn.Linear | nn.Conv2d
@@ -27,14 +27,14 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class Adapter(ABC, Generic[Module]):
-    """One module on one layer, whose forward it takes over until `detach`.
+    """One module on one layer; replaces the layer's forward until `detach`.
 
-    `key`: the layer's name in files. `module` holds the parameters, mostly a module of LyCORIS; the sums are done
-    here, because LyCORIS' own forwards are wrong or slow in places. `strength`: 0 is the layer itself, 1 the whole
-    update. `plus`: what the names of LoRA+'s fast parameters start with.
+    `key`: the layer's name in files. `module` holds the parameters and is usually a LyCORIS module; the forward is
+    computed here, because those of LyCORIS are wrong or slow in places. `strength`: 0 is the unmodified layer, 1 the
+    whole update. `plus`: prefixes of the parameter names that get LoRA+'s higher rate.
 
-    The adapter of an algorithm is made as `adapter(algorithm, key, layer, rank)`, `rank` None for an algorithm
-    without ranks. It makes its module, initialised from torch's generator so that the update is nothing yet.
+    An algorithm's adapter is created as `adapter(algorithm, key, layer, rank)`, with `rank` None for an algorithm
+    without ranks. It creates its module, initialised from torch's generator so that the update starts at zero.
     """
 
     plus: ClassVar[tuple[str, ...]] = ()
@@ -49,11 +49,11 @@ class Adapter(ABC, Generic[Module]):
         layer.forward = self.forward
 
     def detach(self) -> None:
-        """Give the layer its own forward back."""
+        """Restore the layer's own forward."""
         del self._layer.forward
 
     def forward(self, x: Tensor) -> Tensor:
-        """The layer's output with the update at `strength`; 0 is the layer itself."""
+        """The layer's output with the update at `strength`; 0 is the unmodified layer."""
         if self.strength == 0 or (self._skip and self.module.training and torch.rand(1).item() < self._skip):
             base: Tensor = self._base(x)
             return base
@@ -64,28 +64,28 @@ class Adapter(ABC, Generic[Module]):
         """The layer's output with the update at a strength other than 0."""
 
     def at(self, timesteps: Tensor, num_timesteps: int) -> None:
-        """Take note of a batch's noise levels [B], below `num_timesteps`, before the layer sees the batch."""
+        """Set the noise levels [B] of a batch, below `num_timesteps`, before the layer processes it."""
         return
 
     def state(self) -> dict[str, Tensor]:
-        """All that training goes on from."""
+        """All tensors needed to resume training."""
         return dict(self.module.named_parameters())
 
     @abstractmethod
     def file_tensors(self) -> dict[str, Tensor]:
-        """What a file holds of this adapter, by the names that loaders know."""
+        """The tensors that a file stores for this adapter, by the names that loaders expect."""
 
     @classmethod
     def file_update(cls, tensors: Mapping[str, Tensor], weight: Tensor) -> Tensor:
-        """What one layer's tensors in a file add to its weight, in the weight's shape; DoRA aside.
+        """The update that one layer's tensors in a file add to its weight, in the weight's shape, without DoRA.
 
-        alpha / rank is in the factors that the algorithm's `FileKind.scaled` names. Written for the kinds of files
-        that are mergeable, with the function that `WeightAdapter.update` calls.
+        alpha / rank is already multiplied into the factors that the algorithm's `FileKind.scaled` names. Implemented
+        for mergeable kinds of files, with the same function that `WeightAdapter.update` calls.
         """
         raise NotImplementedError(f"a file of {cls.__name__} cannot be merged")
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from what a file holds of this layer, so that the update is the file's.
+        """Load this layer's tensors from a file, so that the update equals the file's.
 
         Raises UserError for a tensor that is missing, unknown, or of another shape.
         """
@@ -99,18 +99,18 @@ class Adapter(ABC, Generic[Module]):
             self._load(tensors)
 
     def loaded_names(self) -> tuple[str, ...]:
-        """The tensors of a file that `_load` takes."""
+        """The names of the tensors that `_load` reads from a file."""
         return tuple(self.file_tensors())
 
     def _formed(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """A file's tensors in the form that this adapter has, where a file may have another of the same update."""
+        """A file's tensors in this adapter's form, if a file may store the same update in another form."""
         return tensors
 
     @abstractmethod
     def _load(self, tensors: Mapping[str, Tensor]) -> None: ...
 
     def _copy(self, mine: Tensor, tensors: Mapping[str, Tensor], name: str, factor: float | Tensor = 1.0) -> None:
-        """Copy a file's tensor times a factor; 1x1 kernels may be written with or without their sides."""
+        """Copy a file's tensor times a factor; 1x1 kernels may be stored with or without their kernel dimensions."""
         given = tensors[name]
         if _plain(given.shape) != _plain(mine.shape):
             mend = f"has the shape {tuple(given.shape)}, not {tuple(mine.shape)}; use network.dim_from_weights=true"
@@ -124,8 +124,8 @@ class Adapter(ABC, Generic[Module]):
 class WeightAdapter(Adapter[Module]):
     """An adapter on a linear layer or a convolution, whose update can be added to the layer's weight.
 
-    Beside: the update's output is added to the layer's. In the weight: where all is float32 the changed weight
-    takes the layer's place, which saves one of two products.
+    Beside the layer: the update's output is added to the layer's. In the weight: if everything is float32, the
+    changed weight replaces the layer's, which saves one of two products.
     """
 
     _layer: Layer
@@ -134,24 +134,24 @@ class WeightAdapter(Adapter[Module]):
         super().__init__(key, module, layer, algorithm)
         self._kind = F.conv2d if isinstance(layer, nn.Conv2d) else F.linear
         self._options = geometry(layer)
-        self._shape = layer.weight.shape  # a layer in 8 bits computes its weight whenever it is read
+        self._shape = layer.weight.shape  # an 8-bit layer computes its weight on every read
         self._bypass: bool | None = algorithm.bypass_mode if "bypass_mode" in vars(algorithm) else None
 
     @abstractmethod
     def update(self) -> Tensor:
-        """What is added to the layer's weight at strength 1 without dropout: its shape, scaled once, float32."""
+        """The update to the layer's weight at strength 1 without dropout: in its shape, scaled once, float32."""
 
     def factors(self) -> list[Tensor]:
-        """What a limited norm is divided among: tensors whose product the update is; empty: it has no limit."""
+        """Tensors whose product is the update, which share a max-norm rescaling; empty: no limit applies."""
         return []
 
     def norm(self) -> Tensor:
-        """Frobenius norm of the scaled update, or of what LyCORIS limits in its place."""
+        """Frobenius norm of the scaled update, or of what LyCORIS limits instead."""
         norm: Tensor = torch.linalg.vector_norm(self.update())
         return norm
 
     def output(self, x: Tensor) -> Tensor:
-        """The layer's output with the update in its weight, or computed apart and added."""
+        """The layer's output with the update in its weight, or computed separately and added."""
         layer = self._layer
         half = torch.is_autocast_enabled(x.device.type)
         if not (half or self._bypass) and x.dtype == torch.float32 == layer.weight.dtype:
@@ -171,9 +171,9 @@ class WeightAdapter(Adapter[Module]):
         return weight_of(self._layer) + self.change()
 
     def change(self) -> Tensor:
-        """What is added to the layer's weight, at the strength that is set; always in float32.
+        """The update to the layer's weight at the current strength; always in float32.
 
-        In half precision, a small update would be lost in a sum with the weight.
+        In half precision a small update would be lost in the sum with the weight.
         """
         change = self._dropped(self.update())
         return change if self.strength == 1 else self.strength * change
@@ -182,21 +182,21 @@ class WeightAdapter(Adapter[Module]):
         return update
 
     def _channels(self, values: Tensor) -> Tensor:
-        """One value for each output channel, shaped to go with the layer's output."""
+        """One value per output channel, shaped to broadcast with the layer's output."""
         return values.view(-1, 1, 1) if self._kind is F.conv2d else values
 
 
 class Rows:
-    """Rank dropout as LyCORIS defines it for a rebuilt weight: some of its rows are silenced."""
+    """Rank dropout as LyCORIS defines it for a rebuilt weight: some of its rows are zeroed."""
 
     def __init__(self, algorithm: Any) -> None:
         self.rate: float = algorithm.rank_dropout
         self.scaled: bool = algorithm.rank_dropout_scale
 
     def kept(self, count: int, like: Tensor) -> Tensor:
-        """Zeros (a share of `rate`) and ones [count], drawn on the CPU so that every device drops the same.
+        """A mask [count] of zeros (with probability `rate`) and ones, drawn on the CPU so that all devices agree.
 
-        `scaled`: divided by the share that is kept, as LyCORIS does; if none is kept all stays zero.
+        `scaled`: divided by the share that is kept, as in LyCORIS; if none is kept, everything stays zero.
         """
         kept = (torch.rand(count) >= self.rate).to(torch.float32)
         if self.scaled:
@@ -204,7 +204,7 @@ class Rows:
         return kept.to(like.device, like.dtype)
 
     def of(self, update: Tensor) -> Tensor:
-        """The update with rows silenced."""
+        """The update with the dropped rows zeroed."""
         return update * self.kept(len(update), update).view(-1, *[1] * (update.dim() - 1))
 
 
@@ -220,7 +220,7 @@ class RowsAdapter(WeightAdapter[Module]):
 
 
 class DecomposedAdapter(RowsAdapter[Module]):
-    """A `RowsAdapter` whose weight may be split into direction and a trained magnitude (DoRA).
+    """A `RowsAdapter` whose weight may be decomposed into direction and trained magnitude (DoRA).
 
     The norm is taken per input channel, or with `wd_on_output` per output channel.
     """
@@ -245,12 +245,12 @@ class DecomposedAdapter(RowsAdapter[Module]):
         return whole if self.strength == 1 else torch.lerp(base, whole, self.strength)
 
     def change(self) -> Tensor:
-        """What is added to the layer's weight, at the strength that is set; always in float32."""
+        """The update to the layer's weight at the current strength; always in float32."""
         return self.whole() - weight_of(self._layer) if self._dora else super().change()
 
 
 def channel_norms(weight: Tensor, axes: Sequence[int]) -> Tensor:
-    """Norms over `axes`: [1, in, …] or [out, 1, …]; never 0, and equal for equal weights to the last bit."""
+    """Norms over `axes`: [1, in, …] or [out, 1, …]; never 0, and bit-identical for equal weights."""
     norms: Tensor = torch.linalg.vector_norm(weight, dim=list(axes), keepdim=True)
     return norms + torch.finfo(torch.float32).eps
 
@@ -262,7 +262,7 @@ def decomposed(direction: Tensor, magnitude: Tensor, axes: Sequence[int]) -> Ten
 
 
 def decomposed_options(algorithm: Decomposed, rank: Rank) -> dict[str, Any]:
-    """What LyCORIS' modules that can be decomposed all take, from an algorithm's options."""
+    """The arguments common to LyCORIS' decomposable modules, from an algorithm's options."""
     return {
         "lora_dim": rank.dim,
         "alpha": rank.alpha,
@@ -275,7 +275,7 @@ def decomposed_options(algorithm: Decomposed, rank: Rank) -> dict[str, Any]:
 
 
 def geometry(layer: Layer) -> dict[str, Any]:
-    """What a layer's function takes besides input, weight and bias."""
+    """The arguments of a layer's function besides input, weight and bias."""
     if isinstance(layer, nn.Linear):
         return {}
     return {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation, "groups": layer.groups}

@@ -27,13 +27,13 @@ from sweeplora.networks.algorithms import DyLoRA, GLoRA, LoCon
 from sweeplora.networks.blocks import Rank
 
 _CHEAP_TO_REBUILD = 16_384
-"""Weights of a layer up to which a product of thin matrices is built faster than applied in two steps (measured)."""
+"""Layer size (weights) up to which building a low-rank product is faster than applying it in two steps (measured)."""
 
 
 class LoConAdapter(DecomposedAdapter[LoConModule]):
     """LoRA: runs beside a large layer as down and up; small layers, DoRA and `bypass_mode=false` rebuild the weight.
 
-    Beside, rank dropout silences ranks; in the weight, its rows.
+    Beside the layer, rank dropout zeroes ranks; in the weight, it zeroes rows.
     """
 
     plus: ClassVar[tuple[str, ...]] = ("lora_up",)
@@ -63,7 +63,7 @@ class LoConAdapter(DecomposedAdapter[LoConModule]):
         return low_rank(up, down, tensors.get("lora_mid.weight"), 1.0).reshape(weight.shape)
 
     def output(self, x: Tensor) -> Tensor:
-        """The layer's output and beside it up(down(x)); with DoRA the layer's with its weight changed."""
+        """The layer's output plus up(down(x)); with DoRA, the output with the changed weight."""
         if not self._beside:
             return super().output(x)
         training = self.module.training
@@ -124,10 +124,10 @@ class LoConAdapter(DecomposedAdapter[LoConModule]):
 
 
 class DyLoRAAdapter(WeightAdapter[DyLoraModule]):
-    """LoRA in blocks of ranks: training draws how many are in play, of which the last one learns.
+    """LoRA in blocks of ranks: training draws the number of active blocks, and only the last of them learns.
 
-    The scale is alpha over the ranks in play, as in the paper. LyCORIS 4.1.3 has alpha over the blocks in play,
-    so that its own file means something else than what was trained, and none at all beside the layer.
+    The scale is alpha over the active ranks, as in the paper. LyCORIS 4.1.3 uses alpha over the active blocks, so
+    its file does not match what was trained, and applies no scale at all beside the layer.
     """
 
     plus: ClassVar[tuple[str, ...]] = ("up_list",)
@@ -144,7 +144,7 @@ class DyLoRAAdapter(WeightAdapter[DyLoraModule]):
         return (self._alpha / self._dim * up @ down).view(self._shape)
 
     def output(self, x: Tensor) -> Tensor:
-        """The layer's output and beside it up(down(x)) over the ranks in play."""
+        """The layer's output plus up(down(x)) over the active ranks."""
         if self._bypass is False:
             return super().output(x)
         down, up, scale = self._in_play()
@@ -156,12 +156,12 @@ class DyLoRAAdapter(WeightAdapter[DyLoraModule]):
         return output
 
     def change(self) -> Tensor:
-        """What is added to the layer's weight by the ranks in play, at the strength that is set."""
+        """The update to the layer's weight from the active ranks, at the current strength."""
         down, up, scale = self._in_play()
         return (scale * self.strength * up.float() @ down.float()).view(self._shape)
 
     def _in_play(self) -> tuple[Tensor, Tensor, float]:
-        """down [r, in], up [out, r] and scale: in training r is drawn and only the last block learns."""
+        """down [r, in], up [out, r] and scale: in training r is random and only the last block learns."""
         count = len(self._downs)
         if not self.module.training:
             return torch.cat(self._downs), torch.cat(self._ups, 1), self._alpha / self._dim
@@ -192,7 +192,7 @@ class DyLoRAAdapter(WeightAdapter[DyLoraModule]):
 class GLoRAAdapter(WeightAdapter[GLoRAModule]):
     """W A + B with A and B low-rank: the layer sees x + A x, and B x is added.
 
-    LyCORIS 4.1.3 keeps what rank dropout should silence, writes an alpha that forgets rs_lora, and never makes
+    LyCORIS 4.1.3 keeps what rank dropout should drop, writes an alpha that ignores rs_lora, and never creates
     the Tucker form that it has an option for.
     """
 
@@ -255,7 +255,7 @@ class GLoRAAdapter(WeightAdapter[GLoRAModule]):
 
 
 def low_rank(up: Tensor, down: Tensor, middle: Tensor | None, scale: float) -> Tensor:
-    """scale x up @ down [out, in, …]; `middle` [r, r, kernel, kernel] stands between them in Tucker form."""
+    """scale x up @ down [out, in, …]; `middle` [r, r, kernel, kernel] goes between them in Tucker form."""
     product: Tensor = diff_weight(down, up, middle, gamma=scale)
     return product
 
@@ -267,5 +267,5 @@ def mixed_and_added(weight: Tensor, factors: Sequence[Tensor]) -> Tensor:
 
 
 def scale_in(tensors: Mapping[str, Tensor], dim: int) -> float:
-    """alpha / dim of one layer in a file; without an alpha, 1."""
+    """alpha / dim of one layer in a file; 1 if there is no alpha."""
     return float(tensors["alpha"]) / dim if "alpha" in tensors else 1.0

@@ -1,4 +1,4 @@
-"""Adapters whose update is a product of two updates: Hadamard's (LoHa) and Kronecker's (LoKr)."""
+"""Adapters whose update is a Hadamard (LoHa) or Kronecker (LoKr) product."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sweeplora.networks.algorithms import LoHa, LoKr
 from sweeplora.networks.blocks import Rank
 
 _CHEAP_TO_REBUILD = 100_000
-"""Weights of a layer below which a Kronecker product is built faster than applied in two steps (measured)."""
+"""Layer size (weights) below which building a Kronecker product is faster than applying it in two steps (measured)."""
 
 
 class LoHaAdapter(DecomposedAdapter[LohaModule]):
-    """LoHa. LyCORIS 4.1.3 applies the scale twice in its own forward and again when it merges, and leaves the
-    scalar out of a merge; every other program applies both once."""
+    """LoHa. LyCORIS 4.1.3 applies the scale twice in its forward and when it merges, and omits the scalar
+    when it merges; every other program applies scale and scalar once."""
 
     def __init__(self, algorithm: LoHa, key: str, layer: Layer, rank: Rank) -> None:
         module = LohaModule(key, layer, **decomposed_options(algorithm, rank))
@@ -58,7 +58,7 @@ class LoHaAdapter(DecomposedAdapter[LohaModule]):
 
 
 class LoKrAdapter(DecomposedAdapter[LokrModule]):
-    """LoKr: a large one runs beside its layer in two steps, the others rebuild its weight.
+    """LoKr: large layers apply it beside the layer in two steps, others rebuild the weight.
 
     LyCORIS 4.1.3 applies the scale twice when it merges.
     """
@@ -74,7 +74,7 @@ class LoKrAdapter(DecomposedAdapter[LokrModule]):
             **decomposed_options(algorithm, rank),
         )
         if module.use_w1 and module.use_w2:
-            module.scale = 1.0  # without a rank there is nothing that rs_lora could divide by
+            module.scale = 1.0  # without a rank, rs_lora has nothing to divide by
         super().__init__(key, module, layer, algorithm)
         large = layer.weight.numel() > _CHEAP_TO_REBUILD
         self._beside = not algorithm.dora and (large if self._bypass is None else self._bypass)
@@ -95,7 +95,7 @@ class LoKrAdapter(DecomposedAdapter[LokrModule]):
         return kronecker(tensors, 1.0).reshape(weight.shape)
 
     def output(self, x: Tensor) -> Tensor:
-        """The layer's output and, where that is cheaper, beside it the two factors' one after the other."""
+        """The layer's output; where cheaper, the two factors are applied beside the layer, one after the other."""
         if not self._beside:
             return super().output(x)
         added: Tensor = self.module.bypass_forward_diff(x, scale=self.strength)
@@ -109,7 +109,7 @@ class LoKrAdapter(DecomposedAdapter[LokrModule]):
 
     def file_tensors(self) -> dict[str, Tensor]:
         tensors = scaled_in(self.module, "lokr_w1" if self.module.use_w1 else "lokr_w1_a")
-        if "lokr_t2" in self._parts:  # ComfyUI and Forge leave a layer with one as it is
+        if "lokr_t2" in self._parts:  # ComfyUI and Forge ignore a layer that has one
             factors = [tensors.pop(name) for name in ("lokr_t2", "lokr_w2_a", "lokr_w2_b")]
             tensors["lokr_w2"] = whole_block(*factors)
         return tensors
@@ -137,7 +137,7 @@ class LoKrAdapter(DecomposedAdapter[LokrModule]):
 
 
 def hadamard(factors: Mapping[str, Tensor], scale: float) -> Tensor:
-    """LoHa's scale x (w1_a w1_b) o (w2_a w2_b), from the factors by their names in files; Tucker form where t is."""
+    """LoHa's scale x (w1_a w1_b) o (w2_a w2_b), from the factors by their file names; Tucker form if t is given."""
     names = ("hada_w1_b", "hada_w1_a", "hada_w2_b", "hada_w2_a", "hada_t1", "hada_t2")
     first = factors["hada_w1_b"]
     gamma = torch.full((), scale, dtype=torch.float32, device=first.device)
@@ -146,15 +146,15 @@ def hadamard(factors: Mapping[str, Tensor], scale: float) -> Tensor:
 
 
 def kronecker(factors: Mapping[str, Tensor], scale: float) -> Tensor:
-    """LoKr's scale x kron(w1, w2), from the factors by their names in files; each whole or in two, w2 with a t."""
+    """LoKr's scale x kron(w1, w2), from the factors by their file names; each is whole or split, w2 also with a t."""
     names = ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b", "t2")
     product: Tensor = kron_weight(*(factors.get(f"lokr_{name}") for name in names), scale=scale)
     return product
 
 
 def scaled_in(module: LohaModule | LokrModule, factor: str) -> dict[str, Tensor]:
-    """alpha / dim multiplied into one factor and alpha = dim stored: a loader that applies the scale once, twice
-    (LyCORIS 4.1.3 itself) or never (any, where both LoKr factors are full) then makes the same update."""
+    """Multiply alpha / dim into one factor and store alpha = dim, so that a loader that applies the scale once, twice
+    (LyCORIS 4.1.3 itself) or never (any loader, if both LoKr factors are full) gets the same update."""
     tensors = dict(module.custom_state_dict())
     tensors[factor] = tensors[factor] * module.scale
     tensors["alpha"] = torch.tensor(float(module.lora_dim))

@@ -1,4 +1,4 @@
-"""Adapters without a rank: Full's whole difference, IA3's factors, and the norms that train beside any algorithm."""
+"""Adapters without a rank: Full's weight difference, IA3's factors, and norms, which can train with any algorithm."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Norm = nn.GroupNorm | nn.LayerNorm
 
 
 class FullAdapter(RowsAdapter[FullModule]):
-    """The whole difference of weight and bias; rank dropout silences rows of both."""
+    """The full difference of weight and bias; rank dropout zeroes rows of both."""
 
     def __init__(self, algorithm: Full, key: str, layer: Layer, _: None) -> None:
         module = FullModule(key, layer).float()
-        module._org_weight, module.org_bias = [], None  # a second copy of the base
+        module._org_weight, module.org_bias = [], None  # frees a second copy of the base
         super().__init__(key, module, layer, algorithm)
 
     def update(self) -> Tensor:
@@ -72,9 +72,9 @@ class FullAdapter(RowsAdapter[FullModule]):
 
 
 class IA3Adapter(WeightAdapter[IA3Module]):
-    """W times one factor for each output or input channel, beside the layer its output or input; the bias stays.
+    """W times one factor per output or input channel; beside the layer, scales its output or input. The bias is kept.
 
-    LyCORIS 4.1.3 scales the bias too beside the layer, and cannot load its own file.
+    Beside the layer, LyCORIS 4.1.3 scales the bias too; it also cannot load its own file.
     """
 
     def __init__(self, algorithm: IA3, key: str, layer: Layer, _: None) -> None:
@@ -82,7 +82,7 @@ class IA3Adapter(WeightAdapter[IA3Module]):
         self._on_input = algorithm.train_on_input
 
     def update(self) -> Tensor:
-        """The weight times the factors less one."""
+        """The weight times (the factors minus one)."""
         weight = weight_of(self._layer)
         shape = [1] * weight.dim()
         shape[int(self._on_input)] = -1
@@ -90,7 +90,7 @@ class IA3Adapter(WeightAdapter[IA3Module]):
         return update
 
     def output(self, x: Tensor) -> Tensor:
-        """The layer's output with its input or its output scaled."""
+        """The layer's output with its input or output scaled."""
         if self._bypass is False:
             return super().output(x)
         factors = self._channels(self.module.weight.flatten()).to(x.dtype) * self.strength
@@ -111,9 +111,9 @@ class IA3Adapter(WeightAdapter[IA3Module]):
 
 
 class NormAdapter(Adapter[NormModule]):
-    """The difference of a norm's weight and bias; rank dropout silences channels.
+    """The difference of a norm's weight and bias; rank dropout zeroes channels.
 
-    LyCORIS 4.1.3 keeps what rank dropout should silence.
+    LyCORIS 4.1.3 keeps what rank dropout should drop.
     """
 
     _layer: Norm

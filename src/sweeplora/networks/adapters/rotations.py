@@ -21,12 +21,12 @@ Rotation = TypeVar("Rotation", DiagOFTModule, ButterflyOFTModule)
 
 
 class RotatedAdapter(WeightAdapter[Rotation]):
-    """R W - W for an orthogonal R, and with `rescaled` a factor for each output channel.
+    """R W - W for an orthogonal R; with `rescaled`, also a factor per output channel.
 
-    Beside the layer its output less the bias is rotated; LyCORIS 4.1.3 rotates the bias too there, which no
-    program that merges a file does. Files hold the blocks with the constraint already applied and a constraint
-    that they stay below, since loaders read it differently: LyCORIS and A1111 per output channel, ComfyUI as it is,
-    and A1111 takes 0 for "no rotation" where the others take it for "no constraint".
+    Beside the layer, its output minus the bias is rotated. LyCORIS 4.1.3 rotates the bias too in this case, which no
+    program that merges a file does. Files hold the blocks with the constraint already applied, and a constraint
+    that they stay below, because loaders interpret it differently: LyCORIS and A1111 per output channel, ComfyUI
+    as it is, and A1111 reads 0 as "no rotation" where the others read "no constraint".
     """
 
     def __init__(self, key: str, module: Rotation, layer: Layer, algorithm: DiagOFT | BOFT) -> None:
@@ -36,11 +36,11 @@ class RotatedAdapter(WeightAdapter[Rotation]):
         self._rows = Rows(algorithm) if isinstance(algorithm, DiagOFT) else None
 
     def update(self) -> Tensor:
-        """What rotation and factors add to the weight."""
+        """The change of the weight by rotation and factors."""
         return self._rotated(weight_of(self._layer))
 
     def output(self, x: Tensor) -> Tensor:
-        """The layer's output and what rotation and factors add to it."""
+        """The layer's output plus its change by rotation and factors."""
         if self._bypass is False:
             return super().output(x)
         output: Tensor = self._base(x)
@@ -58,7 +58,7 @@ class RotatedAdapter(WeightAdapter[Rotation]):
         return self._rows.of(update) if dropping and self._rows is not None else update
 
     def _rotated(self, values: Tensor) -> Tensor:
-        """What rotation and factors add to values [out, …]."""
+        """The change of values [out, …] by rotation and factors."""
         added = self._turned(values, rotations(skew(self.module.oft_blocks.float(), self._limit))) - values
         if self._rescaled:
             factors = self.module.rescale.float().view(-1, *[1] * (values.dim() - 1))
@@ -95,7 +95,7 @@ class RotatedAdapter(WeightAdapter[Rotation]):
 
 
 class DiagOFTAdapter(RotatedAdapter[DiagOFTModule]):
-    """OFT: each block of neighbouring channels turns by itself."""
+    """OFT: each block of adjacent channels is rotated independently."""
 
     def __init__(self, algorithm: DiagOFT, key: str, layer: Layer, rank: Rank) -> None:
         module = DiagOFTModule(key, layer, lora_dim=rank.dim, rescaled=algorithm.rescaled)
@@ -107,7 +107,7 @@ class DiagOFTAdapter(RotatedAdapter[DiagOFTModule]):
 
 
 class BOFTAdapter(RotatedAdapter[ButterflyOFTModule]):
-    """BOFT: stage after stage turns blocks of channels that stand twice as far apart as the stage before."""
+    """BOFT: each stage rotates blocks of channels that are twice as far apart as in the previous stage."""
 
     def __init__(self, algorithm: BOFT, key: str, layer: Layer, rank: Rank) -> None:
         check_boft(rank.dim, [tuple(layer.weight.shape)])
@@ -125,7 +125,7 @@ class BOFTAdapter(RotatedAdapter[ButterflyOFTModule]):
 
 
 def skew(blocks: Tensor, limit: float) -> Tensor:
-    """B - B^T for blocks [..., b, b], shrunk so that the norm of all is at most `limit` (0: none)."""
+    """B - B^T for blocks [..., b, b], scaled down so that their total norm is at most `limit` (0: no limit)."""
     skewed = blocks - blocks.transpose(-1, -2)
     if not limit:
         return skewed
@@ -134,7 +134,7 @@ def skew(blocks: Tensor, limit: float) -> Tensor:
 
 
 def rotations(skewed: Tensor) -> Tensor:
-    """Cayley's transform (1 + Q)(1 - Q)^-1 of skew-symmetric Q [..., b, b]: orthogonal, and 1 for 0."""
+    """Cayley transform (1 + Q)(1 - Q)^-1 of skew-symmetric Q [..., b, b]: orthogonal, and the identity for Q = 0."""
     one = torch.eye(skewed.shape[-1], device=skewed.device)
     turned: Tensor = torch.linalg.solve(one - skewed, one + skewed, left=False)
     return turned

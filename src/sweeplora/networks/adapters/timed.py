@@ -1,4 +1,4 @@
-"""T-LoRA's adapter: at high noise only the first of its ranks learn."""
+"""T-LoRA's adapter: at high noise only its first ranks learn."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from sweeplora.networks.blocks import Rank
 
 
 class TLoRAAdapter(WeightAdapter[TLoraModule]):
-    """alpha / dim x (p lambda q - what that was at the start), over the ranks that a noise level allows.
+    """alpha / dim x (p lambda q - its initial value), over the ranks that a noise level allows.
 
-    `ranks`: how many each sample of the batch may use while training; None, and outside training: all. A
-    convolution is taken as a linear layer over its window, as in LyCORIS' own initialisation; LyCORIS 4.1.3 itself
-    cuts kernels above 1x1 down to one of their points, pads them wrongly, and cannot mask samples one by one. The
-    file is that of a LoRA of twice the rank, which all programs load; LyCORIS' own file lacks the start, which
+    `ranks`: how many ranks each sample of the batch may use in training; None, and outside training: all. A
+    convolution is treated as a linear layer over its window, as in LyCORIS' own initialisation. LyCORIS 4.1.3
+    reduces kernels above 1x1 to a single point, pads them wrongly, and cannot mask samples individually. The file
+    is that of a LoRA of twice the rank, which all programs load; LyCORIS' own file lacks the initial values, which
     must be guessed from the base.
     """
 
     plus: ClassVar[tuple[str, ...]] = ("p_layer",)
 
     def __init__(self, algorithm: TLoRA, key: str, layer: Layer, rank: Rank) -> None:
-        gc.freeze()  # TLoraModule collects garbage after each singular value decomposition, half a second each
+        gc.freeze()  # TLoraModule runs the garbage collector after each SVD, which takes half a second
         module = TLoraModule(
             key,
             _flat(layer),
@@ -57,8 +57,8 @@ class TLoRAAdapter(WeightAdapter[TLoraModule]):
         self.ranks = ((share * (dim - self._least)).long() + self._least).clamp(max=dim)
 
     def output(self, x: Tensor) -> Tensor:
-        """The layer's output and beside it the ranks in play."""
-        # Of a transposed input, torch takes one product for what trains and another for what does not.
+        """The layer's output plus the update from the active ranks."""
+        # For a transposed input, torch uses different products for trained and untrained tensors.
         x = x.contiguous()
         added = torch.sub(*(self._through(x, *parts) for parts in self._both(x.dtype)))
         if self._dropout and self.module.training:
@@ -67,7 +67,7 @@ class TLoRAAdapter(WeightAdapter[TLoraModule]):
         return output
 
     def _both(self, dtype: torch.dtype) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """p [out, r], lambda [1, r] and q [r, in] now and at the start."""
+        """p [out, r], lambda [1, r] and q [r, in], current and initial."""
         module = self.module
         now = (module.p_layer.weight, module.lambda_layer, module.q_layer.weight)
         start = (module.base_p, module.base_lambda, module.base_q)
@@ -83,7 +83,7 @@ class TLoRAAdapter(WeightAdapter[TLoraModule]):
         return F.conv2d(hidden * mask[:, :, None, None], p[:, :, None, None])
 
     def _mask(self, lam: Tensor) -> Tensor:
-        """lambda [1 or B, r], 0 where a sample's noise forbids the rank."""
+        """lambda [1 or B, r], 0 where a sample's noise level masks the rank."""
         if self.ranks is None or not self.module.training:
             return lam
         return lam * (torch.arange(lam.shape[1], device=lam.device) < self.ranks[:, None])
@@ -107,7 +107,7 @@ class TLoRAAdapter(WeightAdapter[TLoraModule]):
 
 
 def _flat(layer: Layer) -> nn.Linear:
-    """A linear layer over a convolution's window that shares its memory; a linear layer as it is."""
+    """A linear layer over a convolution's window that shares its memory; a linear layer unchanged."""
     if isinstance(layer, nn.Linear):
         return layer
     weight = layer.weight.detach().flatten(1)

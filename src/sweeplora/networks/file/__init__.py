@@ -1,1 +1,1 @@
-"""A network's file: what it holds, whether it fits, the update it makes, how it is written."""
+"""A network's file: reading it, checking that it fits, computing its update, writing it."""

@@ -1,4 +1,4 @@
-"""Whether a network's file fits the network and the model that it is to start or be merged into; no torch."""
+"""Checks that a file fits the network that it initialises, or the model that it is merged into; no torch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sweeplora.networks.keys import Selected, Shaped
 
 
 def check(network: Mapping[str, Any], facts: Shaped, chosen: Mapping[str, Selected]) -> list[str]:
-    """Raise UserError where the config's `network.weights` cannot start the network that it describes.
+    """Raise UserError if the config's `network.weights` cannot initialise the network that the config describes.
 
-    `chosen`: all layers that the config selects, by their keys. Everything is told from the file alone: one that is
-    missing or unreadable, layers that are in no such model or that the preset does not select, another algorithm,
-    other ranks. Returns what is worth a look although the file can be used, a line each.
+    `chosen`: all layers that the config selects, by their keys. Only the file is read. Errors: a missing or
+    unreadable file, layers that the model lacks or the preset does not select, another algorithm, other ranks.
+    Returns warnings about a file that can be used, one line each.
     """
     if network["weights"] is None:
         return []
@@ -36,13 +36,13 @@ def check(network: Mapping[str, Any], facts: Shaped, chosen: Mapping[str, Select
 
 
 def check_mergeable(key: str, paths: Iterable[Path], facts: Shaped) -> None:
-    """Raise UserError for `key` where one of the files cannot be merged into the model."""
+    """Raise UserError for `key` if one of the files cannot be merged into the model."""
     for path in paths:
         refuse_unmergeable(key, path, read(key, path, facts))
 
 
 def refuse_unmergeable(key: str, path: Path, held: Mapping[str, Held]) -> None:
-    """Raise UserError for `key` where a file holds layers that cannot be merged into a model."""
+    """Raise UserError for `key` if a file holds layers that cannot be merged into a model."""
     other = next((one.kind.name for one in held.values() if not one.kind.mergeable), None)
     if other is not None:
         known = ", ".join(kind.name for kind in file_kinds() if kind.mergeable)
@@ -85,7 +85,7 @@ def _refuse_other_forms(path: Path, held: Mapping[str, Held], network: Mapping[s
 
 
 def _left_out(path: Path, held: Mapping[str, Held], chosen: Mapping[str, Selected], takes_ranks: bool) -> list[str]:
-    """That a file starts only some of the layers that the config selects."""
+    """A warning if a file initialises only some of the layers that the config selects."""
     count = len(_without_norms(held))
     if count == len(chosen):
         return []
@@ -98,7 +98,7 @@ def _without_norms(held: Mapping[str, Held]) -> dict[str, Held]:
 
 
 def _takes_ranks(network: Mapping[str, Any]) -> bool:
-    """Whether the file says the ranks; an algorithm without ranks has no such option."""
+    """Whether the ranks come from the file; an algorithm without ranks has no such option."""
     return "dim_from_weights" in network and bool(network["dim_from_weights"])
 
 

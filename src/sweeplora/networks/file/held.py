@@ -1,4 +1,4 @@
-"""What a network's file holds, read from its header: which algorithm, which layers, which ranks; no torch."""
+"""Reads a network's file from its header: its algorithm, layers and ranks; no torch."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _MIDDLES = ("lora_mid.weight", "hada_t1", "lokr_t1", "lokr_t2")
 class Held:
     """One layer's adapter in a file, by its tensors' names.
 
-    `rank`: None where the kind has none. `whole`: no factor is low-rank, so that no program applies alpha; `rank` is
-    then alpha.
+    `rank`: None if the kind has none. `whole`: no factor is low-rank, so no program applies alpha; `rank` then
+    equals alpha.
     """
 
     kind: FileKind
@@ -38,17 +38,17 @@ class Held:
 
     @property
     def dora(self) -> bool:
-        """Its weight is decomposed into direction and magnitude."""
+        """Whether its weight is decomposed into direction and magnitude."""
         return "dora_scale" in self.tensors
 
     @property
     def dora_on_output(self) -> bool:
-        """The magnitudes are those of output channels, not of input channels."""
+        """Whether the magnitudes are those of output channels rather than input channels."""
         return self.tensors["dora_scale"].shape[1] == 1
 
     @property
     def tucker(self) -> bool:
-        """A convolution in Tucker form."""
+        """Whether it is a convolution in Tucker form."""
         return any(name in self.tensors for name in _MIDDLES)
 
 
@@ -58,11 +58,11 @@ def ranks_of_file(held: Mapping[str, Held]) -> dict[str, Rank]:
 
 
 def read(key: str, path: Path, facts: Shaped, algorithm: type[Algorithm] | None = None) -> dict[str, Held]:
-    """What a file holds for each layer, by our keys; ours, kohya's and LyCORIS' files, .safetensors or .ckpt / .pt.
+    """What a file holds for each layer, by our keys. Reads our, kohya's and LyCORIS' files: .safetensors, .ckpt, .pt.
 
-    For SDXL, keys made of diffusers' module names are taken as well. `algorithm`: whose kind of file is looked for
-    first. Raises UserError for `key`: no such file, no network in it, layers that this model does not have, or
-    tensors that do not fit each other.
+    For SDXL, keys made of diffusers' module names are accepted too. `algorithm`: its kind of file is tried first.
+    Raises UserError for `key` if the file does not exist or holds no network, if the model lacks a layer, or if
+    tensors do not match each other.
     """
     layers: dict[str, dict[str, Stored]] = {}
     for name, stored in _tensors_of(key, path).items():
@@ -81,14 +81,14 @@ def read(key: str, path: Path, facts: Shaped, algorithm: type[Algorithm] | None 
 
 
 def known_keys(facts: Shaped) -> dict[str, str]:
-    """Every key that a file for this model may use, ours and those of diffusers' names -> ours."""
+    """Every key that a file for this model may use, ours and those from diffusers' names -> our key."""
     names = facts.layout.unet_names(facts.unet_shapes())
     by_diffusers = {unet_key(name): unet_key(original) for name, original in names.items()}
     return by_diffusers | {key: key for key in _shapes_by_key(facts)}
 
 
 class _Kinds:
-    """The kinds of adapters, gone through only as far as the layers of a file ask for."""
+    """The kinds of adapters, iterated only as far as the layers of a file require."""
 
     def __init__(self, kinds: Iterable[FileKind]) -> None:
         self._coming = iter(kinds)
@@ -116,7 +116,7 @@ def _shapes_by_key(facts: Shaped) -> dict[str, tuple[int, ...]]:
 
 
 def _misfits(tensors: Mapping[str, Stored], shape: tuple[int, ...]) -> bool:
-    """Whether a plain LoRA or a whole difference is for a layer of another size: another model's, by its name ours."""
+    """Whether a plain LoRA or a full difference is for a layer of another size: from another model with equal names."""
     if "diff" in tensors:
         return prod(tensors["diff"].shape) != prod(shape)
     if not {"lora_up.weight", "lora_down.weight"} <= tensors.keys():
@@ -162,7 +162,7 @@ def _held(key: str, path: Path, layer: tuple[str, Mapping[str, Stored]], kinds: 
 
 
 def _scalar(stored: Stored) -> float:
-    """The number in a tensor of one element."""
+    """The value of a one-element tensor."""
     with stored.file.open("rb") as stream:
         stream.seek(stored.offset)
         data = stream.read(stored.extent)

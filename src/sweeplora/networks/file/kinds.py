@@ -1,4 +1,4 @@
-"""The kinds of adapters that a file may hold: those of all algorithms in conf/network, shipped or a user's."""
+"""The kinds of adapters that a file may hold: those of all algorithms in conf/network, shipped or user-defined."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _TARGET = "_target_"
 
 
 def file_kinds(first: type[Algorithm] | None = None) -> Iterator[FileKind]:
-    """Every kind once: those of the algorithm that is asked for, norms, the shipped algorithms', the user's own.
+    """Every kind once, in order: the given algorithm's, norms, the shipped algorithms', the user's own.
 
-    A user's modules are imported only when the search comes to them.
+    A user's modules are imported only when the search reaches them.
     """
     asked = () if first is None else _kinds_of(first)
     own = chain.from_iterable(_kinds_in(folder) for folder in folders("conf", Path.cwd()) if folder != shipped("conf"))
@@ -29,7 +29,7 @@ def file_kinds(first: type[Algorithm] | None = None) -> Iterator[FileKind]:
 
 @functools.lru_cache(maxsize=1)
 def shipped_kinds() -> tuple[FileKind, ...]:
-    """Norms, and the kinds of the algorithms that come with the package."""
+    """Norms, and the kinds of the algorithms that ship with the package."""
     return tuple(_once(chain((NORM,), _kinds_in(shipped("conf")))))
 
 
@@ -51,7 +51,7 @@ def _kinds_of(algorithm: type[Algorithm]) -> tuple[FileKind, ...]:
 
 
 def _targets(folder: Path) -> list[str]:
-    """The `_target_` of each choice in a folder; a choice that builds on another may have none."""
+    """The `_target_` of each choice in a folder; a choice that extends another may have none."""
     found = []
     for file in sorted(folder.glob("*.yaml")):
         try:

@@ -1,4 +1,4 @@
-"""The tensors of a network's file and the update that they make."""
+"""The tensors of a network's file and the update that they represent."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sweeplora.tensors.reading import read_tensors
 
 
 def scaled_tensors(one: Held, device: torch.device) -> dict[str, Tensor]:
-    """One layer's tensors in a file by their names there, in float32.
+    """One layer's tensors by their names in the file, in float32.
 
-    alpha is gone: alpha / rank is multiplied into the factors that the kind's `scaled` names, so that the update is
-    their plain product. Factors of which none is low-rank have no scale, as every loader has it.
+    alpha is removed: alpha / rank is multiplied into the factors that the kind's `scaled` names, so the update is
+    their plain product. If no factor is low-rank there is no scale, as in every loader.
     """
     tensors = dict(read_tensors(one.tensors, device))
     tensors.pop("alpha", None)
@@ -31,9 +31,9 @@ def scaled_tensors(one: Held, device: torch.device) -> dict[str, Tensor]:
 
 
 def change(kind: FileKind, tensors: Mapping[str, Tensor], weight: Tensor) -> Tensor:
-    """What an adapter adds to a weight, in its shape, from tensors that `scaled_tensors` gives; DoRA included.
+    """The update to a weight, in its shape, from the tensors that `scaled_tensors` returns; including DoRA.
 
-    Raises RuntimeError for tensors whose shapes do not go together or with the weight.
+    Raises RuntimeError for tensors whose shapes do not match each other or the weight.
     """
     adapter: type[Adapter[torch.nn.Module]] = get_object(kind.adapter)
     update = adapter.file_update(tensors, weight)

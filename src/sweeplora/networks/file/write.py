@@ -1,4 +1,4 @@
-"""A network's file: its tensors, and the metadata that web UIs read."""
+"""Writes a network's file: its tensors, and the metadata that web UIs read."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _LEGACY_WINDOW = slice(0x100000, 0x110000)
 
 
 class NotFinite(ValueError):
-    """A tensor is not finite, or would not be in the precision of the file."""
+    """A tensor is not finite, or would overflow in the file's precision."""
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], dtype: torch.dtype) -> None:
-    """Write `Network.state_dict()` in a precision, whole or not at all, as its suffix says.
+    """Write `Network.state_dict()` atomically in the given precision; the path's suffix selects the format.
 
-    alpha stays in float32: it is no weight, and a LoKr's rank may be above what half precision holds. So does
-    DoRA's magnitude, which is as large as the base's weights: rounded to half precision, up to a quarter of what a
-    small update changes in it is lost. Into
-    .safetensors go the metadata, with the hashes that web UIs look files up by (`sshs_*`). A .ckpt is a plain
-    pickle of the tensors and holds no metadata at all. Raises NotFinite for what such a file would break.
+    alpha stays in float32: it is not a weight, and a LoKr's rank may exceed the range of half precision. DoRA's
+    magnitude stays in float32 too: it is as large as the base's weights, and rounding it to half precision loses up
+    to a quarter of a small update's change to it. A .safetensors file includes the metadata, with the hashes by
+    which web UIs look files up (`sshs_*`). A .ckpt is a plain pickle of the tensors without metadata. Raises
+    NotFinite for tensors that would not be finite in the file.
     """
     stored = {name: _stored(name, value, dtype) for name, value in tensors.items()}
     _check_finite(tensors, stored)
     if path.suffix == ".ckpt":
         buffer = io.BytesIO()
-        torch.save({name: value.clone() for name, value in stored.items()}, buffer)  # of a view it saves the whole
+        torch.save({name: value.clone() for name, value in stored.items()}, buffer)  # a view saves its whole storage
         write_whole(path, buffer.getvalue())
     else:
         write_whole(path, _serialize(stored, {**metadata, **_hashes(stored, metadata)}))
@@ -59,16 +59,16 @@ def _check_finite(tensors: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -
 
 
 def _serialize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file whose bytes follow from its content; the library itself orders metadata by chance."""
+    """A safetensors file with deterministic bytes; the library itself orders metadata randomly."""
     data = serialize(dict(tensors))
     header, start = split(data)
     return with_metadata(header, metadata) + data[start:]
 
 
 def _hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
-    """sha256 of the tensors' bytes, and eight digits of a window into the file as it is with `ss_` metadata alone.
+    """sha256 of the tensors' bytes, and eight digits of a hash over a window of the file with only `ss_` metadata.
 
-    Defined by sd-webui-additional-networks; kohya's trainers store them in advance as here.
+    Defined by sd-webui-additional-networks; kohya's trainers precompute and store them in the same way.
     """
     data = _serialize(tensors, {key: value for key, value in metadata.items() if key.startswith("ss_")})
     _, start = split(data)
