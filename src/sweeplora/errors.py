@@ -10,6 +10,7 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 _SHOWN = 160
+_LONGEST_MEND = 1000
 # An address is shown without its password: the line may end in a log.
 _PASSWORD = re.compile(r"(://[^\s/:@'\"]*):[^\s/'\"]*@")
 
@@ -27,7 +28,7 @@ class UserError(Exception):
         self.mend = mend
 
     def __str__(self) -> str:
-        line = f"{shortened(self.key)}={shortened(str(self.value))}: {self.mend}"
+        line = f"{shortened(self.key)}={shortened(str(self.value))}: {self.mend[:_LONGEST_MEND]}"
         return _printable(_PASSWORD.sub(r"\1:***@", line.replace("\n", " ")))
 
     @property
