@@ -1,11 +1,11 @@
-"""Images per second and memory against sd-scripts' own training loop: same weights, pictures, network, precision.
+"""Images per second and memory compared with sd-scripts' training loop: same weights, images, network, precision.
 
     python benchmarks/against_sd_scripts.py --checkout SD_SCRIPTS --python SD_SCRIPTS_VENV/bin/python
 
-`--python` is an environment of its own with that checkout's requirements and lycoris_lora. A model of SDXL's
-architecture at a small width is made from random numbers and given to both. The two trainings live side by side
-and take turns of `--steps` optimizer steps, `--rounds` times; what counts is the median of the rounds' ratios. Both
-cache latents and text outputs; ours stands for 1 in the ratios of time, above 1 is faster.
+`--python` is a separate environment with that checkout's requirements and lycoris_lora. Both sides train the same
+narrow model with SDXL's architecture and random weights. The two trainings stay loaded and take turns of `--steps`
+optimizer steps, `--rounds` times; the result is the median of the rounds' ratios. Both cache latents and text encoder
+outputs. A ratio is sd-scripts' time over ours: above 1 means that sweeplora is faster.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WIDTHS = (64, 128, 256)
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two trainings, and what it prints."""
+    """One of the two trainings, and its log."""
 
     process: subprocess.Popen[str]
     log: Path
@@ -41,7 +41,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Case:
-    """One network, as either side names it."""
+    """One network, as each side names it."""
 
     ours: tuple[str, ...]
     theirs: tuple[str, ...]
@@ -105,7 +105,7 @@ def parse() -> argparse.Namespace:
 
 
 def make_model(place: Path) -> None:
-    """The same random model as a diffusers folder and as one file."""
+    """Write the same random model as a diffusers folder and as a single file."""
     from diffusers import UNet2DConditionModel
 
     from sweeplora.models import tiny
@@ -138,7 +138,7 @@ def make_pictures(folder: Path, count: int, side: int) -> None:
 
 
 def compare(case: Case, place: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Let both sides take turns; the medians and the ratio."""
+    """Let both sides take turns; return the medians and the ratio."""
     place.mkdir()
     segment = max(1, arguments.steps // case.accumulation)
     images = segment * case.accumulation * arguments.batch
@@ -161,7 +161,7 @@ def compare(case: Case, place: Path, arguments: argparse.Namespace) -> dict[str,
 
 
 def _turn(side: Side) -> dict[str, float]:
-    """The word to go on, and what came of it."""
+    """Tell a side to continue, and return its report."""
     assert side.process.stdin is not None
     side.process.stdin.write("go on\n")
     side.process.stdin.flush()
@@ -169,7 +169,7 @@ def _turn(side: Side) -> dict[str, float]:
 
 
 def _report(side: Side) -> dict[str, float]:
-    """What a side says when it has stopped, first after its warm-up."""
+    """Wait for the report that a side prints when it pauses, the first after its warm-up."""
     assert side.process.stdout is not None
     line = side.process.stdout.readline()
     if not line:
@@ -216,7 +216,7 @@ def _start(command: list[str], log: Path) -> Side:
 
 
 def run_ours(spec: dict[str, Any]) -> None:
-    """Our loop, from the same code that a run walks through, as far as the other side lets it go."""
+    """Our training loop, with the same code as a run, paced by the comparison."""
     import torch
     from pacing import Pace
     from step import assemble

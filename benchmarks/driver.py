@@ -1,9 +1,9 @@
-"""What the driver of a sweep costs by itself: CPU seconds a trial of studies whose trials train nothing.
+"""The overhead of a sweep's driver: CPU seconds per trial in studies whose trials train nothing.
 
     PYTHONPATH=src python benchmarks/driver.py [--trials 40]
 
-Two studies of different length are run with the tests' stand-in for a training; their difference over the
-number of trials between them is the cost of one trial, and what is left is the cost of a study.
+Runs two studies of different length with the tests' stand-in for a training. Their difference divided by the
+difference in the number of trials is the cost of one trial; the rest is the cost of a study.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FEW = 8
 
 
 def study_seconds(trials: int, model: Path, name: str) -> tuple[float, float]:
-    """CPU seconds of this process, and seconds on the clock, for one study of so many trials."""
+    """CPU seconds of this process, and wall-clock seconds, for one study with that many trials."""
     from sweeplora.check.configuration import check
     from sweeplora.config.compose import compose
     from sweeplora.sweep.study import run

@@ -1,12 +1,12 @@
-"""At which rate the loader becomes the limit: images a second for several numbers of workers.
+"""The rate at which the loader becomes the bottleneck: images per second for several numbers of workers.
 
     python benchmarks/loader.py [--workers 0 1 4 8] [--images 64]
 
-CachedLatents latents and texts of SDXL's size at 1024 x 1024 are taken from memory, from files that the system holds in
-memory, and from files that it does not; pictures are decoded from each format, at the bucket's size and larger.
-Nothing is encoded and no step is trained. Passes with different numbers of workers take turns, and the best
-pass of each counts. On a machine that does other work too the processor time of an image tells more than the
-rate: W workers on cores of their own give up to W images in it. Prints one JSON object.
+Cached latents and text encoder outputs of SDXL's size at 1024 x 1024 are read from memory, from files in the system's
+page cache, and from files that are not in it; images are decoded from each format, at the bucket's size and larger.
+Nothing is encoded and no step is trained. Passes with different numbers of workers alternate, and the best pass of
+each counts. On a busy machine the processor time per image tells more than the rate: W workers on separate cores give
+up to W images in that time. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ FORMATS: dict[str, dict[str, Any]] = {"png": {}, "jpg": {"quality": 92}, "webp":
 
 
 class StandIn:
-    """Gives outputs of SDXL's sizes without computing them."""
+    """Returns outputs of SDXL's sizes without computing them."""
 
     token_limit, latent_channels, scale_factor = 77, 4, 8
 
@@ -89,7 +89,7 @@ def parse() -> argparse.Namespace:
 
 
 def rates(count: int, seconds: float, processor: float) -> dict[str, float]:
-    """Images a second, milliseconds for a step's batch, and the processor's milliseconds for an image."""
+    """Images per second, milliseconds per step's batch, and processor milliseconds per image."""
     return {
         "images_a_second": round(count / seconds, 1),
         "ms_a_step": round(seconds / count * BATCH * 1000, 2),
@@ -98,7 +98,7 @@ def rates(count: int, seconds: float, processor: float) -> dict[str, float]:
 
 
 def cases(folder: Path, count: int) -> Iterator[tuple[str, int, OnePass]]:
-    """Name, number of images, and what goes over them once with so many workers and says what it took."""
+    """Name, number of images, and a function that makes one pass with a number of workers and returns its times."""
     family = cast(Family, StandIn())
     for suffix in FORMATS:
         for side in (SIDE, LARGER):
@@ -114,13 +114,13 @@ def cases(folder: Path, count: int) -> Iterator[tuple[str, int, OnePass]]:
 
 
 def decoded(dataset: Dataset, family: Family, workers: int) -> Spent:
-    """Bring all pictures to the point where the VAE takes them."""
+    """Decode and prepare all images up to the VAE's input."""
     dataset = replace(dataset, workers=workers)
     return timed(dataset, Loader(dataset, OnlineLatents(family, 1), no_text, 0), lambda loaded: None)
 
 
 def kept(dataset: Dataset, latents: Latents, texts: Texts, forgotten: Path | None, workers: int) -> Spent:
-    """Draw all latents and look up all texts, after the system has forgotten the files in `forgotten`."""
+    """Draw all latents and look up all texts, after evicting the files in `forgotten` from the page cache."""
     if forgotten is not None:
         evict(forgotten)
     dataset = replace(dataset, workers=workers)
@@ -129,12 +129,12 @@ def kept(dataset: Dataset, latents: Latents, texts: Texts, forgotten: Path | Non
 
 
 def no_text(captions: Sequence[str]) -> Text:
-    """Of pictures only the pixels are asked for."""
+    """Must not be called: only the pixels are requested."""
     raise AssertionError("nothing is encoded here")
 
 
 def pictures(folder: Path, suffix: str, side: int, count: int) -> Dataset:
-    """A data set of pictures as detailed as photographs."""
+    """A dataset of images as detailed as photographs."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(0)
     for index in range(count):
@@ -149,7 +149,7 @@ def pictures(folder: Path, suffix: str, side: int, count: int) -> Dataset:
 
 
 def timed(dataset: Dataset, loader: Loader, take: Callable[[Loaded], object]) -> Spent:
-    """Seconds of one epoch, by the clock and of all processors, in which `take` is called with every batch."""
+    """Wall-clock seconds and processor seconds (all cores) of one epoch that calls `take` with every batch."""
     requests = [Request(batch, Moment(1, step, 100)) for step, batch in enumerate(plan(dataset, BATCH, 0, 1))]
     started = (time.perf_counter(), time.process_time())
     with closing(loader.stream(requests)) as stream:
@@ -159,7 +159,7 @@ def timed(dataset: Dataset, loader: Loader, take: Callable[[Loaded], object]) ->
 
 
 def evict(folder: Path) -> None:
-    """Ask the system to forget what it holds of the files below `folder`."""
+    """Ask the system to drop the files below `folder` from its page cache."""
     for path in folder.rglob("*.safetensors"):
         with path.open("rb") as stream:
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

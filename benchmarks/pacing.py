@@ -1,6 +1,6 @@
-"""Lets a training go so many steps at a time: both sides of a comparison take turns on the same machine.
+"""Runs a training in segments of steps, so that both sides of a comparison take turns on the same machine.
 
-Imports nothing but the standard library, since it also runs in the other side's environment.
+Imports only the standard library, since it also runs in the other side's environment.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 
 
 class Pace:
-    """Counts steps; after the first few and then after every segment it reports its time and waits to be told on."""
+    """Counts steps; after the warm-up and then after every segment, reports the time and waits for the next turn."""
 
     def __init__(self, warmup: int, segment: int) -> None:
         self._segment = segment
@@ -22,7 +22,7 @@ class Pace:
         sys.stdout = sys.stderr  # what the training prints must not mix with the reports
 
     def step(self) -> None:
-        """One optimizer step is done. Ends the process when the other end has closed the input."""
+        """Count one optimizer step. Exits the process if the parent has closed the input."""
         self._left -= 1
         if self._left > 0:
             return

@@ -1,7 +1,7 @@
-"""The other side of against_sd_scripts.py: sd-scripts' own training loop on a small model, in its own environment.
+"""The other side of against_sd_scripts.py: sd-scripts' training loop on a small model, in its own environment.
 
-It runs a checkout that the user has, at the widths of the model file it is given: the U-Net's width constants are
-replaced while it runs, the text encoders and the VAE are small ones, since their outputs are cached anyway.
+Runs the user's checkout at the widths of the given model file: the U-Net's width constants are replaced at run time;
+the text encoders and the VAE are small, since their outputs are cached anyway.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PREFIX = "model.diffusion_model."
 
 
 class Paced(tqdm):  # type: ignore[type-arg]
-    """The loop's progress bar, which it moves once an optimizer step."""
+    """The loop's progress bar, which advances once per optimizer step."""
 
     pace: Pace | None = None
 
@@ -43,7 +43,7 @@ class Paced(tqdm):  # type: ignore[type-arg]
 
 
 class Small(sdxl_train_network.SdxlNetworkTrainer):  # type: ignore[misc]
-    """The trainer with a model of other widths and a vocabulary from a folder."""
+    """The trainer with a model of different widths and tokenizers from a folder."""
 
     def load_target_model(self, args: Any, weight_dtype: Any, accelerator: Any) -> tuple[Any, ...]:
         tensors = {key.removeprefix(PREFIX): value for key, value in load_file(SPEC["model"]).items() if PREFIX in key}
@@ -68,12 +68,12 @@ class Small(sdxl_train_network.SdxlNetworkTrainer):  # type: ignore[misc]
 
 
 def encoder_config(name: str) -> CLIPTextConfig:
-    """The small text encoder's configuration, with as many layers as the loop counts on."""
+    """The small text encoder's configuration, with the number of layers that the loop expects."""
     return CLIPTextConfig.from_pretrained(Path(SPEC["folder"], name), num_hidden_layers=12)
 
 
 def shrink(tensors: dict[str, torch.Tensor]) -> tuple[int, list[int]]:
-    """Replace the U-Net's constants by the widths and depths found in its tensors."""
+    """Replace the U-Net's constants with the widths and depths found in its tensors."""
     width = tensors["input_blocks.0.0.weight"].shape[0]
     context = tensors["input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"].shape[1]
     original.MODEL_CHANNELS, original.TIME_EMBED_DIM = width, 4 * width

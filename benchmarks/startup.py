@@ -1,10 +1,10 @@
-"""How long a trial takes to its first optimizer step: alone, as a study's first, and forked from the preloaded parent.
+"""Time to a trial's first optimizer step: alone, as a study's first trial, and forked from the preloaded parent.
 
     python benchmarks/startup.py [--set model=sdxl model.path=FOLDER ...]
 
-Runs one training and a study of three trials in one slot, each of one step without preview images, in a temporary
-folder whose caches the first training fills. Prints one JSON object, seconds on the clock: `alone` from the command,
-`trials` from the moment the driver starts each.
+Runs one training, and a study of three trials in one slot, each of one step without preview images, in a temporary
+folder whose caches the first training fills. Prints one JSON object with wall-clock seconds: `alone` from the start of
+the command, `trials` from when the driver starts each.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def command(words: list[str]) -> None:
-    """Run the command line to its end."""
+    """Run the command line to completion."""
     subprocess.run([sys.executable, "-m", "sweeplora", *words], check=True, stdout=subprocess.DEVNULL)
 
 

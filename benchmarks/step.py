@@ -1,8 +1,8 @@
-"""Steps per second and peak memory of one trial, and what a step's time is spent on.
+"""Steps per second and peak memory of one trial, and where a step's time goes.
 
     python benchmarks/step.py --model FOLDER --resolution 1024 --batch 1 --network locon --set network.dim=16
 
-Trains on random pictures of the asked size. The first steps are left out (`--warm-up`); the rest are timed one by
+Trains on random images of the requested size. The first steps are not timed (`--warm-up`); the rest are timed one by
 one, and the median counts. Prints one JSON object.
 """
 
@@ -79,7 +79,7 @@ def parse() -> argparse.Namespace:
 
 
 def build(arguments: argparse.Namespace, folder: Path) -> tuple[Trainer, Inputs]:
-    """A trainer as a run would make it, over one batch of random pictures."""
+    """A trainer as a run would build it, with one batch of random images."""
     pictures = folder / "pictures"
     pictures.mkdir()
     random = np.random.default_rng(0)
@@ -99,7 +99,7 @@ def build(arguments: argparse.Namespace, folder: Path) -> tuple[Trainer, Inputs]
 
 
 def assemble(overrides: Sequence[str], folder: Path) -> tuple[Trainer, Inputs]:
-    """A trainer and its data as a run with these overrides would make them."""
+    """A trainer and its data as a run with these overrides would build them."""
     config = yaml.safe_load(compose([*overrides, f"runs={folder}"]).yaml)
     run = RunDir.create(folder / "run", yaml.safe_dump(config))
     device: Literal["cpu", "cuda"] = "cuda" if torch.cuda.is_available() else "cpu"
@@ -112,7 +112,7 @@ def assemble(overrides: Sequence[str], folder: Path) -> tuple[Trainer, Inputs]:
 
 
 def instrument(trainer: Trainer) -> dict[str, float]:
-    """Add up the seconds of the forward pass, the backward pass and the optimizer from here on."""
+    """From now on, accumulate the seconds of the forward pass, the backward pass and the optimizer."""
     spent: dict[str, float] = {}
 
     def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -134,7 +134,7 @@ def instrument(trainer: Trainer) -> dict[str, float]:
 
 
 def clock(trainer: Trainer) -> float:
-    """Seconds, after the device has done what it was given."""
+    """The time in seconds, after the device has finished its queued work."""
     if trainer.processes.device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()

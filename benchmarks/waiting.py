@@ -1,17 +1,17 @@
-"""What OpenMP threads that wait actively, or passively, make of a step: one training alone, and two beside each other.
+"""Step time with OpenMP threads that wait actively or passively: one training alone, and two side by side.
 
     python benchmarks/waiting.py [--threads 2] [--pairs 40] [--set model=sdxl model.path=FOLDER ...]
 
-One training of `--threads` threads of each policy stays loaded, and the two take turns of `--seconds`: the ratio of
-a pair of turns counts, passive over active, and the median over the pairs. Then two trainings of one policy go at
-once for `--together` seconds. Prints one JSON object, milliseconds a step. On a machine with other work the least of
-the times is nearest to an idle machine's.
+One training per policy, with `--threads` threads each, stays loaded, and the two take turns of `--seconds`. The result
+is the median over the pairs of turns of the ratio passive over active. Then two trainings of the same policy run at
+once for `--together` seconds. Prints one JSON object, milliseconds per step. On a busy machine the minimum time is
+closest to that of an idle machine.
 
-2026-11-25, torch 2.13.0 (GNU OpenMP), two cores that other work kept busy (load average 11 to 13), two threads, six
-pairs of turns: active 29.7 to 79.4 s a step (median 68 s), passive 0.38 to 2.4 s (median 0.46 s); median ratio 0.007.
-Two active ones at once had not done their first steps after seven minutes, two passive ones had after three. No idle
-machine was at hand: a convolution and a matrix product of
-about a millisecond took, at the best of some hundred times, 1.07 ms active, 1.30 ms passive, 1.19 ms with one thread.
+2026-11-25, torch 2.13.0 (GNU OpenMP), two cores busy with other work (load average 11 to 13), two threads, six pairs of
+turns: active 29.7 to 79.4 s per step (median 68 s), passive 0.38 to 2.4 s (median 0.46 s); median ratio 0.007. Two
+active trainings at once had not finished their first steps after seven minutes; two passive ones had after three. No
+idle machine was available: a convolution and a matrix product of about a millisecond took, as the best of some hundred
+repetitions, 1.07 ms active, 1.30 ms passive, 1.19 ms with one thread.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ import time
 from pathlib import Path
 
 POLICIES: dict[str, dict[str, str]] = {"active": {}, "passive": {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}}
-PATIENCE = 4  # a turn of so many times its length has come to a standstill
+PATIENCE = 4  # a turn that takes this many times its length counts as a standstill
 
 
 class Worker:
-    """A training in a process of its own that goes on for as long as it is told to."""
+    """A training in a separate process that runs for as long as it is told to."""
 
     def __init__(self, threads: int, policy: str, overrides: list[str]) -> None:
         plain = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_", "KMP_"))}
@@ -42,13 +42,13 @@ class Worker:
         self.answer(3600)  # loaded, and its first step done
 
     def go(self, seconds: float) -> None:
-        """Begin a turn."""
+        """Start a turn."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{seconds}\n".encode())
         self._process.stdin.flush()
 
     def answer(self, seconds: float) -> float | None:
-        """Milliseconds a step of its turn; None where no step ended within so many seconds."""
+        """Milliseconds per step of its turn; None if no step finished within the given seconds."""
         assert self._process.stdout is not None
         if not select.select([self._process.stdout], [], [], seconds)[0]:
             return None
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def train(overrides: list[str]) -> None:
-    """Train the shipped model on four small pictures, in turns of as many seconds as each line of the input says."""
+    """Train the shipped model on four small images, in turns; each line of the input gives a turn's seconds."""
     answers, sys.stdout = sys.stdout, sys.stderr
     from step import build
 

@@ -1,11 +1,11 @@
-"""Losses and weights of short trainings at a fixed seed and one thread: what a refactor must leave as it is.
+"""Losses and weights of short trainings with a fixed seed and one thread, which a refactor must not change.
 
     python tools/fingerprints.py write before.json
     python tools/fingerprints.py compare before.json
 
-One case for each network algorithm of conf/network/, and one each for SD 1.5, accumulation, two processes, text
-encoders, masks, fp8 and a mix of the other options. A case is four to six optimizer steps on the embedded emoji.
-`compare` exits with 1 and names the cases whose losses differ in any digit or whose weights differ in any bit.
+One case per network algorithm of conf/network/, and one each for SD 1.5, accumulation, two processes, text encoders,
+masks, fp8 and a mix of the other options. A case is four to six optimizer steps on the embedded emoji. `compare` exits
+with 1 and names the cases whose losses differ in any digit or whose weights differ in any bit.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ COMMON = (
 
 
 def cases(work: Path) -> Iterator[tuple[str, list[str]]]:
-    """Name and overrides of every case; models and masks that they need are made below `work`."""
+    """Name and overrides of every case; creates the models and masks they need below `work`."""
     for file in sorted((ROOT / "conf" / "network").glob("*.yaml")):
         yield f"network={file.stem}", [f"network={file.stem}"]
     sd15 = tiny.build(work / "sd15", "sd15")
@@ -75,7 +75,7 @@ def _masks(folder: Path) -> Path:
 
 
 def fingerprint(overrides: list[str], runs: Path) -> dict[str, Any]:
-    """Train once; the losses by step, the validation losses by step, and the sha256 of the last weights."""
+    """Train once; return the losses by step, the validation losses by step, and the sha256 of the last weights."""
     command = [sys.executable, "-m", "sweeplora", f"runs={runs}", *COMMON, *overrides]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -92,7 +92,7 @@ def fingerprint(overrides: list[str], runs: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Write the fingerprints to a file, or compare them with a file's."""
+    """Write the fingerprints to a file, or compare them with those in a file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("verb", choices=("write", "compare"))
     parser.add_argument("file", type=Path)

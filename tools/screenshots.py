@@ -1,8 +1,8 @@
-"""Photograph MLflow's UI on a runs folder: run list, a trial's metrics, its sample grid and its artifacts.
+"""Take screenshots of MLflow's UI for a runs folder: run list, a trial's metrics, sample grid and artifacts.
 
     python tools/screenshots.py RUNS OUT [--study NAME]
 
-Starts the UI on a free port, drives a headless Chromium over its debugging pipe, stops both.
+Starts the UI on a free port, drives a headless Chromium over its debugging pipe, and stops both.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _LAST_MARK = """
 
 
 class Browser:
-    """A headless Chromium, spoken to in its DevTools protocol: JSON messages that end in a zero byte."""
+    """A headless Chromium, controlled by its DevTools protocol: JSON messages terminated by a zero byte."""
 
     def __init__(self, profile: Path, width: int = 1500, height: int = 950) -> None:
         to_browser, self._write = os.pipe()
@@ -99,7 +99,7 @@ class Browser:
         return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
 
     def open(self, address: str, until: str) -> None:
-        """Go to a page and wait until a JavaScript expression holds, then for what is still drawn."""
+        """Open a page, wait until a JavaScript expression holds, then until the page has been drawn."""
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=address)
         self.wait(until)
@@ -114,22 +114,22 @@ class Browser:
         time.sleep(2.5)
 
     def click(self, x: float, y: float) -> None:
-        """Press and release the left button at a point of the window."""
+        """Press and release the left button at a point in the window."""
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def shoot(self, file: Path) -> None:
-        """Write a PNG of what is visible."""
+        """Write a PNG of the visible page."""
         file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
     def close(self) -> None:
-        """End the browser."""
+        """Close the browser."""
         self._process.terminate()
         self._process.wait(timeout=20)
 
 
 def free_port() -> int:
-    """A port on the loopback that nothing listens on."""
+    """A free port on the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -137,7 +137,7 @@ def free_port() -> int:
 
 
 def find(runs: Path, study: str | None) -> tuple[str, str]:
-    """(experiment id, run id) of the newest trial with samples of a study, or of any."""
+    """(experiment id, run id) of the newest trial with samples, in one study or in all."""
     database = sqlite3.connect(runs / "mlflow.db")
     query = (
         "select r.experiment_id, r.run_uuid from runs r join tags t on t.run_uuid = r.run_uuid"
@@ -152,7 +152,7 @@ def find(runs: Path, study: str | None) -> tuple[str, str]:
 
 
 def photograph(browser: Browser, base: str, experiment: str, run: str, out: Path) -> None:
-    """The views, one PNG each; parents are opened so that their trials show."""
+    """Take one PNG per view; parent runs are expanded so that their trials show."""
     has = "document.body.innerText.includes({!r})".format
     runs = f"{base}/#/experiments/{experiment}/runs"
     browser.open(runs, "document.querySelectorAll('.ag-row').length > 0")
@@ -166,7 +166,7 @@ def photograph(browser: Browser, base: str, experiment: str, run: str, out: Path
     browser.shoot(out / "trial.png")
     browser.open(f"{runs}/{run}/model-metrics", _CHARTS)
     browser.shoot(out / "metrics.png")
-    # Cards are drawn when they come into view, and a run's parameters stand above its pictures.
+    # Cards are drawn when they scroll into view, and a run's parameters are above its images.
     browser.evaluate(_SCROLL_DOWN)
     time.sleep(3)
     for index in range(browser.evaluate(f"{_SLIDERS}.length")):
@@ -180,7 +180,7 @@ def photograph(browser: Browser, base: str, experiment: str, run: str, out: Path
 
 
 def main() -> None:
-    """Serve, photograph, stop."""
+    """Serve the UI, take the screenshots, stop."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path)
     parser.add_argument("out", type=Path)

@@ -1,4 +1,4 @@
-"""The command line: finds the verb and hands it the rest of the words."""
+"""The command line: finds the verb and passes it the remaining words."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _NOT_IN_A_VERB = "=~+-"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line asks; returns the exit code: 0 done, 1 something failed, 2 refused, 130 stopped."""
+    """Run a command line; returns the exit code: 0 done, 1 something failed, 2 refused, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a user's own classes, as `python -m` finds them
+        sys.path.insert(0, os.getcwd())  # the user's own classes, found as with `python -m`
     try:
         return _do(given)
     except UserError as error:
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
-    except SystemExit as left:  # argparse, after it has printed a verb's help
+    except SystemExit as left:  # argparse exits after printing a verb's help
         if left.code:
             raise
         return 0
@@ -58,7 +58,7 @@ def _do(given: list[str]) -> int:
 
 
 def _verb(given: list[str]) -> tuple[str | None, list[str]]:
-    """The verb, which only the first word can be, and the words after it; None for an override or an option."""
+    """The verb, if the first word is one, and the words after it; None for an override or an option."""
     if given and given[0] and not set(given[0]) & set(_NOT_IN_A_VERB):
         return given[0], given[1:]
     return None, given
@@ -83,7 +83,7 @@ def _version() -> int:
 
 
 def process() -> int:
-    """The command as a process: `main` with streams that outlive their reader; 1 if what it printed is lost."""
+    """The process's entry point: `main` with robust output streams; 1 if printed output was lost."""
     from sweeplora.commands.output import Output
 
     output = Output()

@@ -1,4 +1,4 @@
-"""Content hashes of files and folders, remembered by path, size and modification time; and the memo files for that."""
+"""Content hashes of files and folders, cached by path, size and modification time in memo files."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _FORMAT = 2
 
 
 class ContentHashes:
-    """sha256 of files, looked up before they are read again.
+    """sha256 of files, looked up in a memo before a file is read again.
 
-    `memo` is a JSON file below `runs/cache/`; an entry counts only while path, size and modification time
-    (nanoseconds) are those it was made for. A lost or damaged memo costs time and nothing else.
+    `memo` is a JSON file below `runs/cache/`; an entry is valid only while path, size and modification time
+    (nanoseconds) are unchanged. A lost or damaged memo only costs time.
     """
 
     def __init__(self, memo: Path) -> None:
@@ -42,26 +42,26 @@ class ContentHashes:
         return self.files(names, path)
 
     def files(self, paths: Iterable[Path], root: Path) -> str:
-        """Hex sha256 over names relative to `root` and contents, in the order given."""
+        """Hex sha256 over names relative to `root` and contents, in the given order."""
         digest = hashlib.sha256()
         for path in paths:
             digest.update(os.fsencode(path.relative_to(root).as_posix()) + f"\0{self.file(path)}\n".encode())
         return digest.hexdigest()
 
     def all(self, paths: Iterable[Path]) -> str:
-        """Hex sha256 over several files and folders, in the order given, independent of where they are."""
+        """Hex sha256 over several files and folders, in the given order, independent of their location."""
         parts = (self.folder(path) if path.is_dir() else self.file(path) for path in paths)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def save(self) -> None:
-        """Write the memo back if it has new entries."""
+        """Write the memo if it has new entries."""
         if self._changed:
             write_memo(self._memo, _FORMAT, read_memo(self._memo, _FORMAT) | self._known)
             self._changed = False
 
 
 def read_memo(memo: Path, version: int) -> dict[str, Any]:
-    """The entries of a memo file; none where it is missing, damaged or of another version."""
+    """The entries of a memo file; empty if it is missing, damaged or of another version."""
     try:
         content = json.loads(memo.read_bytes())
         entries: dict[str, Any] = content["entries"]
@@ -71,7 +71,7 @@ def read_memo(memo: Path, version: int) -> dict[str, Any]:
 
 
 def write_memo(memo: Path, version: int, entries: Mapping[str, Any]) -> None:
-    """Write a memo file whole, with a checksum over its version and entries."""
+    """Write a memo file atomically, with a checksum over its version and entries."""
     memo.parent.mkdir(parents=True, exist_ok=True)
     content = {"checksum": _checksum(version, entries), "entries": entries}
     write_whole(memo, json.dumps(content, indent=0))
@@ -82,7 +82,7 @@ def _checksum(version: int, entries: Mapping[str, Any]) -> str:
 
 
 def sha256(path: Path) -> str:
-    """Hex sha256 of one file, read now."""
+    """Hex sha256 of one file, computed without a memo."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK):

@@ -1,4 +1,4 @@
-"""The exceptions that a user is meant to read, and a collector of them."""
+"""Exceptions for the user to read, and a collector of them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Result = TypeVar("Result")
 
 _SHOWN = 160
 _LONGEST_MEND = 1000
-# An address is shown without its password: the line may end in a log.
+# URLs are shown without their password, since the line may end up in a log.
 _PASSWORD = re.compile(r"(://[^\s/:@'\"]*):[^\s/'\"]*@")
 
 
 class UserError(Exception):
-    """Input that cannot work: names the key, the value given and how to mend it.
+    """Invalid input: names the key, the given value and how to mend it.
 
-    `str(error)` is one line and is all that the command line prints before it leaves with exit code 2.
+    `str(error)` is one line, and all that the command line prints before it exits with code 2.
     """
 
     def __init__(self, key: str, value: object, mend: str) -> None:
@@ -33,14 +33,14 @@ class UserError(Exception):
 
     @property
     def each(self) -> tuple[UserError, ...]:
-        """The single errors that this one stands for: itself."""
+        """The single errors in this one: itself."""
         return (self,)
 
 
 class UserErrors(UserError):
-    """Several things that cannot work, found at once; key, value and mend are those of the first.
+    """Several input errors found at once; key, value and mend are those of the first.
 
-    `str(error)` is one line for each.
+    `str(error)` is one line per error.
     """
 
     def __init__(self, errors: Sequence[UserError]) -> None:
@@ -53,12 +53,12 @@ class UserErrors(UserError):
 
     @property
     def each(self) -> tuple[UserError, ...]:
-        """The single errors, one for each key and mend."""
+        """The single errors, one per key and mend."""
         return self._each
 
 
 class Problems:
-    """The refusals of a check. A step that needs a group with a refusal is left out: it would only say it again."""
+    """The refusals of a check. A step that needs a refused group is skipped: it would just repeat the error."""
 
     def __init__(self) -> None:
         self._found: list[UserError] = []
@@ -66,7 +66,7 @@ class Problems:
     def attempt(self, needs: Sequence[str], step: Callable[[], Result]) -> Result | None:
         """The step's result; None if it refuses, or if one of the groups (or top-level keys) it needs is refused.
 
-        An error of the file system counts as a refusal of the first group.
+        A file system error counts as a refusal of the first group.
         """
         if any(error.key.partition(".")[0] in needs for error in self._found):
             return None
@@ -80,11 +80,11 @@ class Problems:
         return None
 
     def add(self, error: UserError) -> None:
-        """Note a refusal."""
+        """Add a refusal."""
         self._found += error.each
 
     def refuse(self) -> None:
-        """Raise what was found: nothing, a UserError, or UserErrors for several."""
+        """Raise the refusals found: a UserError for one, UserErrors for several; return if there are none."""
         if len(self._found) == 1:
             raise self._found[0]
         if self._found:
@@ -92,12 +92,12 @@ class Problems:
 
 
 def _printable(text: str) -> str:
-    """The text with what would disturb a terminal or a log escaped."""
+    """The text with unprintable characters escaped, for terminals and logs."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def shortened(text: str) -> str:
-    """A text for a message: the start and the end of one that is longer than 160 letters."""
+    """A text for a message: only the start and the end if it is longer than 160 characters."""
     if len(text) <= _SHOWN:
         return text
     half = _SHOWN // 2

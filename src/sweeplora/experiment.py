@@ -1,4 +1,4 @@
-"""An experiment: the configuration that a command line composes to, and what the check finds out about it."""
+"""An experiment: the configuration that a command line composes to, and what the check derives from it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sweeplora.errors import UserError, UserErrors
 
 @dataclass(frozen=True)
 class Configuration:
-    """A composed configuration that nobody has checked yet.
+    """A composed configuration, not checked yet.
 
-    `config` is plain resolved data, `yaml` the same as the text that a run folder keeps, `overrides` the words of
-    the command line that led to it. A value that is still to be given is "???": a sweep may propose it. `notices`:
-    one line for each thing that works but deserves a look.
+    `config` is plain resolved data, `yaml` the same as the text stored in a run folder, `overrides` the command line's
+    words that led to it. A missing value is "???": a sweep may propose it. `notices`: one line for each thing that
+    works but deserves attention.
     """
 
     config: dict[str, Any]
@@ -26,7 +26,7 @@ class Configuration:
 
 
 class NotComposed(UserErrors):
-    """Words that cannot be composed; `rest` is the configuration without them, in which more may be wrong."""
+    """Words that do not compose; `rest` is the configuration without them, which may have further errors."""
 
     def __init__(self, errors: Sequence[UserError], rest: Configuration) -> None:
         super().__init__(errors)
@@ -35,12 +35,11 @@ class NotComposed(UserErrors):
 
 @dataclass(frozen=True)
 class Experiment(Configuration):
-    """A configuration that can run.
+    """A checked configuration that can run.
 
-    `signature` names the experiment: same signature, same result. `contents` and `code` are what the signature is
-    made of besides the configuration: content hashes by dotted key, and the hash of the source and the versions of
-    the libraries. `steps` counts optimizer steps and `arithmetic` explains them in one line. `validates`: images are
-    held out.
+    `signature` identifies the experiment: same signature, same result. It covers the configuration, `contents` (content
+    hashes by dotted key) and `code` (the hash of the source and the versions of the libraries). `steps` counts
+    optimizer steps and `arithmetic` explains the count in one line. `validates`: images are held out.
     """
 
     signature: str
@@ -52,9 +51,9 @@ class Experiment(Configuration):
 
 
 class Group(Mapping[str, Any]):
-    """One group of a configuration, frozen: it can be a key of a cache, and is compared by its JSON text.
+    """One config group, frozen and hashable, so that it can be a cache key; compared by its JSON text.
 
-    1, 1.0 and true are equal in Python and differ in JSON, so two groups that differ in them are two keys.
+    1, 1.0 and true are equal in Python but differ in JSON, so groups that differ in them are different keys.
     """
 
     __slots__ = ("_content", "_text")

@@ -1,4 +1,4 @@
-"""Words of a command line in Hydra's override grammar, each parsed once in a process."""
+"""Command-line words in Hydra's override grammar, each parsed once per process."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sweeplora.errors import UserError
 
 @functools.lru_cache(maxsize=8192)
 def parse(word: str) -> Override:
-    """One word, e.g. `network.dim=8`, `+sweep=mine` or `network.dim=choice(4,8)`; not to be changed by the caller.
+    """Parse one word, e.g. `network.dim=8`, `+sweep=mine` or `network.dim=choice(4,8)`; callers must not modify it.
 
-    Raises UserError for what is not the grammar.
+    Raises UserError for a word that does not match the grammar.
     """
     key, joined, value = word.partition("=")
     if not joined and not word.startswith("~"):
@@ -30,13 +30,13 @@ def parse(word: str) -> Override:
 
 
 def written_value(override: Override) -> str:
-    """The value of an override as it was written."""
+    """The value of an override as written."""
     return (override.input_line or "").partition("=")[2]
 
 
 @functools.lru_cache(maxsize=1)
 def _parser() -> OverridesParser:
-    """Hydra's own parser; its choice(...) alone takes no null there, and does here."""
+    """Hydra's parser, with a choice(...) that also accepts null; Hydra's own does not."""
     functions = create_functions()
     functions.functions.pop("choice")
     functions.definitions.pop("choice")

@@ -1,4 +1,4 @@
-"""Randomness as a function: a 64-bit seed from (seed, what, step or epoch or name, index), never a state."""
+"""Stateless randomness: a 64-bit seed computed from (seed, what, step or epoch or name, index)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 
 
 def seed_of(seed: int, what: str, *parts: int | str) -> int:
-    """Seed for one draw, equal on every machine, process and resume.
+    """Seed for one draw, the same on every machine, in every process and after every resume.
 
     `what` names the purpose ("noise", "timestep", "order", ...) so that two purposes never share a stream;
     `parts` say which draw it is (epoch, sample, step, module name). Returns an integer in [0, 2**63).

@@ -1,4 +1,4 @@
-"""The verbs of the command line: each is a file with a function `main(words)`, found by its name."""
+"""The verbs of the command line: each is a file that defines `main(words)`, found by its name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HERE = Path(__file__).resolve().parent
 
 
 class Parser(ArgumentParser):
-    """An argparse parser that raises UserError, and whose help ends with an example."""
+    """An argparse parser that raises UserError and whose help ends with an example."""
 
     def __init__(self, verb: str, description: str, example: str) -> None:
         super().__init__(
@@ -29,34 +29,34 @@ class Parser(ArgumentParser):
         )
 
     def parse(self, words: list[str]) -> Namespace:
-        """The words as options and positional words, in any order. Raises UserError for an unknown option."""
+        """Parse options and positional words in any order. Raises UserError for an unknown option."""
         asked, unknown = self.parse_known_intermixed_args(words)
         if unknown:
             raise UserError("command line", unknown[0], f"no such option; see {self.prog} --help")
         return asked
 
     def error(self, message: str) -> NoReturn:
-        """Argparse's complaint as one line."""
+        """Raise argparse's complaint as a one-line UserError."""
         raise UserError(self.prog.rpartition(" ")[2], "", f"{message}; see {self.prog} --help")
 
 
 def verbs(here: Path) -> dict[str, Path]:
-    """Verb -> its file, sorted: the package's own, and those in a folder `commands` below `here`.
+    """Verb -> its file, sorted: the package's verbs, and those in a folder `commands` below `here`.
 
-    A file is a verb if it defines a function `main`. A file of the user cannot replace one of the package.
+    A file is a verb if it defines a function `main`. A user's file cannot replace one of the package's.
     """
     files = [*sorted((here / "commands").glob("*.py")), *_HERE.glob("*.py")]
     return dict(sorted({file.stem: file for file in files if _defines_main(file)}.items()))
 
 
 def summary(file: Path) -> str:
-    """First line of a verb's docstring, read without importing it."""
+    """First line of a verb's docstring, read without importing the file."""
     said = ast.get_docstring(ast.parse(file.read_bytes())) or ""
     return said.partition("\n")[0]
 
 
 def load(verb: str, file: Path) -> Main:
-    """The function `main` of a verb's file."""
+    """Import a verb's file and return its function `main`."""
     spec = importlib.util.spec_from_file_location(f"sweeplora.commands.{verb}", file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

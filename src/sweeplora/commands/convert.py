@@ -1,4 +1,4 @@
-"""Take over a training of sd-scripts: its command, or the script that holds it, becomes a file of sweeps/."""
+"""Convert an sd-scripts training to a file of sweeps/: from its command, or from the script that contains it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _EXAMPLE = "python -m sweeplora convert --output sweeps/mine.yaml train.sh"
 
 
 def main(words: list[str]) -> int:
-    """Convert what the words hold; returns 0, or 1 where the file is written and lacks something of the command."""
+    """Convert the given command or script; returns 0, or 1 if the file is written but lacks part of the command."""
     from sweeplora.convert.command import take_over
 
     parser = Parser("convert", __doc__ or "", _EXAMPLE)

@@ -1,4 +1,4 @@
-"""Standard output and error that outlive their reader: a closed pipe or a full disk ends no training."""
+"""Standard output and error that survive the loss of their reader: a closed pipe or full disk ends no training."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 
 
 class Lasting(io.FileIO):
-    """A file descriptor whose failed writes are remembered in `error` and otherwise passed over."""
+    """A file descriptor that stores the first write error in `error` and discards output from then on."""
 
     error: OSError | None = None
 
     def write(self, data: object, /) -> int:
-        """Write, or pass over what cannot be written; returns how many bytes are done with."""
+        """Write, or discard what cannot be written; returns the number of bytes handled."""
         content = memoryview(data)  # type: ignore[arg-type]
         if self.error is None:
             try:
@@ -24,10 +24,10 @@ class Lasting(io.FileIO):
 
 
 class Output:
-    """The process's standard streams, made to last."""
+    """The process's standard streams, made robust against write errors."""
 
     def __init__(self) -> None:
-        """Open what is closed on the null device, lest a database gets its number; then replace both streams."""
+        """Open closed descriptors on the null device, so that no file gets their number; then replace both streams."""
         for descriptor in range(3):
             try:
                 os.fstat(descriptor)
@@ -38,7 +38,7 @@ class Output:
         sys.stdout, sys.stderr = out, err
 
     def lost(self) -> str | None:
-        """Why something that was printed is lost; None where all arrived, or where its reader left of its own will."""
+        """Why printed output was lost; None if all of it arrived, or if the reader closed the pipe."""
         sys.stdout.flush()
         sys.stderr.flush()
         error = self._streams[0].error

@@ -1,4 +1,4 @@
-"""Train once, or run a sweep; this is what a command line without a verb does."""
+"""Train once or run a sweep; the default for a command line without a verb."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _EXAMPLE = "python -m sweeplora run +sweep=rank_alpha sweep.name=mine data=folde
 
 
 def main(words: list[str]) -> int:
-    """Run what the words compose to; returns 0 if all went well, 1 if something failed, 130 if interrupted."""
+    """Run the composed configuration; returns 0 if all went well, 1 if something failed, 130 if interrupted."""
     parser = Parser("run", __doc__ or "", _EXAMPLE)
     parser.add_argument("--cfg", action="store_true", help="print the configuration and run nothing")
     parser.add_argument("overrides", nargs="*", help="key=value, group=choice, or +sweep=NAME")

@@ -12,9 +12,9 @@ _FAILED = 1
 
 
 def main(words: list[str]) -> int:
-    """Record what is not recorded yet; prints a line and returns 1 if a folder could not be brought up to date.
+    """Record what is not recorded yet; prints a line per folder that could not be brought up to date and returns 1.
 
-    Each folder goes where its own configuration says; only the keys of `tracking` among the words replace its own.
+    Each folder is sent where its own configuration says; only `tracking` keys among the words override it.
     """
     from sweeplora.config.binding import check_node
     from sweeplora.config.compose import compose

@@ -1,4 +1,4 @@
-"""Open the record in a browser: MLflow's pages over the runs of a folder."""
+"""Open the record in a browser: MLflow's UI for the runs of a folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _EXAMPLE = "python -m sweeplora ui --port 5001 runs=/data/runs"
 
 
 def main(words: list[str]) -> int:
-    """Print the address of the record's pages, served here until Ctrl-C unless they are on a server."""
+    """Print the URL of the record's UI, and serve it until Ctrl-C unless a server already does."""
     from sweeplora.config.binding import check_node
     from sweeplora.config.compose import compose
     from sweeplora.record.location import tracking_of

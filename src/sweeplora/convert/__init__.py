@@ -1,1 +1,1 @@
-"""A command line of sd-scripts into a configuration, and a report of what became of each flag."""
+"""Converts an sd-scripts command line to a configuration, with a report on what became of each flag."""

@@ -1,4 +1,4 @@
-"""Converting: a command of sd-scripts in, a file of `sweeps/` and a report out."""
+"""The conversion of an sd-scripts command to a file of `sweeps/` and a report."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _LARGEST_SCRIPT = 16 << 20
 
 
 def take_over(source: Sequence[str], output: Path | None, number: int | None, *, force: bool) -> int:
-    """Convert a command or script; returns 0, or 1 where the file is written and lacks something of the command.
+    """Convert a command or script; returns 0, or 1 if the file is written but lacks something from the command.
 
-    `source`: the words of a command, or one word that is a script's path or a whole command. `output`: None takes
-    the name of the training. `number` chooses one of several trainings in a script, from 1 on.
+    `source`: the words of a command, or a single word that is a script's path or a whole command. `output`: None names
+    the file after the training. `number` selects one of several trainings in a script, counted from 1.
 
-    That is a flag that changes what is learned and cannot be taken over, or one that sd-scripts does not know;
-    each is named on the standard error, and so is the first value of the file that the check will refuse. Raises
-    UserError where nothing can be written.
+    What lacks is a flag that changes the training result and cannot be converted, or one unknown to sd-scripts; each is
+    named on standard error, and so is the first value of the file that the check would refuse. Raises UserError if
+    nothing can be written.
     """
     conversion = convert(_chosen(read_source(source), number))
     output = output or Path("sweeps", f"{_file_name(conversion.name)}.yaml")
@@ -66,7 +66,7 @@ def take_over(source: Sequence[str], output: Path | None, number: int | None, *,
 
 
 def read_source(rest: Sequence[str]) -> Reading:
-    """The commands in words, in a script's file, or in a text."""
+    """The commands in a command's words, in a script file, or in a text."""
     if rest[0] == "--" or len(rest) > 1:
         words = tuple(Text(word) for word in (rest[1:] if rest[0] == "--" else rest))
         return Reading(Script("", "the command"), [ScriptCommand(words, 1)])
@@ -83,7 +83,7 @@ def read_source(rest: Sequence[str]) -> Reading:
 def _path(text: str) -> Path:
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # ~name of nobody
+    except RuntimeError:  # ~name of an unknown user
         return Path(text)
 
 
@@ -115,13 +115,13 @@ def _chosen(reading: Reading, number: int | None) -> Command:
 
 
 def _file_name(name: str) -> str:
-    """The name as that of a file that `+sweep=` can ask for: a number would be read as one."""
+    """The name as a file name that `+sweep=` can select: a bare number would be parsed as a number."""
     cleaned = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("._-") or "converted"
     return f"lora_{cleaned}" if _READ_AS_A_VALUE.fullmatch(cleaned) else cleaned
 
 
 def _not_installed(conversion: Conversion) -> list[str]:
-    """The packages that the training needs and that are not here, each with how to install it."""
+    """Packages that the training needs and that are not installed, each with how to install it."""
     values = settings(conversion.entries)
     target = str(values.get("optimizer._target_", "")).partition(".")[0]
     wanted = {
@@ -137,7 +137,7 @@ def _not_installed(conversion: Conversion) -> list[str]:
 
 
 def _refused(output: Path) -> list[str]:
-    """The first thing that the check says of the written file's values, where it can be composed from here."""
+    """The check's first complaint about the written file's values, if the file can be composed from here."""
     from sweeplora.check.shape import check_shape
     from sweeplora.config import catalog
     from sweeplora.config.compose import compose

@@ -1,4 +1,4 @@
-"""One training command into entries: what becomes of every word of it."""
+"""Converts one training command to entries that say what becomes of each of its words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sweeplora.convert.reading.metadata_file import LinkedImages
 
 @dataclass(frozen=True)
 class Conversion:
-    """A command and all that became of it."""
+    """A command and what became of it."""
 
     command: Command
     entries: tuple[Entry, ...]
@@ -25,7 +25,7 @@ class Conversion:
 
     @property
     def name(self) -> str:
-        """What its weights are called."""
+        """The name of its weights."""
         return str(next(entry.value for entry in self.entries if entry.key == "name"))
 
     def of(self, *fates: str) -> list[Entry]:
@@ -34,7 +34,7 @@ class Conversion:
 
 
 def convert(command: Command) -> Conversion:
-    """Raises UserError for the first thing that cannot be converted, or that sd-scripts itself refuses."""
+    """Convert a command. Raises UserError for the first part that cannot be converted or that sd-scripts refuses."""
     processes, launcher = launched(command.launcher, command.files)
     given = read(command.family, processes, command.words, command.files)
     entries = [entry for group in _groups() for entry in group(given)]
@@ -44,7 +44,7 @@ def convert(command: Command) -> Conversion:
 
 
 def _groups() -> list[Callable[[Given], list[Entry]]]:
-    """`entries` of every file of groups/, in the order of conf/config.yaml; flags that become no key come last."""
+    """The `entries` functions of groups/, in the order of conf/config.yaml; flags without a key come last."""
     order = group_order()
     names = [module.name for module in pkgutil.iter_modules(groups.__path__)]
     names.sort(key=lambda name: order.index(name) if name in order else len(order))
@@ -52,6 +52,6 @@ def _groups() -> list[Callable[[Given], list[Entry]]]:
 
 
 def unaccounted(given: Given, entries: list[Entry]) -> list[str]:
-    """Flags that were given and of which nothing is said."""
+    """Flags that were given and that no entry mentions."""
     told = {entry.flag.partition(" ")[0] for entry in entries}
     return [name for name in given.values if f"--{name}" not in told]

@@ -1,4 +1,4 @@
-"""What became of a flag: the value of a key, nothing, or nothing that is possible here; and why."""
+"""What became of a flag, and why: a key's value, no effect, or not supported in sweeplora."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ it. missing: not supported here, although it changes what is learned. unknown: s
 
 
 class Entry(NamedTuple):
-    """One flag's fate.
+    """What became of one flag.
 
-    `key` is empty where it became no value of its own. A key without a dot picks a choice of a group, `+` in front
-    of one adds what its choice does not have.
+    `key` is empty if the flag became no value. A key without a dot selects a choice of a group; a leading `+` adds a
+    key that the choice does not have.
     """
 
     flag: str
@@ -29,25 +29,25 @@ class Entry(NamedTuple):
 
 
 def became(flag: str, key: str, value: Any, note: str = "") -> Entry:
-    """The flag was given and is now that value."""
+    """The flag was given and became that value."""
     return Entry(flag, "became", key, value, note)
 
 
 def idle(flag: str, note: str) -> Entry:
-    """The flag was given and does nothing."""
+    """The flag was given and has no effect."""
     return Entry(flag, "idle", note=note)
 
 
 def missing(flag: str, note: str) -> Entry:
-    """The flag was given, changes what is learned, and cannot be taken over."""
+    """The flag was given, changes the training result, and cannot be converted."""
     return Entry(flag, "missing", note=note)
 
 
 def aside(flag: str, note: str) -> Entry:
-    """The flag was given and is not supported here; what is learned does not depend on it."""
+    """The flag was given and is not supported in sweeplora; the training result does not depend on it."""
     return Entry(flag, "aside", note=note)
 
 
 def settings(entries: Iterable[Entry]) -> dict[str, Any]:
-    """Key -> value of everything that is written, later entries winning."""
+    """Key -> value of everything that is written; later entries win."""
     return {entry.key: entry.value for entry in entries if entry.key}

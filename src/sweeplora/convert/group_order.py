@@ -1,4 +1,4 @@
-"""The order in which groups are converted, reported and written."""
+"""The order in which config groups are converted, reported and written."""
 
 from __future__ import annotations
 

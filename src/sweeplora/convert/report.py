@@ -1,4 +1,4 @@
-"""What became of each flag, as a page to read: Markdown with one table a fate."""
+"""The report on what became of each flag, in Markdown: one table per fate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SILENT = {
 
 
 def report(conversion: Conversion, name: str) -> str:
-    """The whole report on the file that is called by `name`."""
+    """The full report on the file that `+sweep=name` selects."""
     taken, defaults = conversion.of("became"), conversion.of("default")
     parts = [
         f"# {conversion.command.script} -> +sweep={name}",

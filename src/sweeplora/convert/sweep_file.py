@@ -1,4 +1,4 @@
-"""The file a conversion writes: choices of groups, then values, in the form of a file of `sweeps/`."""
+"""The file that a conversion writes, in the format of `sweeps/`: choices of groups, then values."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _SECRET = re.compile(r"(token|api_key|secret|password)$")
 
 
 class _Dumper(yaml.SafeDumper):
-    """Mappings a line for each key, lists of numbers and texts on one line."""
+    """Writes mappings one key per line, and lists of numbers and strings on one line."""
 
     def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
-        """A list; one that holds mappings is spread over lines."""
+        """Write a list; a list of mappings spans several lines."""
         return super().represent_sequence(tag, sequence, not any(isinstance(one, dict) for one in sequence))
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Nothing is written by reference."""
+        """Never write YAML aliases."""
         return True
 
 
 def _represent_text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
-    """Text in quotes where Hydra's reader, unlike PyYAML's, would take it for a number: 1e5."""
+    """Quote a string that Hydra's loader, unlike PyYAML's, would read as a number: 1e5."""
     style = "'" if _LIKE_A_NUMBER.fullmatch(value) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
@@ -43,7 +43,7 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def text(conversion: Conversion, name: str) -> str:
-    """The whole file; `name` is the one it will be called by, `+sweep=name`."""
+    """The whole file; `name` is the one that `+sweep=name` selects it by."""
     values = settings(conversion.entries)
     groups = group_order()
     defaults = "\n".join(f"  - override /{group}: {values[group]}" for group in groups if group in values)
@@ -55,7 +55,7 @@ def text(conversion: Conversion, name: str) -> str:
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys as a tree; a leading plus, which a command line needs, is not written."""
+    """Dotted keys as a tree; a leading plus, which only a command line needs, is dropped."""
     tree: dict[str, Any] = {}
     for key, value in values.items():
         *groups, last = key.removeprefix("+").split(".")
@@ -67,7 +67,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown(words: Sequence[str]) -> str:
-    """A command for people: words with spaces in quotes, secrets left out."""
+    """A command for display: words with spaces are quoted, secrets are left out."""
     found: list[str] = []
     hide = False
     for word in words:
@@ -84,7 +84,7 @@ def shown(words: Sequence[str]) -> str:
 
 
 def is_secret(flag: str) -> bool:
-    """Whether a flag's value is for its owner's eyes: a token, a key; also where only its beginning is written."""
+    """Whether a flag's value is secret, such as a token or a key; the flag may be abbreviated."""
     name = flag.lstrip("-")
     full = [known for known in FLAGS if known.startswith(name)]
     return _SECRET.search(full[0] if len(full) == 1 else name) is not None
@@ -104,7 +104,7 @@ def _header(conversion: Conversion, name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The value as YAML holds it; `${` in a text would be read as a reference."""
+    """The value as written to YAML; `${` in a string is escaped, since it would be read as an interpolation."""
     if isinstance(value, str):
         return _REFERENCE.sub(lambda found: f"{found[1] * 2}\\${{", value)
     if isinstance(value, list | tuple):

@@ -1,1 +1,1 @@
-"""Where trials run and how their processes are started, signalled and watched."""
+"""Where trials run, and how their processes are started, signalled and watched."""

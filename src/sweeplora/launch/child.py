@@ -1,4 +1,4 @@
-"""A training's process before it imports anything heavy: `python -m sweeplora.launch.child <module> <run folder>`."""
+"""Entry point of a training process, before heavy imports: `python -m sweeplora.launch.child <module> <run folder>`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Import the module and have it train the run folder; returns its exit code."""
+    """Import the module and train the run folder with it; returns its exit code."""
     module, run = arguments
     die_with_parent()
     code: int = importlib.import_module(module).main([run])
@@ -24,10 +24,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def die_with_parent() -> None:
-    """Have the kernel send SIGTERM when the parent dies, however that is.
+    """Have the kernel send SIGTERM when the parent dies for any reason.
 
-    SIGTERM ends a process that still imports at once, and asks a training to stop at its next step. A parent that
-    died before this call was made is known by its id.
+    SIGTERM kills a process that is still importing, and asks a training to stop at its next step. A parent that died
+    before this call is recognised by its id.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     parent = os.environ.get(PARENT)

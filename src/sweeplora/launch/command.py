@@ -1,4 +1,4 @@
-"""The command line of one training, and the process that it becomes."""
+"""The command line of one training, and the process that runs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sweeplora.rundir.folder import RunDir
 
 
 def start_subprocess(run: RunDir, slot: Slot, module: str) -> Subprocess:
-    """Start the training of a run folder as a process of its own, its output appended to the folder's log."""
+    """Start the training of a run folder as a separate process; its output is appended to the folder's log."""
     with run.log.open("ab") as log:
         process = subprocess.Popen(
             command(run.path, slot, module),
@@ -28,10 +28,10 @@ def start_subprocess(run: RunDir, slot: Slot, module: str) -> Subprocess:
 
 
 def command(run: Path, slot: Slot, module: str) -> list[str]:
-    """The command line of one training; several processes go through `accelerate launch`.
+    """The command line of one training; multi-process trainings go through `accelerate launch`.
 
-    Every flag of accelerate's is given, or a default_config.yaml in the user's home would decide.
-    `--multi_gpu` is also what starts several processes on CPUs; port 0 finds a free one.
+    Every accelerate flag is set, since a default_config.yaml in the user's home would decide the rest.
+    `--multi_gpu` also starts several processes on CPUs; port 0 picks a free port.
     """
     if slot.processes == 1:
         return [sys.executable, "-m", "sweeplora.launch.child", module, str(run)]

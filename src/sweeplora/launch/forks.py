@@ -1,4 +1,4 @@
-"""The driver's end of the fork server: ask it for a child per training and hear how each ended."""
+"""The driver's side of the fork server: requests a child per training and learns how each ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CLOSE_SECONDS = 15.0
 
 
 def modules_ahead(module: str, config: Mapping[str, Any]) -> list[str]:
-    """What the server imports: the training's module, and those of its package that the config has it build."""
+    """What the server imports: the training's module, and the modules of its package that the config's targets need."""
     signed = [node for key, node in config.items() if key not in UNSIGNED and isinstance(node, Mapping)]
     targets = [str(node["_target_"]).rpartition(".")[0] for node in signed if "_target_" in node]
     package = module.partition(".")[0]
@@ -42,31 +42,31 @@ class ForkedProcess:
 
     @property
     def pid(self) -> int | None:
-        """Known once the server has forked."""
+        """The child's process id, None until the server has forked it."""
         return self._pid
 
     def poll(self) -> int | None:
-        """Exit code; when the server died the child lives on, and only that it ended is known: EXIT_LOST."""
+        """Exit code, None while it runs; EXIT_LOST if the server died first, since the child's code is then unknown."""
         self._server.hear()
         if self._exit is None and not self._server.alive and not self._lives():
             self._exit = EXIT_LOST
         return self._exit
 
     def signal(self, number: signal.Signals) -> None:
-        """To the child's own session; one that is not forked yet gets it as soon as it is."""
+        """Signal the child's session; a child that is not forked yet receives it once it is."""
         if self._pid is None:
             self._owed = number
         elif self._exit is None and self._lives():
             signal_family(self._pid, number)
 
     def forked(self, pid: int) -> None:
-        """The server's first word about it."""
+        """Take the server's report that the child was forked."""
         self._pid, self._start_ticks = pid, start_ticks(pid)
         if self._owed is not None:
             signal_family(pid, self._owed)
 
     def ended(self, code: int) -> None:
-        """The server's last word about it."""
+        """Take the server's report that the child ended."""
         self._exit = code
 
     def _lives(self) -> bool:
@@ -95,7 +95,7 @@ class ForkClient:
 
     @property
     def alive(self) -> bool:
-        """Whether the server still answers."""
+        """Whether the server still responds."""
         return self._process.poll() is None
 
     @property
@@ -104,7 +104,7 @@ class ForkClient:
         return self._process.pid
 
     def fork(self, run: RunDir, slot: Slot) -> ForkedProcess:
-        """Ask for a child that trains this folder; while the server still imports the request waits."""
+        """Request a child that trains this folder; the request waits while the server is still importing."""
         child = ForkedProcess(self)
         self._children[str(run.path)] = child
         line = json.dumps({"run": str(run.path), "env": slot.environment()})
@@ -116,7 +116,7 @@ class ForkClient:
         return child
 
     def hear(self) -> None:
-        """Take in what the server has said."""
+        """Process the server's messages."""
         while not self._answers.closed and self._answers in select.select([self._answers], [], [], 0)[0]:
             data = os.read(self._answers.fileno(), 1 << 16)
             if not data:
@@ -126,7 +126,7 @@ class ForkClient:
                 self._answer(json.loads(line))
 
     def close(self) -> None:
-        """Let the server go: it ends its children and itself, at once where it still imports."""
+        """Shut the server down: it terminates its children and exits, immediately if it is still importing."""
         self._process.terminate()
         with suppress(BrokenPipeError):
             self._requests.close()
@@ -138,7 +138,7 @@ class ForkClient:
         self._answers.close()
 
     def kill(self) -> None:
-        """End the server and its children now."""
+        """Kill the server and its children now."""
         self._process.kill()
         self._process.wait()
         self.hear()

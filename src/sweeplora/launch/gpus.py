@@ -1,4 +1,4 @@
-"""The GPUs that a training on this machine would see, found without torch."""
+"""The GPUs visible to a training on this machine, found without torch."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _NONE = re.compile(r"No devices (were )?found")
 
 
 class NoAnswer(Exception):
-    """nvidia-smi gave none that can be used; says what it did instead."""
+    """nvidia-smi gave no usable answer; the message says what it did instead."""
 
 
 def visible_gpus(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Names of the GPUs a child would see, as CUDA_VISIBLE_DEVICES takes them: numbers, GPU- and MIG- names.
+    """Names of the GPUs a child process would see, as in CUDA_VISIBLE_DEVICES: indices, GPU- and MIG- names.
 
-    Like CUDA itself, what stands after the first name that is none does not count. Raises NoAnswer.
+    Like CUDA itself, ignores everything after the first invalid name. Raises NoAnswer.
     """
     named = environment.get("CUDA_VISIBLE_DEVICES")
     if named is None:
@@ -38,7 +38,7 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]
 
 @lru_cache(maxsize=8)
 def _listed_by(program: str) -> tuple[str, ...]:
-    """What `nvidia-smi -L` lists: each GPU's number, or in its place the names of its MIG devices."""
+    """What `nvidia-smi -L` lists: each GPU's index, or the names of its MIG devices instead."""
     code, text = _answer_of(program)
     found: list[tuple[str, list[str]]] = []
     for line in text.splitlines():
@@ -68,7 +68,7 @@ def _answer_of(program: str) -> tuple[int, str]:
     try:
         text, _ = process.communicate(timeout=_ANSWER_SECONDS)
     except subprocess.TimeoutExpired:
-        # It may hang inside the driver, where no signal reaches it: it is not waited for.
+        # It may hang inside the driver, where no signal reaches it: do not wait for it.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         raise NoAnswer(f"nvidia-smi did not answer within {_ANSWER_SECONDS:g} s") from None

@@ -1,4 +1,4 @@
-"""What the rest of sweeplora knows of a launcher: where trainings can run, how one is started, what it may cost."""
+"""The launcher interface: where trainings can run, how to start one, and how often to retry."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ TRAINING = "sweeplora.training.train"
 
 @dataclass(frozen=True)
 class AttemptRules:
-    """What the attempts of one trial may cost.
+    """Limits on the attempts of one trial.
 
-    `attempts`: how often a training that fails by itself is tried in all. `outside_counts`: whether an attempt that
-    was ended from outside (a signal that was not ours, a lost machine) counts among them. `grace_seconds`: how long
-    a training has between SIGTERM and SIGKILL.
+    `attempts`: total attempts for a training that fails by itself. `outside_counts`: whether an attempt that was ended
+    from outside (a foreign signal, a lost machine) counts towards it. `grace_seconds`: time between SIGTERM and
+    SIGKILL.
     """
 
     attempts: int
@@ -29,48 +29,48 @@ class AttemptRules:
 
 
 class Plan(NamedTuple):
-    """Where trainings can run, and what is worth a line about it."""
+    """Where trainings can run, and notices for the user about it."""
 
     slots: Sequence[Slot]
     notices: tuple[str, ...] = ()
 
 
 class Started(Protocol):
-    """A training that was started, wherever it runs."""
+    """A started training, wherever it runs."""
 
     @property
     def pid(self) -> int | None:
-        """Its process id on this machine; None while it is not known, or where there is none."""
+        """Its process id on this machine; None if it is not known yet or there is none."""
 
     def poll(self) -> int | None:
-        """Its exit code, negative for a signal, EXIT_LOST where nobody saw it; None while it runs."""
+        """Its exit code, negative for a signal, EXIT_LOST if nobody saw it; None while it runs."""
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to it and to every process below it; one that has ended is no error."""
+        """Send a signal to it and all its descendants; an ended process is no error."""
 
 
 class Launcher(Protocol):
-    """Target of a file of conf/launcher: the places of this study's trainings and what runs in them."""
+    """Target of a conf/launcher file: the slots of a study's trainings and the processes in them."""
 
     @property
     def rules(self) -> AttemptRules:
-        """What the attempts of a trial may cost here."""
+        """The limits on a trial's attempts with this launcher."""
 
     def plan(self, most: int, shape: Shape | None = None) -> Plan:
-        """Between one and `most` slots, all alike. Raises UserError where the values fit no place there is.
+        """Plan between one and `most` identical slots. Raises UserError if the values fit no available device.
 
-        `shape` is what trainings had that these continue, or belong to: the slots have it too. Raises UserError where
-        the values say otherwise. Starts nothing, and may be called again: the last plan holds.
+        `shape`: that of the trainings to continue or of their study; the slots get it too. Raises UserError if the
+        values contradict it. Starts nothing, and may be called again: the last plan holds.
         """
 
     def start(self, run: RunDir, slot: Slot, module: str) -> Started:
-        """Start `module` on a run folder in a slot of the plan, its output appended to the folder's log.
+        """Start `module` on a run folder in a slot of the plan; its output is appended to the folder's log.
 
-        The caller holds the folder's lock, and starts one training at a time in a slot.
+        The caller holds the folder's lock and runs one training at a time in a slot.
         """
 
     def close(self, kill: bool = False) -> None:
-        """End what was started and still runs, in order or at once, and every process of the launcher's own.
+        """Stop the trainings that still run, gracefully or at once, and all of the launcher's own processes.
 
-        May be called again, and before anything was started.
+        May be called repeatedly, and before anything was started.
         """

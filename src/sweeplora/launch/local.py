@@ -1,4 +1,4 @@
-"""This machine as a launcher: slots that share its cores or GPUs, and the processes started in them."""
+"""The local launcher: slots that share this machine's cores or GPUs, and the processes started in them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sweeplora.launch.launcher import AttemptRules, Plan, Started
 from sweeplora.launch.slot import Shape, Slot
 from sweeplora.rundir.folder import RunDir
 
-_MOST_SLOTS = 4  # left to itself: each training holds a model in memory
+_MOST_SLOTS = 4  # default limit: each training holds a model in memory
 _MOST_SERVER_DEATHS = 2
 _GRACE_SECONDS = 10.0
 
@@ -29,8 +29,8 @@ _GRACE_SECONDS = 10.0
 class Local:
     """Target of conf/launcher/local.yaml: several trainings at once on this machine.
 
-    Where several trainings of one process are planned they are forked from a server that has imported everything.
-    A server that died is replaced once; when that dies too, trainings are started as processes of their own.
+    If several single-process trainings are planned, they are forked from a server that has imported everything. A
+    server that died is replaced once; if that one dies too, trainings start as separate processes.
     """
 
     slots: Annotated[int, Ge(1)] | None
@@ -46,16 +46,16 @@ class Local:
 
     @property
     def rules(self) -> AttemptRules:
-        """As the configuration says; an end from outside is nobody's fault here."""
+        """The configured limits; on this machine an end from outside does not count."""
         return AttemptRules(self.attempts, outside_counts=False, grace_seconds=_GRACE_SECONDS)
 
     @property
     def server_pid(self) -> int | None:
-        """Process id of the living fork server."""
+        """Process id of the running fork server."""
         return self._server.pid if self._server is not None and self._server.alive else None
 
     def plan(self, most: int, shape: Shape | None = None) -> Plan:
-        """The slots, at most `most`. Raises UserError where the values do not fit this machine or the shape."""
+        """Plan at most `most` slots. Raises UserError if the values do not fit this machine or the shape."""
         self._forks = most > 1
         cores, gpus = len(os.sched_getaffinity(0)), self._gpus()
         self._refuse_another(shape)
@@ -70,14 +70,14 @@ class Local:
         return Plan(slots, self._notices(slots, most, cores) if shape is not None else ())
 
     def start(self, run: RunDir, slot: Slot, module: str) -> Started:
-        """Start one training, forked where that saves the imports."""
+        """Start one training, forked if that saves the imports."""
         server = self._fork_server(run, slot, module) if self._forks and slot.processes == 1 else None
         started = start_subprocess(run, slot, module) if server is None else server.fork(run, slot)
         self._running = [*(one for one in self._running if one.poll() is None), started]
         return started
 
     def close(self, kill: bool = False) -> None:
-        """End every training that still runs, then the fork server."""
+        """Stop every training that still runs, then the fork server."""
         self._signal(signal.SIGKILL if kill else signal.SIGTERM)
         if self._server is not None and kill:
             self._server.kill()
@@ -90,7 +90,7 @@ class Local:
         self._server = None
 
     def _gpus(self) -> tuple[str, ...]:
-        """The GPUs to use, none on CPUs. Raises UserError where they are asked for, or asked after, in vain."""
+        """The GPUs to use, none on CPUs. Raises UserError if GPUs are requested but missing, or cannot be listed."""
         if self.device == "cpu":
             return ()
         try:
@@ -103,7 +103,7 @@ class Local:
         return gpus
 
     def _teams(self, gpus: tuple[str, ...]) -> list[tuple[str, ...]]:
-        """The GPUs of each slot, one for each process."""
+        """The GPUs of each slot, one per process."""
         each = self.processes_per_trial
         shown = f"this machine shows {len(gpus)} GPU{'s' if len(gpus) > 1 else ''}"
         if each > len(gpus):
@@ -115,11 +115,11 @@ class Local:
         return teams[: self.slots]
 
     def _shares(self, cores: int, threads: int) -> int:
-        """How many slots the cores hold."""
+        """How many slots the cores can hold."""
         return min(max(1, cores // (self.processes_per_trial * threads)), self.slots or _MOST_SLOTS)
 
     def _notices(self, slots: Sequence[Slot], most: int, cores: int) -> tuple[str, ...]:
-        """What the threads that are kept cost here."""
+        """Notices about what keeping the study's thread count costs on this machine."""
         each, threads = slots[0].shape
         kept = f"{threads} threads" if each == 1 else f"{each} processes of {threads} threads"
         if (threads if slots[0].gpus else each * threads) > cores:
@@ -146,7 +146,7 @@ class Local:
             raise UserError("launcher.slots", self.slots, mend)
 
     def _refuse_another(self, shape: Shape | None) -> None:
-        """The numbers of what began with so many threads and processes hold for those alone."""
+        """Refuse another shape: results are only reproducible with the original number of threads and processes."""
         if shape is None:
             return
         asked = (("processes_per_trial", self.processes_per_trial), ("threads", self.threads or shape.threads))
@@ -160,13 +160,13 @@ class Local:
             self._server_deaths += 1
             self._server = None
         if self._server is None and self._server_deaths < _MOST_SERVER_DEATHS:
-            # Threads are fixed when the libraries load, not when a child is forked.
+            # The thread count is fixed when the libraries load, not when a child is forked.
             modules = modules_ahead(module, yaml.safe_load(run.config.read_text()))
             self._server = ForkClient(modules, slot.environment(), run.path.parent / "preload.log")
         return self._server
 
     def _signal(self, number: signal.Signals | None) -> bool:
-        """Signal what still runs, with None nothing; returns whether anything does."""
+        """Signal the trainings that still run (None: send nothing); returns whether any do."""
         self._running = [one for one in self._running if one.poll() is None]
         for one in self._running:
             if number is not None:

@@ -1,7 +1,7 @@
-"""The fork server: it has imported the training once and forks a child per trial, which saves each the imports.
+"""The fork server: imports the training once and forks a child per trial, which saves each trial the imports.
 
-Lines of JSON: `{"run": path, "env": {...}}` comes in; `{"run": path, "pid": n}` and, when that child ended,
-`{"run": path, "exit": code}` go out. The end of the input ends the server and, by SIGTERM, its children.
+JSON lines: `{"run": path, "env": {...}}` comes in; `{"run": path, "pid": n}` and, when that child ended,
+`{"run": path, "exit": code}` go out. End of input stops the server and, by SIGTERM, its children.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 
 
 def main(argv: Sequence[str]) -> int:
-    """`argv`: the module whose `main([run folder])` trains, and further modules to import ahead."""
+    """`argv`: the module whose `main([run folder])` trains, then further modules to import ahead."""
     die_with_parent()
     answers = os.dup(1)
-    os.dup2(2, 1)  # what an import prints is no answer
+    os.dup2(2, 1)  # what an import prints must not be read as a message
     for name in [*argv, *_late(argv)]:
         importlib.import_module(name)
-    # What is alive now stays shared with the children: no collection touches it again.
+    # Objects alive now stay shared with the children: the garbage collector no longer touches them.
     gc.collect()
     gc.freeze()
     ForkServer(importlib.import_module(argv[0]).main, answers).serve()
@@ -43,13 +43,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _late(modules: Sequence[str]) -> list[str]:
-    """Our own modules that these import only when they are used: a child would import them again and again."""
+    """Our own modules that these import lazily: otherwise every child would import them again."""
     own = [module for module in modules if module.partition(".")[0] == __name__.partition(".")[0]]
     return sorted(reachable(own, late=True))
 
 
 class ForkServer:
-    """The children by process id, and the pipes. Nothing here may start a thread: it forks."""
+    """The children by process id, and the pipes. Must not start threads, since it forks."""
 
     def __init__(self, train: Callable[[list[str]], int], answers: int) -> None:
         self._train = train
@@ -60,7 +60,7 @@ class ForkServer:
         os.set_blocking(self._tell, False)
 
     def serve(self) -> None:
-        """Fork for every request until the input ends or SIGTERM comes; then end the children."""
+        """Fork for every request until end of input or SIGTERM; then terminate the children."""
         signal.signal(signal.SIGCHLD, _wake)
         signal.signal(signal.SIGTERM, _leave)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -90,7 +90,7 @@ class ForkServer:
         *lines, self._pending = (self._pending + data).split(b"\n")
         for line in lines:
             request = json.loads(line)
-            # A signal between the fork and the child's own handlers would make the child act as the server.
+            # A signal between the fork and the child's own handlers would run the server's handler in the child.
             signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
             pid = os.fork()
             if pid == 0:
@@ -100,7 +100,7 @@ class ForkServer:
             self._say({"run": request["run"], "pid": pid})
 
     def _child(self, request: dict[str, Any]) -> None:
-        """Become a training: own session, own log, own environment; never returns."""
+        """Become a training with its own session, log and environment; never returns."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -130,7 +130,7 @@ class ForkServer:
             self._say({"run": self._children.pop(pid), "exit": os.waitstatus_to_exitcode(status)})
 
     def _say(self, message: dict[str, Any]) -> None:
-        """One line to the driver; a driver that is gone is noticed by the end of the input."""
+        """Write one line to the driver; a dead driver is noticed by the end of input."""
         try:
             os.write(self._answers, json.dumps(message).encode() + b"\n")
         except BrokenPipeError:
@@ -164,7 +164,7 @@ def _signal_all(pids: dict[int, str], number: signal.Signals) -> None:
 
 
 def _wake(number: int, frame: FrameType | None) -> None:
-    """The byte in the wake-up pipe is all that is needed."""
+    """Do nothing: the byte in the wake-up pipe is enough."""
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Trainings as processes of this machine: signalled with all that is below them, and told from others."""
+"""Trainings as local processes: signalled with all their descendants, and told apart from other processes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _VMSTAT = Path("/proc/vmstat")
 
 
 def inherited(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without what another launcher said about its own processes: it would be taken for ours."""
+    """The environment without another launcher's variables, which would be mistaken for ours."""
     return {key: value for key, value in environment.items() if not _ANOTHER_LAUNCHERS.match(key)}
 
 
 class Subprocess:
-    """A training of one run folder, started as a process of its own in its own session."""
+    """The training of one run folder as a separate process in its own session."""
 
     def __init__(self, process: subprocess.Popen[bytes], run: Path) -> None:
         self._process = process
@@ -35,13 +35,13 @@ class Subprocess:
 
     @property
     def pid(self) -> int | None:
-        """The first process, which leads the group."""
+        """Id of the first process, the group leader."""
         return self._process.pid
 
     def poll(self) -> int | None:
-        """Exit code of the first process, once the processes that it started have ended too.
+        """Exit code of the first process once all the processes it started have ended; None before.
 
-        When the first of several is killed the others still write into the run folder.
+        When the first of several is killed, the others still write to the run folder.
         """
         code = self._process.poll()
         if code is not None and not self._ended:
@@ -52,19 +52,19 @@ class Subprocess:
         return code if self._ended else None
 
     def signal(self, number: signal.Signals) -> None:
-        """To the whole family; the workers of `accelerate launch` live in sessions of their own."""
+        """Signal the whole process tree; the workers of `accelerate launch` have their own sessions."""
         if self._process.poll() is None:
             signal_family(self._process.pid, number)
 
 
 def signal_family(pid: int, number: signal.Signals) -> None:
-    """Signal a process's group and the groups of every process below it; gone ones are no error."""
+    """Signal the process groups of a process and all its descendants; ended ones are no error."""
     for one in (*descendants(pid), pid):
         _signal_group(one, number)
 
 
 def descendants(pid: int) -> list[int]:
-    """Process ids of all children of `pid`, theirs before them."""
+    """Process ids of all descendants of `pid`, each after its own descendants."""
     found: list[int] = []
     for task in _listed(Path(f"/proc/{pid}/task")):
         try:
@@ -77,7 +77,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot, or None when it ended; with the id it names one process."""
+    """When a process started, in clock ticks since boot, None if it ended; with its id this identifies a process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -86,7 +86,7 @@ def start_ticks(pid: int) -> int | None:
 
 
 def trainings_of(run: Path) -> list[int]:
-    """Processes whose command line ends in this run folder: trainings that were not forked."""
+    """Processes whose command line ends with this run folder: trainings that were not forked."""
     found = []
     for entry in _listed(Path("/proc")):
         if entry.name.isdigit():
@@ -100,7 +100,7 @@ def trainings_of(run: Path) -> list[int]:
 
 
 def end_all(pids: Iterable[int], grace_seconds: float) -> None:
-    """End processes that may be no children of ours, with all below them: SIGTERM, and after the grace SIGKILL."""
+    """Terminate processes, children or not, with their descendants: SIGTERM, and after the grace period SIGKILL."""
     alive = [pid for pid in pids if start_ticks(pid) is not None]
     for number, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, _KILL_SECONDS)):
         for pid in alive:
@@ -112,7 +112,7 @@ def end_all(pids: Iterable[int], grace_seconds: float) -> None:
 
 
 def oom_kills() -> int:
-    """How often this machine's kernel has ended a process for want of memory; 0 where it does not say."""
+    """How often this machine's kernel has killed a process for lack of memory; 0 if it does not say."""
     try:
         lines = _VMSTAT.read_text().splitlines()
     except OSError:

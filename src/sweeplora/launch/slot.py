@@ -1,4 +1,4 @@
-"""One place for one training at a time."""
+"""A slot: a place for one training at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 
 
 class Shape(NamedTuple):
-    """What the last bits of a training's numbers depend on beside its configuration and the machine."""
+    """What a training's numbers depend on, to the last bit, besides its configuration and the machine."""
 
     processes: int
     threads: int
@@ -19,7 +19,7 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True)
 class Slot:
-    """One place for one training at a time: how many processes, each with how many threads, on which device."""
+    """A place for one training at a time: number of processes, threads per process, and device."""
 
     index: int
     processes: int
@@ -29,11 +29,11 @@ class Slot:
 
     @property
     def shape(self) -> Shape:
-        """The same for every attempt of a trial and every trial of a study."""
+        """The slot's shape, the same for every attempt of a trial and every trial of a study."""
         return Shape(self.processes, self.threads)
 
     def environment(self) -> dict[str, str]:
-        """What a training here must find in its environment beside what it inherits."""
+        """Environment variables for a training in this slot, on top of the inherited ones."""
         threads = str(self.threads)
         return {
             "SWEEPLORA_SUPERVISED": "1",
@@ -48,11 +48,11 @@ class Slot:
 
 
 def passive_waiting(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Have OpenMP threads sleep while they wait for each other; nothing where the user says how they wait.
+    """Variables that make OpenMP threads sleep while they wait; none if the user has set a wait policy.
 
-    Threads that wait actively hold the core that the one they wait for needs: beside other work a training comes to
-    a standstill. OMP_WAIT_POLICY is what GNU's OpenMP reads, which torch's packages for Linux link; KMP_BLOCKTIME is
-    Intel's and LLVM's.
+    Spinning threads occupy the core that the thread they wait for needs: on a busy machine a training comes to a
+    standstill. GNU's OpenMP, which torch's Linux packages link, reads OMP_WAIT_POLICY; Intel's and LLVM's read
+    KMP_BLOCKTIME.
     """
     if any(name in environment for name in _WAITING):
         return {}

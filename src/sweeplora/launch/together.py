@@ -1,6 +1,6 @@
-"""`accelerate launch` for one training of several processes, ended with its parent and by its processes' own code.
+"""`accelerate launch` for one multi-process training: exits with its parent, and with its processes' own exit code.
 
-accelerate exits with 1 whatever happened to a process; here a process that died of a signal is known by it.
+accelerate exits with 1 whatever happened to a process; this exit code tells which signal killed one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sweeplora.launch.child import PARENT, die_with_parent
 
 
 def main(words: Sequence[str]) -> int:
-    """Run `accelerate launch` with these words; returns the exit code of the process that failed, 0 if none did."""
+    """Run `accelerate launch` with these arguments; returns the exit code of the process that failed, 0 if none did."""
     die_with_parent()
     os.environ[PARENT] = str(os.getpid())
     from accelerate.commands.launch import launch_command, launch_command_parser
@@ -32,12 +32,12 @@ def main(words: Sequence[str]) -> int:
 
 
 def exit_code(codes: Sequence[int]) -> int:
-    """The one that says most of several: a signal's, since the others then fail for want of that process."""
+    """The most informative of several exit codes: a signal's, since the other processes then fail as a consequence."""
     return min(codes) if min(codes) < 0 else codes[0]
 
 
 def leave(code: int) -> None:
-    """End this process with an exit code; a negative one by that signal."""
+    """Exit this process with a code; a negative code by that signal."""
     sys.stdout.flush()
     sys.stderr.flush()
     if code < 0:

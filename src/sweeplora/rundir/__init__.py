@@ -1,1 +1,1 @@
-"""The run folder: the only thing a supervisor and a training share."""
+"""The run folder: all that a supervisor and a training share."""

@@ -1,23 +1,23 @@
-"""Addresses of SQLite databases as SQLAlchemy reads them, for folders of any name."""
+"""SQLAlchemy URLs of SQLite databases, for folders of any name."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 _SQLITE = "sqlite:///"
-# Optuna takes braces for a template's.
+# Optuna treats braces as a template.
 _ENCODED = {"%": "%25", "?": "%3F", "{": "%7B", "}": "%7D"}
 
 
 def sqlite_uri(path: Path) -> str:
-    """The address of a database file; SQLAlchemy decodes what is percent-encoded in it."""
+    """The URL of a database file, percent-encoded, since SQLAlchemy decodes it."""
     return _SQLITE + "".join(_ENCODED.get(character, character) for character in str(path))
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """The file that an address as a person writes it, `sqlite:///PATH`, means; None for another store.
+    """The file of a user-written address `sqlite:///PATH`; None for any other store.
 
-    The path is what the file system has, not percent-encoded. `?` begins options only after the last folder.
+    The path is as in the file system, not percent-encoded. `?` begins options only after the last folder.
     """
     if not uri.startswith(_SQLITE):
         return None
@@ -26,7 +26,7 @@ def sqlite_path(uri: str) -> Path | None:
 
 
 def store_uri(uri: str) -> str:
-    """An address as a person writes it, as SQLAlchemy reads it."""
+    """A user-written address as an SQLAlchemy URL."""
     path = sqlite_path(uri)
     if path is None:
         return uri

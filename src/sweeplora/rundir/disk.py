@@ -1,4 +1,4 @@
-"""A disk that is full: which one, and how much is needed."""
+"""Full disks: which one is full, and how much space is needed."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ RESERVE = ".reserve"
 
 
 class DiskFull(UserError, OSError):
-    """There is no room for a file; one line that names the disk and the need."""
+    """No space for a file; one line that names the disk and the space needed."""
 
 
 def disk_full(path: Path, needed: int) -> DiskFull:
-    """The error of a file at `path` of `needed` bytes that does not fit."""
+    """The error for a file of `needed` bytes at `path` that does not fit."""
     return DiskFull("disk", _mount_of(path), f"{full_line(path, needed)}; free it, then the same command continues")
 
 
 def full_line(path: Path, needed: int) -> str:
-    """What is free on the disk of `path` and what is needed, in bytes."""
+    """A line on the free and needed space on the disk of `path`; `needed` in bytes."""
     free = shutil.disk_usage(_existing(path)).free
     return f"the disk {_mount_of(path)} is full: {_mib(free)} MiB are free, {_mib(needed)} MiB more are needed"
 
 
 def is_full_error(error: OSError) -> bool:
-    """Whether an error is about a full disk, a quota or a limit on the size of files."""
+    """Whether an error is about a full disk, a quota or a file size limit."""
     return error.errno in _FULL
 
 
 def is_full(path: Path, message: str) -> bool:
-    """Whether what went wrong at `path`, with this message, is that its disk is full."""
+    """Whether the error with this message at `path` means that the disk is full."""
     return any(words in message for words in _WORDS) or shutil.disk_usage(_existing(path)).free < _LEAST_BYTES
 
 
 def keep_reserve(folder: Path) -> None:
-    """Set bytes aside in a folder for the last words of its records."""
+    """Reserve bytes in a folder, so that its records can still be written on a full disk."""
     (folder / RESERVE).write_bytes(b"\0" * _LEAST_BYTES)
 
 
 def give_up_reserve(path: Path) -> bool:
-    """Free what was set aside beside a file, or beside its folder; whether there was any."""
+    """Free the reserve beside a file or beside its folder; returns whether there was one."""
     for folder in (path.parent, path.parent.parent):
         if (folder / RESERVE).exists():
             (folder / RESERVE).unlink(missing_ok=True)
@@ -56,7 +56,7 @@ def give_up_reserve(path: Path) -> bool:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files below a folder that a process which has ended left half written."""
+    """Remove the half-written temporary files of ended processes below a folder."""
     for path in folder.rglob(".*.tmp"):
         pid = path.name.split(".")[-3]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():
@@ -64,7 +64,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder."""
+    """Total size of all files below a folder, in bytes."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _SMALL_BYTES = 16 << 10
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part: temporary, fsync, rename.
+    """Write a file atomically, so that a reader sees the old or the new content: temporary file, fsync, rename.
 
-    Raises DiskFull where there is no room; a small file gets what was set aside for it first.
+    Raises DiskFull if there is no space; for a small file the reserve is freed first.
     """
     data = content.encode() if isinstance(content, str) else content
     try:
@@ -44,12 +44,12 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object whole."""
+    """Write a JSON object atomically."""
     write_whole(path, json.dumps(content, indent=2, sort_keys=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a file, or None where there is none yet."""
+    """The JSON object in a file, None if there is no file yet."""
     try:
         content = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""The first creation of a SQLite database: whole or not at all, whoever else wants it and whatever ends it."""
+"""Atomic creation of a SQLite database, safe against concurrent creation and interruption."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _BROKEN = "broken"
 
 
 def make_database(path: Path, make: Callable[[Path], None], filled: str) -> Path | None:
-    """Have a database at `path`: one process makes it in a temporary file and renames it, the others wait.
+    """Ensure a database at `path`: one process creates it in a temporary file and renames it, the others wait.
 
-    `make` fills a new file with tables. `filled` names a table that has a row in every database that was made
-    completely. One that an interrupted creation left without, and that therefore holds nothing, is set aside;
-    returns where, or None. Raises OSError where the folder cannot be written.
+    `make` fills a new file with tables. `filled` names a table that has a row in every completely created database. A
+    database without that row, left by an interrupted creation and thus empty, is moved aside; returns its new path, or
+    None. Raises OSError if the folder is not writable.
     """
     if path.exists() and not _is_half_made(path, filled):
         return None
@@ -26,7 +26,7 @@ def make_database(path: Path, make: Callable[[Path], None], filled: str) -> Path
     with path.with_name(f".{path.name}.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for leftover in path.parent.glob(f".{path.name}.new*"):
-            leftover.unlink()  # of a creation that was killed: nobody else holds the lock
+            leftover.unlink()  # left by a killed creation: nobody else holds the lock
         if path.exists() and _is_half_made(path, filled):
             aside = path.replace(path.with_name(f"{path.name}.{_BROKEN}"))
             path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
@@ -38,7 +38,7 @@ def make_database(path: Path, make: Callable[[Path], None], filled: str) -> Path
 
 
 def _is_half_made(path: Path, filled: str) -> bool:
-    """Whether a creation of the database did not come to its end; False where that cannot be told."""
+    """Whether the creation of the database was interrupted; False if that cannot be determined."""
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=1.0)) as connection:
             tables = {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}

@@ -1,4 +1,4 @@
-"""The run folder: the only thing a supervisor and a training share; its paths, atomic writes and signature."""
+"""The run folder, all that a supervisor and a training share: its paths and files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RunDir:
 
     @classmethod
     def create(cls, path: Path, config_yaml: str) -> RunDir:
-        """Make the folder and put the resolved config into it; from here on the run is this folder."""
+        """Create the folder and write the resolved config to it; from now on the run is this folder."""
         path.mkdir(parents=True, exist_ok=True)
         run = cls(path)
         write_whole(run.config, config_yaml)
@@ -28,12 +28,12 @@ class RunDir:
 
     @property
     def config(self) -> Path:
-        """The whole resolved configuration, the training's only input."""
+        """The full resolved configuration, the training's only input."""
         return self.path / "config.yaml"
 
     @property
     def naming(self) -> Path:
-        """What the weights are called: signature, and what a study searched; see `rundir.naming`."""
+        """The names of the weights: signature and searched values; see `rundir.naming`."""
         return self.path / "naming.json"
 
     @property
@@ -43,41 +43,41 @@ class RunDir:
 
     @property
     def samples(self) -> Path:
-        """`<step, 8 digits>_<prompt index, 2 digits>.png`, the prompt in the PNG's text chunk `prompt`."""
+        """`<step, 8 digits>_<prompt index, 2 digits>.png`, with the prompt in the PNG text chunk `prompt`."""
         return self.path / "samples"
 
     @property
     def weights(self) -> Path:
-        """`<name>-<epoch, 6 digits>.safetensors` for every saved epoch, `<name>.safetensors` for the last."""
+        """`<name>-<epoch, 6 digits>.safetensors` for every saved epoch, `<name>.safetensors` for the last one."""
         return self.path / "weights"
 
     @property
     def checkpoints(self) -> Path:
-        """Training state to go on from."""
+        """Training states to resume from."""
         return self.path / "checkpoints"
 
     @property
     def log(self) -> Path:
-        """Everything the training printed, standard error included."""
+        """The training's output, standard error included."""
         return self.path / "log.txt"
 
     @property
     def result(self) -> Path:
-        """How the training ended, in its own words: `{"status", "message", "step", "seconds", ...}`."""
+        """The training's own report of how it ended: `{"status", "message", "step", "seconds", ...}`."""
         return self.path / "result.json"
 
     @property
     def trial(self) -> Path:
-        """What the supervisor knows: study, number, signature, overrides, attempts, verdict, value."""
+        """The supervisor's record: study, number, signature, overrides, attempts, verdict, value."""
         return self.path / "trial.json"
 
     def last_written(self) -> float | None:
-        """When the training last wrote anything, in seconds since the epoch; None where it wrote nothing."""
+        """When the training last wrote anything, in seconds since the epoch; None if it wrote nothing."""
         files = [self.metrics, self.log, self.result, self.samples, self.weights, self.checkpoints]
         times = [file.stat().st_mtime for file in files if file.exists()]
         return round(max(times), 3) if times else None
 
     @property
     def lock(self) -> Path:
-        """Held (flock, exclusive) by the supervisor while it lives; see `hold` and `is_supervised`."""
+        """Held (flock, exclusive) by the supervisor while it lives; see `rundir.lock`."""
         return self.path / "supervisor.lock"

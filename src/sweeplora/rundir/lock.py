@@ -1,4 +1,4 @@
-"""Locks that the kernel releases when their process dies."""
+"""File locks that the kernel releases when the process dies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LOCK_TRIES = 5
 
 
 def hold(lock: Path) -> BinaryIO:
-    """Take a lock file for this process's life; raises BlockingIOError when another process holds it."""
+    """Lock a file for the lifetime of this process; raises BlockingIOError if another process holds it."""
     stream = lock.open("ab")
     for patience in range(_LOCK_TRIES, -1, -1):
         try:
@@ -26,9 +26,9 @@ def hold(lock: Path) -> BinaryIO:
 
 
 def is_held(lock: Path) -> bool:
-    """Whether a living process holds the lock; the kernel lets go when that process dies, however it dies.
+    """Whether a living process holds the lock; the kernel releases it when the process dies for any reason.
 
-    Asks with a shared lock of an instant, which a `hold` at the same moment waits out.
+    Probes with a momentary shared lock; a concurrent `hold` waits for it to be released.
     """
     with lock.open("ab") as stream:
         try:

@@ -1,4 +1,4 @@
-"""Append-only metrics: written a line at a time, followed while they grow."""
+"""Append-only metrics: written line by line, followed while they grow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Point(NamedTuple):
-    """One logged number: at `step` optimizer steps, `key` had `value`; `time` in seconds since the epoch."""
+    """One logged number: the `value` of `key` after `step` optimizer steps; `time` in seconds since the epoch."""
 
     step: int
     key: str
@@ -20,7 +20,7 @@ class Point(NamedTuple):
 
 
 class MetricsWriter:
-    """Appends numbers to `metrics.jsonl`, one line a call, each line written in one piece."""
+    """Appends numbers to `metrics.jsonl`, one line per call, each line in a single write."""
 
     def __init__(self, path: Path) -> None:
         self._stream = path.open("ab", buffering=0)
@@ -28,12 +28,12 @@ class MetricsWriter:
             self._stream.write(b"\n")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Record `values` at `step`; the last value written for a (key, step) is the true one."""
+        """Record `values` at `step`; for each (key, step) the last value written counts."""
         line = {"step": step, "time": round(time.time(), 3), "values": dict(values)}
         self._stream.write(json.dumps(line).encode() + b"\n")
 
     def close(self) -> None:
-        """Close the file; what was written is already there."""
+        """Close the file; everything written is already in it."""
         self._stream.close()
 
 
@@ -47,7 +47,7 @@ def _torn(path: Path) -> bool:
 
 
 class MetricsTail:
-    """Follows a growing `metrics.jsonl`; a torn last line waits until it is whole, a broken one is dropped."""
+    """Follows a growing `metrics.jsonl`; an incomplete last line is read later, a damaged line is dropped."""
 
     def __init__(self, path: Path, offset: int = 0) -> None:
         self._path = path
@@ -84,7 +84,7 @@ def _is_number(value: object) -> bool:
 
 
 def read_metrics(path: Path) -> dict[str, dict[int, float]]:
-    """All series of a run: key -> {step: value}, steps ascending, the last value per (key, step)."""
+    """All series of a run: key -> {step: value}, steps ascending, with the last value per (key, step)."""
     series: dict[str, dict[int, float]] = {}
     for point in MetricsTail(path).poll():
         series.setdefault(point.key, {})[point.step] = point.value

@@ -1,7 +1,6 @@
-"""What a run's weights are called: in their folder after what a study searched, inside the file after the experiment.
+"""Names of a run's weights: the file is named after the searched values, the title inside it after the experiment.
 
-The name on disk may differ between studies that share a run; what is inside the file may not, since one signature
-gives one file.
+The file name may differ between studies that share a run; the contents may not, since one signature gives one file.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ Swept = Mapping[str, str | int | float | bool | None]
 class Naming:
     """The names of one run's weights.
 
-    `stem`: of the files in its folder. `name` and `signature`: the experiment's; the signature is None in a run
-    folder that no driver made.
+    `stem`: the stem of the file names. `name` and `signature`: the experiment's; the signature is None in a run folder
+    that no driver created.
     """
 
     name: str
@@ -45,12 +44,12 @@ class Naming:
 
     @property
     def title(self) -> str:
-        """What the experiment is called inside a file: its name and the first digits of its signature."""
+        """The experiment's title inside a file: its name and the first digits of its signature."""
         return self.name if self.signature is None else f"{self.name}-{self.signature[:DIGITS]}"
 
 
 def check_template(template: str) -> None:
-    """Raise UserError where `file_name` names a field that there is not, or makes no legal name."""
+    """Raise UserError if `file_name` names an unknown field or does not give a legal name."""
     mend = f"use letters, digits, - _ and {{{'}, {'.join(FIELDS)}}}, in quotes on the command line"
     try:
         fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
@@ -62,11 +61,11 @@ def check_template(template: str) -> None:
 
 
 def weights_stem(template: str, name: str, signature: str, swept: Swept) -> str:
-    """The name of a run's weights without its ending, unlike any other trial's of its study.
+    """The stem of a run's weights files, unique among the trials of its study.
 
-    `swept` becomes `dim8-alpha4`: the last word of each key and its value. Where that leaves something out (long
-    numbers, signs that are no part of a name, more than 200 bytes), or the template does not say what was searched,
-    the first digits of the signature follow.
+    `swept` becomes `dim8-alpha4`: the last part of each key and its value. If that omits something (long numbers,
+    characters not allowed in a name, more than 200 bytes), or the template does not include the searched values, the
+    first digits of the signature are appended.
     """
     parts = [_part(key, value) for key, value in _short_keys(swept).items()]
     text = "-".join(part for part, _ in parts)
@@ -79,18 +78,18 @@ def weights_stem(template: str, name: str, signature: str, swept: Swept) -> str:
 
 
 def write_naming(run: RunDir, naming: Naming) -> None:
-    """Put the names into the run's folder, for the training."""
+    """Write the names to the run's folder, for the training."""
     write_json(run.naming, {"name": naming.name, "stem": naming.stem, "signature": naming.signature})
 
 
 def read_naming(run: RunDir, name: str) -> Naming:
-    """The names that a driver put into a run's folder; the bare `name` of the configuration where none did."""
+    """The names that a driver wrote to a run's folder; just the configuration's `name` if none did."""
     content = read_json(run.naming) or {}
     return Naming(content.get("name", name), content.get("stem", name), content.get("signature"))
 
 
 def _short_keys(swept: Swept) -> dict[str, str | int | float | bool | None]:
-    """Each key by its last word, or by all of them where two end alike."""
+    """Each key by its last part, or in full if two keys share the last part."""
     counts = Counter(key.rpartition(".")[2] for key in swept)
     return {
         last if counts[last := key.rpartition(".")[2]] == 1 else key.replace(".", "_"): value
@@ -99,7 +98,7 @@ def _short_keys(swept: Swept) -> dict[str, str | int | float | bool | None]:
 
 
 def _part(key: str, value: str | int | float | bool | None) -> tuple[str, bool]:
-    """A key with its value, and whether nothing of the value was left out."""
+    """A key with its value, and whether the value is complete."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         text = f"{value:.4g}"
         return f"{key}{text}", float(text) == value

@@ -1,4 +1,4 @@
-"""The records in run folders as types: `trial.json`, `result.json` and `study.json`, read and written here alone."""
+"""The records of run folders as types: `trial.json`, `result.json` and `study.json`, read and written only here."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ STUDY = "study.json"
 
 
 class DamagedRecord(UserError):
-    """A record that is not JSON, or not of the shape it should have; names the file."""
+    """A record that is not JSON or lacks the expected structure; names the file."""
 
 
 class TrialOutcome(NamedTuple):
-    """How a trial, or one attempt of it, ended.
+    """How a trial or one of its attempts ended.
 
-    `values` are the objectives of a complete trial. `final`: another attempt could not end otherwise.
+    `values` are the objectives of a complete trial. `final`: another attempt could not end differently.
     """
 
     verdict: Verdict
@@ -70,7 +70,7 @@ class Attempt:
 
 @dataclass
 class TrialRecord:
-    """`trial.json`: what the supervisor knows of a run folder. A single run has no study and no number."""
+    """`trial.json`: what the supervisor knows about a run folder. A single run has no study and no number."""
 
     verdict: Verdict
     study: str | None = None
@@ -91,13 +91,13 @@ class TrialRecord:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """The objectives' values; empty unless each is there and finite."""
+        """The objectives' values; empty unless all are present and finite."""
         values = tuple(self.value) if isinstance(self.value, list) else () if self.value is None else (self.value,)
         return values if all(map(math.isfinite, values)) else ()
 
     @property
     def seconds(self) -> float:
-        """How long its attempts ran, together."""
+        """Total duration of its attempts, in seconds."""
         return sum(attempt.seconds for attempt in self.attempts)
 
     @property
@@ -106,7 +106,7 @@ class TrialRecord:
         return TrialOutcome(self.verdict, self.message, self.values)
 
     def end(self, outcome: TrialOutcome) -> None:
-        """Take over how it ended."""
+        """Set how it ended."""
         values = outcome.values
         self.verdict, self.message = outcome.verdict, outcome.message
         self.value = values[0] if len(values) == 1 else list(values) or None
@@ -114,7 +114,7 @@ class TrialRecord:
 
 @dataclass
 class Result:
-    """`result.json`: how a training ended, in its own words. Paths are relative to the run folder."""
+    """`result.json`: the training's own report of how it ended. Paths are relative to the run folder."""
 
     status: Status
     message: str = ""
@@ -152,42 +152,42 @@ class StudyRecord:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """The metrics that it minimises."""
+        """The metrics to minimise."""
         return objective_names(self.objective)
 
 
 def objective_names(written: str | Sequence[str]) -> tuple[str, ...]:
-    """The metrics of an objective as configurations and study.json write it: one name, or a list."""
+    """The metrics of an objective as written in configurations and study.json: one name or a list."""
     return (written,) if isinstance(written, str) else tuple(written)
 
 
 def read_trial(run: RunDir) -> TrialRecord | None:
-    """A run's `trial.json`, None where there is none. Raises DamagedRecord."""
+    """A run's `trial.json`, None if there is none. Raises DamagedRecord."""
     return _read(run.trial, TrialRecord)
 
 
 def write_trial(run: RunDir, record: TrialRecord) -> None:
-    """Write a run's `trial.json` whole."""
+    """Write a run's `trial.json` atomically."""
     write_json(run.trial, asdict(record))
 
 
 def read_result(run: RunDir) -> Result | None:
-    """A run's `result.json`, None where there is none. Raises DamagedRecord."""
+    """A run's `result.json`, None if there is none. Raises DamagedRecord."""
     return _read(run.result, Result)
 
 
 def write_result(run: RunDir, result: Result) -> None:
-    """Write a run's `result.json` whole."""
+    """Write a run's `result.json` atomically."""
     write_json(run.result, asdict(result))
 
 
 def read_study(folder: Path) -> StudyRecord | None:
-    """A study's `study.json`, None where there is none. Raises DamagedRecord."""
+    """A study's `study.json`, None if there is none. Raises DamagedRecord."""
     return _read(folder / STUDY, StudyRecord)
 
 
 def write_study(folder: Path, record: StudyRecord) -> None:
-    """Write a study's `study.json` whole."""
+    """Write a study's `study.json` atomically."""
     write_json(folder / STUDY, asdict(record))
 
 
@@ -197,7 +197,7 @@ def trial_folders(study: Path) -> list[Path]:
 
 
 def readable_trials(folders: Sequence[Path]) -> Iterator[tuple[Path, TrialRecord]]:
-    """Each folder with its trial's record; a damaged record is passed over."""
+    """Each folder with its trial's record; damaged records are skipped."""
     for folder in folders:
         try:
             record = read_trial(RunDir(folder))
@@ -208,7 +208,7 @@ def readable_trials(folders: Sequence[Path]) -> Iterator[tuple[Path, TrialRecord
 
 
 def damaged_trials(folders: Sequence[Path]) -> list[str]:
-    """What is wrong with the records that `readable_trials` passes over, a line each."""
+    """What is wrong with the records that `readable_trials` skips, one line each."""
     found = []
     for folder in folders:
         try:
@@ -246,7 +246,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def _renamed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content with today's names for keys that were once called otherwise, or were left null."""
+    """The content with current names for keys that were renamed, and defaults for keys that used to be null."""
     renamed = {key: value for key, value in content.items() if value is not None}
     if isinstance(renamed.get("command"), str):
         renamed["command"] = [renamed["command"]]

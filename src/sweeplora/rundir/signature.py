@@ -1,4 +1,4 @@
-"""The signature of an experiment: a hash of what decides its result."""
+"""The signature of an experiment: a hash of everything that determines its result."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _UNSIGNED_BELOW = ("data.workers", "train.lowram")
 
 
 def signature(config: Mapping[str, Any], contents: Mapping[str, str], code: Mapping[str, str]) -> str:
-    """Twelve hex digits that name an experiment: same signature, same result.
+    """Twelve hex digits that identify an experiment: same signature, same result.
 
-    `config` is the resolved config; keys in UNSIGNED do not count. `contents` maps a dotted key that holds a
-    path to the content hash that stands in for it; `code` holds the training source's hash and the versions
-    of the libraries that compute.
+    `config` is the resolved config; keys in UNSIGNED do not count. `contents` maps each dotted key that holds a path to
+    the content hash used in its place; `code` holds the hash of the training source and the versions of the numerical
+    libraries.
     """
     signed = {key: value for key, value in config.items() if key not in UNSIGNED}
     signed = json.loads(json.dumps(signed))
@@ -35,7 +35,7 @@ def signature(config: Mapping[str, Any], contents: Mapping[str, str], code: Mapp
 
 
 def is_unsigned(key: str) -> bool:
-    """Whether a dotted key is left out of the signature."""
+    """Whether a dotted key is excluded from the signature."""
     return key.partition(".")[0] in UNSIGNED or key in _UNSIGNED_BELOW
 
 
