@@ -1,4 +1,4 @@
-"""The loss of a prediction: its distance to the target, and the weight of each noise level."""
+"""The loss of a prediction: its distance from the target, and the weight of each noise level."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Loss:
     kind: l2, l1, huber 2c(sqrt(d^2 + c^2) - c) or smooth_l1 2(sqrt(d^2 + c^2) - c), d the difference.
     huber_c: c at the clean end of its schedule; None means 0.1.
     huber_schedule: how c changes with the noise level, see `huber_threshold`; None means snr.
-    huber_scale: multiplies the exponential and the constant schedule; None means 1.
+    huber_scale: multiplies the exponential and constant schedules; None means 1.
     min_snr_gamma: see `min_snr_weight`. debiased: see `debiased_weight`.
     v_pred_like: see `v_like_weight`. scale_v_like_epsilon: see `epsilon_like_weight`.
-    All weights that are asked for multiply, as in sd-scripts, and follow from the noise schedule that is trained
-    with, a rescaled one (zero terminal SNR) included; there they follow from the one before the rescaling.
+    All requested weights multiply, as in sd-scripts. They are computed from the training's noise schedule, after
+    rescaling (zero terminal SNR); sd-scripts computes them from the schedule before rescaling.
     """
 
     kind: Literal["l2", "l1", "huber", "smooth_l1"]
@@ -53,8 +53,8 @@ class Loss:
     ) -> Tensor:
         """Weighted losses [B] in float32 of model outputs [B, C, h, w] at `timesteps` [B].
 
-        `mask` [B, 1, h, w] in [0, 1] multiplies every element's loss before the mean over all elements, those
-        that are masked out included, as in sd-scripts.
+        `mask` [B, 1, h, w] in [0, 1] multiplies every element's loss before the mean over all elements, including
+        those that are masked out, as in sd-scripts.
         """
         a = noising.alphas_cumprod.to(timesteps.device)[timesteps].to(output.device)
         loss = self._distance(output.float() - target.float(), a, timesteps, noising)
@@ -109,7 +109,7 @@ def huber_threshold(a: Tensor, progress: Tensor, c: float, schedule: str) -> Ten
 def min_snr_weight(snr: Tensor, gamma: float, prediction: Prediction) -> Tensor:
     """min(snr, gamma) over snr (epsilon) or snr + 1 (v), [B] (Hang et al. 2023, arXiv:2303.09556).
 
-    At an snr of 0 that is 1 for epsilon, its limit (sd-scripts: not a number), and 0 for v.
+    At an snr of 0 it is 1 for epsilon, the limit (NaN in sd-scripts), and 0 for v.
     """
     if prediction == "epsilon":
         return (gamma / snr).clamp(max=1.0)
@@ -119,9 +119,9 @@ def min_snr_weight(snr: Tensor, gamma: float, prediction: Prediction) -> Tensor:
 def debiased_weight(snr: Tensor, prediction: Prediction) -> Tensor:
     """1 / sqrt(snr) (epsilon) or 1 / (snr + 1) (v), [B], with an snr of at most 1000.
 
-    Source: Yu et al. 2023, arXiv:2310.08442, and sd-scripts, whose cap holds for v too. For epsilon the snr counts
-    also as at least 1/1000, which only a schedule that ends without any signal reaches: there the weight would
-    be infinite.
+    Source: Yu et al. 2023, arXiv:2310.08442, and sd-scripts, whose cap applies to v too. For epsilon the snr is also
+    at least 1/1000, since the weight would be infinite at an snr of 0; only a schedule that ends without any signal
+    goes that low.
     """
     if prediction == "epsilon":
         return snr.clamp(1 / _SNR_CAP, _SNR_CAP).rsqrt()
@@ -129,18 +129,17 @@ def debiased_weight(snr: Tensor, prediction: Prediction) -> Tensor:
 
 
 def epsilon_like_weight(snr: Tensor) -> Tensor:
-    """snr / (snr + 1), [B], with an snr of at most 1000: a v-prediction's squared error counts as its epsilon's would.
+    """snr / (snr + 1), [B], with an snr of at most 1000: weights a v-prediction's squared error like epsilon's.
 
-    Source: sd-scripts' `scale_v_pred_loss_like_noise_pred`. It is 0 where the input is all noise.
+    Source: sd-scripts' `scale_v_pred_loss_like_noise_pred`. It is 0 where the input is pure noise.
     """
     capped = snr.clamp(max=_SNR_CAP)
     return capped / (capped + 1)
 
 
 def v_like_weight(snr: Tensor, share: float) -> Tensor:
-    """1 + share (snr + 1) / snr, [B]: adds `share` of the loss that v-prediction would have to epsilon's.
+    """1 + share (snr + 1) / snr, [B]: adds `share` times the corresponding v-prediction loss to the epsilon loss.
 
-    The snr counts as at most 1000, and as at least 1/1000, see `debiased_weight`. Source: sd-scripts'
-    `v_pred_like_loss`.
+    The snr is clamped to [1/1000, 1000], see `debiased_weight`. Source: sd-scripts' `v_pred_like_loss`.
     """
     return 1 + share / epsilon_like_weight(snr.clamp(min=1 / _SNR_CAP))

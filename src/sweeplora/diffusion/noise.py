@@ -18,21 +18,22 @@ _DEFAULT_DISCOUNT = 0.3
 
 @runtime_checkable
 class PerturbsInput(Protocol):
-    """A noise that gives the noisy input another noise than the one the model must predict."""
+    """A noise whose noisy input contains a different noise from the one that the model must predict."""
 
     def for_input(self, noise: Tensor, generators: Sequence[Generator]) -> Tensor:
-        """What goes into the noisy input in place of `noise` [B, C, H, W]; sample i draws from generator i."""
+        """The noise in the noisy input instead of `noise` [B, C, H, W]; sample i draws from generator i."""
         ...
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Plain noise with additions, each of them off at zero.
+    """Plain noise with optional additions, each off at zero.
 
-    offset: strength of one constant per channel and sample. offset_random_strength: uniform between 0 and offset
-    instead. adaptive_scale: adds this much of the channel's mean to the offset. multires_iterations: levels of
-    pyramid noise, each with the weight multires_discount (None: 0.3) against the one before. input_gamma: strength
-    of the noise that only the input gets. input_gamma_random_strength: uniform between 0 and input_gamma instead.
+    offset: strength of one constant per channel and sample. offset_random_strength: draw it uniformly from 0 to
+    offset instead. adaptive_scale: adds this multiple of the channel's absolute mean to the offset.
+    multires_iterations: levels of pyramid noise, each weighted by multires_discount (None: 0.3) relative to the
+    previous one. input_gamma: strength of extra noise in the input only. input_gamma_random_strength: draw it
+    uniformly from 0 to input_gamma instead.
     """
 
     offset: Annotated[float, Ge(0)]
@@ -59,15 +60,15 @@ class Gaussian:
     def __call__(self, latents: Tensor, generators: Sequence[Generator]) -> Tensor:
         """Noise of the shape of `latents` [B, C, H, W], float32 on their device; sample i draws from generator i.
 
-        The plain part is drawn first, so that runs which differ only in the options see the same plain noise.
-        The offset comes before the pyramid, as in sd-scripts; strengths and r are per sample, where sd-scripts
-        draws them once a batch.
+        The plain part is drawn first, so that runs that differ only in these options get the same plain noise.
+        The offset comes before the pyramid, as in sd-scripts. Strengths and r are drawn per sample; sd-scripts
+        draws them once per batch.
         """
         pairs = zip(latents.float().cpu(), generators, strict=True)
         return torch.stack([self._one(latent, generator) for latent, generator in pairs]).to(latents.device)
 
     def for_input(self, noise: Tensor, generators: Sequence[Generator]) -> Tensor:
-        """`noise` [B, C, H, W] plus more of strength input_gamma (Ning et al. 2023, arXiv:2301.11706)."""
+        """`noise` [B, C, H, W] plus extra noise of strength input_gamma (Ning et al. 2023, arXiv:2301.11706)."""
         if not self.input_gamma:
             return noise
         return noise + torch.stack([self._extra(noise[0], generator) for generator in generators]).to(noise.device)
@@ -94,7 +95,7 @@ def _strength(most: float, is_random: bool, generator: Generator) -> float:
 def channel_offset(latent: Tensor, offset: float, scale: float, generator: Generator) -> Tensor:
     """One constant per channel, [C, 1, 1]: max(0, offset + scale |mean of the channel|) times a normal draw.
 
-    `latent` is [C, H, W]. Source: Guttenberg 2023, "Diffusion with offset noise"; the adaptive term is that of
+    `latent` is [C, H, W]. Source: Guttenberg 2023, "Diffusion with offset noise"; the adaptive term is
     sd-scripts' `adaptive_noise_scale`.
     """
     mean = latent.mean(dim=(1, 2), keepdim=True).abs()
@@ -105,7 +106,7 @@ def channel_offset(latent: Tensor, offset: float, scale: float, generator: Gener
 def pyramid(noise: Tensor, iterations: int, discount: float, generator: Generator) -> Tensor:
     """Noise [C, H, W] plus `discount`**i times noise of 1/r**i its size, i = 0, 1, ..., rescaled to unit deviation.
 
-    r is uniform in [2, 4], drawn anew for each level; it stops after the first level with a side of one pixel.
+    r is uniform in [2, 4], redrawn for each level; the pyramid stops after the first level with a side of one pixel.
     Source: Whitaker 2023, "Multi-resolution noise for diffusion model training".
     """
     channels, height, width = noise.shape
@@ -113,7 +114,7 @@ def pyramid(noise: Tensor, iterations: int, discount: float, generator: Generato
         ratio = 2.0 + 2.0 * float(torch.rand((), generator=generator))
         rows, columns = (max(1, int(side / ratio**level)) for side in (height, width))
         coarse = torch.randn((1, channels, rows, columns), generator=generator)
-        # The first level has full size already.
+        # The first level already has full size.
         fine = interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False) if level else coarse
         noise = noise + discount**level * fine[0]
         if rows == 1 or columns == 1:

@@ -1,4 +1,4 @@
-"""The forward process and what a model is asked to predict."""
+"""The forward process and the prediction target."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add_noise(latents: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:
 
 
 def target(latents: Tensor, noise: Tensor, alphas_cumprod: Tensor, prediction: Prediction) -> Tensor:
-    """What the model should say: e, or v = sqrt(a) e - sqrt(1 - a) x_0 (Salimans & Ho 2022, arXiv:2202.00512)."""
+    """What the model should predict: e, or v = sqrt(a) e - sqrt(1 - a) x_0 (Salimans & Ho 2022, arXiv:2202.00512)."""
     if prediction == "epsilon":
         return noise
     a = _per_sample(alphas_cumprod, latents)

@@ -1,4 +1,4 @@
-"""Which noise level a sample is trained or validated at."""
+"""The timesteps at which samples are trained or validated."""
 
 from __future__ import annotations
 

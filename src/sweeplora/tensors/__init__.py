@@ -1,1 +1,1 @@
-"""Tensors in files: found without torch, read with it."""
+"""Tensors in files: located without torch, read with torch."""

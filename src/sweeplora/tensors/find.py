@@ -1,4 +1,4 @@
-"""The tensors of a file of weights found by its header alone, whatever its format; no torch."""
+"""Finds the tensors of a weights file of any format from its header alone; no torch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from sweeplora.tensors.stored import Stored
 def find_tensors(file: Path) -> dict[str, Stored]:
     """Every tensor of a .safetensors, or of a .ckpt, .pt or .pth that torch.save wrote, by name.
 
-    Raises UnreadableFile where the file cannot be used, FileNotFoundError where there is none.
+    Raises UnreadableFile if the file cannot be used, FileNotFoundError if it does not exist.
     """
     return read_safetensors(file) if file.suffix.lower() == ".safetensors" else read_checkpoint(file)

@@ -1,4 +1,4 @@
-"""Numbers that are not finite found in files: without torch, a few megabytes at a time."""
+"""Finds non-finite numbers in files: without torch, a few megabytes at a time."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _EXPONENTS = {
     "F16": 0x7C00,
     "BF16": 0x7F80,
     "F8_E5M2": 0x7C,
-    "F8_E4M3": 0x7F,  # has no infinity; all of its bits set is its only NaN
+    "F8_E4M3": 0x7F,  # has no infinity; its only NaN has all bits set
 }
-"""Bits that are all set in an infinity and in a NaN and in no finite number, by safetensors' names of types."""
+"""Bits that are all set in infinities and NaNs but in no finite number, by safetensors' type names."""
 
 _CHUNK = 1 << 24
 
 
 def first_not_finite(tensors: Mapping[str, Stored]) -> str | None:
-    """The name of the first tensor, as they lie in their file, that holds an infinity or a NaN; None without one."""
+    """The name of the first tensor, in file order, that holds an infinity or a NaN; None if there is none."""
     ordered = sorted(tensors.items(), key=lambda item: (item[1].file, item[1].offset))
     return next((name for name, stored in ordered if _is_not_finite(stored)), None)
 
@@ -39,7 +39,7 @@ def _is_not_finite(stored: Stored) -> bool:
         while left:
             data = stream.read(min(left, _CHUNK))
             if not data:
-                return False  # cut short since its header was read; who reads the numbers says so
+                return False  # truncated since its header was read; the code that reads the numbers reports it
             left -= len(data)
             bits = np.frombuffer(data[: len(data) // kind.itemsize * kind.itemsize], kind)
             if ((bits & mask) == mask).any():

@@ -1,4 +1,4 @@
-"""Tensors of a `.ckpt` that torch.save wrote, found without torch and without running anything the file names."""
+"""Finds the tensors of a `.ckpt` that torch.save wrote, without torch and without running anything the file names."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _INERT = frozenset(
         "_codecs.encode",
     }
 )
-"""What training programs leave beside the weights: stands for nothing here."""
+"""Names that training programs store with the weights; they are ignored here."""
 
 _DAMAGE = (
     *(pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError, AssertionError),
     *(NotImplementedError, RuntimeError, OverflowError, MemoryError, struct.error, zlib.error),
 )
-"""What zipfile and pickle raise where an archive or its pickle is not as it was written."""
+"""What zipfile and pickle raise for a corrupt archive or pickle."""
 
 _LOCAL_HEADER = 30
 _LOCAL_MARK = b"PK\x03\x04"
@@ -50,7 +50,7 @@ class _Storage(NamedTuple):
 
 
 class _Nothing:
-    """What an inert name makes when the pickle calls it, and whatever the pickle does to that."""
+    """The result of calling an ignored name in the pickle; accepts any arguments and state."""
 
     def __init__(self, *arguments: object) -> None:
         return
@@ -60,18 +60,18 @@ class _Nothing:
 
 
 class _Ordered(dict[Any, Any]):
-    """An ordered dict; what a state dict carries besides its entries is passed over."""
+    """An ordered dict; a state dict's attributes other than its entries are ignored."""
 
     def __setstate__(self, state: object) -> None:
         return
 
 
 def read_checkpoint(file: Path) -> dict[str, Stored]:
-    """Every tensor of a checkpoint by name; a training's checkpoint gives its `state_dict`.
+    """Every tensor of a checkpoint by name; of a training checkpoint, its `state_dict`.
 
-    The pickle inside is read by an unpickler that knows tensors and plain containers only. Raises UnreadableFile
-    for anything else that it names (which could be code), for a file that is cut short and for one from before
-    torch 1.6, whose pickle is no archive.
+    The pickle inside is read by an unpickler that knows only tensors and plain containers. Raises UnreadableFile
+    for any other name in it (which could be code), for a truncated file, and for a file from before torch 1.6,
+    which is not an archive.
     """
     try:
         with ZipFile(file) as archive, file.open("rb") as stream:
@@ -102,7 +102,7 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(archive.open(index), encoding="utf-8")
 
     def find_class(self, module: str, name: str) -> Any:
-        """A stand-in for a name that a state dict needs; UnreadableFile for any other."""
+        """A stand-in for a name that a state dict needs; raises UnreadableFile for any other name."""
         match f"{module}.{name}".split("."):
             case ["collections", "OrderedDict"]:
                 return _Ordered
@@ -119,7 +119,7 @@ class _Unpickler(pickle.Unpickler):
         raise UnreadableFile(f"is a pickle that asks for {module}.{name}, which could run code")
 
     def persistent_load(self, pid: Any) -> _Storage:
-        """The record that a tensor's numbers lie in."""
+        """The record that holds a tensor's numbers."""
         _, dtype, key, _, count = pid
         info = self._records.get(f"{self._folder}{key}")
         if info is None or info.file_size < count * ITEM_SIZES[dtype]:
@@ -132,7 +132,7 @@ class _Unpickler(pickle.Unpickler):
         return _Storage(self._file, start, info.file_size, dtype)
 
     def _start(self, info: ZipInfo) -> int:
-        """Where a record's bytes begin: behind a header of its own, which the archive's index does not measure."""
+        """Where a record's bytes begin: after its local header, whose size the archive's index does not give."""
         self._stream.seek(info.header_offset)
         header = self._stream.read(_LOCAL_HEADER)
         if not header.startswith(_LOCAL_MARK):

@@ -1,4 +1,4 @@
-"""Tensors read from their files, one at a time, in the order in which they lie."""
+"""Reads tensors from their files, one at a time, in file order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DTYPES = {
 def read_tensors(
     places: Mapping[str, Stored], device: torch.device, precision: torch.dtype = torch.float32
 ) -> Iterator[tuple[str, Tensor]]:
-    """Read tensors in the order in which they lie, one at a time; floating point becomes `precision` on `device`."""
+    """Read tensors one at a time in file order; floating-point tensors become `precision` on `device`."""
     ordered = sorted(places.items(), key=lambda item: (item[1].file, item[1].offset))
     for file, items in groupby(ordered, key=lambda item: item[1].file):
         with file.open("rb") as stream:
@@ -39,5 +39,5 @@ def _tensor(stored: Stored, read_into: Any) -> Tensor:
 
 
 def _placed(tensor: Tensor, device: torch.device, precision: torch.dtype) -> Tensor:
-    """Whole numbers keep their type."""
+    """A tensor on `device` in `precision`; integers keep their type."""
     return tensor.to(device, precision if tensor.is_floating_point() else tensor.dtype).contiguous()

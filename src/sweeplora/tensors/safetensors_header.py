@@ -1,4 +1,4 @@
-"""The header of a safetensors file, read and written in one place; no torch."""
+"""Reads and writes the header of a safetensors file; no torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _METADATA = "__metadata__"
 def read_safetensors(file: Path) -> dict[str, Stored]:
     """Every tensor of a safetensors file by name.
 
-    Raises UnreadableFile where the file is none or is cut short, FileNotFoundError where there is none.
+    Raises UnreadableFile if it is not a safetensors file or is truncated, FileNotFoundError if it does not exist.
     """
     size = file.stat().st_size
     with file.open("rb") as stream:
@@ -39,14 +39,14 @@ def read_safetensors(file: Path) -> dict[str, Stored]:
 def split(data: bytes) -> tuple[dict[str, Any], int]:
     """The header of a whole safetensors file in memory, and where the tensors' bytes begin.
 
-    Raises ValueError where the data begin with no header.
+    Raises ValueError if the data does not start with a header.
     """
     start = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
     return _parsed(data[_LENGTH_BYTES:start]), start
 
 
 def with_metadata(header: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
-    """The first bytes of a file: a header's tensors and this metadata in order, padded as the format asks."""
+    """The first bytes of a file: a header's tensors and this metadata in order, padded as the format requires."""
     tensors = {name: entry for name, entry in header.items() if name != _METADATA}
     ordered = {_METADATA: dict(sorted(metadata.items())), **tensors}
     text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,4 +1,4 @@
-"""Where a tensor lies in a file, and other views of the same bytes; nothing is read here, no torch."""
+"""The location of a tensor in a file, and other views of the same bytes; reads nothing, no torch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ ITEM_SIZES = {
     **{"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1},
     **{"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1},
 }
-"""Bytes an element, by safetensors' names of types."""
+"""Bytes per element, by safetensors' type names."""
 
 
 class UnreadableFile(Exception):
-    """A file of weights that cannot be used; the message goes on after the file's name."""
+    """A weights file that cannot be used; the message continues after the file's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Stored:
         return (last + 1) * ITEM_SIZES[self.dtype]
 
     def transposed(self) -> Stored:
-        """A matrix with rows and columns exchanged."""
+        """A matrix with rows and columns swapped."""
         return replace(self, shape=self.shape[::-1], stride=self.stride[::-1])
 
     def without_kernel(self) -> Stored:
@@ -51,5 +51,5 @@ class Stored:
 
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of a tensor whose elements lie in order."""
+    """Strides of a contiguous tensor."""
     return tuple(prod(shape[place + 1 :]) for place in range(len(shape)))

@@ -1,4 +1,4 @@
-"""The processes that train together: one, or several under `accelerate launch`."""
+"""The processes of a training: one, or several under `accelerate launch`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ DTYPES = {"no": torch.float32, "fp32": torch.float32, "fp16": torch.float16, "bf
 
 
 class Processes:
-    """This process among those of the run: rank, device, precision, whether to stop, and the sums over all of them.
+    """This process among those of the run: rank, device, precision, stop requests, and sums over all processes.
 
-    A backward pass reduces nothing by itself: adapters patch `forward`, so DistributedDataParallel would not
-    see them. Gradients lie in one buffer and are summed with `sum_`.
+    A backward pass does not reduce gradients: adapters patch `forward`, so DistributedDataParallel would not
+    see them. Gradients share one buffer per dtype and are summed with `sum_`.
     """
 
     def __init__(self, precision: Precision, device: Literal["cpu", "cuda"], stop: Stop) -> None:
-        # With TF32's ten bits neither cached latents nor val/loss would be float32 on newer GPUs.
+        # With TF32's ten mantissa bits, neither cached latents nor val/loss would be true float32 on newer GPUs.
         torch.backends.cudnn.allow_tf32 = False
         self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision, gradient_accumulation_steps=1)
         self.stop = stop
@@ -57,7 +57,7 @@ class Processes:
         return bool(self.sum_(torch.tensor(float(flag), device=self.device)))
 
     def end(self) -> None:
-        """Leave the process group, without which a launcher reports an unclean exit."""
+        """Leave the process group; otherwise the launcher reports an unclean exit."""
         self._accelerator.end_training()
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()

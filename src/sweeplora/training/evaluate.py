@@ -20,14 +20,14 @@ from sweeplora.training.distributed import Processes
 NUM_BANDS = 4
 _MOST_TOGETHER = 16
 _MOST_PIXELS = 2 * 128 * 128
-"""Most latent pixels in one forward pass: two images of SDXL's size, in float32 beside the whole U-Net."""
+"""The most latent pixels per forward pass: two images of SDXL's size, in float32 next to the whole U-Net."""
 
 
 @dataclass(frozen=True)
 class Triples:
-    """The fixed triples of a set of examples: `per_example` timesteps and noises for each.
+    """The fixed triples of a set of examples: `per_example` timesteps and noises for each example.
 
-    They depend only on `seed` and on each example's content, not on what else is in the set.
+    They depend only on `seed` and on each example's content, not on the rest of the set.
     """
 
     examples: Sequence[Still]
@@ -36,7 +36,7 @@ class Triples:
     encode: Encode
 
     def batches(self) -> list[list[tuple[int, int]]]:
-        """Pairs (example, place), each batch of one shape; the same for any number of processes."""
+        """Pairs (example, place) in batches of equal shape; the same for any number of processes."""
         groups: dict[torch.Size, list[tuple[int, int]]] = {}
         for index, example in enumerate(self.examples):
             pairs = groups.setdefault(example.latents.shape, [])
@@ -62,7 +62,7 @@ class Triples:
 
 
 def subset_of(pictures: Sequence[Picture], count: int | None, seed: int, what: str) -> tuple[Picture, ...]:
-    """At most `count` of the pictures (None: all), chosen by (seed, what, content) and kept in order."""
+    """At most `count` of the pictures (None: all), chosen by (seed, what, content) and in their original order."""
     ranked = sorted(pictures, key=lambda picture: seed_of(seed, what, picture.sha256))
     chosen = set(ranked[:count])
     return tuple(picture for picture in pictures if picture in chosen)
@@ -89,9 +89,9 @@ class Score:
 
 @torch.no_grad()
 def score(triples: Triples, family: Family, noising: Noising, processes: Processes) -> Score:
-    """Unweighted squared error of every triple in float32, whatever precision, loss or noise the run trains with.
+    """Unweighted squared error of every triple in float32, regardless of the run's precision, loss and noise.
 
-    Each process computes some of the batches and all get the whole result.
+    Each process computes some of the batches; all processes get the complete result.
     """
     timesteps = triples.timesteps(len(noising.alphas_cumprod))
     losses = torch.zeros(timesteps.shape, device=processes.device)
@@ -125,7 +125,7 @@ def _batch_losses(
 
 @contextmanager
 def _in_float32(family: Family) -> Iterator[None]:
-    """Hold the base in float32 while inside; widening half precision and narrowing it again changes no weight."""
+    """Keep the base in float32 within the context; widening half precision and narrowing it again is exact."""
     dtypes = {part: next(part.parameters()).dtype for part in (family.unet, *family.text_encoders)}
     narrow = {part: dtype for part, dtype in dtypes.items() if dtype != torch.float32}
     for part in narrow:

@@ -1,4 +1,4 @@
-"""What the groups of a config build: each of them once, to be handed on."""
+"""Builds the objects of a config's groups, each once, and passes them on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Model(Protocol):
 
     @property
     def vae_precision(self) -> Literal["fp32", "fp16", "bf16"]:
-        """Of the autoencoder."""
+        """The autoencoder's precision."""
         ...
 
     @property
@@ -36,11 +36,11 @@ class Model(Protocol):
 
     @property
     def merged(self) -> list[tuple[Path, float]]:
-        """The LoRA files that are merged into it first, each with its multiplier."""
+        """The LoRA files to merge into it first, each with its multiplier."""
         ...
 
     def load(self, device: torch.device, precision: torch.dtype | None = None) -> Family:
-        """The frozen base on `device`, in float32; the U-Net in `precision` where that is given."""
+        """The frozen base on `device`, in float32; the U-Net in `precision` if given."""
         ...
 
 
@@ -54,9 +54,9 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class ConfigGroups:
-    """A run's resolved config and the objects that its groups build.
+    """A run's resolved config and the objects built from its groups.
 
-    `optimizer` is still to be given its parameters; the other parts are ready for use.
+    `optimizer` still needs its parameters; the other parts are ready for use.
     """
 
     config: Mapping[str, Any]
@@ -73,7 +73,7 @@ class ConfigGroups:
 
     @property
     def seed(self) -> int:
-        """Everything random follows from it."""
+        """The seed of everything random."""
         seed: int = self.config["seed"]
         return seed
 

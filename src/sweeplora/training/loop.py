@@ -31,14 +31,14 @@ from sweeplora.training.settings import Train
 from sweeplora.training.stop import Interrupted
 
 Noise = Callable[[Tensor, Sequence[Generator]], Tensor]
-"""(latents [B, C, h, w], one generator a sample) -> noise of that shape; float32 on the latents' device."""
+"""(latents [B, C, h, w], one generator per sample) -> noise of that shape; float32 on the latents' device."""
 
 Loss = Callable[..., Tensor]
 """(output, target, timesteps, noising) -> losses [B]; with masked data a fifth argument, the mask [B, 1, h, w]."""
 
 
 class Diverged(Exception):
-    """Something that must be finite is not: a loss, a gradient, a weight, a metric; says which and at what step."""
+    """A loss, gradient, weight or metric is not finite; the message says which and at what step."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Trainer:
         self._scale = LossScale() if recipe.settings.mixed_precision == "fp16" else None
 
     def requests(self, parts: Sequence[Sequence[Batch]], epoch: int, num_steps: int) -> list[Request]:
-        """What this process loads for the coming windows of an epoch, in the order in which they take it."""
+        """What this process loads for the next windows of an epoch, in order of use."""
         return [
             Request(mine, Moment(epoch, step, num_steps))
             for step, window in enumerate(parts, start=self.step)
@@ -88,10 +88,10 @@ class Trainer:
     def train_window(
         self, window: Sequence[Batch], epoch: int, stream: Iterator[Loaded], multiplier: float
     ) -> dict[str, float]:
-        """One optimizer step over a window of batches, `stream` giving this process's shares; returns what to log.
+        """One optimizer step over a window of batches; `stream` yields this process's shares. Returns what to log.
 
         Raises Diverged when the loss, the gradient or a limited weight is not finite, and Interrupted when a
-        process was asked to stop. The gradient of a skipped step (fp16's overflow) is not logged.
+        process was asked to stop. The gradient of a skipped step (fp16 overflow) is not logged.
         """
         started = time.perf_counter()
         self._flat.clear()
@@ -127,13 +127,13 @@ class Trainer:
         }
 
     def check_weights(self) -> None:
-        """Raise Diverged unless every weight that trains is finite."""
+        """Raise Diverged unless every trained weight is finite."""
         trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         if not bool(torch.stack([parameter.isfinite().all() for parameter in trained]).all()):
             raise self._weights_diverged()
 
     def check_learns(self, is_last: bool) -> None:
-        """Raise UserError if every gradient so far was zero, and Diverged if by the last step all were skipped."""
+        """Raise UserError if every gradient so far was zero, and Diverged if every step up to the last was skipped."""
         if is_last and self.num_updates == 0:
             raise Diverged(f"every gradient of steps 1 to {self.step} is more than fp16 holds: nothing was learned")
         if self.largest_gradient == 0:
@@ -156,7 +156,7 @@ class Trainer:
     def losses(self, loaded: Loaded, epoch: int) -> Tensor:
         """Weighted loss [b] of each sample of a loaded batch.
 
-        Raises UserError for a user's noise or loss whose numbers have another shape than they must have.
+        Raises UserError if a user's noise or loss returns the wrong shape.
         """
         recipe, device = self.recipe, self.processes.device
         loaded_latents = loaded.latents()
@@ -182,7 +182,7 @@ class Trainer:
         return losses * loaded.weights.to(losses)
 
     def _noise(self, latents: Tensor, draws: Sequence[tuple[int, int, int]]) -> tuple[Tensor, Tensor]:
-        """The noise of the target, and the one of the noisy input where the recipe perturbs it."""
+        """The noise of the target, and the noise of the input, which differs if the recipe perturbs the input."""
         noise: Any = self.recipe.noise
         seed = self.recipe.seed
         drawn = noise(latents, _generators(seed, "noise", draws))
@@ -210,7 +210,7 @@ class Trainer:
         return Diverged(f"the {what} of step {self.step + 1} is not finite; its files: {', '.join(names)}")
 
     def _update(self, multiplier: float, finite: bool) -> None:
-        """Let the optimizer step, unless half precision overflowed: then only the loss scale changes."""
+        """Take the optimizer step, unless half precision overflowed: then only the loss scale changes."""
         self._rates.set(multiplier)
         if finite:
             self.optimizer.step()
@@ -221,7 +221,7 @@ class Trainer:
 
 @contextmanager
 def _library_draws(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed what libraries draw themselves (rank and module dropout), and restore the generators afterwards."""
+    """Seed the global generators, which libraries use (rank and module dropout), and restore them afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
@@ -232,7 +232,7 @@ def _generators(seed: int, what: str, draws: Sequence[tuple[int, int, int]]) -> 
 
 
 def _refuse_other_shape(key: str, found: Tensor, wanted: Sequence[int]) -> None:
-    """What merely broadcasts to the right shape would be trained on silently."""
+    """Refuse a wrong shape that would silently broadcast in training."""
     if found.shape != torch.Size(wanted):
         raise UserError(key, list(found.shape), f"is the shape of what it returned here; it must be {list(wanted)}")
 

@@ -32,10 +32,10 @@ _COUNTED_FOLDER = re.compile(r"\d+_(.+)")
 
 @dataclass(frozen=True)
 class Trained:
-    """The training that a file comes from.
+    """The training that produces a weights file.
 
-    `config`: the whole resolved configuration. `length` is planned, not reached. `processes` share each batch.
-    `hashes`: what `model_hashes` gives.
+    `config`: the whole resolved configuration. `length`: the planned length. `processes`: how many share each batch.
+    `hashes`: the result of `model_hashes`.
     """
 
     config: Mapping[str, Any]
@@ -48,10 +48,10 @@ class Trained:
 
 
 def metadata(trained: Trained, epoch: int, step: int) -> dict[str, str]:
-    """What A1111 / Forge, ComfyUI and kohya's tools read of a file, all of it text.
+    """The metadata that A1111 / Forge, ComfyUI and kohya's tools read from a file, all as text.
 
-    `epoch` and `step`: what was trained when the file is written. `ss_*` as sd-scripts writes them, `modelspec.*`
-    by Stability AI's ModelSpec 1.0.0; no dates and no paths, so that the same experiment gives the same bytes.
+    `epoch` and `step`: the progress when the file is written. `ss_*` as sd-scripts writes them, `modelspec.*`
+    following Stability AI's ModelSpec 1.0.0; no dates and no paths, so that equal experiments give equal bytes.
     """
     config, family = trained.config, trained.family
     title = f"{trained.naming.title}-{epoch:06d}"
@@ -79,10 +79,10 @@ def _text(value: object) -> str:
 
 
 def model_hashes(family: Family, hashes: ContentHashes) -> dict[str, str]:
-    """The hashes of the base model and its VAE by which web UIs know a checkpoint.
+    """The hashes by which web UIs identify the base model and its VAE.
 
-    Of one file they are A1111's: the new one is its sha256, the old one eight digits over a window in it. A
-    diffusers folder has none there; its content's stand in for both.
+    For a single file they are A1111's: the new hash is its sha256, the old one eight digits over a window of it. A
+    diffusers folder has no such hashes in A1111; its content hash serves as both.
     """
     model, vae = family.facts.path, family.facts.vae.path
     files = {"sd_model": (model, family.facts.files), "vae": (vae, family.vae_paths)}
@@ -101,7 +101,7 @@ def _window_hash(path: Path) -> str:
 
 
 def _network(network: Mapping[str, Any]) -> dict[str, Any]:
-    """The algorithm by LyCORIS' names, with the rank that its file has; an option that it does not have is None."""
+    """The algorithm by LyCORIS' names, with the rank in its file; an option that it lacks is None."""
     algorithm = algorithm_of(network["_target_"])
     arguments = {
         key: _argument(value)
@@ -145,7 +145,7 @@ def _training(trained: Trained) -> dict[str, Any]:
 
 
 def _rates(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Learning rates, and whose optimizer and schedule they go through; a user's own may have none."""
+    """Learning rates, with the optimizer and the schedule that use them; a user's own may have no rate."""
     optimizer, scheduler, rates, network = (config[key] for key in ("optimizer", "scheduler", "rates", "network"))
     general = optimizer.get("lr")
     unet, encoders = (general if rates[key] is None else rates[key] for key in ("unet", "text_encoder"))
@@ -160,14 +160,14 @@ def _rates(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _optimizer(node: Mapping[str, Any]) -> str:
-    """The class where it is defined and its arguments but for the rate, as sd-scripts writes them."""
+    """The class with its module and its arguments except the rate, as sd-scripts writes them."""
     found = get_object(node["_target_"])
     given = ",".join(f"{key}={value}" for key, value in node.items() if key != "lr" and not key.startswith("_"))
     return f"{found.__module__}.{found.__qualname__}" + (f"({given})" if given else "")
 
 
 def _noise_and_loss(noise: Mapping[str, Any], loss: Mapping[str, Any]) -> dict[str, Any]:
-    """What sd-scripts has words for; a user's own noise or loss has none of it."""
+    """The options that sd-scripts has keys for; a user's own noise or loss has none of them."""
     return {
         "noise_offset": noise.get("offset") or None,
         "noise_offset_random_strength": noise.get("offset_random_strength"),
@@ -186,7 +186,7 @@ def _noise_and_loss(noise: Mapping[str, Any], loss: Mapping[str, Any]) -> dict[s
 
 
 def _treatment(data: Mapping[str, Any]) -> dict[str, Any]:
-    """How images and captions are treated; a user's own data set may have other options."""
+    """How images and captions are processed; a user's own data set may have other options."""
     return {
         "prior_loss_weight": data.get("prior_loss_weight"),
         "shuffle_caption": data.get("shuffle_caption"),
@@ -203,7 +203,7 @@ def _treatment(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _bounds(data: Mapping[str, Any], family: Family) -> dict[str, Any]:
-    """The shortest and the longest side of a bucket, as they were resolved; None without buckets."""
+    """The resolved shortest and longest bucket side; None without buckets."""
     if not data.get("bucket") or data.get("bucket_no_upscale"):
         return {"min_bucket_reso": None, "max_bucket_reso": None}
     size, step = _size(data, family), data.get("bucket_step") or family.divisor
@@ -230,16 +230,16 @@ def _model(config: Mapping[str, Any], family: Family) -> dict[str, Any]:
 
 
 def _size(data: Mapping[str, Any], family: Family) -> tuple[int, int]:
-    """Width and height that the data set is brought to, unless a subset says another."""
+    """Width and height that the data set is resized to, unless a subset sets its own."""
     asked = data.get("resolution") or family.resolution
     width, height = (asked, asked) if isinstance(asked, int) else asked
     return width, height
 
 
 def _dataset(trained: Trained) -> dict[str, Any]:
-    """Images and tags by the folder that they come from, the folder that is seen most often first.
+    """Images and tags by folder, the folder that is seen most often first.
 
-    Files beside the `N_name` folders count for the set.
+    Files next to the `N_name` folders are counted under the data set's folder.
     """
     data, pictures = trained.config["data"], trained.pictures
     seen, regular = (_by_folder(data, pictures, is_reg) for is_reg in (False, True))
@@ -263,7 +263,7 @@ def _dataset(trained: Trained) -> dict[str, Any]:
 
 
 def _subset(data: Mapping[str, Any], folder: str, pictures: Sequence[Picture]) -> dict[str, Any]:
-    """One folder of images as sd-scripts describes a subset; `N_name` folders name their class."""
+    """One folder of images as sd-scripts describes a subset; `N_name` folders include their class name."""
     named, treatment = _COUNTED_FOLDER.fullmatch(folder), pictures[0].treatment
     rules = treatment.rules
     return {
@@ -281,7 +281,7 @@ def _subset(data: Mapping[str, Any], folder: str, pictures: Sequence[Picture]) -
 
 
 def _bucket_info(pictures: Sequence[Picture]) -> dict[str, Any]:
-    """How often each size is trained on, and how far its images' shapes are from it on average."""
+    """How often each bucket size is used, and the mean aspect ratio error of its images."""
     counts: Counter[Size] = Counter()
     for picture in pictures:
         counts[picture.bucket] += picture.repeats
@@ -316,7 +316,7 @@ def _tags(pictures: Iterable[Picture]) -> dict[str, int]:
 
 
 def _modelspec(config: Mapping[str, Any], family: Family, title: str) -> dict[str, str]:
-    """`implementation`: the one whose layer names the keys carry."""
+    """`implementation`: the one whose layer names the keys use."""
     width, height = _size(config["data"], family)
     layout = family.facts.layout
     named_by_diffusers = layout.unet_names is diffusers_names

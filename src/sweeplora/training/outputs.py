@@ -57,7 +57,7 @@ class Outputs:
 
     @functools.cached_property
     def _trained(self) -> Trained:
-        """What the weights files say of the training."""
+        """The training as the weights files' metadata describes it."""
         trainer, inputs = self._trainer, self._inputs
         hashes = ContentHashes(Path(self._config["runs"]) / "cache" / "hashes.json")
         return Trained(
@@ -71,7 +71,7 @@ class Outputs:
         )
 
     def log(self, values: Mapping[str, float]) -> None:
-        """Log numbers at the trainer's step; raises Diverged for one that is not finite."""
+        """Log values at the trainer's step; raises Diverged for one that is not finite."""
         for key, value in values.items():
             if not math.isfinite(value):
                 before = "" if self._trainer.step else ", before any update: look at the model and the images"
@@ -83,7 +83,7 @@ class Outputs:
     def epoch_done(self, epoch: int, epochs: int) -> None:
         """Validate, save and draw previews if due after `epoch` of `epochs`; 0 is before the first step.
 
-        Validation comes first: what it finds diverged is never saved. Raises Diverged.
+        Validation runs first, so that diverged weights are never saved. Raises Diverged.
         """
         settings, last = self._trainer.recipe.settings, epoch == epochs
         self._trainer.check_weights()
@@ -139,7 +139,7 @@ class Outputs:
             self._previews.write(self._run.samples, trainer.step, trainer.family, trainer.processes)
 
     def _show_weights(self) -> None:
-        """Put the newest preview beside the last weights under their name, where LoRA managers look for it."""
+        """Copy the newest preview next to the last weights, under their name, where LoRA managers look for it."""
         newest = max(self._run.samples.glob("*_*.png"), default=None, key=_step_and_first)
         if self._main and newest is not None and self._saved.newest is not None:
             shutil.copyfile(newest, self._saved.newest.with_suffix(newest.suffix))
@@ -151,7 +151,7 @@ class Outputs:
         return None if newest is None else f"{self._run.weights.name}/{newest.name}"
 
     def _write_weights(self, epoch: int, path: Path) -> None:
-        """Write the weights for use; raises Diverged, in every process, if they would not be finite in the file."""
+        """Write the evaluation weights; raises Diverged, in every process, if they would not be finite in the file."""
         trainer = self._trainer
         fault = self._save(epoch, path) if self._main else None
         if trainer.processes.any(fault is not None):
@@ -184,7 +184,7 @@ class Outputs:
 
     def _validation(self, found: Score) -> dict[str, float]:
         if self._baseline is None:
-            # A network that starts from nothing leaves the base as it is: its score needs no second pass.
+            # A newly initialised network does not change the base, so the base's score needs no second pass.
             self._baseline = self._score_base() if self._starts_from_file else found.mean
         best = min(found.mean, self.last.get("val/best", found.mean))
         bands = {f"val/band_{number}": value for number, value in found.bands().items()}
@@ -192,7 +192,7 @@ class Outputs:
         return {"val/loss": found.mean, "val/best": best, "val/relative": relative, **bands}
 
     def _for_use(self) -> ExitStack:
-        """Evaluation mode, with the averaged weights of an optimizer that keeps an average."""
+        """Evaluation mode, with the averaged weights if the optimizer keeps an average."""
         stack = ExitStack()
         network = self._trainer.network
         network.train(False)
@@ -202,7 +202,7 @@ class Outputs:
 
 
 def _step_and_first(sample: Path) -> tuple[str, int]:
-    """What sorts previews: by step, and of one step the first prompt's last."""
+    """Sort key of previews: by step, and within a step with the first prompt last."""
     step, _, number = sample.stem.partition("_")
     return step, -int(number)
 

@@ -30,7 +30,7 @@ from sweeplora.training.stop import Interrupted, Stop
 
 @dataclass(frozen=True)
 class Inputs:
-    """The data that is trained on, and the triples that are scored: held-out images and a probe of trained ones."""
+    """The training data, and the triples to score: held-out images and a probe of training images."""
 
     dataset: Dataset
     length: Length
@@ -43,7 +43,7 @@ class Inputs:
 class Encoded:
     """Where latents and text outputs come from.
 
-    `vae_stays` and `encoders_stay`: images or captions are encoded at every step, not once before the first.
+    `vae_stays`, `encoders_stay`: images or captions are encoded at every step, not once before the first.
     """
 
     latents: Latents
@@ -53,9 +53,9 @@ class Encoded:
 
 
 def load_model(groups: ConfigGroups, processes: Processes) -> Family:
-    """The frozen base with `model.base_weights` merged in: in float32 in host memory, or with lowram on the device.
+    """The frozen base with `model.base_weights` merged in: in float32 in host memory, or on the device with lowram.
 
-    With lowram the U-Net has the run's own precision: the device may not hold a wider one.
+    With lowram the U-Net is in the run's precision, since the device may be too small for a wider one.
     """
     if groups.train.lowram:
         family = groups.model.load(processes.device, processes.dtype)
@@ -64,13 +64,13 @@ def load_model(groups: ConfigGroups, processes: Processes) -> Family:
     if groups.model.merged:
         files, multipliers = zip(*groups.model.merged, strict=True)
         merge(family, files, multipliers)
-    # nn.Module's `to`, because diffusers' own one warns about half precision on a CPU.
+    # nn.Module's `to`, because that of diffusers warns about half precision on a CPU.
     nn.Module.to(family.vae, DTYPES[groups.model.vae_precision])
     return family
 
 
 def prepare(run: RunDir, groups: ConfigGroups, family: Family, processes: Processes) -> Inputs:
-    """Read the images, encode what the cache does not hold, and leave on the device what every step needs."""
+    """Read the images, encode what is not cached, and keep on the device what every step needs."""
     settings = groups.train
     dataset = groups.data.read(family.divisor, family.resolution, groups.cache)
     if processes.is_main:
@@ -94,7 +94,7 @@ def prepare(run: RunDir, groups: ConfigGroups, family: Family, processes: Proces
 
 
 def encode_data(groups: ConfigGroups, dataset: Dataset, family: Family, processes: Processes) -> Encoded:
-    """Fill the cache with the latents and text outputs that can be kept; what changes is encoded at every step."""
+    """Fill the cache with the latents and text outputs that never change; the others are encoded at every step."""
     hashes = ContentHashes(groups.cache / "hashes.json")
     cache = Cache(groups.cache, _progress(processes.stop))
     for part in (family.vae, *family.text_encoders):
@@ -113,13 +113,13 @@ def encode_data(groups: ConfigGroups, dataset: Dataset, family: Family, processe
 
 
 def _vae_hash(family: Family, hashes: ContentHashes) -> str:
-    """Identifies what latents depend on besides the image. The scale is in it: a lone VAE file does not hold one."""
+    """Hash of what latents depend on besides the image. It includes the scale, which a separate VAE file lacks."""
     vae = family.facts.vae
     return f"{hashes.all(family.vae_paths)}-{vae.entry('scaling_factor')}-{vae.config.get('shift_factor')}"
 
 
 def _text_hash(groups: ConfigGroups, family: Family, hashes: ContentHashes) -> str:
-    """Identifies what a caption's encoding depends on besides the caption."""
+    """Hash of what a caption's encoding depends on besides the caption."""
     model = groups.config["model"]
     chosen = {key: model[key] for key in ("clip_skip", "base_weights_multiplier") if key in model}
     merged = hashes.all(Path(file) for file in model["base_weights"] or ())
@@ -127,13 +127,13 @@ def _text_hash(groups: ConfigGroups, family: Family, hashes: ContentHashes) -> s
 
 
 def place_model(groups: ConfigGroups, family: Family, processes: Processes, encoded: Encoded) -> None:
-    """Put on the device, in the run's precision, what every step needs; the rest waits on the CPU."""
+    """Move what every step needs to the device, in the run's precision; the rest stays on the CPU."""
     family.vae.to(processes.device if encoded.vae_stays else "cpu")
     for encoder in family.text_encoders:
         encoder.to(processes.device if encoded.encoders_stay else "cpu", processes.dtype)
     nn.Module.to(family.unet, processes.dtype)
     if groups.model.base_precision == "fp8":
-        eight_bits.store(family.unet)  # before it is moved: the device never holds more than the 8 bits
+        eight_bits.store(family.unet)  # before it is moved, so the device only ever holds the 8 bits
     family.unet.to(processes.device)
     if processes.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(processes.device)

@@ -1,4 +1,4 @@
-"""The weights files of a run: their names, and which of them are deleted again."""
+"""The weights files of a run: their names, and which of them are deleted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Write = Callable[[Path], None]
 
 @dataclass(frozen=True)
 class Retention:
-    """Keep the weights of the last so many epochs, and those saved within the last so many steps; 0 keeps all."""
+    """Keep the weights of the last `last_epochs` epochs and those from the last `last_steps` steps; 0 keeps all."""
 
     last_epochs: int
     last_steps: int
@@ -20,7 +20,7 @@ class Retention:
 class SavedWeights:
     """Names, writes and deletes the weights files of one run.
 
-    It deletes only files that it wrote itself, and never the newest. Names are those of sd-scripts:
+    It deletes only files that it wrote itself, and never the newest. Names are as in sd-scripts:
     `<name>-000002` after an epoch, `<name>-step00000100` after a step, `<name>` at the end.
     """
 
@@ -59,6 +59,6 @@ class SavedWeights:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete what a killed attempt left half written; `rundir.files.write_whole` names it `.<name>.….tmp`."""
+    """Delete partial files of a killed attempt, which `rundir.files.write_whole` names `.<name>.….tmp`."""
     for file in folder.glob(".*.tmp"):
         file.unlink(missing_ok=True)

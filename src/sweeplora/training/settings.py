@@ -12,12 +12,12 @@ from sweeplora.errors import UserError
 
 @dataclass(frozen=True)
 class Train:
-    """Length, batch, precision, and when something is saved or validated.
+    """Length, batch, precision, and when to save and validate.
 
-    epochs or steps (optimizer steps) give the length. batch_size counts images of one bucket over all
-    processes, accumulation batches to a step. max_grad_norm 0 never clips; max_weight_norm 0 never scales.
-    Timesteps are drawn from [min_timestep, max_timestep). save_every_epochs and validate_every_epochs: 0 leaves
-    the last (and for validation the first); what counts in optimizer steps adds to them. save_last_epochs and
+    epochs or steps (optimizer steps) set the length. batch_size counts images of one bucket over all
+    processes, accumulation counts batches per step. max_grad_norm 0 never clips; max_weight_norm 0 never scales.
+    Timesteps are drawn from [min_timestep, max_timestep). save_every_epochs and validate_every_epochs: 0 means only
+    at the end (and for validation at the start); the options in optimizer steps add to them. save_last_epochs and
     save_last_steps delete older weights of this run, never the last. validation_timesteps noise levels are
     scored for every held-out image (at most validation_images of them) and for probe_images training images.
     """

@@ -15,18 +15,18 @@ INTERRUPTED = 4
 """Exit code of a training that was asked to stop."""
 
 _POLL_SECONDS = 1.0
-_GRACE_SECONDS = 6.0  # with the poll, and a machine that is late, within the 10 s that a driver's death may take
+_GRACE_SECONDS = 6.0  # plus the poll and delays of a busy machine: within the 10 s allowed after a driver's death
 
 
 class Interrupted(Exception):
-    """A process was asked to stop; all of them stop after the same step."""
+    """A process was asked to stop; all processes stop after the same step."""
 
 
 class Stop:
-    """Whether this training has been asked to stop, which it does after the current optimizer step.
+    """Whether this training has been asked to stop; it stops after the current optimizer step.
 
     Given a supervisor's lock file, a thread checks every second that the supervisor is alive. If it has died and
-    the training does not finish its step within 6 s, the process ends at once.
+    the training does not finish its step within 6 s, the process exits immediately.
     """
 
     def __init__(self, supervisor: Path | None) -> None:
@@ -47,7 +47,7 @@ class Stop:
 
 
 def _is_supervised(lock: Path) -> bool:
-    """Whether the supervisor lives; a run folder that is gone has none."""
+    """Whether the supervisor is alive; a deleted run folder has none."""
     try:
         return is_held(lock)
     except OSError:

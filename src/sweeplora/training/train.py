@@ -1,4 +1,4 @@
-"""The training process: reads a run folder's config and writes metrics, previews, weights and a result into it."""
+"""The training process: reads a run folder's config and writes metrics, previews, weights and a result to it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EXIT_CODES: dict[Status, int] = {"finished": 0, "failed": 1, "refused": 2, "dive
 
 
 def train(run: RunDir, stop: Stop) -> Result:
-    """Train what the folder's config describes; each of the run's processes calls this."""
+    """Run the training that the folder's config describes; each of the run's processes calls this."""
     groups = build_groups(yaml.safe_load(run.config.read_text()))
     processes = Processes(groups.train.mixed_precision, _device(), stop)
     _use_given_threads()
@@ -54,7 +54,7 @@ def train(run: RunDir, stop: Stop) -> Result:
 
 
 def build_network(groups: ConfigGroups, family: Family, processes: Processes) -> Network:
-    """Attach the network to the frozen base, its own weights in the precision that they train in."""
+    """Attach the network to the frozen base, with its weights in their training precision."""
     settings = groups.train
     network = attach(family, groups.algorithm, groups.seed)
     network.to(processes.device, DTYPES[settings.network_precision])
@@ -67,7 +67,7 @@ def build_network(groups: ConfigGroups, family: Family, processes: Processes) ->
 
 
 def build_trainer(groups: ConfigGroups, family: Family, network: Network, processes: Processes) -> Trainer:
-    """The state of the training, before its first step."""
+    """The state of the training before its first step."""
     optimizer = make_optimizer(groups.optimizer, network, groups.rates)
     noising = Noising(family.alphas_cumprod, family.prediction)
     recipe = Recipe(groups.noise, groups.loss, noising, groups.train, groups.seed)
@@ -92,7 +92,7 @@ def run_epochs(trainer: Trainer, inputs: Inputs, outputs: Outputs, schedule: Sch
 
 
 def run_epoch(trainer: Trainer, inputs: Inputs, outputs: Outputs, schedule: Schedule, epoch: int) -> None:
-    """Train one epoch, or the part of it that is left before the training's last step."""
+    """Train one epoch, or the part of it up to the training's last step."""
     settings, steps = trainer.recipe.settings, inputs.length.steps
     batches = plan(inputs.dataset, settings.batch_size, trainer.recipe.seed, epoch)
     parts = windows(batches, settings.accumulation)[: steps - trainer.step]
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str]) -> int:
         result = Result("refused", str(error))
     except Interrupted as error:
         result = Result("interrupted", str(error))
-    except Exception as error:  # any fault becomes the run's result; its traceback goes into the log
+    except Exception as error:  # any error becomes the run's result; its traceback goes into the log
         traceback.print_exc()
         result = Result("failed", f"{type(error).__name__}: {error}")
     print(f"{result.status}: {result.message}", flush=True)
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str]) -> int:
             result.weights_sha256 = sha256(run.path / result.weights)
         try:
             write_result(run, result)
-        except OSError as error:  # the log and the exit code are what is left to say how it ended
+        except OSError as error:  # only the log and the exit code can still say how it ended
             print(error, flush=True)
             return EXIT_CODES["failed"]
     return EXIT_CODES[result.status]
@@ -139,7 +139,7 @@ def _device() -> Literal["cpu", "cuda"]:
 
 
 def _use_given_threads() -> None:
-    """Use as many threads as the launcher says: a preloaded parent read the variable before it was set."""
+    """Use the launcher's number of threads: a preloaded parent read the variable before it was set."""
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads is not None:
         torch.set_num_threads(int(threads))

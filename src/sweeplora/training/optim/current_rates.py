@@ -1,4 +1,4 @@
-"""Learning rates over the steps: set from the schedule, and read back as the optimizer applied them."""
+"""Learning rates during training: set from the schedule, and read back as the optimizer applied them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 class LearningRates:
     """Sets each group's learning rate to its base value times a schedule's multiplier.
 
-    An optimizer without a learning rate (None: Adafactor with its relative step) keeps its own.
+    An optimizer without a given learning rate (None: Adafactor with its relative step) keeps its own.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -22,16 +22,16 @@ class LearningRates:
         self._base = [group["lr"] for group in optimizer.param_groups]
 
     def set(self, multiplier: float) -> None:
-        """Apply the multiplier for the coming update."""
+        """Apply the multiplier for the next update."""
         for group, base in zip(self._optimizer.param_groups, self._base, strict=True):
             if base is not None:
                 group["lr"] = base * multiplier
 
     def current(self) -> dict[str, float]:
-        """Learning rate of each group's last update, by its metric's name, with what the optimizer itself did to it.
+        """The effective learning rate of each group's last update, by metric name.
 
-        An optimizer that finds its own step size (`d`) has it multiplied, a schedule-free one's warm-up is in it,
-        and Adafactor's is the mean over the group's parameters.
+        It includes the step size (`d`) that an optimizer finds by itself and a schedule-free optimizer's warm-up;
+        Adafactor's is the mean over the group's parameters.
         """
         state = self._optimizer.state
         return {f"lr/{group['name']}": _rate(group, state) for group in self._optimizer.param_groups}

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 
 class FlatGradients:
-    """Makes every parameter's `grad` a view into one buffer for its dtype.
+    """Makes every parameter's `grad` a view into one buffer per dtype.
 
-    One buffer makes the norm, the clipping and the sum over processes one operation each, and a parameter
-    that took no part in a step has a gradient of zero, in one process as in several.
+    With one buffer, the norm, the clipping and the sum over processes take one operation each. A parameter that is
+    not used in a step has a zero gradient, with any number of processes.
 
-    `buffers`: all that is summed over processes. The first is float32 and ends with `extras`, a few numbers of
-    the caller's that are summed along with the gradients and so cost no message of their own.
+    `buffers`: everything to sum over processes. The first is float32 and ends with `extras`, a few values of the
+    caller that are summed together with the gradients at no extra communication.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], extras: int) -> None:
@@ -36,14 +36,14 @@ class FlatGradients:
         self.extras: Tensor = buffers[0][len(buffers[0]) - extras :]
 
     def clear(self) -> None:
-        """Set everything to zero; the views stay."""
+        """Set everything to zero; the views remain valid."""
         for buffer in self.buffers:
             buffer.zero_()
 
     def clip(self, max_norm: float, scale: float = 1.0) -> float:
         """Divide the gradients by `scale`, then clip them to `max_norm` (0: never); returns the norm before clipping.
 
-        If the norm is not finite they stay as they are, and the step must not be taken.
+        If the norm is not finite, the gradients are left unchanged and the step must be skipped.
         """
         norms = [torch.linalg.vector_norm(part, dtype=torch.float32) for part in self.gradients]
         norm = float(norms[0] if len(norms) == 1 else torch.stack(norms).norm()) / scale

@@ -10,7 +10,7 @@ _PATIENCE = 2000
 class LossScale:
     """Multiplies the loss before the backward pass: halved after an overflow, doubled after many good steps.
 
-    `FlatGradients.clip` divides by it again. All processes see the same summed gradients, so their scales agree.
+    `FlatGradients.clip` undoes it. All processes see the same summed gradients, so their scales agree.
     """
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class LossScale:
         self._good = 0
 
     def update(self, finite: bool) -> None:
-        """Adapt to a step whose gradients were finite, or were not, so that the step was skipped."""
+        """Adapt to a step; `finite` is false if its gradients overflowed and the step was skipped."""
         if not finite:
             self.value, self._good = self.value / 2, 0
             return

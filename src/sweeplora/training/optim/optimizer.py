@@ -19,7 +19,7 @@ MakeOptimizer = Callable[[list[dict[str, Any]]], Optimizer]
 
 @runtime_checkable
 class _Averaging(Protocol):
-    """An optimizer whose weights for use differ from those it trains (schedule-free)."""
+    """An optimizer whose evaluation weights differ from its training weights (schedule-free)."""
 
     def train(self) -> None: ...
 
@@ -28,9 +28,9 @@ class _Averaging(Protocol):
 
 @contextmanager
 def weights_for_use(optimizer: Optimizer) -> Iterator[None]:
-    """While inside, parameters hold what should be validated, sampled and saved.
+    """Within the context, parameters hold the values to validate, sample and save.
 
-    Afterwards they are restored to the last bit: the optimizer's own way back from its average is not exact.
+    Afterwards they are restored bit for bit: the optimizer's own return from its average is not exact.
     """
     if not isinstance(optimizer, _Averaging):
         yield
@@ -47,9 +47,9 @@ def weights_for_use(optimizer: Optimizer) -> Iterator[None]:
 
 
 def make_optimizer(make: MakeOptimizer, network: Network, rates: Rates) -> Optimizer:
-    """The optimizer over a network's parameters, a group for each rate, ready for its first step.
+    """The optimizer over a network's parameters, one group per rate, ready for its first step.
 
-    Raises UserError for a rate that no parameter has, and for what the optimizer itself refuses.
+    Raises UserError for a rate that applies to no parameter, and for values that the optimizer itself refuses.
     """
     placed: dict[Group, list[nn.Parameter]] = {}
     for trained in network.trained():

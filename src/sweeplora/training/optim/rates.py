@@ -1,4 +1,4 @@
-"""Learning rates of the parts of a network where they differ, and the parameter groups that follow; no torch."""
+"""Learning rates for the parts of a network, and the parameter groups that result from them; no torch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Rate = Annotated[float, Ge(0)]
 
 @dataclass(frozen=True)
 class Rates:
-    """Learning rates of parts that differ from the optimizer's; None: they do not.
+    """Learning rates of parts that differ from the optimizer's; None: the optimizer's rate.
 
-    unet, text_encoder: the part's own rate, for the text encoders also a list of one for each of two.
+    unet, text_encoder: the part's own rate; for two text encoders also a list with one rate each.
     loraplus_unet, loraplus_text_encoder: the rate of LoRA's B as a multiple of the part's (LoRA+; Hayou et al. 2024,
     arXiv:2402.12354). blocks: a multiplier of the U-Net's rate for each of its blocks.
     """
@@ -49,12 +49,12 @@ class Rates:
 
     @property
     def given(self) -> list[str]:
-        """The keys that hold something."""
+        """The keys that are set."""
         return [key for key in vars(self) if getattr(self, key) is not None]
 
 
 class Placed(Protocol):
-    """What a parameter's group depends on."""
+    """The properties that determine a parameter's group."""
 
     @property
     def part(self) -> str:
@@ -63,7 +63,7 @@ class Placed(Protocol):
 
     @property
     def block(self) -> int | None:
-        """Which block of the U-Net, where it is in one."""
+        """The block of the U-Net, None outside the blocks."""
         ...
 
     @property
@@ -73,7 +73,7 @@ class Placed(Protocol):
 
 
 class Group(NamedTuple):
-    """A parameter group: its name, its own rate (None: the optimizer's), and what multiplies that."""
+    """A parameter group: its name, its own rate (None: the optimizer's), and the rate's multiplier."""
 
     name: str
     rate: float | None
@@ -81,7 +81,7 @@ class Group(NamedTuple):
 
 
 def group_of(parameter: Placed, rates: Rates) -> Group:
-    """The group of a parameter: its part's, and one of its own for B and for a block where their rates differ."""
+    """The group of a parameter: its part's, or a separate one for B or for a block if its rate differs."""
     if parameter.part == "unet":
         name, rate, plus = "unet", rates.unet, rates.loraplus_unet
         block = parameter.block if rates.blocks is not None else None

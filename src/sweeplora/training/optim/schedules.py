@@ -13,18 +13,18 @@ from annotated_types import Ge, Gt, Interval, MinLen
 from sweeplora.errors import UserError
 
 Schedule = Callable[[int, int], float]
-"""(updates done so far, updates in all) -> multiplier of the learning rate.
+"""(updates done so far, total updates) -> multiplier of the learning rate.
 
-Both count optimizer steps, whatever the number of processes. In sd-scripts the counters advance by the number of
-processes at each step: a count is reached that many times sooner there, a share means the same.
+Both count optimizer steps, regardless of the number of processes. In sd-scripts the counters advance by the number of
+processes at each step, so a count of steps is reached that many times sooner; a share means the same in both.
 """
 
 Warmup = Annotated[float, Ge(0)]
-"""Optimizer steps of the linear warm-up from 0; below 1 a share of all steps, rounded down."""
+"""Optimizer steps of the linear warm-up from 0; below 1, a share of all steps, rounded down."""
 
 _NO_WARMUP_TIMESCALE = 10_000
 _HALF = 0.5
-"""Cycles of a cosine that ends at 0."""
+"""The number of cycles of a cosine that ends at 0."""
 
 
 def constant(step: int, num_steps: int, *, warmup: Warmup) -> float:
@@ -56,7 +56,7 @@ def restarts(step: int, num_steps: int, *, warmup: Warmup, num_cycles: Annotated
 def inverse_sqrt(step: int, num_steps: int, *, warmup: Warmup, timescale: Annotated[int, Ge(1)] | None) -> float:
     """sqrt(timescale / (timescale + s)), s the steps after a linear warm-up.
 
-    timescale None: as many steps as the warm-up has, or 10,000 where it has none.
+    timescale None: as many steps as the warm-up has, or 10,000 without a warm-up.
     """
     rise = count(warmup, num_steps)
     if step < rise:
@@ -66,7 +66,7 @@ def inverse_sqrt(step: int, num_steps: int, *, warmup: Warmup, timescale: Annota
 
 
 def adafactor(step: int, num_steps: int) -> float:
-    """1: Adafactor's relative step is a schedule of its own."""
+    """Always 1: Adafactor's relative step is already a schedule."""
     return 1.0
 
 
@@ -94,7 +94,7 @@ class Polynomial:
 
 @dataclass(frozen=True)
 class CosineMinLR:
-    """The cosine lifted to end at `min_lr`, or at the share `min_lr_rate` of `base`, the optimizer's rate."""
+    """A cosine that ends at `min_lr`, or at the share `min_lr_rate` of `base`, the optimizer's rate."""
 
     warmup: Warmup
     num_cycles: Annotated[float, Gt(0)]
@@ -120,10 +120,10 @@ class CosineMinLR:
 
 @dataclass(frozen=True)
 class WarmupStableDecay:
-    """From `min_lr_rate` up to 1, constant, and in the last `decay` steps down to `min_lr_rate` again.
+    """From `min_lr_rate` up to 1, constant, then back down to `min_lr_rate` over the last `decay` steps.
 
-    decay: optimizer steps, below 1 a share of all. Down is linear, a cosine, or 1 - sqrt(progress), and up the same
-    backwards. Source: `get_wsd_schedule` of transformers.
+    decay: optimizer steps; below 1, a share of all. The decay is linear, a cosine, or 1 - sqrt(progress); the warm-up
+    is the same reversed. Source: `get_wsd_schedule` of transformers.
     """
 
     warmup: Warmup
@@ -143,7 +143,7 @@ class WarmupStableDecay:
         rise, fall = count(self.warmup, num_steps), count(self.decay, num_steps)
         level = num_steps - rise - fall
         if step < rise:
-            # Seen from its end, the way up is the way down.
+            # The warm-up is the decay reversed.
             return _above(self.min_lr_rate, _down(self.warmup_type, 1.0 - step / rise, _HALF))
         if step < rise + level:
             return 1.0
@@ -154,7 +154,7 @@ class WarmupStableDecay:
 
 @dataclass(frozen=True)
 class Piecewise:
-    """`values[i]` before step `until[i]`, and the last value from there on; `until` counts optimizer steps."""
+    """`values[i]` before step `until[i]`, and the last value after that; `until` counts optimizer steps."""
 
     values: Annotated[list[Annotated[float, Ge(0)]], MinLen(1)]
     until: list[Annotated[int, Ge(1)]]
@@ -172,7 +172,7 @@ class Piecewise:
 
 
 def count(steps: float, num_steps: int) -> int:
-    """A number of steps from a config: a count, or below 1 a share of all steps."""
+    """A number of steps from a config: a count or, below 1, a share of all steps."""
     return int(steps * num_steps) if steps < 1 else int(steps)
 
 

@@ -1,4 +1,4 @@
-"""What a training is too short for: warm-ups and stairs that lie beyond its last step; no torch."""
+"""Warnings for a training that ends before its warm-up or its learning-rate steps do; no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SCHEDULE_FREE = "schedulefree."
 
 
 def too_short(scheduler: Mapping[str, Any], optimizer: Mapping[str, Any], num_steps: int) -> list[str]:
-    """A line for each number of steps that a training of `num_steps` does not reach; the groups of a config."""
+    """A line for each number of steps, in these config groups, that a training of `num_steps` does not reach."""
     said = []
     warmup = decay = 0
     if scheduler["_target_"].startswith(_SCHEDULES):

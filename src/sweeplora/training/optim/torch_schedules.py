@@ -1,4 +1,4 @@
-"""A torch learning-rate scheduler as a schedule: its rates are read off a dummy optimizer."""
+"""A torch learning-rate scheduler as a schedule: its rates are read from a dummy optimizer."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sweeplora.training.optim.schedules import Schedule
 
 
 def stepped(make: Any, base: Annotated[float, Gt(0)]) -> Schedule:
-    """The multiplier that `make(optimizer)`, an LRScheduler, gives an optimizer with the rate `base`.
+    """The multiplier that `make(optimizer)`, an LRScheduler, applies to an optimizer with the rate `base`.
 
-    It is stepped once per optimizer step on a dummy optimizer and its answers are kept, so that the multiplier is a
+    It is stepped once per optimizer step on a dummy optimizer and its results are cached, so the multiplier is a
     function of the step, equal for all groups. Raises UserError for a scheduler that refuses its arguments, changes
-    more than learning rates (momentum), or waits for a metric.
+    more than learning rates (momentum), or needs a metric.
     """
-    # Adagrad has no momentum: a scheduler that would change it says so instead of changing this one's.
+    # Adagrad has no momentum, so a scheduler that would change momentum fails instead of changing it unnoticed.
     optimizer = Adagrad([torch.nn.Parameter(torch.zeros(()))], lr=base)
     name = str(make.func.__name__)
     try:

@@ -1,1 +1,1 @@
-"""Preview images: prompts, samplers, drawing."""
+"""Preview images: prompts, samplers and drawing."""

@@ -1,4 +1,4 @@
-"""Preview images: a prompt, a seed and a sampler make the same picture every time."""
+"""Preview images: a prompt, a seed and a sampler give the same image every time."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from sweeplora.training.previews.settings import Sample
 
 @torch.no_grad()
 def draw(family: Family, prompt: Prompt, settings: Sample, size: Size) -> Tensor:
-    """One image [3, H, W] in [0, 1]: what diffusers' pipeline gives for prompt, seed and scheduler on the CPU.
+    """One image [3, H, W] in [0, 1]: the result of diffusers' pipeline for prompt, seed and scheduler on the CPU.
 
-    `size` is used where the prompt gives none; sides are rounded down to what the model accepts. Guidance of 1 or
-    less is none, at half the cost. The VAE is expected on the U-Net's device.
+    `size` is used if the prompt gives none; sides are rounded down to what the model accepts. A guidance of 1 or
+    less turns guidance off, at half the cost. The VAE must be on the U-Net's device.
     """
     device = next(family.unet.parameters()).device
     sides = (prompt.width or size.width, prompt.height or size.height)
@@ -57,7 +57,7 @@ def draw(family: Family, prompt: Prompt, settings: Sample, size: Size) -> Tensor
 
 
 def _text(family: Family, prompt: Prompt, weighted: bool, guided: bool) -> Text:
-    """The prompt's encoding, behind that of the negative prompt where there is guidance."""
+    """The prompt's encoding, preceded by that of the negative prompt if there is guidance."""
     wanted = family.encode_text([prompt.prompt], weighted)
     if not guided:
         return wanted
@@ -67,9 +67,9 @@ def _text(family: Family, prompt: Prompt, weighted: bool, guided: bool) -> Text:
 
 @dataclass(frozen=True)
 class Previews:
-    """The preview images of a run: which, how, and their size where a prompt gives none.
+    """The preview images of a run: prompts, settings, and the default size.
 
-    Raises UserError for a prompt that does not go with the settings.
+    Raises UserError for a prompt that is incompatible with the settings.
     """
 
     prompts: Sequence[Prompt]
@@ -80,9 +80,9 @@ class Previews:
         check_prompts(self.prompts, self.settings.sampler, self.settings.steps, self.settings.karras)
 
     def write(self, folder: Path, step: int, family: Family, processes: Processes) -> None:
-        """Draw every prompt, shared out over the processes, and write `<step>_<index>.png` whole.
+        """Draw every prompt, distributed over the processes, and write each `<step>_<index>.png` atomically.
 
-        Ends early when the training was asked to stop.
+        Ends early if the training was asked to stop.
         """
         folder.mkdir(exist_ok=True)
         with _on_device(family, processes.device):
@@ -96,7 +96,7 @@ class Previews:
 
 @contextmanager
 def _on_device(family: Family, device: torch.device) -> Iterator[None]:
-    """Move the parts that only previews need to the U-Net's device, and back afterwards."""
+    """Move the parts that only previews use to the U-Net's device, and back afterwards."""
     places = {part: next(part.parameters()).device for part in (family.vae, *family.text_encoders)}
     for part in places:
         part.to(device)

@@ -1,4 +1,4 @@
-"""One sample prompt: what it may say, as a line with options or as an object of a list."""
+"""One sample prompt: parsed from a line with options or from an object in a list."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _OF_OTHER_MODELS = {
     ("rcfg", "renorm_cfg"): "Lumina's renormalised guidance",
     ("fs", "flow_shift"): "a flow model's shift",
 }
-"""What sd-scripts also reads, for models of other families."""
+"""Options that sd-scripts reads for models of other families."""
 
 
 Side = Annotated[int, Gt(0), Le(8192)]
@@ -44,9 +44,9 @@ Side = Annotated[int, Gt(0), Le(8192)]
 
 @dataclass(frozen=True)
 class Prompt:
-    """One preview image. None leaves a value to the run's settings, and a side to the data set's resolution.
+    """One preview image. None uses the run's setting or, for a side, the data set's resolution.
 
-    width and height are in pixels; seed is that of the noise.
+    width and height are in pixels; seed is the noise's.
     """
 
     prompt: str
@@ -67,19 +67,19 @@ _OTHER_DASH = "[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]"
 _LOOK_ALIKES = (
     # any number and kind of dashes before an option's letter: -w 640, ---w 640, \u2014w 640, \u2013\u2013w640
     rf"(?<!\S)(?:-|{_OTHER_DASH})+(?:{_LETTERS})(?=[\s=\d]|$)",
-    # two dashes right behind a word: a girl--w 512
+    # two dashes directly after a word: a girl--w 512
     rf"(?<=\S)--(?:{_LETTERS})(?=[\s=\d]|$)",
-    # another dash right behind a word, before a number: a girl\u2014w 512
+    # another kind of dash directly after a word, before a number: a girl\u2014w 512
     rf"(?<=\S){_OTHER_DASH}+(?:{_NUMBERED})(?=[\s=]*\d)",
-    # a blank between the dashes and the letter: -- w 512
+    # a space between the dashes and the letter: -- w 512
     rf"(?<!\S)(?:-{{1,2}}|{_OTHER_DASH})\s+(?:{_NUMBERED})(?=[\s=]+\d)",
 )
 _LOOK_ALIKE = re.compile("|".join(_LOOK_ALIKES), re.IGNORECASE)
-"""What is meant as an option and would otherwise become part of the prompt's text."""
+"""Text that is meant as an option and would otherwise become part of the prompt."""
 
 
 def parse_line(line: str, where: str) -> Prompt:
-    """One prompt with its options; `where` names the line in a complaint."""
+    """One prompt with its options; `where` names the line in an error message."""
     prompt, *options = re.split(r"(?:^|\s+)--(?=[A-Za-z])", line.strip())
     values: dict[str, str] = {"prompt": prompt}
     for option in options:

@@ -1,4 +1,4 @@
-"""The sample prompts of a run: a file's, a list's, or a few captions of its data; no torch."""
+"""The sample prompts of a run: from a file, a list, or a few captions of its data; no torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sweeplora.training.previews.samplers import Sampler, check_from_pure_noise,
 from sweeplora.training.previews.settings import Given
 
 NUM_CAPTIONS = 4
-"""Prompts that are taken from the data where none are given."""
+"""Number of captions that serve as prompts if none are given."""
 
 _SHAPE = (
     "expected a list of prompts, each a line or an object with at least `prompt`, or [prompt] with [[prompt.subset]]"
@@ -27,10 +27,10 @@ _SHOWN = 5
 
 
 def read_prompts(given: Given, weighted: bool, dataset: Dataset | None) -> list[Prompt]:
-    """The prompts of `sample.prompts`: a file's, a list's, or with None a few captions of the data.
+    """The prompts of `sample.prompts`: from a file, a list or, with None, a few captions of the data.
 
-    `weighted`: brackets in a prompt are emphasis. `dataset` None: there are no captions. Raises UserError, with the
-    place in the file or the list.
+    `weighted`: brackets in a prompt are emphasis. `dataset` None: there are no captions. Raises UserError with the
+    position in the file or the list.
     """
     if given is None:
         return [] if dataset is None else caption_prompts(dataset, weighted)
@@ -42,9 +42,9 @@ def read_prompts(given: Given, weighted: bool, dataset: Dataset | None) -> list[
 
 
 def caption_prompts(dataset: Dataset, weighted: bool) -> list[Prompt]:
-    """At most NUM_CAPTIONS different captions: of held-out images, and of training images where those are too few.
+    """At most NUM_CAPTIONS different captions: of held-out images, then of training images if those are too few.
 
-    Which ones follows from the images' contents and validation_seed. A caption's brackets stay text, unless the
+    The choice depends on the images' contents and validation_seed. A caption's brackets remain text, unless the
     training reads them as emphasis too.
     """
     trained = [picture for picture in dataset.train if not picture.treatment.is_reg]
@@ -61,9 +61,9 @@ def caption_prompts(dataset: Dataset, weighted: bool) -> list[Prompt]:
 def read_file(path: Path) -> list[Prompt]:
     """The prompts of a `.txt`, `.toml` or `.json` file, in order.
 
-    A text file holds a prompt a line, options behind it as `--n --w --h --d --s --l --ss`, and `#` comments.
-    JSON is a list of objects or of such lines; TOML is sd-scripts' `[prompt]` with `[[prompt.subset]]`, what the
-    former says holding for each of the latter. Raises UserError, with the place in the file.
+    A text file holds one prompt per line, followed by options `--n --w --h --d --s --l --ss`, and `#` comments.
+    JSON is a list of objects or of such lines. TOML is sd-scripts' `[prompt]` with `[[prompt.subset]]`; values of
+    `[prompt]` apply to every subset. Raises UserError with the position in the file.
     """
     if not path.is_file():
         mend = "not readable: there is no such file; write one prompt a line into a .txt, or give a list: ['a cat']"
@@ -88,7 +88,7 @@ def read_file(path: Path) -> list[Prompt]:
 def check_prompts(
     prompts: Sequence[Prompt], sampler: Sampler, steps: int, karras: bool, from_pure_noise: bool = False
 ) -> None:
-    """Raise UserError for a prompt whose sampler and steps, its own or the settings', do not go together.
+    """Raise UserError for a prompt whose sampler and steps, its own or the settings', are incompatible.
 
     `from_pure_noise`: the model has zero terminal SNR.
     """
@@ -101,7 +101,7 @@ def check_prompts(
 
 
 def idle(num_prompts: int, num_processes: int) -> str | None:
-    """The line that says how many processes wait at the end of every preview; None where none does."""
+    """A line that says how many processes wait at the end of every preview; None if none does."""
     waiting = -num_prompts % num_processes
     if not waiting:
         return None
@@ -112,7 +112,7 @@ def idle(num_prompts: int, num_processes: int) -> str | None:
 
 
 def rounded_sizes(prompts: Sequence[Prompt], divisor: int) -> list[str]:
-    """The line that says which prompts are drawn at another size than they ask for, if any."""
+    """A line that says which prompts are drawn at another size than they ask for, if any."""
     found = []
     for number, prompt in enumerate(prompts, 1):
         for name, asked in (("width", prompt.width), ("height", prompt.height)):
@@ -125,7 +125,7 @@ def rounded_sizes(prompts: Sequence[Prompt], divisor: int) -> list[str]:
 
 
 def drawn_side(side: int, divisor: int) -> int:
-    """The side in pixels that is drawn where `side` is asked for."""
+    """The side in pixels that is drawn for a requested `side`."""
     return max(divisor, side - side % divisor)
 
 

@@ -1,4 +1,4 @@
-"""diffusers' schedulers by the samplers' names."""
+"""diffusers' schedulers by sampler name."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ _SCHEDULERS: dict[str, _Scheduler] = {
 _BY_TIMESTEPS = frozenset({"ddim", "pndm"})
 
 _ALMOST_NO_SIGNAL = 2**-24
-"""In place of 0 in the cumulative products, where a noise level would be infinite; diffusers' own value."""
+"""Replaces 0 in the cumulative products, where the noise level would be infinite; the value of diffusers."""
 
 
 def make_scheduler(sampler: str, karras: bool, prediction: str, alphas_cumprod: Tensor) -> Any:
     """diffusers' scheduler for a sampler's name, over a model's noise schedule [T].
 
-    Sigmas, timesteps and their spacing are the reference's (`get_my_scheduler` with diffusers 0.32.1), whatever
-    the model's own scheduler_config.json says of spacing and offset. Three things differ. The reference clips
-    the predicted picture of `ddim` and `heun` to [-1, 1], which latents exceed: here nothing is clipped. Its
-    `dpmsolver` stops with an error: here it ends at the smallest sigma, as diffusers asks. And it samples a model
-    of zero terminal SNR with betas that were never rescaled: here every sampler takes the schedule that is
-    trained, and those that step through timesteps begin at the last one (`trailing`, Lin et al. 2023,
-    arXiv:2305.08891, section 3.3), where the others begin anyway; `samplers.check_from_pure_noise` refuses what
-    fails there.
+    Sigmas, timesteps and their spacing match the reference (`get_my_scheduler` with diffusers 0.32.1), regardless
+    of spacing and offset in the model's scheduler_config.json. There are three differences. The reference clips
+    the predicted image of `ddim` and `heun` to [-1, 1], which latents exceed; here nothing is clipped. Its
+    `dpmsolver` fails with an error; here it ends at the smallest sigma, as diffusers requires. It samples a model
+    of zero terminal SNR with betas that are not rescaled; here every sampler uses the schedule of the training, and
+    samplers that step through timesteps start at the last one (`trailing`, Lin et al. 2023, arXiv:2305.08891,
+    section 3.3), where the others start anyway. `samplers.check_from_pure_noise` refuses samplers that fail from
+    there.
     """
     module, name, options = _SCHEDULERS[sampler]
     products = alphas_cumprod.double()

@@ -11,17 +11,17 @@ from sweeplora.errors import UserError
 from sweeplora.training.previews.samplers import Sampler, check_sampler
 
 Given = str | list[str | dict[str, Any]] | None
-"""A file of prompts, or a list of lines and objects; None: captions of the data."""
+"""A prompt file, or a list of lines and objects; None: captions of the data."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """When preview images are drawn, and the values of what a prompt leaves open.
+    """When preview images are drawn, and the defaults for what a prompt does not specify.
 
-    every_epochs or every_steps (optimizer steps), and at_first (before the first step) and at_last. A sampler's
+    every_epochs or every_steps (optimizer steps), plus at_first (before the first step) and at_last. A sampler's
     name with `k_` means the same as without, as in sd-scripts. `karras`: noise levels of Karras et al. 2022
-    (arXiv:2206.00364, equation 5). `weighted`: `(word:1.2)` in a prompt is emphasis; as in sd-scripts embeddings
-    are multiplied as in a training with weighted captions, and not scaled back to their mean.
+    (arXiv:2206.00364, equation 5). `weighted`: `(word:1.2)` in a prompt is emphasis; embeddings are multiplied as
+    in training with weighted captions and not rescaled to their mean, as in sd-scripts.
     """
 
     prompts: Given
@@ -44,16 +44,16 @@ class Sample:
 
     @property
     def draws(self) -> bool:
-        """Whether any image is asked for."""
+        """Whether any image is requested."""
         return bool(self.every_epochs or self.every_steps or self.at_first or self.at_last)
 
     def due(self, epoch: int, epochs: int) -> bool:
-        """Whether images are due when `epoch` epochs of `epochs` are done."""
+        """Whether images are due after `epoch` of `epochs` epochs."""
         if epoch == 0:
             return self.at_first
         return (self.at_last and epoch == epochs) or is_due(epoch, self.every_epochs)
 
 
 def is_due(count: int, every: int) -> bool:
-    """Whether something that comes every so often, or never (0), comes at `count`."""
+    """Whether something with the interval `every` (0: never) is due at `count`."""
     return every > 0 and count % every == 0
