@@ -1,1 +1,1 @@
-"""Everything that can be wrong with a run, found before compute."""
+"""Finds everything that can be wrong with a run before any compute is spent."""

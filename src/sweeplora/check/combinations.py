@@ -1,4 +1,4 @@
-"""What does not go together between optimizer, rates, scheduler, loss and model, told before anything heavy runs."""
+"""Checks that optimizer, rates, scheduler, loss and model are compatible, before anything heavy runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KINDS: dict[str, Any] = {
     "weight_decay": Annotated[float, Ge(0)],
     "eps": Annotated[float, Ge(0)] | list[Annotated[float, Ge(0)] | None],
 }
-"""What optimizers mean by these names wherever they have them."""
+"""The types of these arguments in every optimizer that has them."""
 
 _FINDS_ITS_RATE = ("prodigyopt.", "dadaptation.")
 _LEAST_FOUND_RATE = 0.1
@@ -41,11 +41,11 @@ METRICS = (
     *("val/loss", "val/best", "val/relative", "val/band_0", "val/band_1", "val/band_2", "val/band_3"),
     *("probe/loss", "loss"),
 )
-"""What a study can minimise: the values of training/outputs.py that compare trainings."""
+"""The metrics that a study can minimise: those of training/outputs.py that are comparable between trainings."""
 
 
 def note_combinations(config: Mapping[str, Any], problems: Problems) -> None:
-    """Add values that are good one by one and do not go together."""
+    """Add values that are valid individually but incompatible with each other."""
     optimizer, train, launcher = config["optimizer"], config["train"], config["launcher"]
     together = ("optimizer", "scheduler", "rates")
     problems.attempt(together, lambda: check_optimizer(optimizer, config["scheduler"], config["rates"]))
@@ -58,7 +58,7 @@ def note_combinations(config: Mapping[str, Any], problems: Problems) -> None:
 
 
 def check_optimizer(optimizer: Node, scheduler: Node, rates: Node) -> None:
-    """Raise UserError where an optimizer's values, its scheduler or the rates of the parts do not suit it."""
+    """Raise UserError if an optimizer's values, its scheduler or the rates of the parts do not suit it."""
     for key in [key for key in _KINDS if key in optimizer]:
         check_value(f"optimizer.{key}", optimizer[key], _KINDS[key])
     target, given = optimizer["_target_"], _given(rates)
@@ -79,10 +79,10 @@ def check_optimizer(optimizer: Node, scheduler: Node, rates: Node) -> None:
 
 
 def check_half_precision(optimizer: Node, network_precision: str) -> None:
-    """Raise UserError for an optimizer that keeps squared gradients in the network's precision where that is fp16.
+    """Raise UserError for an optimizer that keeps squared gradients in the network's precision if that is fp16.
 
-    The least number of fp16 is 6e-8, the square of a gradient of 2e-4: smaller ones vanish, and the update is then
-    divided by nothing, or a step size is not found. transformers' Adafactor and bitsandbytes compute in float32.
+    The smallest number in fp16 is 6e-8, the square of a gradient of 2e-4. Smaller squares become 0, so that the update
+    is divided by zero or no step size is found. transformers' Adafactor and bitsandbytes compute in float32.
     """
     target = optimizer["_target_"]
     if network_precision == "fp16" and target.startswith(_KEEPS_SQUARES) and not target.endswith(_KEEPS_NONE):
@@ -94,7 +94,7 @@ def check_half_precision(optimizer: Node, network_precision: str) -> None:
 
 
 def check_rates(rates: Node, network: Node, layout: Layout) -> None:
-    """Raise UserError for a rate of what does not train or is not there in this family."""
+    """Raise UserError for a rate of a part that is not trained or does not exist in this family."""
     chosen = Rates(**arguments(rates))
     encoders = len(layout.encoder_prefixes)
     if isinstance(chosen.text_encoder, list) and len(chosen.text_encoder) != encoders:
@@ -117,7 +117,7 @@ def check_rates(rates: Node, network: Node, layout: Layout) -> None:
 
 
 def check_loss(loss: Node, prediction: str) -> None:
-    """Raise UserError for a weight that means nothing for what the model predicts (epsilon or v_prediction)."""
+    """Raise UserError for a loss weight that does not apply to the model's prediction (epsilon or v_prediction)."""
     if loss.get("scale_v_like_epsilon") and prediction != "v_prediction":
         mend = f"needs a model that predicts v, this one predicts {prediction}; use false or model.prediction"
         raise UserError("loss.scale_v_like_epsilon", True, mend)
@@ -155,7 +155,7 @@ def _given(rates: Node) -> dict[str, Any]:
 
 
 def _has_relative_step(optimizer: Node) -> bool:
-    """Whether it is Adafactor with a step size of its own, which transformers' has unless told otherwise."""
+    """Whether it is Adafactor with a relative step size, the default in transformers."""
     return optimizer["_target_"] in _ADAFACTOR and optimizer.get("relative_step", True) is not False
 
 

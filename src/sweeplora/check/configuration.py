@@ -1,4 +1,4 @@
-"""The check before compute: everything that can be wrong with a configuration, said at once; no torch."""
+"""The check before compute: reports everything wrong with a configuration at once; no torch."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from sweeplora.training.previews.prompts import rounded_sizes
 
 
 def check(configuration: Configuration) -> Experiment:
-    """Raise UserError for all that cannot work in a configuration, or return the experiment that it is.
+    """Raise UserError for everything that cannot work in a configuration, or return its experiment.
 
-    Every stage looks at what it can: one that needs a value which is already refused is left out. A refused
-    configuration leaves nothing behind that was not there before.
+    Every stage checks what it can; a stage that needs a value that was already refused is skipped. A refused
+    configuration leaves no new files behind.
     """
     config = frozen(configuration.config)
     with _leaving_nothing(Path(str(config["runs"]))):

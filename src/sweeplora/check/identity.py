@@ -1,4 +1,4 @@
-"""What makes two experiments the same one: the config, the contents it reads and the code that runs it."""
+"""What makes two experiments identical: the config, the contents that it reads and the code that runs it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 @dataclass(frozen=True)
 class Identity:
-    """A signature, and what it was made of besides the config.
+    """A signature, and what it was computed from besides the config.
 
-    `contents`: dotted key that holds a path -> hex sha256 of what is there. `code`: the hash of the code that the
-    training imports from here and from a user's files (comments and docstrings do not count), and the versions of
-    the libraries that compute.
+    `contents`: dotted key that holds a path -> hex sha256 of the content there. `code`: the hash of the code that the
+    training imports from this package and from a user's files (without comments and docstrings), and the versions
+    of the libraries that compute.
     """
 
     signature: str
@@ -40,7 +40,7 @@ class Identity:
 
 
 def identify(config: Mapping[str, Any], model: ModelFacts, dataset: Dataset, *, draws: bool) -> Identity:
-    """Hash everything that decides a run's result; `draws`: preview images are part of it."""
+    """Hash everything that determines a run's result; `draws`: preview images are part of it."""
     hashes = ContentHashes(Path(config["runs"], "cache", "hashes.json"))
     contents = {"data.dir": content_hash(dataset), **_models(config, model, hashes)}
     for key in ("val_dir", "reg_dir", "mask_dir", "subsets"):
@@ -59,7 +59,7 @@ def identify(config: Mapping[str, Any], model: ModelFacts, dataset: Dataset, *, 
 
 
 def _models(config: Mapping[str, Any], model: ModelFacts, hashes: ContentHashes) -> dict[str, str]:
-    """Hashes for every key of the model that holds a path; the model's covers all that is read of it."""
+    """Hashes for every model key that holds a path; that of `model.path` covers everything read from it."""
     node = config["model"]
     found = {"model.path": hashes.all(model.files)}
     if node["vae"]:
@@ -70,12 +70,12 @@ def _models(config: Mapping[str, Any], model: ModelFacts, hashes: ContentHashes)
 
 
 def _targets(config: Mapping[str, Any]) -> set[str]:
-    """Every `_target_` that a training builds, those inside others too."""
+    """Every `_target_` that a training builds, including nested ones."""
     return {target for key, value in config.items() if key not in UNSIGNED for target in _targets_in(value)}
 
 
 def _adapters(config: Mapping[str, Any]) -> set[str]:
-    """The classes that a training finds by the text in an algorithm: its own, and those of files that it may read."""
+    """The classes that a training looks up by name: the algorithm's adapter, and those of files that it may read."""
     algorithm = algorithm_of(config["network"]["_target_"])
     reads_files = config["network"]["weights"] or config["model"]["base_weights"]
     return {algorithm.ADAPTER, *(kind.adapter for kind in (file_kinds() if reads_files else shipped_kinds()))}
@@ -102,13 +102,13 @@ def _code(targets: tuple[str, ...]) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=256)
 def _is_read(package: str) -> bool:
-    """Whether a package's source counts and not its version: this one, and what lies where a user writes it."""
+    """Whether a package counts by its source rather than its version: this one, and a user's own modules."""
     file = None if package in sys.stdlib_module_names else module_file(package)
     return is_own(package) or (file is not None and not _INSTALLED & set(file.parts))
 
 
 def _source_hash(modules: Iterable[str]) -> str:
-    """Hex sha256 over what runs of each module; a compiled module counts by its bytes."""
+    """Hex sha256 over the code of each module without comments and docstrings; of its bytes if it is compiled."""
     digest = hashlib.sha256()
     for module in sorted(modules):
         source, file = source_of(module), module_file(module)
@@ -121,7 +121,7 @@ def _source_hash(modules: Iterable[str]) -> str:
 
 
 def _version(package: str) -> str | None:
-    """An installed distribution's version without its build (`+cpu`); None for a user's own module."""
+    """An installed distribution's version without its build tag (`+cpu`); None for a user's own module."""
     try:
         return metadata.version(package).partition("+")[0]
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""The images of a data set, that loss and network suit them, and how long a training on them is."""
+"""Checks the images of a data set, and that loss and network suit them; computes the length of a training on them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sweeplora.data.folder import Folder
 from sweeplora.errors import Problems, UserError
 
 _ANY_DIVISOR, _ANY_RESOLUTION = 1, 512
-"""Stand in for those of a model that cannot be read, so that the images are looked at all the same."""
+"""Used in place of an unreadable model's values, so that the images are still checked."""
 
 
 def note_dataset(config: Mapping[str, Any], found: CheckedModel | None, problems: Problems) -> Dataset | None:
-    """Read the data set and add what does not suit it; None if the data set itself cannot be used."""
+    """Read the data set and add the problems found; None if the data set itself cannot be used."""
     dataset = problems.attempt(("data", "runs"), lambda: _read(config, found))
     if dataset is None:
         return None
@@ -34,7 +34,7 @@ def plan_length(train: Mapping[str, Any], dataset: Dataset) -> Length:
 
 
 def steps_explained(train: Mapping[str, Any], planned: Length) -> str:
-    """How the steps come about, in a line."""
+    """How the number of steps is computed, in one line."""
     return (
         f"{planned.images} images an epoch in {planned.batches} batches of at most {train['batch_size']}; "
         f"{planned.batches} / {train['accumulation']} = {planned.steps_per_epoch} steps an epoch; "
@@ -57,7 +57,7 @@ def _check_masks(loss: Mapping[str, Any], dataset: Dataset) -> None:
 
 
 def _takes_mask(node: Mapping[str, Any]) -> bool:
-    """Whether a loss, a function or an object that is called, has an argument for the mask."""
+    """Whether a loss, a function or a callable object, has an argument for the mask."""
     target = node["_target_"]
     called = signature_of(target if node.get("_partial_") else f"{target}.__call__", "loss._target_")
     return called is None or called.open or "mask" in called.parameters

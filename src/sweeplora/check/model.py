@@ -1,4 +1,4 @@
-"""The base model's files, and that network, rates, loss and training suit the model."""
+"""Checks the base model's files, and that network, rates, loss and training suit the model."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from sweeplora.networks.keys import selected
 
 
 class CheckedModel(NamedTuple):
-    """A model that was read, and a line for each thing about it and its network that deserves a look."""
+    """A model that was read, and warnings about it and its network, one line each."""
 
     model: ModelFacts
     notices: tuple[str, ...]
 
 
 def note_model(config: Mapping[str, Any], problems: Problems) -> CheckedModel | None:
-    """Read the model and add what does not suit it; None if the model itself cannot be used."""
+    """Read the model and add the problems found; None if the model itself cannot be used."""
     model = problems.attempt(("model",), lambda: _read(config["model"]))
     if model is None:
         return None
@@ -52,7 +52,7 @@ def _check_timesteps(train: Mapping[str, Any], model: ModelFacts) -> None:
 
 
 def _check_network(network: Mapping[str, Any], train: Mapping[str, Any], model: ModelFacts) -> list[str]:
-    """The layers that train exist, suit the algorithm and take the file they start from; what deserves a look."""
+    """Check that the trained layers exist, suit the algorithm and fit the initial file; returns warnings."""
     layers = selected(model, network)
     if not layers:
         raise UserError("network.preset", network["preset"], "selects no layer of this model; use full")

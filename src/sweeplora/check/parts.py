@@ -1,4 +1,4 @@
-"""The parts of a configuration that are light to build, each built once for a frozen group."""
+"""The parts of a configuration that are cheap to build, each built once per frozen group."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def built(node: Group) -> Any:
 
 @functools.lru_cache(maxsize=8)
 def slot_of(node: Group) -> Slot:
-    """What a launcher's trainings have: a device, processes, threads. Raises UserError where they find no place."""
+    """What a launcher gives its trainings: device, processes, threads. Raises UserError if it cannot provide them."""
     launcher: Launcher = built(node)
     return launcher.plan(1).slots[0]

@@ -1,4 +1,4 @@
-"""Where a run writes: the folder of runs, and the files and stores of the record."""
+"""Checks where a run writes: the folder of runs, and the files and databases of the record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LEAST_FREE = 1 << 29
 
 
 def note_place(config: Mapping[str, Any], problems: Problems) -> None:
-    """Add what is wrong with the folder of runs and with the places of the record."""
+    """Add what is wrong with the folder of runs and with the record's locations."""
     problems.attempt(("runs",), lambda: _check_runs(Path(config["runs"])))
     problems.attempt(("tracking", "runs"), lambda: _check_record(config["tracking"]))
 
@@ -28,7 +28,7 @@ def exists_and_writable(folder: Path) -> bool:
 
 
 def remove_new(runs: Path) -> None:
-    """Remove a folder of runs that holds nothing but what a check remembers there."""
+    """Remove a folder of runs that holds nothing but the caches of a check."""
     shutil.rmtree(runs / "cache", ignore_errors=True)
     for folder in (runs, *runs.parents):
         try:
@@ -61,7 +61,7 @@ def _check_record(tracking: Mapping[str, Any]) -> None:
 
 
 def _check_database(uri: str) -> None:
-    """Refuse an address whose database nothing here can talk to."""
+    """Refuse an address whose database cannot be reached with the installed drivers."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 

@@ -1,4 +1,4 @@
-"""The prompts of the preview images, and that they go with sampler and model."""
+"""Checks the prompts of the preview images, and that they are compatible with sampler and model."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from sweeplora.training.previews.settings import Sample
 def note_previews(
     sample: Group, found: CheckedModel | None, dataset: Dataset | None, problems: Problems
 ) -> list[Prompt] | None:
-    """Read the prompts and add what is wrong with them; an empty list where no preview is drawn.
+    """Read the prompts and add what is wrong with them; an empty list if no preview is drawn.
 
-    Where the prompts are the data's captions, a data set that is refused leaves none to look at.
+    If the prompts come from the data's captions and the data set was refused, there are none to check.
     """
     from_pure_noise = found is not None and bool(found.model.scheduler["rescale_betas_zero_snr"])
     return problems.attempt(("sample",), lambda: _read(sample, dataset, from_pure_noise))

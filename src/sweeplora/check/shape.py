@@ -1,4 +1,4 @@
-"""Names, types and ranges of every value of a configuration, one by one."""
+"""Checks names, types and ranges of every value of a configuration individually."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sweeplora.rundir.naming import check_template
 
 _LARGEST = (1 << 63) - 1
 _LONGEST_NAME = 120
-"""Letters of a name, of a file system's 255 bytes: what a run adds to it and four-byte letters fit too."""
+"""Characters in a name: leaves room in a file name's 255 bytes for a run's additions and multi-byte characters."""
 
 _PLAIN: dict[str, Any] = {
     "name": Annotated[str, MinLen(1)],
@@ -39,17 +39,17 @@ _SWEEP: dict[str, Any] = {
 }
 _FILE_NAME = re.compile(r"[\w()+,=@-][\w()+,=@. -]*")
 _CALLED = ("optimizer", "scheduler", "noise", "loss")
-"""Groups whose target is called in a training: a function comes with `_partial_: true`."""
+"""Groups whose target is called in training; a function needs `_partial_: true`."""
 
 
 def frozen(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with each of its groups frozen, so that what is found out about a group is kept by it."""
+    """A configuration with each group frozen (hashable), so that results can be cached per group."""
     groups = table_of_contents().groups
     return {key: Group(value) if key in groups and isinstance(value, dict) else value for key, value in config.items()}
 
 
 def check_shape(config: Mapping[str, Any]) -> None:
-    """Raise UserError for all names, types and ranges that are wrong, against what each `_target_` takes."""
+    """Raise UserError for all wrong names, types and ranges, checked against each `_target_`'s signature."""
     problems = Problems()
     note_shape(frozen(config), problems)
     problems.refuse()
@@ -132,7 +132,7 @@ def _node_errors(group: str, node: Group) -> tuple[UserError, ...]:
 
 
 def _errors_of_any_type(key: str, value: object) -> Iterator[UserError]:
-    """Values that no key takes, whatever its type: infinities, numbers beyond 64 bits, text that no file can hold."""
+    """Values that no key accepts, of any type: infinities, numbers beyond 64 bits, text that no file can hold."""
     match value:
         case Mapping():
             for name, inner in value.items():

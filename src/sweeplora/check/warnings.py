@@ -1,4 +1,4 @@
-"""What is worth a look before a training starts although nothing is wrong: a line each."""
+"""Warnings before a training starts, one line each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sweeplora.training.previews.prompt import Prompt
 from sweeplora.training.previews.prompts import idle
 
 Named = tuple[str, str]
-"""What a text is called, and the text."""
+"""A text's name, and the text."""
 
 _SHOWN = 5
 _LIMITS = (75, 150, 225)
@@ -24,7 +24,7 @@ _LIMITS = (75, 150, 225)
 def long_texts(
     config: Mapping[str, Any], model: ModelFacts, dataset: Dataset, prompts: Sequence[Prompt]
 ) -> tuple[str, ...]:
-    """A line for captions and one for prompts that are too long, and one for processes that wait in previews."""
+    """One line each for captions that are too long, prompts that are too long, and processes idle in previews."""
     captions = [(one.name, plain(one.caption, one.treatment.rules)) for one in (*dataset.train, *dataset.validation)]
     numbered = list(enumerate(prompts, 1))
     texts = [(f"prompt {number}", one.prompt) for number, one in numbered]
@@ -36,9 +36,9 @@ def long_texts(
 
 
 def too_long(model: ModelFacts, kind: str, texts: Sequence[Named], weighted: bool) -> list[str]:
-    """The texts of a kind ("caption", "prompt") that have more tokens than the model is given, with their counts.
+    """The texts of a kind ("caption", "prompt") with more tokens than the limit, with their counts.
 
-    What is over the limit is cut off, here as in every other trainer. `weighted`: brackets are emphasis.
+    Tokens over the limit are cut, as in every other trainer. `weighted`: brackets are emphasis.
     """
     found = _over(model.tokenizers, tuple(texts), model.max_tokens, weighted)
     if not found:

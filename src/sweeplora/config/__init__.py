@@ -1,1 +1,1 @@
-"""Configurations: composed from their groups, and what a `_target_` takes, read from source."""
+"""Configurations: composing them from groups, and reading a `_target_`'s arguments from source."""

@@ -1,4 +1,4 @@
-"""Annotations as types: evaluated from their syntax, and told to a person in words."""
+"""Annotations as types: evaluated from their syntax, and described in words."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _LISTS = (list, tuple, set, Sequence, Iterable)
 
 
 class Opaque:
-    """A class whose instances no configuration file can hold: it accepts none of its values."""
+    """A class whose instances no configuration file can hold: accepts no value from a file."""
 
 
 def evaluate(node: ast.expr, lookup: Lookup, depth: int = 8) -> Any:
-    """The type that an annotation's syntax means; Any for what cannot be told without running code."""
+    """The type that an annotation's syntax means; Any if that cannot be determined without running code."""
     names: dict[str, Any] = {"__builtins__": {}}
     for name in {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}:
         names[name] = _NAMES[name] if name in _NAMES else _resolve(name, lookup, depth)
@@ -46,7 +46,7 @@ def evaluate(node: ast.expr, lookup: Lookup, depth: int = 8) -> Any:
 
 
 def type_of_default(default: ast.expr | None) -> Any:
-    """What an argument without an annotation takes, by its default: a number, true or false, or anything."""
+    """The type of an argument without an annotation, by its default: a number, a boolean, or anything."""
     try:
         value = ast.literal_eval(default) if default is not None else None
     except ValueError:

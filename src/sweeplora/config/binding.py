@@ -1,4 +1,4 @@
-"""Whether a config node fits what it targets: names, types and ranges, before anything is imported."""
+"""Checks a config node against its target: names, types and ranges, before anything is imported."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from sweeplora.config.signatures import Signature, signature_of
 from sweeplora.errors import UserError, UserErrors
 
 _OURS = ("_recursive_", "_convert_", "_args_")
-"""Keys that Hydra knows, and that have no effect or are set when a node is built."""
+"""Keys that Hydra reserves, and that have no effect or are set when a node is built."""
 
 _HYDRA = ("_target_", "_partial_", *_OURS)
 MISSING = "???"
 
 
 def check_node(key: str, node: Mapping[str, Any]) -> None:
-    """Raise UserError for everything in a node with a `_target_` that its target would not take.
+    """Raise UserError for everything in a node with a `_target_` that its target would not accept.
 
-    `key` is the node's dotted name. Arguments that a `_partial_` node lacks are its caller's to give.
+    `key` is the node's dotted name. The caller supplies arguments that a `_partial_` node lacks.
     """
     errors = list(node_errors(key, node))
     if len(errors) == 1:
@@ -56,14 +56,14 @@ def node_errors(key: str, node: Mapping[str, Any]) -> Iterator[UserError]:
 
 
 def check_value(key: str, value: object, kind: Any) -> None:
-    """Raise UserError unless a config's value has the type: true is no number, nor is "3", and 3 is 3.0."""
+    """Raise UserError unless a config value has the type: true and "3" are not numbers, but 3 is a valid float."""
     error = value_error(key, value, kind)
     if error is not None:
         raise error
 
 
 def value_error(key: str, value: object, kind: Any) -> UserError | None:
-    """What is wrong with a value, None where it has the type."""
+    """What is wrong with a value; None if it has the type."""
     if kind is Any:
         return None
     try:
@@ -75,7 +75,7 @@ def value_error(key: str, value: object, kind: Any) -> UserError | None:
 
 @functools.lru_cache(maxsize=512)
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    # Opaque is no model of pydantic's; it accepts its own instances only, which no file can hold.
+    # Opaque is not a pydantic model; it accepts only its own instances, which no file can hold.
     return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
 
 

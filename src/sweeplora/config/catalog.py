@@ -1,4 +1,4 @@
-"""What can be chosen: the folders of conf/ and sweeps/, the user's own before the shipped ones."""
+"""The available choices: the folders of conf/ and sweeps/, the user's own before the shipped ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def folders(kind: str, here: Path) -> list[Path]:
-    """The folders that hold `kind` ("conf" or "sweeps"), the one below `here` first, each once."""
+    """The folders that hold `kind` ("conf" or "sweeps"), the one below `here` first, without duplicates."""
     found = [folder.resolve() for folder in (here / kind, shipped(kind)) if folder.is_dir()]
     return list(dict.fromkeys(found))
 
@@ -31,7 +31,7 @@ def groups(here: Path) -> dict[str, list[str]]:
 def sweeps(here: Path) -> dict[str, Path]:
     """Sweep name -> its file, sorted by name; the user's own hides a shipped one of the same name.
 
-    A file in a folder below is called by its path: `sweeps/faces/rank.yaml` is `faces/rank`.
+    A file in a subfolder is named by its path: `sweeps/faces/rank.yaml` is `faces/rank`.
     """
     found: dict[str, Path] = {}
     for folder in reversed(folders("sweeps", here)):
@@ -41,7 +41,7 @@ def sweeps(here: Path) -> dict[str, Path]:
 
 
 def question(file: Path) -> str:
-    """First line of a YAML file's header comment, `@package` aside; empty where there is none."""
+    """First line of a YAML file's header comment, other than `@package`; empty if there is none."""
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:

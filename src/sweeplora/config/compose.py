@@ -34,7 +34,7 @@ _ABOUT_FILES = (
     *(HydraException, OmegaConfBaseException, AssertionError, AttributeError),
     *(OSError, RecursionError, TypeError, ValueError),
 )
-"""What Hydra raises over a file of another shape than it expects."""
+"""What Hydra raises for a malformed file."""
 
 _ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
@@ -80,7 +80,7 @@ def compose(overrides: Sequence[str], proposed: Sequence[str] = ()) -> Configura
 
 
 def _text(config: Mapping[str, Any]) -> str:
-    """The values as OmegaConf.to_yaml writes them, but with `${` in a text as what it is: resolved, not a reference."""
+    """The values as OmegaConf.to_yaml writes them, but with `${` in a text kept literally: it is already resolved."""
     return str(
         yaml.dump(config, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=get_omega_conf_dumper())
     )
@@ -93,7 +93,7 @@ def _checked(word: str, groups: Mapping[str, Sequence[str]], here: Path) -> Over
 
 
 def _replaced(given: Sequence[Override], groups: Mapping[str, Sequence[str]], here: Path) -> dict[str, list[str]]:
-    """The keys of the sweep's file that choices on the command line replace, by group."""
+    """The keys of the sweep's file that choices on the command line override, by group."""
     asked = [_choice(o) for o in given if o.key_or_group == "sweep" and _is_choice(o, groups)]
     chosen = {o.key_or_group: _choice(o) for o in given if o.key_or_group in groups and _is_choice(o, groups)}
     return replaced_keys(asked[0], tuple(chosen.items()), here) if asked and chosen else {}
@@ -112,7 +112,7 @@ def _merged(choices: Sequence[Override], replaced: tuple[str, ...], here: Path) 
 
 
 def _apply(values: Sequence[Override], merged: DictConfig) -> list[UserError]:
-    """Set each value; returns what cannot be set."""
+    """Set each value; returns the errors for those that cannot be set."""
     errors = []
     for override in values:
         try:
@@ -129,7 +129,7 @@ def _config_file(here: Path) -> Path:
 
 
 def _unreadable(here: Path) -> Path | None:
-    """The first file of conf/ that is no YAML."""
+    """The first file of conf/ that is not valid YAML."""
     for conf in catalog.folders("conf", here):
         for file in sorted(conf.rglob("*.yaml")):
             try:
@@ -140,7 +140,7 @@ def _unreadable(here: Path) -> Path | None:
 
 
 def _expect_all_keys(config: Mapping[str, Any], here: Path) -> None:
-    """Every line of the shipped table of contents is there, whoever wrote the one that was read."""
+    """Raise UserError unless every key of the shipped config.yaml exists in the one that was read."""
     mend = f"{_config_file(here)} needs every line of the shipped conf/config.yaml"
     known = table_of_contents()
     for key in (*known.groups, *known.keys):
@@ -165,7 +165,7 @@ class Contents(NamedTuple):
 
 @functools.lru_cache(maxsize=1)
 def table_of_contents() -> Contents:
-    """The lines of the shipped conf/config.yaml, in their order."""
+    """The lines of the shipped conf/config.yaml, in order."""
     shipped = OmegaConf.to_container(OmegaConf.load(catalog.shipped("conf") / "config.yaml"), resolve=False)
     assert isinstance(shipped, dict)
     groups = [next(iter(entry)) for entry in shipped.pop("defaults") if isinstance(entry, dict)]
@@ -190,7 +190,7 @@ class _UserConfFirst(SearchPathPlugin):
 
 @functools.lru_cache(maxsize=64)
 def _merge(choices: tuple[str, ...], replaced: tuple[str, ...], here: Path) -> DictConfig:
-    """The files alone, before any value is overridden; not to be changed by the caller."""
+    """The merged files, before any value is overridden; the caller must not modify it."""
     OmegaConf.register_new_resolver("asset", lambda path: str(asset(path)), replace=True)
     Plugins.instance().register(_UserConfFirst)
     for choice in choices:
@@ -229,13 +229,13 @@ def _line(override: Override) -> str:
 
 
 def _choice(override: Override) -> str:
-    """The name that a choice gives: as it was written where it reads like a number."""
+    """The name that a choice gives; as written if it looks like a number."""
     value = override.value()
     return value if isinstance(value, str) else written_value(override)
 
 
 def _choice_line(override: Override) -> str:
-    """A choice as Hydra takes it: a name that reads like a number or a truth value in quotes."""
+    """A choice in Hydra's form: a name that looks like a number or a boolean is quoted."""
     if isinstance(override.value(), str):
         return _line(override)
     return f"{_line(override).partition('=')[0]}='{_choice(override)}'"
@@ -248,7 +248,7 @@ def _is_choice(override: Override, groups: Mapping[str, Sequence[str]]) -> bool:
 
 
 def _check_choice(override: Override, groups: Mapping[str, Sequence[str]], here: Path) -> None:
-    """What Hydra would say in twenty lines, or not at all."""
+    """Refuse in one line what Hydra would report in twenty, or not at all."""
     key = override.key_or_group
     if key.partition(".")[0] == "hydra":
         mend = "sweeplora composes with Hydra but does not run its jobs: hydra.* has no effect"
@@ -284,7 +284,7 @@ def _check_sweep(override: Override, known: Sequence[str]) -> None:
 
 
 def _explained(error: Exception, overrides: Sequence[Override], known: Sequence[str]) -> UserError:
-    """Hydra's complaint as one line about the override that it names, or about the files."""
+    """Hydra's error as one line about the override that it names, or about the files."""
     text = _one_line(error)
     about = [o for o in overrides if _names(text, _line(o)) or _names(text, o.key_or_group)]
     if not about:

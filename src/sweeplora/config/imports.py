@@ -1,4 +1,4 @@
-"""Which modules a module imports, read from source: what is light to import, and what a training runs on."""
+"""The imports of a module, read from source: what is cheap to import, and what code a training runs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _OWN = "sweeplora"
 def imported(source: Source, *, late: bool) -> set[str]:
     """Dotted names of the modules that a module imports; `late`: also those inside functions.
 
-    What stands under `if TYPE_CHECKING` is never imported.
-    `from package import name` counts as the package, and as package.name where that is a module.
+    Imports under `if TYPE_CHECKING` are ignored.
+    `from package import name` counts as the package, and as package.name if that is a module.
     """
     nodes = _ever(source.tree) if late else _at_import(source.tree.body)
     return {name for node in nodes for name in _names(node, source)}
@@ -31,7 +31,7 @@ def is_own(package: str) -> bool:
 
 
 def reachable(modules: Iterable[str], *, late: bool, within: Callable[[str], bool] = is_own) -> set[str]:
-    """`modules` and every module that they import, directly or not, of the top-level packages that `within` takes."""
+    """`modules` and every module that they import, directly or indirectly, in top-level packages that pass `within`."""
     found: set[str] = set()
     waiting = [name for module in modules for name in _with_parents(module)]
     while waiting:
@@ -77,7 +77,7 @@ def _words(node: ast.expr) -> set[str]:
 
 
 def _ever(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node that may run at some time: all but TYPE_CHECKING blocks."""
+    """Every node that may ever run: all except TYPE_CHECKING blocks."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()

@@ -1,4 +1,4 @@
-"""What a config node names, built."""
+"""Builds the object that a config node names."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sweeplora.errors import UserError
 
 
 def build(node: Mapping[str, Any]) -> Any:
-    """The object, or with `_partial_` the function, of a node's `_target_`; lists and mappings stay plain Python's.
+    """The object of a node's `_target_`, or the function with `_partial_`; lists and mappings are plain Python.
 
-    Hydra's own containers would end up in an optimizer's saved state. Raises the UserError that the target raises.
+    Hydra's containers would end up in an optimizer's saved state. Raises the UserError that the target raises.
     """
     try:
         return instantiate(node, _convert_="all")

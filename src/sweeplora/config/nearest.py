@@ -1,4 +1,4 @@
-"""The names most like one that does not exist."""
+"""The known names closest to one that does not exist."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """The known names most like `word`, or all of a short list, as the end of a message."""
+    """The known names closest to `word`, or all of a short list, as the end of a message."""
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.55)
     if close:
         return f"nearest: {', '.join(close)}"

@@ -1,4 +1,4 @@
-"""What a target itself says about values that do not go together, asked before anything heavy is imported."""
+"""Runs a target's own checks for incompatible values before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from sweeplora.errors import UserError
 def check_rules(key: str, node: Mapping[str, Any]) -> None:
     """Raise the UserError that building a node's class would raise.
 
-    A class whose module imports quickly is built. Of any other only `__post_init__` runs, compiled from its
-    source; where that needs more of its module, the rule waits for the training.
+    A class whose module imports quickly is built. For any other class only `__post_init__` runs, compiled from its
+    source; if that needs more of its module, the check happens in the training.
     """
     target = node["_target_"]
     found = find_target(target, f"{key}._target_")
@@ -40,5 +40,5 @@ def check_rules(key: str, node: Mapping[str, Any]) -> None:
 
 
 def arguments(node: Mapping[str, Any]) -> dict[str, Any]:
-    """A node's arguments, without the names that Hydra keeps for itself."""
+    """A node's arguments, without the keys that Hydra reserves."""
     return {name: value for name, value in node.items() if not name.startswith("_")}

@@ -1,4 +1,4 @@
-"""What a `_target_` may be given, read from its source: nothing is imported, nothing heavy waited for."""
+"""The arguments of a `_target_`, read from its source without importing it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WITHOUT_INIT = ("object", "ABC", "abc.ABC", "Protocol", "Generic", "typing.Prot
 
 
 class Parameter(NamedTuple):
-    """One argument: its evaluated type (Any where it cannot be read) and whether it must be given."""
+    """One argument: its evaluated type (Any if it cannot be read) and whether it is required."""
 
     type: Any
     required: bool
@@ -22,14 +22,14 @@ class Parameter(NamedTuple):
 
 @dataclass(frozen=True)
 class Signature:
-    """The arguments of a function or class by name; `open` where it takes any other name too."""
+    """The arguments of a function or class by name; `open` if it accepts any other name too."""
 
     parameters: dict[str, Parameter]
     open: bool
 
 
 def signature_of(target: str, key: str) -> Signature | None:
-    """The arguments of the function or class that a dotted path names; None where no source can tell.
+    """The arguments of the function or class that a dotted path names; None if source cannot tell.
 
     Raises UserError for `key` when there is no such package, module or name.
     """
@@ -88,7 +88,7 @@ def _base(base: ast.expr, source: Source) -> Found | None:
 
 
 def _fields(node: ast.ClassDef, source: Source) -> dict[str, Parameter]:
-    """A dataclass's fields: annotated names of its body, class variables and `field(init=False)` aside."""
+    """A dataclass's fields: annotated names in its body, except class variables and `field(init=False)`."""
     fields: dict[str, Parameter] = {}
     for statement in node.body:
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):

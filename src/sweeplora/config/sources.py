@@ -1,4 +1,4 @@
-"""Modules found, parsed and searched for names without importing them."""
+"""Finds and parses modules, and looks up names in them, without importing them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Source(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A definition and the module it stands in."""
+    """A definition and the module that contains it."""
 
     node: ast.stmt
     source: Source
 
 
 def find(source: Source, name: str, seen: frozenset[tuple[str, str]] = frozenset()) -> Found | None:
-    """Where `name`, as used in a module, is defined: there, or in the module that it is imported from."""
+    """Where `name`, as used in a module, is defined: in it, or in the module that it is imported from."""
     if (source.module, name) in seen:
         return None
     seen = seen | {(source.module, name)}
@@ -58,7 +58,7 @@ def find(source: Source, name: str, seen: frozenset[tuple[str, str]] = frozenset
 
 
 def source_of(module: str) -> Source | None:
-    """The parsed source of a module, found through its top package's folder; None where there is none."""
+    """The parsed source of a module, found through its top-level package's folder; None if there is none."""
     path = module_file(module)
     if path is None or path.suffix != ".py":
         return None
@@ -87,12 +87,12 @@ def module_file(module: str) -> Path | None:
 
 
 def text_that_runs(source: Source) -> str:
-    """A module's source as its syntax tree says it: without comments, docstrings and the author's layout."""
+    """A module's source regenerated from its syntax tree: without comments, docstrings and formatting."""
     return ast.unparse(_without_texts(source.tree))
 
 
 def find_target(target: str, key: str) -> Found | None:
-    """The definition that a dotted path names; None where no source tells.
+    """The definition that a dotted path names; None if source cannot tell.
 
     Raises UserError for `key` when there is no such package, module or name.
     """
@@ -118,13 +118,13 @@ def find_target(target: str, key: str) -> Found | None:
 
 
 def is_class(target: str, key: str) -> bool:
-    """Whether a dotted path names a class, as far as source tells."""
+    """Whether a dotted path names a class, as far as source can tell."""
     found = find_target(target, key)
     return found is not None and isinstance(found.node, ast.ClassDef)
 
 
 def module_of(target: str) -> str:
-    """The module in a dotted path: its longest start that is one."""
+    """The module in a dotted path: its longest prefix that is a module."""
     parts = target.split(".")
     length = next(n for n in range(len(parts), 0, -1) if n == 1 or module_file(".".join(parts[:n])))
     return ".".join(parts[:length])
@@ -146,7 +146,7 @@ def _parse(path: Path, _modified: int) -> ast.Module:
 
 
 def _without_texts(node: Node) -> Node:
-    """A copy without the statements that are only a text: docstrings, of attributes too."""
+    """A copy without bare string statements: docstrings, including those of attributes."""
     copied = copy.copy(node)
     for name, value in ast.iter_fields(node):
         if isinstance(value, list) and value and isinstance(value[0], ast.stmt | ast.excepthandler | ast.match_case):
@@ -159,7 +159,7 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """A body's statements, those inside `if`, `try` and `with` included."""
+    """A body's statements, including those inside `if`, `try` and `with`."""
     for statement in body:
         yield statement
         if isinstance(statement, ast.If | ast.Try | ast.With):
@@ -187,7 +187,7 @@ def _imported(source: Source, statement: ast.ImportFrom, name: str, seen: frozen
 
 
 def _made_on_demand(source: Source) -> bool:
-    """Whether a module makes names that its source does not define, as lazily importing packages do."""
+    """Whether a module creates names that its source does not define, as lazily importing packages do."""
     return any(
         (isinstance(node, ast.FunctionDef) and node.name == "__getattr__")
         or (isinstance(node, ast.Attribute) and node.attr == "modules")

@@ -1,4 +1,4 @@
-"""The files of sweeps/ as choices of Hydra's group `sweep`, and what a choice on top of one replaces in it."""
+"""The files of sweeps/ as choices of Hydra's group `sweep`, and the keys in them that other choices override."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from sweeplora.errors import UserError
 
 
 def register(asked: str, replaced: Iterable[str], here: Path) -> None:
-    """Make each file of sweeps/ a choice of the group `sweep`; a search path would call the group `sweeps`.
+    """Make each file of sweeps/ a choice of the group `sweep`; a search path would name the group `sweeps`.
 
-    `replaced`: groups whose keys are left out of the sweep that is asked for. A file that cannot be read is left out,
-    unless it is the one asked for.
+    `replaced`: groups whose keys are dropped from the requested sweep. A file that cannot be read is skipped,
+    unless it is the requested one.
     """
     store = ConfigStore.instance()
     for name, file in catalog.sweeps(here).items():

@@ -1,4 +1,4 @@
-"""The help text: what can be run and chosen here, gathered from the files of commands/, conf/ and sweeps/."""
+"""The help text: the available commands and choices, collected from the files of commands/, conf/ and sweeps/."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WIDTH = 110
 
 
 def usage(verbs: Mapping[str, str], here: Path) -> str:
-    """The whole help text, for the folder that the command runs in; `verbs`: each with one line about it."""
+    """The whole help text for the current folder; `verbs`: each with a one-line description."""
     groups = catalog.groups(here)
     sweeps = catalog.sweeps(here)
     wide = max(map(len, [*verbs, *groups, *sweeps]), default=0) + 4
