@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import annotated_types as at
 
 Lookup = Callable[[str], "tuple[ast.expr | None, Any] | None"]
-"""Name -> (the expression it stands for, the lookup there), (None, None) for a class, or None if unknown."""
+"""Name -> (the expression it stands for, the lookup there), (None, None) for a class; None if unknown."""
 
 _NAMES: dict[str, Any] = {
     **{kind.__name__: kind for kind in (int, float, bool, str, list, tuple, dict, set, bytes)},

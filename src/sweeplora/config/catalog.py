@@ -14,7 +14,7 @@ def folders(kind: str, here: Path) -> list[Path]:
 
 
 def shipped(kind: str) -> Path:
-    """The package's own folder of that kind: inside it when installed, beside `src/` in a checkout."""
+    """The package's own folder of that kind: inside the package when installed, next to `src/` in a checkout."""
     inside = _PACKAGE / kind
     return inside if inside.is_dir() else _PACKAGE.parents[1] / kind
 

@@ -45,13 +45,13 @@ def asset(path: str) -> Path:
 
 
 def compose(overrides: Sequence[str], proposed: Sequence[str] = ()) -> Configuration:
-    """Merge conf/, a sweep's file and the words of the command line, then what a study proposes on top of them.
+    """Merge conf/, a sweep's file and the command line's overrides, then a study's proposed overrides on top.
 
-    Both are in Hydra's grammar, without its `choice(...)` and the like. A group that is chosen on the command line
-    replaces what the sweep's file says of it, with a notice; one that is proposed does not. The files are read once in
-    a process for each combination of choices: a sweep that runs for a day keeps the configuration that it began with.
+    Both kinds of overrides use Hydra's grammar, without `choice(...)` and the like. A group chosen on the command line
+    overrides the sweep's file for that group, with a notice; a proposed one does not. The files are read once per
+    process and combination of choices: a sweep that runs for a day keeps the configuration that it started with.
     Raises UserError for unknown keys, choices and sweeps, naming the nearest that exist; NotComposed, with the
-    configuration that is left without them, where only values are wrong.
+    configuration without the wrong values, if only values are wrong.
     """
     here = Path.cwd()
     groups = catalog.groups(here)

@@ -38,10 +38,10 @@ def register(asked: str, replaced: Iterable[str], here: Path) -> None:
 
 @functools.lru_cache(maxsize=64)
 def replaced_keys(asked: str, chosen: tuple[tuple[str, str], ...], here: Path) -> dict[str, list[str]]:
-    """Group -> the keys that a sweep's file sets in it, for the groups of which another choice is on the command line.
+    """Group -> the keys that a sweep's file sets in it, for groups with another choice on the command line.
 
-    `chosen`: groups, each with its choice on the command line. A choice that is the file's own, or that of
-    conf/config.yaml where the file has none, replaces nothing. The files are read once in a process.
+    `chosen`: groups, each with its choice on the command line. A choice that equals the file's, or that of
+    conf/config.yaml if the file has none, replaces nothing. The files are read once per process.
     """
     content = read(asked, catalog.sweeps(here)[asked])
     own = {**_defaults_of_config(here), **_choices(content.get("defaults"))}
@@ -53,7 +53,7 @@ def replaced_keys(asked: str, chosen: tuple[tuple[str, str], ...], here: Path) -
 
 
 def read(name: str, file: Path) -> dict[str, Any]:
-    """What a sweep's file says. Raises UserError for one that is no YAML, no mapping, or empty."""
+    """The content of a sweep's file. Raises UserError if it is not valid YAML, not a mapping, or empty."""
     try:
         content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
     except (YAMLError, UnicodeDecodeError, OSError, OmegaConfBaseException) as error:
@@ -73,7 +73,7 @@ def _defaults_of_config(here: Path) -> dict[str, str]:
 
 
 def _choices(defaults: object) -> dict[str, str]:
-    """Group -> choice of a defaults list, `override` and a leading slash aside."""
+    """Group -> choice of a defaults list, without `override` and a leading slash."""
     entries = [entry for entry in defaults if isinstance(entry, dict)] if isinstance(defaults, list) else []
     pairs = [(str(key), value) for entry in entries for key, value in entry.items()]
     return {key.removeprefix("override ").strip().lstrip("/"): str(value) for key, value in pairs}

@@ -34,7 +34,7 @@ BlockAlpha = Annotated[float, Ge(0)]
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
-    """Options of every algorithm: where adapters go, and what they start from.
+    """Options of every algorithm: where adapters go, and their initial weights.
 
     The class attributes describe the algorithm independently of its options:
 

@@ -167,7 +167,7 @@ class WeightAdapter(Adapter[Module]):
         return base + added
 
     def whole(self) -> Tensor:
-        """The changed weight in float32, at the strength that is set."""
+        """The changed weight in float32, at the current strength."""
         return weight_of(self._layer) + self.change()
 
     def change(self) -> Tensor:
@@ -237,7 +237,7 @@ class DecomposedAdapter(RowsAdapter[Module]):
         return self.module.get_parameter("dora_scale")
 
     def whole(self) -> Tensor:
-        """The changed weight in float32, at the strength that is set."""
+        """The changed weight in float32, at the current strength."""
         if not self._dora:
             return super().whole()
         base = weight_of(self._layer)
