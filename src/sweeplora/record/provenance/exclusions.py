@@ -1,4 +1,4 @@
-"""Which files of a workspace stay out of every record: outputs, data, models and weights, whatever looks secret."""
+"""Which workspace files stay out of every record: outputs, data, models and weights, and anything that looks secret."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _MOST_LINKS = 200_000
 
 @dataclass(frozen=True)
 class Rules:
-    """What stays out: `outputs` and `inputs` (data, models; real paths) by place, the rest by what it is."""
+    """What stays out: `outputs` and `inputs` (data, models; real paths) by location, the rest by file type."""
 
     outputs: tuple[Path, ...]
     inputs: tuple[Path, ...]
@@ -57,7 +57,7 @@ class Rules:
 
 
 class Exclusions:
-    """Applies rules to the files below one folder, as they are now."""
+    """Applies rules to the current files below one folder."""
 
     def __init__(self, rules: Rules, root: Path) -> None:
         self._rules = rules
@@ -67,14 +67,14 @@ class Exclusions:
         self._pictures: dict[Path, frozenset[str]] = {}
 
     def place(self, path: Path) -> tuple[str, str] | None:
-        """The outermost output or input below the root that a file lies in, relative to it, and which it is."""
+        """The outermost output or input that contains a file, relative to the root, and which of the two it is."""
         real = self._real(path.parent) / path.name
         below = [path for path in (real, *real.parents) if self._root in path.parents]
         found = next((path for path in reversed(below) if path in self._places), None)
         return None if found is None else (found.relative_to(self._root).as_posix(), self._places[found])
 
     def why_out(self, path: Path) -> str | None:
-        """Why a file stays out, told by its place and name; None where it may be recorded."""
+        """Why a file stays out, by its location and name; None if it may be recorded."""
         placed = self.place(path)
         if placed is not None:
             return placed[1]
@@ -87,7 +87,7 @@ class Exclusions:
         return SECRET if is_secret_name(name) else None
 
     def _is_caption(self, path: Path) -> bool:
-        """Whether an image of the same name lies beside a text, or any image where the data folder is all around."""
+        """Whether a text has an image of the same name beside it, or, inside a data folder, any image."""
         folder = self._real(path.parent)
         if folder not in self._pictures:
             self._pictures[folder] = _pictures_in(folder)
@@ -101,19 +101,19 @@ class Exclusions:
 
 
 def is_data(content: bytes) -> bool:
-    """Whether a file's first bytes are those of an image, an archive or a model, whatever it is called."""
+    """Whether a file's first bytes are those of an image, an archive or a model, whatever its name."""
     if content.startswith(_MAGIC) or content[4:12] in (b"ftypavif", b"ftypheic", b"ftypisom", b"ftypmp42"):
         return True
     if content.startswith(b"RIFF") and content[8:12] in (b"WEBP", b"AVI ", b"WAVE"):
         return True
-    # safetensors: the length of a header in JSON, then the header
+    # safetensors: the length of a JSON header, then the header
     return content[8:10] == b'{"' and int.from_bytes(content[:8], "little") < 1 << 32
 
 
 def rules_of(config: Mapping[str, Any], runs: Path, cap_mib: float) -> Rules:
-    """The rules for a resolved config: what its sections name and what exists there is an input.
+    """The rules for a resolved config: every existing path that its sections name is an input.
 
-    That includes what a sweep may still choose, and where links in the data folders lead to.
+    That includes paths that a sweep may choose, and the targets of links in the data folders.
     """
     texts = (os.path.expanduser(text) for text in _inputs(config) if text)
     named = {Path(os.path.realpath(text)) for text in texts if os.path.exists(text)}
@@ -125,7 +125,7 @@ def rules_of(config: Mapping[str, Any], runs: Path, cap_mib: float) -> Rules:
 
 def _outputs(tracking: Mapping[str, Any], runs: Path) -> Iterator[Path]:
     yield runs
-    # Where `runs` is the workspace itself, what lies in it is told apart by name.
+    # If `runs` is the workspace itself, its contents are told apart by name.
     yield from (runs / name for name in ("cache", "workspaces", "single", "artifacts", "mlflow.db", "optuna.db"))
     yield from (study.parent for study in runs.glob("*/study.json"))
     for key in ("artifacts", "tensorboard"):
@@ -150,7 +150,7 @@ def _inputs(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _leaves(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(key, text) for every text in a tree of mappings and lists; a list's items have the list's key."""
+    """(key, text) for every string in a tree of mappings and lists; a list's items have the list's key."""
     for key, value in tree.items():
         yield from _leaf(str(key), value)
 
@@ -166,7 +166,7 @@ def _leaf(key: str, value: object) -> Iterator[tuple[str, str]]:
 
 
 def _linked(place: Path) -> Iterator[Path]:
-    """Where links below a folder lead to."""
+    """The targets of links below a folder."""
     seen = 0
     for folder, folders, names in os.walk(place):
         for name in (*folders, *names):
@@ -179,7 +179,7 @@ def _linked(place: Path) -> Iterator[Path]:
 
 
 def _pictures_in(folder: Path) -> frozenset[str]:
-    """Names of the pictures in a folder, with their suffix and without."""
+    """Names of the images in a folder, with and without suffix."""
     try:
         names = os.listdir(folder)
     except OSError:

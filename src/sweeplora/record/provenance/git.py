@@ -1,7 +1,7 @@
 """The state of a git checkout: commit, branch, remotes, uncommitted changes and untracked files.
 
-Everything is asked of the `git` command itself, which GitPython runs. Where git refuses, its own sentence is what the
-record says; a state that is not known is never called clean.
+All information comes from the `git` command, run through GitPython. If git refuses, the record quotes its message; an
+unknown state is never called clean.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SENTENCE_LENGTH = 500
 _NOT_OURS = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"}
 _NOT_OURS |= {"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS"}
 _NOT_OURS |= {"GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS"}
-# The index is not refreshed while its owner may be committing, and nothing is fetched.
+# Do not refresh the index, since its owner may be committing, and fetch nothing.
 _OURS = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
 _SETTINGS = ["core.quotePath=false", "core.fsmonitor=false", "diff.suppressBlankEmpty=false"]
 
@@ -41,14 +41,14 @@ _ESCAPED = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t
 
 
 class GitError(Exception):
-    """Git does not answer; `str(error)` is its own sentence."""
+    """Git failed; `str(error)` is its own message."""
 
 
 @dataclass(frozen=True)
 class Repository:
-    """What a checkout was like: `commit` is None before the first one, `branch` is None on a detached head.
+    """The state of a checkout: `commit` is None before the first commit, `branch` is None on a detached HEAD.
 
-    `dirty` is None where git does not tell, and `trouble` is then what it says instead.
+    `dirty` is None if git does not tell; `trouble` is then its message.
     """
 
     root: str
@@ -63,9 +63,9 @@ class Repository:
 
 
 def repository_of(folder: Path) -> Path | None:
-    """The root of the checkout that `folder` lies in, None where there is none.
+    """The root of the checkout that contains `folder`, None if there is none.
 
-    Where git refuses to look, it is the folder that has a `.git`.
+    If git refuses to look, it is the folder that has a `.git`.
     """
     marked = next((each for each in (folder, *folder.parents) if os.path.lexists(each / ".git")), None)
     if marked is None:
@@ -78,7 +78,7 @@ def repository_of(folder: Path) -> Path | None:
 
 
 def nested(root: Path) -> list[Path]:
-    """Checkouts inside the one at `root`, at any depth: submodules and others that lie in it."""
+    """Checkouts inside the one at `root`, at any depth: submodules and other nested checkouts."""
     found = []
     try:
         names = listed(root)
@@ -97,9 +97,9 @@ def is_checkout(folder: Path) -> bool:
 
 
 def listed(folder: Path) -> list[str]:
-    """Files below `folder` that git tracks or would track, relative to it; a checkout inside is one name.
+    """Files below `folder` that git tracks or would track, relative to it; a nested checkout is one name.
 
-    Raises GitError where git refuses.
+    Raises GitError if git refuses.
     """
     output = _run(folder, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
     return sorted({os.fsdecode(name).rstrip("/") for name in output.split(b"\0") if name})
@@ -108,8 +108,8 @@ def listed(folder: Path) -> list[str]:
 def state(root: Path, why_out: Callable[[Path], str | None] = lambda _: None) -> tuple[Repository, bytes]:
     """The state of the checkout at `root` and its uncommitted changes as a patch that `git apply` takes.
 
-    `why_out` says of a file why it must not be recorded. Such files, secret-looking ones and what goes beyond 2 MiB
-    in all are left out of the patch, and named.
+    `why_out` says why a file must not be recorded. Such files, files that look secret, and files beyond a total of
+    2 MiB are left out of the patch, and named.
     """
     troubles: list[str] = []
 
@@ -126,7 +126,7 @@ def state(root: Path, why_out: Callable[[Path], str | None] = lambda _: None) ->
     changes = [line for line in lines if line and not line.startswith(b"# ")]
     tracked = [line for line in changes if not line.startswith(b"? ")]
     untracked = [os.fsdecode(line[2:]) for line in changes if line.startswith(b"? ")]
-    untracked = [name for name in untracked if why_out(root / name) != OUTPUTS]  # what this run makes is no change
+    untracked = [name for name in untracked if why_out(root / name) != OUTPUTS]  # this run's own outputs are no change
     commit = _commit(root) if status is None else _named(head.get(b"branch.oid"))
     patch, left_out = b"", list[str]()
     if tracked:
@@ -147,12 +147,12 @@ def state(root: Path, why_out: Callable[[Path], str | None] = lambda _: None) ->
 
 
 def _named(value: bytes | None) -> str | None:
-    """A commit or branch of `git status`, which says `(initial)` and `(detached)` where there is none."""
+    """A commit or branch from `git status`, which prints `(initial)` and `(detached)` if there is none."""
     return None if value is None or value.startswith(b"(") else value.decode(errors="replace")
 
 
 def _commit(root: Path) -> str | None:
-    """The commit that HEAD names, also where its objects are damaged."""
+    """The commit that HEAD names, even if its objects are damaged."""
     try:
         return _run(root, "rev-parse", "--verify", "--quiet", "HEAD").decode().strip()
     except GitError:
@@ -162,7 +162,7 @@ def _commit(root: Path) -> str | None:
 def _remotes(root: Path) -> dict[str, str]:
     try:
         output = _run(root, "config", "-z", "--get-regexp", r"^remote\..*\.url$")
-    except GitError:  # there are none, or the other questions have said why
+    except GitError:  # there are none, or the other commands have reported why
         return {}
     pairs = [entry.decode(errors="replace").partition("\n") for entry in output.split(b"\0") if entry]
     return {key.removeprefix("remote.").removesuffix(".url"): without_credentials(url) for key, _, url in pairs}
@@ -185,7 +185,7 @@ def _kept(patch: bytes, root: Path, why_out: Callable[[Path], str | None]) -> tu
 
 
 def _parts(patch: bytes) -> Iterator[tuple[str, bytes]]:
-    """(file name, its part) for every file of a patch made without renames."""
+    """(file name, its part) for every file in a patch made without renames."""
     marker = b"diff --git "
     starts = [0] if patch.startswith(marker) else []
     at = patch.find(b"\n" + marker)
@@ -195,12 +195,12 @@ def _parts(patch: bytes) -> Iterator[tuple[str, bytes]]:
     for start, end in pairwise([*starts, len(patch)]):
         part = patch[start:end]
         header = part.partition(b"\n")[0].removeprefix(marker)
-        # `a/NAME b/NAME`: both halves name the same file
+        # `a/NAME b/NAME`: both halves are the same file
         yield os.fsdecode(_unquoted(header[: len(header) // 2]).removeprefix(b"a/")), part
 
 
 def _unquoted(name: bytes) -> bytes:
-    """A file's name as git writes it: in quotes with escapes where it has quotes, backslashes or control characters."""
+    """Undo git's quoting of a file name, used if it has quotes, backslashes or control characters."""
     if not name.startswith(b'"'):
         return name
     return _ESCAPE.sub(_character, name[1:-1])
@@ -212,8 +212,8 @@ def _character(match: re.Match[bytes]) -> bytes:
 
 
 def _run(folder: Path, *arguments: str) -> bytes:
-    """Standard output of git in a folder; raises GitError where it fails or takes a minute (a drive far away)."""
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # without git, importing GitPython would fail
+    """Standard output of git in a folder; raises GitError if it fails or takes a minute (e.g. on a network drive)."""
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # importing GitPython fails without git
     from git.cmd import Git
     from git.exc import GitCommandNotFound
 
@@ -241,7 +241,7 @@ def _run(folder: Path, *arguments: str) -> bytes:
 
 @contextmanager
 def _without(names: set[str]) -> Iterator[None]:
-    """While inside, this process has no such environment variables: GitPython hands all of its own to git."""
+    """Remove these environment variables within the context: GitPython passes its whole environment to git."""
     kept = {name: os.environ.pop(name) for name in names & os.environ.keys()}
     try:
         yield
@@ -250,7 +250,7 @@ def _without(names: set[str]) -> Iterator[None]:
 
 
 def _sentence(errors: str) -> str:
-    """What git says went wrong, in one line."""
-    lines = errors.encode(errors="replace").decode().splitlines()  # a path that is not UTF-8 is named in part
+    """Git's error message in one line."""
+    lines = errors.encode(errors="replace").decode().splitlines()  # a path that is not UTF-8 is shown in part
     said = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines[-1:]
     return without_credentials("; ".join(said))[:_SENTENCE_LENGTH]

@@ -1,6 +1,6 @@
-"""Whether a file looks secret, by its name or by what is in it, and text without the secrets in it.
+"""Detects files that look secret, by name or content, and removes secrets from text.
 
-Better one file too few in a record than a key.
+If in doubt, a file is left out of the record.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _WIDE = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 _GONE = b"***"
 _USER = re.compile(rb"(?P<scheme>\b[a-zA-Z][\w+.-]*://)[^\s/'\"]*@")
-# A database's password may have a slash in it.
+# A database password may contain a slash.
 _DATABASE_USER = re.compile(rb"(?P<scheme>\b(?:postgres|mysql|mariadb|mssql|oracle)[\w+.-]*://)[^\s/:'\"]*:[^\s'\"]*@")
 
 
 def is_secret_name(path: str) -> bool:
-    """Whether a relative path names a key, a credentials file or something called a token or password.
+    """Whether a relative path is a key, a credentials file or something named token or password.
 
-    Source code and documents may have such words in their names; their content still counts.
+    Source code and documents may have such words in their names; for them only the content counts.
     """
     pure = PurePosixPath(path)
     if _FOLDERS.intersection(pure.parts) or _NAMES.fullmatch(pure.name):
@@ -46,9 +46,9 @@ def is_secret_name(path: str) -> bool:
 
 
 def holds_secret(content: bytes, name: str = "") -> bool:
-    """Whether there is a private key, an access token, a password or a secret address in a file's content.
+    """Whether a file's content has a private key, an access token, a password or a secret URL.
 
-    `name`: the file's; in source code only what is quoted counts as an assigned password.
+    `name`: the file's name; in source code only quoted values count as assigned passwords.
     """
     encoding = _WIDE.get(content[:2])
     if encoding is not None:
@@ -60,7 +60,7 @@ def holds_secret(content: bytes, name: str = "") -> bool:
 
 
 def without_credentials(text: str) -> str:
-    """The text without user names and passwords in addresses; other secrets in it become `***`."""
+    """The text without user names and passwords in URLs; other secrets become `***`."""
     content = text.encode(errors="surrogatepass")
     if b"://" in content:
         for expression in (_DATABASE_USER, _USER):
@@ -73,18 +73,18 @@ def without_credentials(text: str) -> str:
 
 
 class Redacted:
-    """A text stream that lets no credentials through, for libraries that write to it."""
+    """A text stream that removes credentials, for libraries to write to."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write without credentials; returns the length of what was given."""
+        """Write without credentials; returns the length of the given text."""
         self._stream.write(without_credentials(text))
         return len(text)
 
     def flush(self) -> None:
-        """Pass on what was written."""
+        """Flush the underlying stream."""
         self._stream.flush()
 
 

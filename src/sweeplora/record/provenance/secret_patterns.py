@@ -1,6 +1,6 @@
-"""What keys, tokens and passwords look like in text: detect-secrets' patterns, and assignments and addresses.
+"""Patterns of keys, tokens and passwords in text: detect-secrets' patterns, assignments and URLs.
 
-A pattern's group `value` is the secret itself, all of the match where there is no such group.
+A pattern's group `value` is the secret itself; without such a group it is the whole match.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ import re
 from functools import cache
 from typing import Any, NamedTuple
 
-# Slow, and each for one vendor's assignments, which ours cover; or no secrets at all.
+# Slow, and each for one vendor's assignments, which our patterns cover; or not about secrets at all.
 _LEFT_OUT = {"CloudantDetector", "IbmCloudIamDetector", "IbmCosHmacDetector", "SoftlayerDetector", "IPPublicDetector"}
-# Ours know passwords with an `@` or `!`, and no token in the middle of a word.
+# Our patterns handle passwords with an `@` or `!`, and match no token in the middle of a word.
 _LEFT_OUT |= {"BasicAuthDetector", "GitHubTokenDetector"}
-# What a match must contain, for the patterns that take long to find nothing.
+# Text that a match must contain, for patterns that are slow when nothing matches.
 _NEEDLES = {"MailchimpDetector": b"-us", "StripeDetector": b"k_live_", "SlackDetector": b"slack"}
 _NEEDLES |= {"AWSKeyDetector": b"a", "TelegramBotTokenDetector": b":"}
 
 
 class Pattern(NamedTuple):
-    """A regular expression, and text in lower case of which some must be there before it is worth a search.
+    """A regular expression, and lower-case needles, one of which must occur before the search is worthwhile.
 
-    `by_line`: no match is longer than a line, and only lines with a needle are searched.
+    `by_line`: matches never span lines, so only lines with a needle are searched.
     """
 
     needles: tuple[bytes, ...]
@@ -29,18 +29,18 @@ class Pattern(NamedTuple):
     by_line: bool = False
 
     def is_in(self, content: bytes, lower: bytes) -> bool:
-        """Whether the pattern is in a content; `lower` is the content in lower case."""
+        """Whether the pattern occurs in the content; `lower` is the content in lower case."""
         if not self.by_line:
             return self.is_likely(lower) and self.expression.search(content) is not None
         return any(self.expression.search(content, start, end) for start, end in _lines(lower, self.needles))
 
     def is_likely(self, lower: bytes) -> bool:
-        """Whether a content in lower case is worth a search."""
+        """Whether lower-case content is worth a search."""
         return not self.needles or any(needle in lower for needle in self.needles)
 
 
 def _lines(content: bytes, needles: tuple[bytes, ...]) -> set[tuple[int, int]]:
-    """Start and end of every line that has one of the needles."""
+    """Start and end of every line that contains a needle."""
     found = set()
     for needle in needles:
         at = content.find(needle)
@@ -52,7 +52,7 @@ def _lines(content: bytes, needles: tuple[bytes, ...]) -> set[tuple[int, int]]:
     return found
 
 
-# A value that is a reference, an example or a type is no secret.
+# A reference, an example or a type is not a secret value.
 _NO_SECRET = rb"""(?!["']?(?:none|null|nil|true|false|yes|no|on|off|undefined|str|string|text|bytes|int|optional
     |required|password|passwd|pass|pwd|pw|secret|token|key|user|username|change[_-]?me|example|dummy|test|redacted
     |hidden|your[\w-]*|my[_-]\w*|x+|\.+|\*+|-+
@@ -67,7 +67,7 @@ _FLAGS = re.IGNORECASE | re.VERBOSE | re.MULTILINE
 
 
 def _assigned(value: bytes) -> Pattern:
-    """Something called a password or key, set to a value."""
+    """A pattern for something named password or key, set to a value."""
     return Pattern(
         (b"pass", b"pwd", b"secret", b"key", b"token"), re.compile(_NAME + _SET + value, _FLAGS), by_line=True
     )
@@ -77,7 +77,7 @@ _QUOTED = rb"""[rbfu@]?(?P<quote>["'])""" + _NO_REFERENCE + _NO_SECRET
 _IN_QUOTES = _QUOTED + rb"""(?P<value>(?:(?!(?P=quote))[^\n\\]){4,200})(?P=quote)"""
 _ONE_WORD = _QUOTED + rb"""(?P<value>(?:(?!(?P=quote))[^\s\\]){4,200})(?P=quote)"""
 _BARE = _NO_REFERENCE + _NO_SECRET + rb"""(?P<value>[^\s"'`,;(){}\[\]<>]{4,200})(?=["',;})\]]*(?:\s|$))"""
-# Anything called a token or key, set to a long value with three digits in it.
+# Anything named token or key, set to a long value that contains three digits.
 _LONG = (
     rb"""(?:token|key)[\w-]{0,20}"""
     + _SET
@@ -97,11 +97,11 @@ _OURS = [
     ((b"npm_",), rb"\bnpm_[A-Za-z0-9]{36}"),
     ((b"pypi-",), rb"pypi-[A-Za-z0-9_-]{40,}"),
     ((b"wandb_v1_",), rb"wandb_v1_[A-Za-z0-9_-]{20,}"),
-    # A user and a password in an address; the password may have an @ in it.
+    # A user and a password in a URL; the password may contain an @.
     ((b"://",), rb"""://[^\s/:@'"<>{}\[\]()$]*:(?![$%<{*])(?!(?:pass(?:word|wd)?|pwd|pw|secret|x+|\.+)@)"""
                 rb"""(?P<value>[^\s/'"<>{}\[\]()]{3,})@[\w\[]"""),
     ((b"://",), rb"""://(?=[A-Za-z_-]*[0-9])(?P<value>[A-Za-z0-9_-]{20,})@[\w\[]"""),
-    # A secret in an address's query, as in ?private_token=...
+    # A secret in a URL's query, as in ?private_token=...
     ((b"token=", b"secret=", b"passw", b"pwd=", b"signature=", b"sig=", b"key=", b"auth=", b"credential="),
      rb"""(?i)[?&][\w.-]*(?:token|secret|passw(?:or)?d|pwd|signature|\bsig|key|auth|credential)=(?!=)"""
      rb"""(?P<value>[^&\s"'#<>{}$*]{4,})"""),
@@ -115,7 +115,7 @@ _OURS = [
      rb"""(?i)--[\w-]*(?:password|passwd|token|api[_-]?key|secret|access[_-]?key)[ =]["']?(?![$%<{*-])"""
      rb"""(?P<value>(?=[^\s"']*[0-9])[^\s"',)\]]{6,})"""),
     ((b"curl",), rb"""\bcurl\b[^\n]*\s(?:-u|--user)[ =]?["']?[^\s:'"$]+:(?P<value>[^\s'"$]{3,})"""),
-    # Web hooks: who knows the address may post there.
+    # Webhooks: anyone who knows the URL may post to it.
     ((b"webhook", b"/hook"), rb"""(?i)https?://(?P<value>[^\s"'<>]*(?:webhook|/hooks?/)[^\s"'<>{}$]*[A-Za-z0-9_-]{16,})"""),
     ((b"hooks.slack.com",), rb"hooks\.slack\.com/(?P<value>(?:services|workflows|triggers)/[A-Za-z0-9_/]{12,})"),
     ((b"hooks.zapier.com", b"maker.ifttt.com"), rb"(?:hooks\.zapier|maker\.ifttt)\.com/(?P<value>[\w/-]{8,})"),
@@ -130,25 +130,25 @@ _OURS = [
 
 @cache
 def patterns() -> tuple[Pattern, ...]:
-    """Every pattern that counts in any text."""
+    """Every pattern that applies to any text."""
     ours = [Pattern(needles, re.compile(text)) for needles, text in _OURS]
     return (*ours, Pattern((b"token", b"key"), re.compile(_LONG, _FLAGS), by_line=True), *_library())
 
 
 @cache
 def assigned_in_text() -> tuple[Pattern, ...]:
-    """Assigned passwords in configurations, scripts and notes, where a bare word is a value."""
+    """Assigned passwords in configurations, scripts and notes, where a bare word counts as a value."""
     return (_assigned(_IN_QUOTES), _assigned(_BARE))
 
 
 @cache
 def assigned_in_code() -> tuple[Pattern, ...]:
-    """Assigned passwords in source code, where only what is quoted is a value, and a phrase is a message."""
+    """Assigned passwords in source code, where only quoted text is a value, and a phrase is a message."""
     return (_assigned(_ONE_WORD),)
 
 
 def _library() -> list[Pattern]:
-    """The patterns of detect-secrets that know a token by its form; nothing of it asks a network."""
+    """The patterns of detect-secrets that recognise a token by its form; none uses the network."""
     from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
     from detect_secrets.plugins.base import RegexBasedDetector
 

@@ -1,7 +1,7 @@
-"""Where a command ran from: git states, packages, hardware and the workspace's backup, written beside its runs.
+"""A session, the context a command ran in: git states, packages, hardware and workspace backup, stored with its runs.
 
-A sweep that is continued has another session if any of that changed; a trial belongs to the last session that began
-before it. Sessions live in the run folder, so that the record can be replayed after all of this has changed.
+A continued sweep gets a new session if any of that changed; a trial belongs to the last session that began before it.
+Sessions are stored in the run folder, so that the record can be replayed after all of this has changed.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _SLACK_SECONDS = 5.0
 
 
 def record_session(beside: Path, runs: Path, config: Mapping[str, Any], cap_mib: float | None) -> None:
-    """Back up the workspace, unless `cap_mib` is None, and describe this session, before its user goes on editing.
+    """Back up the workspace, unless `cap_mib` is None, and describe this session, before the user edits further.
 
-    No fault of either ends the record: what went wrong is said in the log and in the session.
+    A failure of either does not stop the record: it is reported in the log and in the session.
     """
     troubles: list[str] = []
     try:
@@ -49,7 +49,7 @@ def record_session(beside: Path, runs: Path, config: Mapping[str, Any], cap_mib:
         rules = rules_of(config, runs, cap_mib or 0.0)
         backup = None if cap_mib is None else _backup(workspace, rules, runs / WORKSPACES, troubles)
         write_session(beside, workspace, backup, rules, troubles)
-    except Exception as error:  # whatever a folder may hold, the runs are recorded all the same
+    except Exception as error:  # whatever the folder contains, the runs are still recorded
         troubles.append(f"where the command ran from is not recorded: {_line(error)}")
     for trouble in troubles:
         print(trouble, file=sys.stderr, flush=True)
@@ -58,7 +58,7 @@ def record_session(beside: Path, runs: Path, config: Mapping[str, Any], cap_mib:
 def _backup(workspace: Path, rules: Rules, into: Path, troubles: list[str]) -> Backup | None:
     try:
         return back_up(workspace, rules, into)
-    except Exception as error:  # as above: what is known besides is still written
+    except Exception as error:  # as above: everything else is still written
         troubles.append(f"the workspace is not backed up: {_line(error)}")
         return None
 
@@ -70,7 +70,7 @@ def _line(error: Exception) -> str:
 def write_session(
     beside: Path, workspace: Path, backup: Backup | None, rules: Rules = _NO_RULES, troubles: Sequence[str] = ()
 ) -> Path:
-    """Describe this session below `<beside>/provenance/`; one that was the same is found again. Returns its folder."""
+    """Describe this session below `<beside>/provenance/`, or reuse an identical one. Returns its folder."""
     files: dict[str, bytes] = {"packages.txt": _packages().encode()}
     repositories = []
     for label, root in _repositories(workspace).items():
@@ -96,7 +96,7 @@ def write_session(
 
 
 def session_of(beside: Path, started: float) -> Path | None:
-    """The last session that began before `started` (seconds since the epoch), else the first there is."""
+    """The last session that began before `started` (seconds since the epoch), else the first."""
     found = [(read_json(path) or {}, path.parent) for path in sorted((beside / FOLDER).glob(f"*/{FACTS}"))]
     before = [folder for facts, folder in found if facts["time"] <= started + _SLACK_SECONDS]
     return before[-1] if before else next((folder for _, folder in found), None)
@@ -109,7 +109,7 @@ def backups_of(beside: Path) -> list[str]:
 
 
 def tags_of(folder: Path) -> dict[str, str]:
-    """What MLflow's own tags and ours say of a session: its first repository is the one that matters most."""
+    """A session as MLflow's tags and ours; its first repository is the most important one."""
     facts = read_json(folder / FACTS) or {}
     tags = {
         "mlflow.user": facts["user"],
@@ -127,7 +127,7 @@ def tags_of(folder: Path) -> dict[str, str]:
 
 
 def _git_tags(repository: Mapping[str, Any]) -> dict[str, str]:
-    """MLflow's tags of a checkout; one whose state git does not tell is neither clean nor dirty."""
+    """MLflow's tags for a checkout; a checkout of unknown state is neither clean nor dirty."""
     dirty = repository["dirty"]
     branch = repository["branch"] or ("detached" if repository["commit"] and dirty is not None else "")
     return {
@@ -147,7 +147,7 @@ def _digest(facts: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
 
 
 def _repositories(workspace: Path) -> dict[str, Path]:
-    """Checkouts that matter, by label, each once: the workspace's with those inside, this package's, LyCORIS'."""
+    """Relevant checkouts by label, each once: the workspace's with nested ones, this package's, LyCORIS'."""
     found: dict[str, Path] = {}
     for label, module in (("workspace", None), ("sweeplora", "sweeplora"), ("lycoris", "lycoris")):
         folder = workspace if module is None else _folder_of(module)
@@ -169,7 +169,7 @@ def _folder_of(module: str) -> Path | None:
 
 
 def _packages() -> str:
-    """Every installed package with its version, one a line, sorted, as `pip freeze` has them."""
+    """Every installed package with its version, one per line, sorted, as in `pip freeze`."""
     distributions = (each.metadata for each in importlib.metadata.distributions())
     found = {f"{each['Name']}=={each['Version']}" for each in distributions if each["Name"]}
     return "".join(f"{line}\n" for line in sorted(found, key=str.lower))

@@ -1,9 +1,9 @@
-"""A backup of the folder that the command ran in: what a person wrote there, once for equal content.
+"""A backup of the user's own files in the working directory, stored once per content.
 
-Kept are the files that git tracks or would track, those of checkouts inside included; where there is no git, or git
-refuses, all but hidden folders, environments and caches. Outputs, data, models and whatever looks secret stay out.
-Over the cap the largest files stay out first: a sweep does not end for its backup. The manifest names every file
-left out, and why.
+It contains the files that git tracks or would track, including nested checkouts; without git, or if git refuses, all
+files except hidden folders, environments and caches. Outputs, data, models and anything that looks secret stay out.
+Above the cap the largest files are left out first: a backup never stops a sweep. The manifest names every file left
+out, and why.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOST_FILES = 20_000
 
 @dataclass(frozen=True)
 class Backup:
-    """One backup: `name` is `workspace-<12 digits of its content's hash>`, `manifest` lists files in and out."""
+    """One backup: `name` is `workspace-<12 digits of its content hash>`, `manifest` lists files kept and left out."""
 
     name: str
     manifest: Mapping[str, Any]
@@ -45,7 +45,7 @@ class _File(NamedTuple):
 
 
 def back_up(root: Path, rules: Rules, into: Path) -> Backup:
-    """Write the backup of `root` to `<into>/<name>.tar.gz` unless one of that content is there."""
+    """Write the backup of `root` to `<into>/<name>.tar.gz` unless one with the same content exists."""
     root = Path(os.path.realpath(root))
     left_out: dict[str, str] = {}
     sizes = dict(_candidates(root, rules, left_out))
@@ -90,7 +90,7 @@ def _candidates(root: Path, rules: Rules, left_out: dict[str, str]) -> Iterator[
 
 
 def _home() -> Path | None:
-    """The user's home folder; None for a user without one."""
+    """The user's home folder, None if there is none."""
     try:
         return Path(os.path.realpath(Path.home()))
     except RuntimeError:
@@ -98,7 +98,7 @@ def _home() -> Path | None:
 
 
 def _paths(root: Path, left_out: dict[str, str]) -> Iterator[str]:
-    """Files below `root` that may be a person's work, relative to it."""
+    """Files below `root` that may be the user's work, relative to it."""
     if repository_of(root) is None:
         yield from _walk(root, left_out)
         return
@@ -165,8 +165,8 @@ def _read(root: Path, sizes: Mapping[str, int], left_out: dict[str, str]) -> Ite
 
 
 def _file(path: Path, size: int) -> _File:
-    """A file's content up to the size it had when it was listed: one that grows ends there."""
-    # Never a link and never waiting, whatever has taken the file's place since.
+    """A file's content, cut at the size it had when it was listed, since it may be growing."""
+    # Follow no link and never block, whatever has replaced the file since.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with open(descriptor, "rb") as stream:
         mode = os.fstat(descriptor).st_mode
@@ -176,7 +176,7 @@ def _file(path: Path, size: int) -> _File:
 
 
 def _pack(files: Mapping[str, _File]) -> bytes:
-    """The same bytes for the same files, whenever and by whomever they are packed."""
+    """Pack files deterministically: the same files give the same bytes at any time and for any user."""
     stream = io.BytesIO()
     with (
         gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed,

@@ -1,1 +1,1 @@
-"""What MLflow is sent and what it was sent already."""
+"""What is sent to MLflow, and what was already sent."""

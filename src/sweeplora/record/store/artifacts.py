@@ -1,4 +1,4 @@
-"""Which files of a folder go to the store, under which names, and a staging folder that holds them so."""
+"""Which files of a folder go to the store and under which names, and a staging folder with that layout."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _FOLDERS = ("weights", "plots", FOLDER)
 
 
 class Piece(NamedTuple):
-    """One file to send; `key` is its path below the folder that is mirrored."""
+    """One file to send; `key` is its path below the mirrored folder."""
 
     key: str
     source: Path
 
     @property
     def fingerprint(self) -> str:
-        """Changes when the file does."""
+        """A string that changes when the file does."""
         status = self.source.stat()
         return f"{status.st_size}:{status.st_mtime_ns}"
 
 
 def pieces(folder: Path) -> list[Piece]:
-    """Every file of a run's or a study's folder that belongs into the record, big ones last."""
+    """Every file of a run's or a study's folder that belongs in the record, large ones last."""
     named = [folder / name for name in (*_TEXTS, *_PLAIN)]
     found = [path for path in named if path.is_file()]
     found += list(_visible(folder / "samples", ".png"))
@@ -42,7 +42,7 @@ def pieces(folder: Path) -> list[Piece]:
 
 
 def session_pieces(beside: Path, session: Path) -> list[Piece]:
-    """What a trial carries of its session: all but the list of the workspace's files, which the sweep has."""
+    """The session files of a trial: all but the list of workspace files, which the sweep has."""
     found = (path for path in _visible(session, "") if path.name != MANIFEST)
     return [Piece(path.relative_to(beside).as_posix(), path) for path in found]
 
@@ -55,7 +55,7 @@ def _visible(folder: Path, suffix: str) -> Iterator[Path]:
 
 
 def stage(some: Iterable[Piece], into: Path, identity: str, started: int) -> None:
-    """Lay the pieces out under the names they get in the store; `identity` and `started` name the pictures."""
+    """Arrange the pieces under their names in the store; `identity` and `started` determine the image names."""
     for piece in some:
         if piece.key in _TEXTS:
             _put(into, piece.key, without_credentials(piece.source.read_text(errors="replace")).encode())

@@ -1,4 +1,4 @@
-"""The one contact with MLflow: find, make, fill and end runs, nothing twice."""
+"""The only interface to MLflow: finds, creates, fills and ends runs without sending anything twice."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether waiting does not help: a package is missing, or the store does not want us."""
+    """Whether waiting does not help: a package is missing, or the store denies access."""
     if isinstance(error, ImportError | NoSuchModuleError):
         return True
     if isinstance(error, MlflowException):
@@ -53,7 +53,7 @@ class DeletedExperiment(MlflowException):
 
 @dataclass(frozen=True)
 class Known:
-    """A run that the store already has."""
+    """A run already in the store."""
 
     run_id: str
     deleted: bool
@@ -63,10 +63,10 @@ class Store:
     """One experiment of one MLflow store."""
 
     def __init__(self, uri: str, experiment: str, artifacts: Path, revive: bool = True) -> None:
-        """Connect; makes the database and the experiment where they are missing.
+        """Connect; creates the database and the experiment if they are missing.
 
-        `artifacts` is where a local database's files go; a server decides that itself. `revive`: an experiment that
-        was deleted in the UI is restored for new runs, its old ones stay deleted; else it raises DeletedExperiment.
+        `artifacts` is where a local database's files go; a server decides that itself. `revive`: restore an experiment
+        that was deleted in the UI for new runs; its old runs stay deleted. Without it, raises DeletedExperiment.
         """
         self._revive = revive
         for name in ("mlflow", "alembic"):
@@ -86,7 +86,7 @@ class Store:
     def _find_experiment(self, name: str, location: str | None) -> str:
         found = _repeated(lambda: self._client.get_experiment_by_name(name))
         if found is None:
-            # The kind makes the UI open its pages on training, not on language models.
+            # This kind makes the UI open its training pages, not those for language models.
             kind = {"mlflow.experimentKind": "custom_model_development"}
             made: str = self._client.create_experiment(name, artifact_location=location, tags=kind)
             return made
@@ -99,17 +99,17 @@ class Store:
         return str(found.experiment_id)
 
     def _restore(self, experiment: str) -> None:
-        """Bring an experiment back without its runs: MLflow restores all of them with it."""
+        """Restore an experiment but delete its runs again, since MLflow restores all of them with it."""
         runs = self._search_in(experiment, "", ViewType.ALL)
         self._client.restore_experiment(experiment)
         for run in runs:
             self._client.delete_run(run.info.run_id)
 
     def known(self, root: str) -> dict[str, Known]:
-        """The run of each identity that was made for the folder `root`, deleted ones included.
+        """The run of each identity that was created for the folder `root`, including deleted ones.
 
-        A request to create a run that arrived late, after it was looked for in vain, leaves two runs of one
-        identity: the emptier one is deleted.
+        If a request to create a run arrives late, after a search did not find that run, there are two runs of one
+        identity; the emptier one is deleted.
         """
         found: dict[str, list[Run]] = {}
         for run in self._search(f"tags.`{ROOT}` = '{root}'", ViewType.ALL):
@@ -147,7 +147,7 @@ class Store:
                 return found
 
     def create(self, subject: Subject, root: str, parent: str | None) -> str:
-        """Make the run, findable from its first moment, and give its id."""
+        """Create the run with its identity, so that it can be found from the start; returns its id."""
         tags = {**subject.tags, IDENTITY: subject.identity, ROOT: root}
         if parent is not None:
             tags["mlflow.parentRunId"] = parent
@@ -155,7 +155,7 @@ class Store:
         return str(run.info.run_id)
 
     def describe(self, run_id: str, subject: Subject) -> None:
-        """Bring parameters, tags and name up to date; a parameter once set stays, as MLflow wants it."""
+        """Bring parameters, tags and name up to date; a parameter cannot change once set, as MLflow requires."""
         run = _repeated(lambda: self._client.get_run(run_id))
         params = [Param(key, text) for key, text in subject.params.items() if key not in run.data.params]
         for few in _chunks(params, _PARAMS_A_CALL):
@@ -167,7 +167,7 @@ class Store:
             _repeated(lambda: self._client.update_run(run_id, name=subject.name))
 
     def end(self, run_id: str, subject: Subject) -> None:
-        """Set the state: running (again, when an interrupted run goes on) or ended, with the folder's end time."""
+        """Set the state: running (again, if an interrupted run continues) or ended, with the folder's end time."""
         if subject.status == "RUNNING":
             _repeated(lambda: self._client.update_run(run_id, status="RUNNING"))
         else:
@@ -178,28 +178,28 @@ class Store:
         _repeated(lambda: self._client.log_batch(run_id, tags=[RunTag(key, text) for key, text in tags.items()]))
 
     def newest(self, run_id: str) -> dict[str, int]:
-        """The highest step that the run has, by metric."""
+        """The highest step in the run, by metric."""
         keys = _repeated(lambda: self._client.get_run(run_id)).data.metrics
         histories = {key: _repeated(partial(self._client.get_metric_history, run_id, key)) for key in keys}
         return {key: max(metric.step for metric in history) for key, history in histories.items()}
 
     def latest(self, run_id: str) -> dict[str, float]:
-        """The value that MLflow shows for each metric: of the highest step, the last one there."""
+        """The value that MLflow shows for each metric: the last one logged at the highest step."""
         return dict(_repeated(lambda: self._client.get_run(run_id)).data.metrics)
 
     def send(self, run_id: str, points: Iterable[Point]) -> None:
-        """Log points in their order; a call that fails may have logged the first ones."""
+        """Log points in order; a failed call may have logged the first ones."""
         metrics = [Metric(p.key, float(p.value), round(p.time * 1000), p.step) for p in points]
         for some in _chunks(metrics, _METRICS_A_CALL):
             self._client.log_batch(run_id, metrics=some)
 
     def upload(self, run_id: str, folder: Path) -> None:
-        """Upload a folder's content to the same relative names; what is there already is replaced."""
+        """Upload a folder's content under the same relative names; existing files are replaced."""
         _repeated(lambda: self._client.log_artifacts(run_id, str(folder)))
 
 
 def _repeated(call: Callable[[], T]) -> T:
-    """The answer to a request that does no harm when it arrives twice, tried again where the answer is lost."""
+    """The response to an idempotent request, retried if the response is lost."""
     for _ in range(_TRIES - 1):
         try:
             return call()

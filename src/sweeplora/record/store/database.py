@@ -1,4 +1,4 @@
-"""MLflow's database beside the runs, made once, whoever wants it first."""
+"""MLflow's database beside the runs, created once by whoever needs it first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sweeplora.rundir.first_database import make_database
 
 
 def have_database(path: Path, artifacts: Path) -> None:
-    """Make the database where there is none; `artifacts` is where its files go."""
+    """Create the database if there is none; `artifacts` is where its files go."""
     aside = make_database(path, lambda temporary: _make(temporary, artifacts), "experiments")
     if aside is not None:
         sys.stderr.write(f"{path} was never made completely and held nothing; it is {aside.name} now\n")

@@ -1,4 +1,4 @@
-"""Sample pictures named as the step grid of MLflow's UI expects them, the same on every replay."""
+"""Names of sample images as the step grid in MLflow's UI expects them, the same on every replay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _THUMBNAIL_SIDE = 256
 
 
 class GridNames(NamedTuple):
-    """Artifact names of a sample and of the thumbnail that the grid shows."""
+    """Artifact names of a sample and of its thumbnail in the grid."""
 
     picture: str
     thumbnail: str
@@ -26,8 +26,8 @@ class GridNames(NamedTuple):
 def grid_names(sample: Path, identity: str, started: int) -> GridNames | None:
     """Names for `<step>_<prompt index>.png`, as MLflow 3's `log_image(key=, step=)` builds them; else None.
 
-    `log_image` puts the time and a random id into the name, which would double every picture on a replay: here
-    the time is the run's start plus the step, both in milliseconds, and the id is a hash of run and file name.
+    `log_image` puts the time and a random id into the name, which would duplicate every image on a replay. Here the
+    time is the run's start plus the step, both in milliseconds, and the id is a hash of run and file name.
     """
     match = _SAMPLE.fullmatch(sample.name)
     if match is None:
@@ -50,7 +50,7 @@ def _key(index: int, prompt: str) -> str:
 
 
 def thumbnail(sample: Path) -> bytes:
-    """The picture as WebP, its longer side 256 pixels; small ones are enlarged, as the grid shows them as they are."""
+    """The image as WebP, 256 pixels on the longer side; small ones are enlarged, since the grid does not scale them."""
     with Image.open(sample) as picture:
         scale = _THUMBNAIL_SIDE / max(picture.size)
         size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))

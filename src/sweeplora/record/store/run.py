@@ -1,4 +1,4 @@
-"""One folder brought up to date in one MLflow run: description, metrics, files, in that order, each once."""
+"""Brings one MLflow run up to date with one folder: description, metrics, files, in that order, each once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class StoredRun:
     """The MLflow run that one folder is sent to; what was sent is remembered in the folder's `mirror.json`."""
 
     def __init__(self, path: Path, address: str, there: Collection[str]) -> None:
-        """`there`: the runs that the store has; what was sent to a run that is gone is forgotten."""
+        """`there`: the runs in the store; what was sent to a run that is gone is forgotten."""
         self.path = path
         self._address = address
         self._sent = read_sent(path, address)
@@ -34,13 +34,13 @@ class StoredRun:
 
     @property
     def run_id(self) -> str | None:
-        """The MLflow run, once there is one."""
+        """The MLflow run's id, None until there is one."""
         return self._sent.run_id
 
     def look(self, subject_state: str, more: Sequence[Piece] = ()) -> tuple[list[Piece], str]:
         """The files to keep up to date, with `more`, and a fingerprint that changes when there is something to send.
 
-        A growing log counts once a minute, and when the run has ended.
+        A growing log counts as changed once a minute, and when the run has ended.
         """
         found = [*pieces(self.path), *more]
         if subject_state == "running" and time.monotonic() - self._logged < _LOG_SECONDS:
@@ -51,11 +51,11 @@ class StoredRun:
         return found, hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def is_complete(self, fingerprint: str) -> bool:
-        """Whether everything that this look found has been sent."""
+        """Whether everything found by this look has been sent."""
         return self._sent.complete == fingerprint
 
     def open(self, store: Store, subject: Subject, known: Known | None, root: str, parent: str | None) -> None:
-        """Find the run or make it, once a process; what was sent to another run is forgotten."""
+        """Find or create the run, once per process; what was sent to another run is forgotten."""
         if self._opened and self._sent.identity == subject.identity:
             return
         run_id = known.run_id if known is not None else None
@@ -64,14 +64,14 @@ class StoredRun:
         if run_id is None:
             self._sent.run_id = store.create(subject, root, parent)
         else:
-            # A mirror that was killed may have sent more than it remembers.
+            # A killed mirror may have sent more than it recorded.
             self._sent.newest = store.newest(run_id)
             self._sent.status = ""
         self._opened = True
         self._sent.save(self.path)
 
     def update(self, store: Store, subject: Subject, found: Sequence[Piece], points: Iterable[Point] = ()) -> None:
-        """Send what is new of a description, of `points` or else metrics.jsonl, and of the files found."""
+        """Send what is new in the description, in `points` or else metrics.jsonl, and in the files found."""
         self._describe(store, subject)
         tail = MetricsTail(RunDir(self.path).metrics, self._sent.offset)
         self._send(store, [*points, *tail.poll()])
@@ -82,7 +82,7 @@ class StoredRun:
             self._settle(store)
 
     def keep(self, store: Store, archive: Path) -> None:
-        """Put a workspace's backup into the store, once for all runs of the experiment, and say where it is."""
+        """Upload a workspace backup, once for all runs of the experiment, and tag the run with where it is."""
         name = archive.name.removesuffix(".tar.gz")
         if self._sent.files.get(f"workspace/{name}") == "kept" or not archive.exists():
             return
@@ -97,7 +97,7 @@ class StoredRun:
         self._sent.save(self.path)
 
     def finish(self, store: Store, subject: Subject, fingerprint: str) -> None:
-        """Set the state last, so that an ended run in the store is a complete one, and remember that all is sent."""
+        """Set the state last, so that an ended run in the store is complete, and remember that everything was sent."""
         if self._sent.status != subject.status:
             store.end(self._id, subject)
             self._sent.status = subject.status
@@ -129,7 +129,7 @@ class StoredRun:
         due = [(piece, piece.fingerprint) for piece in found]
         due = [(piece, mark) for piece, mark in due if self._sent.files.get(piece.key) != mark]
         for start in range(0, len(due), _FILES_A_CALL):
-            # Weights may have been deleted since by the run's own retention.
+            # The run's own retention may have deleted weights since.
             some = [(piece, mark) for piece, mark in due[start : start + _FILES_A_CALL] if piece.source.exists()]
             with tempfile.TemporaryDirectory(prefix="sweeplora-") as folder:
                 stage([piece for piece, _ in some], Path(folder), subject.identity, subject.started)
@@ -142,10 +142,10 @@ class StoredRun:
                 store.tag(self._id, {"mlflow.loggedImages": "True"})
 
     def _settle(self, store: Store) -> None:
-        """Let the store show the folder's values where a step that was done twice came out differently.
+        """Make the store show the folder's values if a repeated step gave different ones.
 
-        MLflow cannot replace a point. Only a metric's last step is corrected, by a later point, since that is
-        what tables and searches show.
+        MLflow cannot replace a point. Only a metric's last step is corrected, by a later point, since that is what
+        tables and searches show.
         """
         shown = store.latest(self._id)
         truth: dict[str, Point] = {}

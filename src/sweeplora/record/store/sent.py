@@ -1,4 +1,4 @@
-"""What was already sent to the store: `mirror.json` beside a run's files, written by the mirror alone."""
+"""What was already sent to the store: `mirror.json` beside a run's files, written only by the mirror."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME = "mirror.json"
 
 @dataclass
 class Sent:
-    """How far one folder is mirrored. Losing it costs a comparison with the store, never a doubled point."""
+    """How far one folder is mirrored. Losing it costs a comparison with the store, but never duplicates a point."""
 
     store: str
     """Address and experiment that all of this is about; another store starts from nothing."""
@@ -35,12 +35,12 @@ class Sent:
     """Some (metric, step) was written twice, by a training that went on from a checkpoint."""
 
     def save(self, folder: Path) -> None:
-        """Write it whole into the folder it is about."""
+        """Write it atomically to its folder."""
         write_whole(folder / NAME, json.dumps(asdict(self)))
 
 
 def read_sent(folder: Path, store: str) -> Sent:
-    """What is known of `folder` in this store; nothing where there is no such file or it is about another."""
+    """What was sent of `folder` to this store; empty if there is no such file or it is about another store."""
     content = read_json(folder / NAME)
     if content is None or content.get("store") != store or set(content) != set(asdict(Sent(store))):
         return Sent(store)

@@ -1,4 +1,4 @@
-"""The MLflow runs of one study, or of one single run: which there are, and where each folder is sent."""
+"""The MLflow runs of one study or one single run: which exist, and where each folder is sent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sweeplora.record.tracking import Tracking
 
 
 class StoredRuns:
-    """A connection to the store, and the runs that it has of one root folder.
+    """A connection to the store, and its runs of one root folder.
 
     `root` is the folder's path below `runs`.
     """
@@ -24,22 +24,22 @@ class StoredRuns:
         self._runs: dict[Path, StoredRun] = {}
 
     def of(self, folder: Path) -> StoredRun:
-        """Where a folder is sent."""
+        """The run that a folder is sent to."""
         if folder not in self._runs:
             there = {known.run_id for known in self._known.values()}
             self._runs[folder] = StoredRun(folder, self._address, there)
         return self._runs[folder]
 
     def has(self, identity: str) -> bool:
-        """Whether a run was made for an identity, be it deleted since."""
+        """Whether a run was created for an identity, even if it was deleted since."""
         return identity in self._known
 
     def is_deleted(self, identity: str) -> bool:
-        """Whether a person deleted the run in the UI, which is respected."""
+        """Whether the run was deleted in the UI, which is respected."""
         return identity in self._known and self._known[identity].deleted
 
     def open(self, run: StoredRun, subject: Subject, parent: str | None) -> None:
-        """Have an MLflow run to write to, a new one where there is none or where it was deleted."""
+        """Open an MLflow run to write to, a new one if there is none or it was deleted."""
         known = None if self.is_deleted(subject.identity) else self._known.get(subject.identity)
         run.open(self.store, subject, known, self._root, parent)
         assert run.run_id is not None, "it was opened"

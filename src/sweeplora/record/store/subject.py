@@ -1,4 +1,4 @@
-"""What MLflow is told of a run or a study: parameters, tags, state and leaderboard, from the folder's records."""
+"""A run or study as sent to MLflow: parameters, tags, state and leaderboard, from the folder's records."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _UNNAMEABLE = re.compile(r"[^\w\-. :/]", re.ASCII)
 
 @dataclass(frozen=True)
 class Subject:
-    """One MLflow run as it should be now. Times are milliseconds since the epoch."""
+    """The desired state of one MLflow run. Times are milliseconds since the epoch."""
 
     identity: str
     name: str
@@ -47,24 +47,24 @@ class Subject:
 
 
 def one_line(error: Exception) -> str:
-    """What went wrong, short enough for one line."""
+    """An error message shortened to one line."""
     return without_credentials(" ".join(str(error).split()))[:200]
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(dotted key, text) for every leaf; lists are one leaf, `None` and booleans are spelt as in YAML."""
+    """(dotted key, text) for every leaf; a list is one leaf, `None` and booleans are written as in YAML."""
     for key, value in tree.items():
         dotted = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
             yield from flatten(value, f"{dotted}.")
         else:
             text = value if isinstance(value, str) else json.dumps(value, default=str)
-            shown = without_credentials(f"{dotted}={text}").removeprefix(f"{dotted}=")  # a key may say what its text is
+            shown = without_credentials(f"{dotted}={text}").removeprefix(f"{dotted}=")  # a key may mark a secret
             yield _UNNAMEABLE.sub("_", dotted)[:KEY_LENGTH], shown[:PARAM_LENGTH]
 
 
 def milliseconds(seconds: float | None) -> int | None:
-    """Seconds since the epoch as MLflow counts time."""
+    """Seconds since the epoch as MLflow's milliseconds."""
     return None if seconds is None else round(seconds * 1000)
 
 
@@ -74,31 +74,31 @@ def status_of(verdict: str) -> str:
 
 
 def verdict_of(trial: TrialRecord, result: Result | None, abandoned: bool) -> str:
-    """The supervisor's verdict; where it left none, the training's own; `abandoned`: nothing runs any more."""
+    """The supervisor's verdict, else the training's own status; `abandoned`: nothing runs any more."""
     if trial.verdict != "running" or not abandoned:
         return trial.verdict
     return "interrupted" if result is None else result.status
 
 
 def short_name(trial: TrialRecord, folder: str) -> str:
-    """A trial's name for the run list: its number and what was varied, `003 dim=4 alpha=1`."""
+    """A trial's name for the run list: its number and searched values, `003 dim=4 alpha=1`."""
     if trial.number is None:
         return folder
     return f"{trial.number:03d} {params_text(trial.params)}".strip()[:KEY_LENGTH]
 
 
 def began(trial: TrialRecord, since: float) -> float:
-    """When a trial's first attempt started; a trial that was known from an earlier run has none: `since`."""
+    """When a trial's first attempt started; `since` for a trial reused from an earlier run, which has none."""
     return trial.attempts[0].started if trial.attempts else since
 
 
 def identity_of(folder: str, since: float) -> str:
-    """What tells a run from all others: its folder below `runs`, and when its study (or first attempt) began."""
+    """A run's unique identity: its folder below `runs`, and when its study (or first attempt) began."""
     return f"{folder}|{since:.3f}"
 
 
 def closed(trial: TrialRecord, when: float | None) -> TrialRecord:
-    """The record of a trial that nobody supervises any more: its last attempt ended at `when`, where it is open."""
+    """The record of a trial that is no longer supervised: an open last attempt is closed at `when`."""
     if not trial.attempts or trial.attempts[-1].ended is not None:
         return trial
     last = trial.attempts[-1]
@@ -109,7 +109,7 @@ def closed(trial: TrialRecord, when: float | None) -> TrialRecord:
 def trial_subject(folder: str, config: Mapping[str, Any], trial: TrialRecord, verdict: str, since: float) -> Subject:
     """A trial (or a single run) as an MLflow run.
 
-    `since`: when its study (or its first attempt) began, which tells it from an earlier one in a folder of that name.
+    `since`: when its study (or first attempt) began, which distinguishes it from an earlier one in the same folder.
     """
     start = began(trial, since)
     ended = (trial.attempts[-1].ended if trial.attempts else None) or start
@@ -140,7 +140,7 @@ def _bullets(lines: Sequence[str]) -> str:
 
 
 def study_subject(study: StudyRecord, board: Leaderboard) -> Subject:
-    """A sweep as the MLflow run its trials hang below."""
+    """A sweep as the parent MLflow run of its trials."""
     asked = {
         "objective": study.objective,
         "direction": study.direction,
@@ -168,14 +168,14 @@ def study_subject(study: StudyRecord, board: Leaderboard) -> Subject:
 
 
 def command_of(study: StudyRecord) -> str:
-    """The command that began or continued a study, as one types it."""
+    """The command that began or continued a study, as typed."""
     return without_credentials(study.command[0] if len(study.command) == 1 else shlex.join(study.command))
 
 
 def best_so_far(board: Leaderboard) -> list[Point]:
-    """The best value after each complete trial, in the order they ended, the count of them as step.
+    """The best value after each complete trial, in the order they ended, with their count as the step.
 
-    It depends on nothing but the folders, so that a replay writes the same points.
+    Depends only on the folders, so that a replay writes the same points.
     """
     timed = [(entry.ended or 0.0, entry.number, entry) for entry in board.entries if entry.values and entry.trained]
     points = []

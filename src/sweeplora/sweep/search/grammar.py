@@ -1,4 +1,4 @@
-"""Hydra's override grammar read into a search space: a sweep file's `space`, and the words of a command line."""
+"""Parses Hydra's override grammar into a search space: a sweep file's `space`, and the words of a command line."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _MOST_VALUES = 10_000
 def parse_space(written: Mapping[str, Any], where: str = "sweep.space", outside: frozenset[str] = frozenset()) -> Space:
     """Read a sweep file's `space`: key -> grammar, and `key=value` -> a mapping of the same kind.
 
-    `outside`: the keys of the spaces around this one. Raises UserError for text that is not the grammar, for a
-    branch under a value that its choice lacks, and for a key that is searched twice.
+    `outside`: the keys of the enclosing spaces. Raises UserError for text that does not match the grammar, for a branch
+    under a value that its choice lacks, and for a key that is searched twice.
     """
     dimensions: dict[str, Dimension] = {}
     signs: dict[str, str] = {}
@@ -61,9 +61,9 @@ def parse_dimension(key: str, value: object, where: str = "sweep.space") -> Dime
 
 
 def split_command_line(words: Sequence[str]) -> tuple[list[str], Space]:
-    """Separate `key=choice(4,8)` and its like, which Hydra alone would refuse, from ordinary overrides.
+    """Separate searches such as `key=choice(4,8)`, which Hydra by itself would refuse, from ordinary overrides.
 
-    Raises UserError for a word that is not the grammar, and for a key that is searched and given again.
+    Raises UserError for a word that does not match the grammar, and for a key that is both searched and given.
     """
     plain: list[str] = []
     swept = Space()
@@ -81,7 +81,7 @@ def split_command_line(words: Sequence[str]) -> tuple[list[str], Space]:
 
 
 def on_command_line(space: Space, plain: Sequence[str], swept: Space) -> Space:
-    """The sweep file's space after the command line: `key=8` fixes a dimension, `key=choice(…)` replaces it."""
+    """The sweep file's space with the command line applied: `key=8` fixes a dimension, `key=choice(…)` replaces it."""
     for word in plain:
         override = parse(word)
         if not override.is_delete():
@@ -148,7 +148,7 @@ def _dimension(override: Override, key: str) -> Dimension:
 
 
 def _check_tags(sweep: Sweep, key: str, text: str) -> None:
-    """Refuse what a search would ignore."""
+    """Refuse tags that a search would ignore."""
     unknown = sorted(sweep.tags - {"log"})
     if unknown:
         raise UserError(key, text, f"tag {unknown[0]} is not known; the one tag is log")
@@ -164,7 +164,7 @@ def _choice(sweep: ChoiceSweep, key: str, text: str) -> Choice:
     texts = tuple(dict.fromkeys(text_of(value) for value in sweep.list))
     plain = {text_of(value): _scalar(value) for value in sweep.list}
     values = tuple(plain[text] for text in texts)
-    # 1, 1.0 and true are equal to Optuna: where that happens the texts stand for the values.
+    # Optuna treats 1, 1.0 and true as equal: if a choice has such values, use their texts instead.
     return Choice(texts, values if len(set(values)) == len(texts) else texts)
 
 

@@ -1,4 +1,4 @@
-"""Values out of a space: one proposal of a searcher, every point of a grid, and a cover of every choice."""
+"""Values from a space: one proposal of a sampler, every point of a grid, and a cover of every choice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COVERED = 32
 
 
 class Asker(Protocol):
-    """The part of an Optuna trial that hands out values."""
+    """The part of an Optuna trial that suggests values."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
         """One of `choices`."""
@@ -31,14 +31,14 @@ class Asker(Protocol):
 
 
 class Proposal(NamedTuple):
-    """Hydra overrides of one trial, and the searched values by key as people and tables want them."""
+    """The Hydra overrides of one trial, and the searched values by key for people and tables."""
 
     overrides: tuple[str, ...]
     params: dict[str, Scalar]
 
 
 def propose(space: Space, asker: Asker) -> Proposal:
-    """Ask for a value of every dimension, then of the branches that those values open."""
+    """Ask for a value of every dimension, then for those of the branches that these values open."""
     overrides: list[str] = []
     params: dict[str, Scalar] = {}
     _ask(space, asker, "", (overrides, params))
@@ -48,15 +48,16 @@ def propose(space: Space, asker: Asker) -> Proposal:
 def points(space: Space) -> list[dict[str, Scalar]]:
     """Every combination of a space of choices and ranges, as values by parameter name.
 
-    Raises UserError for an interval, which has no end of values.
+    Raises UserError for an interval, which has infinitely many values.
     """
     return _points(space, "")
 
 
 def every_choice(space: Space) -> list[tuple[str, ...]]:
-    """Override lists in which each choice of each branch, and each end of each interval, comes once or more.
+    """Override lists that cover each choice of each branch, and both ends of each interval, at least once.
 
-    As many lists as the widest dimension needs, not the product. Of a long range the ends and some between count.
+    There are as many lists as the widest dimension needs, not the product. A long range is sampled: its ends and some
+    values between.
     """
     columns: list[list[tuple[str, ...]]] = []
     for key, dimension in space.dimensions.items():
@@ -70,7 +71,7 @@ def every_choice(space: Space) -> list[tuple[str, ...]]:
 
 
 def size(space: Space) -> int:
-    """How many points there are, counted without listing them. Raises UserError for an interval."""
+    """The number of points, computed without listing them. Raises UserError for an interval."""
     total = 1
     for key, dimension in space.dimensions.items():
         _refuse_interval(key, dimension)
@@ -80,7 +81,7 @@ def size(space: Space) -> int:
 
 
 def parameter(key: str, where: str) -> str:
-    """Optuna's name for a key: a branch's own, since another branch may search the same key elsewhere."""
+    """Optuna's name for a key; unique per branch, since another branch may search the same key."""
     return f"{key} [{where}]" if where else key
 
 
@@ -110,7 +111,7 @@ def _value(dimension: Dimension, asker: Asker, name: str) -> tuple[str, Scalar]:
         case Steps():
             low, high = float(dimension.low), float(dimension.high)
             drawn = asker.suggest_float(name, low, high, step=float(dimension.step))
-            # The sum low + n x step in binary may end in 0.30000000000000004.
+            # low + n x step in binary floating point may give 0.30000000000000004.
             value = min(dimension.values, key=lambda exact: abs(exact - drawn))
         case Interval(whole=True):
             value = asker.suggest_int(name, math.ceil(dimension.low), math.floor(dimension.high), log=dimension.log)

@@ -1,4 +1,4 @@
-"""A few trials that train nothing: a sampler or pruner that cannot drive a study is refused before one begins."""
+"""A few trials that train nothing, to refuse a sampler or pruner that cannot drive a study before it begins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_TRIALS = 16
 
 
 def rehearse(config: Mapping[str, Any], space: Space, num_objectives: int) -> None:
-    """Ask, report and tell in memory until the sampler proposes by itself; raises UserError where that fails.
+    """Ask, report and tell in memory until the sampler proposes by itself; raises UserError if that fails.
 
     `config`: with its groups `search` and `pruner`.
     """
@@ -36,7 +36,7 @@ def rehearse(config: Mapping[str, Any], space: Space, num_objectives: int) -> No
                 _play(study, space, number, num_objectives)
     except UserError:
         raise
-    except Exception as error:  # whatever a sampler of somebody else's raises
+    except Exception as error:  # a third-party sampler may raise anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError("search", target, f"cannot drive this study: {reason}") from error
     finally:
@@ -53,13 +53,13 @@ def _play(study: Any, space: Space, number: int, num_objectives: int) -> None:
 
 
 def _trials(search: Mapping[str, Any]) -> int:
-    """Those that a sampler draws at random before it begins, and two more."""
+    """The trials that a sampler draws at random before it starts, plus two."""
     startup = search.get("n_startup_trials")
     return min(startup if isinstance(startup, int) else 10, _MOST_TRIALS) + 2
 
 
 def _refuse_one_that_stops(target: str, sampler: type) -> None:
-    """Refuse a sampler that ends a study itself, as those do that know when all points were visited."""
+    """Refuse a sampler that stops the study itself, as samplers do that know when all points were visited."""
     try:
         source = inspect.getsource(sampler)
     except (OSError, TypeError):

@@ -1,4 +1,4 @@
-"""Who proposes values and who gives trials up: Optuna's samplers and pruners by name, and the grid."""
+"""Samplers, which propose values, and pruners, which stop trials: Optuna's by name, and the grid."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LARGEST_GRID = 100_000
 
 
 class Search(NamedTuple):
-    """A sampler, and the points it must visit where it is a grid (by Optuna's parameter names)."""
+    """A sampler, and for a grid the points it must visit (by Optuna's parameter names)."""
 
     sampler: BaseSampler
     grid: list[dict[str, Scalar]] | None
@@ -52,10 +52,10 @@ def grid_points(space: Space, seed: int) -> list[dict[str, Scalar]]:
 
 
 def build_search(config: Mapping[str, Any], space: Space, existing: int) -> Search:
-    """The searcher a config names.
+    """The sampler that a config names.
 
-    The seed is mixed with the number of trials that exist: a sampler that starts anew with the same seed in a
-    continued study would propose what it proposed before.
+    The seed is mixed with the number of existing trials: restarted with the same seed in a continued study, a sampler
+    would repeat its earlier proposals.
     """
     target = get_object(config["_target_"])
     arguments = {key: value for key, value in config.items() if not key.startswith("_")}
@@ -69,19 +69,19 @@ def build_search(config: Mapping[str, Any], space: Space, existing: int) -> Sear
 
 
 def is_grid(config: Mapping[str, Any]) -> bool:
-    """Whether a search config is the grid, whose size is its number of trials."""
+    """Whether a search config is the grid, whose size determines the number of trials."""
     return str(config["_target_"]) == f"{__name__}.{grid.__name__}"
 
 
 def build_pruner(config: Mapping[str, Any]) -> BasePruner:
-    """The pruner a config names."""
+    """The pruner that a config names."""
     arguments = {key: value for key, value in config.items() if not key.startswith("_")}
     pruner: BasePruner = _build("pruner", get_object(config["_target_"]), arguments)
     return pruner
 
 
 def _build(group: str, target: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    """Optuna's own checks of its arguments, as ours."""
+    """Build an Optuna object; its argument errors become UserErrors."""
     try:
         return target(**arguments)
     except (ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""The search space: what each key may be, and what exists only under a choice."""
+"""The search space: the values of each key, and the dimensions that exist only under a choice."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Choice:
 
 @dataclass(frozen=True)
 class Steps:
-    """The numbers low, low + step, ... up to and including high (Hydra's range leaves its own end out).
+    """The numbers low, low + step, ... up to and including high (Hydra's range excludes its end).
 
-    `log`: drawn uniformly in the logarithm, for whole numbers in steps of 1.
+    `log`: uniform in the logarithm; for integers in steps of 1.
     """
 
     low: Decimal
@@ -70,7 +70,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Fixed:
-    """One value for all trials, as the text of an override."""
+    """A constant value for all trials, as the text of an override."""
 
     text: str
 
@@ -87,7 +87,7 @@ Condition = tuple[str, str]
 class Space:
     """Dimensions by dotted key or config group, and the spaces that exist only under a choice.
 
-    `signs`: the "+" or "++" in front of a key that the configuration does not have.
+    `signs`: the "+" or "++" before a key that the configuration does not have.
     """
 
     dimensions: Mapping[str, Dimension] = field(default_factory=dict)
@@ -98,22 +98,22 @@ class Space:
         return bool(self.dimensions)
 
     def sign(self, key: str) -> str:
-        """What stands in front of a key in an override."""
+        """The sign before a key in an override."""
         return self.signs.get(key, "")
 
     def word(self, key: str, text: str) -> str:
-        """The override that gives a key one of its values."""
+        """The override that sets a key to one of its values."""
         return f"{self.sign(key)}{key}={text}"
 
     def described(self) -> dict[str, Any]:
-        """The space as a sweep file would say it."""
+        """The space as written in a sweep file."""
         told: dict[str, Any] = {f"{self.sign(key)}{key}": str(one) for key, one in self.dimensions.items()}
         for (key, text), branch in self.branches.items():
             told[f"{key}={text}"] = branch.described()
         return told
 
     def fixed(self, key: str, text: str) -> Space:
-        """The space with `key` held at one value elsewhere: its dimension goes, that value's branch stays."""
+        """The space after `key` is fixed elsewhere: its dimension is removed, the branch of its value stays."""
         dimensions = {k: d for k, d in self.dimensions.items() if k != key}
         branches: dict[Condition, Space] = {}
         signs = dict(self.signs)
@@ -128,7 +128,7 @@ class Space:
         return Space(dimensions, branches, signs)
 
     def replaced(self, key: str, dimension: Dimension, sign: str = "") -> Space:
-        """The space with `dimension` for `key`; branches under values that are no longer there go."""
+        """The space with `dimension` for `key`; branches under values that no longer exist are removed."""
         kept = set(texts_of(dimension))
         branches = {
             condition: branch.fixed(key, "")
@@ -140,7 +140,7 @@ class Space:
 
 
 def texts_of(dimension: Dimension) -> tuple[str, ...]:
-    """Override texts of every value of a dimension that can be enumerated; an interval's are its two ends."""
+    """Override texts of every value of an enumerable dimension; for an interval, of its two ends."""
     match dimension:
         case Choice():
             return dimension.texts
@@ -154,7 +154,7 @@ def texts_of(dimension: Dimension) -> tuple[str, ...]:
 
 
 def text_of(value: object) -> str:
-    """A value as the right side of a Hydra override: 0.001 -> `0.001`, None -> `null`."""
+    """A value as the right-hand side of a Hydra override: 0.001 -> `0.001`, None -> `null`."""
     return str(Transformer.str(value))  # type: ignore[arg-type]
 
 
