@@ -1,8 +1,11 @@
-"""What many tests stand on: a tiny random model, a few pictures, and a parent that forks real trainings."""
+"""Shared by many tests: a tiny random model, a few pictures, and a parent that forks real trainings."""
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
+import tempfile
 
 # One thread a process: the suite runs beside other work, and forks must not inherit a pool of threads.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -16,6 +19,19 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tests.run.trainings import Trainings
+
+
+@pytest.fixture(autouse=True)
+def _users_modules_end_with_their_test() -> Iterator[None]:
+    """`main` finds modules of the folder it runs in, and Python keeps them: two tests may have one of the same name."""
+    path, modules = list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = path
+    for name in sys.modules.keys() - modules:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file is not None and file.startswith(tempfile.gettempdir() + os.sep):
+            del sys.modules[name]
+    importlib.invalidate_caches()
 
 
 @pytest.fixture(scope="session")
