@@ -239,7 +239,7 @@ def _size(data: Mapping[str, Any], family: Family) -> tuple[int, int]:
 def _dataset(trained: Trained) -> dict[str, Any]:
     """Images and tags by folder, the folder that is seen most often first.
 
-    Files next to the `N_name` folders are counted under the data set's folder.
+    Files next to the `N_name` folders are counted under the data set's name.
     """
     data, pictures = trained.config["data"], trained.pictures
     seen, regular = (_by_folder(data, pictures, is_reg) for is_reg in (False, True))
