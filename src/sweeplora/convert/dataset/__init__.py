@@ -1,1 +1,1 @@
-"""Images and captions: the options of flags, datasets and subsets as keys of the group `data`."""
+"""Images and captions: options of flags, datasets and subsets as keys of the group `data`."""

@@ -1,4 +1,4 @@
-"""The subsets of a `--dataset_config`: what all share, what differs, and what of its tables counts for nothing."""
+"""The subsets of a `--dataset_config`: what all share, what differs, and which table keys have no effect."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _default_flag(key: str) -> str:
 
 
 def subsets(given: Given, sources: list[Source], parts: list[Treated]) -> list[Entry]:
-    """The file's subsets: what all share for the group, what differs for each."""
+    """The file's subsets: the group's values that all share, and what differs for each."""
     reg = any(source.own.get("is_reg") for source in sources)
     if len(sources) == 1 and not reg:
         folder = became(f"{sources[0].levels[0].name} image_dir", "data.dir", sources[0].own["image_dir"], _BELOW)
@@ -77,7 +77,7 @@ _BELOW = "sd-scripts counts images directly in it only; here those below it coun
 
 
 def rest_of_tables(sources: list[Source], taken: list[Entry]) -> list[Entry]:
-    """Every key of the file that gave no value: why."""
+    """Every key of the file that became no value, with the reason."""
     used = {entry.flag for entry in taken}
     idles = _idles(sources)
     counted = {source.value(option)[1] for source in sources for option in OF_IMAGES}
@@ -111,7 +111,7 @@ def _idles(sources: list[Source]) -> dict[str, str]:
 
 
 def unused_flags(given: Given, sources: list[Source], taken: list[Entry]) -> list[Entry]:
-    """Flags of these options that gave no value: why."""
+    """Flags of these options that became no value, with the reason."""
     used = {entry.flag for entry in taken}
     idles = {**_idles(sources), **NO_USE}
     entries: list[Entry] = []

@@ -1,4 +1,4 @@
-"""What images are treated with: the options of a flag, a dataset or a subset, as keys of the group `data`."""
+"""How images are processed: the options of a flag, a dataset or a subset, as keys of the group `data`."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ NOT_HERE = {
 
 
 class Treated(NamedTuple):
-    """Our keys with their value and source; options without effect and why."""
+    """Our keys with their values and sources, and options without effect with the reason."""
 
     keys: dict[str, Value]
     idle: dict[str, str]
 
 
 def treated(options: Mapping[str, Value], said: frozenset[str]) -> Treated:
-    """One subset's options as our keys; `said` are those that somebody gave: the rest is as it is here anyway."""
+    """One subset's options as our keys; `said` are those given explicitly, the rest equals sweeplora's defaults."""
     found = Treated({}, {})
     _sizes(options, found)
     _buckets(options, found)
@@ -63,7 +63,7 @@ def treated(options: Mapping[str, Value], said: frozenset[str]) -> Treated:
 
 
 def sides(resolution: Any) -> int | list[int]:
-    """`1024`, `"1024"`, `"1024,768"` or `[1024, 768]` as a side, or width and height. Raises UserError."""
+    """`1024`, `"1024"`, `"1024,768"` or `[1024, 768]` as one side, or as width and height. Raises UserError."""
     words = resolution if isinstance(resolution, list | tuple) else str(resolution).split(",")
     try:
         numbers = [int(word) for word in words]
@@ -103,7 +103,7 @@ def _buckets(options: Mapping[str, Value], found: Treated) -> None:
 
 
 def _captions(options: Mapping[str, Value], found: Treated) -> None:
-    """Leave out what can have no effect: here it would be refused."""
+    """Leave out options that can have no effect, which sweeplora would refuse."""
     splits = any(options[name][0] for name in ("shuffle_caption", "caption_tag_dropout_rate", "token_warmup_step"))
     why = "captions are not split without shuffle_caption, caption_tag_dropout_rate or token_warmup_step"
     useless = {} if splits else {"keep_tokens": why, "keep_tokens_separator": why}

@@ -1,4 +1,4 @@
-"""When held-out images are scored, and on how many."""
+"""When validation runs, and on how many held-out images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sweeplora.convert.reading.given import Given
 
 
 def validation(given: Given, split: float, batch: int) -> list[Entry]:
-    """When held-out images are scored: `split` is their share, `batch` how many images a batch holds."""
+    """When validation runs: `split` is the share of held-out images, `batch` the number of images in a batch."""
     flags = ("validation_seed", "validate_every_n_steps", "validate_every_n_epochs", "max_validation_steps")
     if not split:
         return [idle(f"--{flag}", "no images are held out") for flag in flags if flag in given]

@@ -1,1 +1,1 @@
-"""sd-scripts' flags as config groups, a file a group."""
+"""sd-scripts' flags as config groups, one file per group."""

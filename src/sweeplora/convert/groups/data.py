@@ -22,7 +22,7 @@ _RANDOM = (
 
 
 def entries(given: Given) -> list[Entry]:
-    """The group `data`, the batch, and how held-out images are scored."""
+    """The group `data`, the batch, and validation."""
     if "dataset_class" in given:
         raise UserError("--dataset_class", given["dataset_class"], "a dataset class of your own is not supported")
     path = given["dataset_config"]
@@ -46,7 +46,7 @@ def entries(given: Given) -> list[Entry]:
 
 
 def _folder(given: Given, part: Treated) -> list[Entry]:
-    """`--train_data_dir` and `--reg_data_dir`, treated alike."""
+    """`--train_data_dir` and `--reg_data_dir`, handled alike."""
     folder = given["train_data_dir"]
     if "in_json" in given:
         linked = given.link(given["in_json"], folder or "", given["caption_separator"], given["caption_extension"])
@@ -66,7 +66,7 @@ def _folder(given: Given, part: Treated) -> list[Entry]:
 
 
 def _ignored_there(path: str) -> str:
-    """What a folder that exists holds beside `N_name` sub-folders."""
+    """What an existing folder contains besides `N_name` subfolders."""
     try:
         folder = Path(path).expanduser()
         found = sorted(one.name for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
@@ -77,7 +77,7 @@ def _ignored_there(path: str) -> str:
 
 
 def _batch(given: Given, sources: list[Source]) -> tuple[int, Entry]:
-    """Images in a batch over all processes; there the number is for each of them."""
+    """Images in a batch over all processes; in sd-scripts the number is per process."""
     size, source = one_for_all(sources, "batch_size")
     whole = size * given.processes
     note = f"{size} for each of {given.processes} processes there, over all of them here" if given.processes > 1 else ""
@@ -94,7 +94,7 @@ def _held_out(split: float | None, source: str) -> list[Entry]:
 
 
 def _overruled(given: Given, sources: list[Source]) -> list[Entry]:
-    """Flags of a whole dataset that its file says otherwise."""
+    """Flags for a whole dataset that its file overrides."""
     flags = {
         FLAG_OF.get(option, option): one_for_all(sources, option)[1] for option in ("batch_size", "validation_split")
     }
@@ -103,7 +103,7 @@ def _overruled(given: Given, sources: list[Source]) -> list[Entry]:
 
 
 def _seeded(given: Given, sources: list[Source], split: float | None) -> list[Entry]:
-    """A `validation_seed` of the dataset's file, which there draws the split, and here the noise too."""
+    """A `validation_seed` in the dataset's file: in sd-scripts it draws the split, in sweeplora also the noise."""
     seed, source = one_for_all(sources, "validation_seed")
     if not source or source == "--validation_seed":
         return []
@@ -121,7 +121,7 @@ def _masks(given: Given, sources: list[Source]) -> list[Entry]:
 
 
 def _caches(given: Given, sources: list[Source]) -> list[Entry]:
-    """What is encoded once; here it is kept on disk always, found by its content."""
+    """What is encoded once; sweeplora always keeps it on disk, keyed by content."""
     entries: list[Entry] = []
     for name, key in (("cache_latents", "data.cache_latents"), ("cache_text_encoder_outputs", "data.cache_text")):
         disk = f"{name}_to_disk"
@@ -143,7 +143,7 @@ def _caches(given: Given, sources: list[Source]) -> list[Entry]:
 
 
 def _refused(given: Given, sources: list[Source]) -> str:
-    """Why kept text outputs cannot be, as the check will say."""
+    """Why text outputs cannot be cached, as the check would say."""
     if trains_text_encoders(given):
         return "not with a text encoder that trains: the check refuses it, as sd-scripts does"
     random = [option for option in _RANDOM if any(source.value(option)[0] for source in sources)]

@@ -1,4 +1,4 @@
-"""Flags about the network: which module makes it, its ranks, where it starts."""
+"""Flags about the network: its module, its ranks, and its initial weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PLUS = ("loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_l
 
 
 def entries(given: Given) -> list[Entry]:
-    """The groups `network` and, for what the network's arguments say of them, `rates`."""
+    """The group `network`, and the part of `rates` that the network's arguments set."""
     module = given["network_module"]
     if module not in _MODULES:
         mend = f"only {', '.join(_MODULES)} can be converted"
@@ -34,7 +34,7 @@ def entries(given: Given) -> list[Entry]:
 
 
 def limits_norms(given: Given) -> bool:
-    """Whether `--scale_weight_norms` does anything with the network that is made."""
+    """Whether `--scale_weight_norms` has an effect on the resulting network."""
     module = given["network_module"]
     algo = (_arguments(given).get("algo") or "lora").lower()
     if module != "lycoris.kohya":
@@ -43,7 +43,7 @@ def limits_norms(given: Given) -> bool:
 
 
 def _arguments(given: Given) -> dict[str, str]:
-    """`--network_args` by name; every value is text, as there."""
+    """`--network_args` by name; every value is text, as in sd-scripts."""
     found: dict[str, str] = {}
     for word in given["network_args"] or []:
         key, sign, value = word.partition("=")
@@ -54,7 +54,7 @@ def _arguments(given: Given) -> dict[str, str]:
 
 
 def _places(given: Given) -> list[Entry]:
-    """Which of U-Net and text encoders train."""
+    """Whether the U-Net and the text encoders train."""
     unet, encoders = trains_unet(given), trains_text_encoders(given)
     preset = without_text_encoders(given)
     note = f"preset {preset} has none of the text encoders' layers" if preset else ""
@@ -84,7 +84,7 @@ def _start(given: Given) -> list[Entry]:
 
 
 def _plus(given: Given, said: Mapping[str, str], has_b: bool) -> list[Entry]:
-    """LoRA+: a ratio for all, or one for each part, which comes before it."""
+    """LoRA+: one ratio for all, or one per part, which takes precedence."""
     if not any(name in said for name in _PLUS):
         return []
     entries: list[Entry] = []

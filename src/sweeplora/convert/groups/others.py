@@ -1,4 +1,4 @@
-"""Flags that become nothing: those that change no result here, and those that are not supported; by name, with why."""
+"""Flags that become no key, each with the reason: without effect on sweeplora's results, or not supported."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ NOT_HERE = {
 
 
 def entries(given: Given) -> list[Entry]:
-    """The entries of all these flags that were given. A secret's value is never part of one."""
+    """The entries of those of these flags that were given. They never contain a secret's value."""
     whys = dict(NO_USE)
     for leader, why in (("deepspeed", _DEEPSPEED), ("huggingface_repo_id", _UPLOAD)):
         if leader in given:

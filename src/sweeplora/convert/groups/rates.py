@@ -1,4 +1,4 @@
-"""Learning rates of the parts, as the group `rates`; `--network_args` has more: see `network`."""
+"""Learning rates of the parts, as the group `rates`; `--network_args` sets others: see `network`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sweeplora.convert.reading.trained_parts import trains_text_encoders
 
 
 def entries(given: Given) -> list[Entry]:
-    """The group `rates`, but for what the network's arguments say."""
+    """The group `rates`, except for what the network's arguments set."""
     if relative_step(given):
         note = "Adafactor finds its own rate (relative_step)"
         return [idle(f"--{name}", note) for name in ("unet_lr", "text_encoder_lr") if name in given]

@@ -74,7 +74,7 @@ def _warmup(given: Given) -> list[Entry]:
 
 
 def _steps(given: Given, steps: float) -> tuple[float, str]:
-    """Steps as they come out in sd-scripts, whose count advances by one for each process."""
+    """Effective steps in sd-scripts, where every process advances the count by one."""
     if steps < 1 or given.processes == 1:
         return steps, ""
     note = f"{steps} there, where {given.processes} processes count {given.processes} a step"
@@ -82,7 +82,7 @@ def _steps(given: Given, steps: float) -> tuple[float, str]:
 
 
 def _own(given: Given, name: str) -> list[Entry]:
-    """The keys that a schedule has of its own, from the flags it reads."""
+    """The keys specific to a schedule, from the flags it reads."""
     cycles, least = given["lr_scheduler_num_cycles"], given["lr_scheduler_min_lr_ratio"]
     entries: list[Entry] = []
     match name:
@@ -122,7 +122,7 @@ def _extra(given: Given, name: str) -> list[Entry]:
 
 
 def _pieces(given: Given) -> list[Entry]:
-    """Values and the steps up to which each holds, from rules like "1:10,0.1:20,0.01"."""
+    """Values and the steps until which each holds, from rules such as "1:10,0.1:20,0.01"."""
     rules = arguments(given, "lr_scheduler_args").get("step_rules")
     if not isinstance(rules, str):
         raise UserError("--lr_scheduler_args", rules, "piecewise_constant wants step_rules='1:10,0.1:20,0.01'")

@@ -13,7 +13,7 @@ _RATIO = "a share of the epochs, whose number is not in the command; give --save
 
 
 def entries(given: Given) -> list[Entry]:
-    """The group `train`, name and seed; the batch is in `data`, since a dataset's file may say it."""
+    """The group `train`, name and seed; the batch is in `data`, since a dataset's file may set it."""
     return [
         Entry("", "default", "train", "full"),
         *_name(given),

@@ -1,1 +1,1 @@
-"""`--network_args`: what each network module of sd-scripts reads of them, and the keys they become."""
+"""`--network_args`: which ones each network module of sd-scripts reads, and the keys they become."""

@@ -1,4 +1,4 @@
-"""sd-scripts' learning rates by block, as one list of multipliers."""
+"""sd-scripts' learning rates per block, as one list of multipliers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Side = str | Sequence[float] | None
 def expand_blocks(num_blocks: int, down: Side, mid: Side, up: Side, zero_threshold: float = 0.0) -> list[float]:
     """sd-scripts' `down_lr_weight`, `mid_lr_weight` and `up_lr_weight` as one list of `num_blocks` multipliers.
 
-    Each is numbers, or text as typed there: "0,0.5,1" with nothing for 0, or a preset's name with what is added
-    ("cosine+.25"). None is 1 throughout; what a list lacks at its end is 1, what it has too many is dropped; up to
-    `zero_threshold` counts as 0. Raises ValueError for an unknown preset or another number of blocks.
+    Each is a list of numbers, or text as in sd-scripts: "0,0.5,1", where an empty item is 0, or a preset's name with an
+    offset ("cosine+.25"). None means 1 throughout. A short list is padded with 1, a long one is truncated; values up to
+    `zero_threshold` count as 0. Raises ValueError for an unknown preset or an unsupported number of blocks.
     """
     if num_blocks not in _OUTSIDE:
         raise ValueError(f"no model has {num_blocks} blocks; 23 (SDXL) or 25 (SD 1.5)")

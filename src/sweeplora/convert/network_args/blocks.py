@@ -1,4 +1,4 @@
-"""Numbers for each block of the U-Net, as network arguments write them, and how many there must be."""
+"""Numbers per block of the U-Net, as written in network arguments, and the required count."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RATES = ("down_lr_weight", "mid_lr_weight", "up_lr_weight", "block_lr_zero_thres
 
 
 def ranks(family: str, said: Mapping[str, str]) -> dict[str, list[float]]:
-    """The lists given, by name. Raises UserError for a wrong count, saying the right one, and for what is no number."""
+    """The given lists by name. Raises UserError for a wrong count, stating the right one, and for a non-number."""
     right, which = COUNTS[family]
     found: dict[str, list[float]] = {}
     for name, number in RANKS.items():
@@ -39,7 +39,7 @@ def ranks(family: str, said: Mapping[str, str]) -> dict[str, list[float]]:
 
 
 def rate_entries(family: str, said: Mapping[str, str], dims: Mapping[str, list[float]]) -> list[Entry]:
-    """Rates by block. A block of rate 0 gets no adapter, as there; `dims` are the ranks to set to 0 then."""
+    """Rates per block. A block with rate 0 gets no adapter, as in sd-scripts; `dims` are the ranks to set to 0 then."""
     names = [name for name in RATES if name in said]
     if not any(name in said for name in RATES[:3]):
         return [idle(f"--network_args {name}", "there are no rates by block") for name in names]

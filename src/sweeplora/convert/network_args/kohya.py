@@ -20,7 +20,7 @@ _DEFAULT_RANK = 4
 
 
 def kohya(given: Given, said: Mapping[str, str]) -> list[Entry]:
-    """What `networks.lora` or `networks.dylora` would make of a command: the layers it would pick, and their ranks."""
+    """What `networks.lora` or `networks.dylora` would build for a command: the selected layers and their ranks."""
     module = given["network_module"]
     dim = given["network_dim"] or _DEFAULT_RANK
     lora = module == "networks.lora"

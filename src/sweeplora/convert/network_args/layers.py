@@ -1,4 +1,4 @@
-"""How `lycoris.kohya` computes a layer: what is dropped, weight decomposition, beside the layer or in its weight."""
+"""How `lycoris.kohya` computes a layer: dropout, weight decomposition, and bypass or merged weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sweeplora.errors import UserError
 
 
 def dropout(given: Given, said: Mapping[str, str], has: frozenset[str]) -> list[Entry]:
-    """Neuron dropout: `dropout` of the arguments comes before `--network_dropout`."""
+    """Neuron dropout: the argument `dropout` takes precedence over `--network_dropout`."""
     flag = "--network_args dropout" if "dropout" in said else "--network_dropout"
     value = value_of("dropout", said["dropout"], float) if "dropout" in said else given["network_dropout"]
     entries: list[Entry] = []
@@ -26,7 +26,7 @@ def dropout(given: Given, said: Mapping[str, str], has: frozenset[str]) -> list[
 
 
 def dora(said: Mapping[str, str], has: frozenset[str]) -> list[Entry]:
-    """Weight decomposition; LyCORIS takes its norm by output channel unless told otherwise."""
+    """Weight decomposition; LyCORIS computes its norm per output channel by default."""
     if not is_true(said, "dora_wd"):
         names = [name for name in ("dora_wd", "wd_on_output") if name in said]
         return [idle(f"--network_args {name}", "there is no dora_wd") for name in names]
@@ -43,7 +43,7 @@ def dora(said: Mapping[str, str], has: frozenset[str]) -> list[Entry]:
 
 
 def bypass(given: Given, said: Mapping[str, str], has: frozenset[str]) -> list[Entry]:
-    """Off unless asked for; it matters where ranks are dropped, and is otherwise left to whichever is faster."""
+    """Bypass mode, off by default; it matters for rank dropout, otherwise the faster variant is chosen."""
     if "bypass_mode" not in has:
         return [idle("--network_args bypass_mode", "the algorithm has none")] if "bypass_mode" in said else []
     if is_true(said, "bypass_mode"):
@@ -51,7 +51,7 @@ def bypass(given: Given, said: Mapping[str, str], has: frozenset[str]) -> list[E
             return [idle("--network_args bypass_mode", "DoRA rescales the whole weight")]
         return [became("--network_args bypass_mode", "network.bypass_mode", True)]
     neurons = said.get("dropout", given["network_dropout"]) if "dropout" in has else None
-    by_rows = "dora" in has or "rescaled" in has  # GLoRA's rank dropout works beside the layer only
+    by_rows = "dora" in has or "rescaled" in has  # GLoRA's rank dropout only works in bypass mode
     if by_rows and drops(said.get("rank_dropout")) and not drops(neurons):
         fate: Any = "became" if "bypass_mode" in said else "default"
         note = "so that rows of the weight are dropped, as there"
@@ -60,12 +60,12 @@ def bypass(given: Given, said: Mapping[str, str], has: frozenset[str]) -> list[E
 
 
 def drops(share: Any) -> bool:
-    """Whether a share, as text or number, drops anything."""
+    """Whether a dropout rate, as text or number, drops anything."""
     return share is not None and float(share) > 0
 
 
 def value_of(name: str, text: str, kind: type[int] | type[float] | type[bool]) -> Any:
-    """An argument's text as LyCORIS reads it: all but "false" is true. Raises UserError for what is no number."""
+    """An argument's text as LyCORIS reads it: anything but "false" is true. Raises UserError for a non-number."""
     if kind is bool:
         return text.lower() != "false"
     try:

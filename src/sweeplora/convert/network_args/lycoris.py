@@ -1,4 +1,4 @@
-"""Arguments of `lycoris.kohya`: which it reads, what it makes of them, and what it swallows."""
+"""Arguments of `lycoris.kohya`: which it reads, how it uses them, and which it silently ignores."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _DEFAULT_RANK = 4
 
 
 def lycoris(given: Given, said: Mapping[str, str]) -> list[Entry]:
-    """What `lycoris.kohya` would make of a command. Raises UserError for an algorithm or preset that is not here."""
+    """What `lycoris.kohya` would build for a command. Raises UserError for an unsupported algorithm or preset."""
     said = {_ALIASES.get(name, name): value for name, value in said.items()}
     algo = (said.get("algo") or "lora").lower()
     if algo not in ALGORITHMS:
@@ -141,7 +141,7 @@ def _same(given: Given, said: Mapping[str, str], has: frozenset[str]) -> list[En
 
 
 def _no_kernels(given: Given, name: str) -> Entry:
-    """What `conv_dim=0` means: a rank of 0 for the kernels of every block."""
+    """The meaning of `conv_dim=0`: rank 0 for the kernels of every block."""
     flag = f"--network_args {name}"
     if name == "conv_alpha":
         return idle(flag, "conv_dim is 0")
@@ -170,7 +170,7 @@ def _blocks(given: Given, said: Mapping[str, str], has: frozenset[str]) -> list[
 
 
 def _ignored(said: Mapping[str, str], has: frozenset[str]) -> list[Entry]:
-    """What `**kwargs` swallowed there: taken over where it means something here, named where it does not."""
+    """Arguments that LyCORIS' `**kwargs` swallows: converted if they have a meaning in sweeplora, else named."""
     entries: list[Entry] = []
     for name, text in said.items():
         if name in _SAME or name in _ELSEWHERE or name in RANKS or name in _PLUS:
@@ -189,7 +189,7 @@ def _ignored(said: Mapping[str, str], has: frozenset[str]) -> list[Entry]:
 
 
 def _without_idle(entries: list[Entry], unet: bool, from_weights: bool) -> list[Entry]:
-    """The same, with what can have no effect beside the rest left out: kernels, blocks and ranks that are not there."""
+    """The same without values that have no effect, for missing kernels, blocks and ranks."""
     values = {entry.key.removeprefix("network."): entry.value for entry in entries if entry.key}
     useless: dict[str, str] = {}
     if values.get("preset") in WITHOUT_KERNELS:

@@ -1,1 +1,1 @@
-"""What sd-scripts is told: shell and batch scripts, config files, its own flags."""
+"""Reads sd-scripts' input: launch commands, config files, and its own flags."""

@@ -1,4 +1,4 @@
-"""A `--dataset_config`: three levels of tables, and what each subset of images gets from them and the flags."""
+"""A `--dataset_config`: three levels of tables, and the options each subset of images gets from them and the flags."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _IN_FILES_ONLY = ("conditioning_data_dir",)
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the file, and the name it has in messages."""
+    """One table of the file, and its name in messages."""
 
     name: str
     content: Mapping[str, Any]
@@ -39,14 +39,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Source:
-    """One subset with the tables that hold for it, its own first."""
+    """One subset with the tables that apply to it, its own first."""
 
     levels: tuple[Table, ...]
     given: Given
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """Options whose flag sd-scripts does not read here: masks' folders; repeats, which `N_name` says."""
+        """Options whose flag sd-scripts does not read for this subset: mask folders; repeats, which `N_name` sets."""
         return (
             _IN_FILES_ONLY
             if "dataset_config" in self.given or "in_json" in self.given
@@ -55,11 +55,11 @@ class Source:
 
     @property
     def own(self) -> Mapping[str, Any]:
-        """What the subset says itself."""
+        """The options in the subset's own table."""
         return self.levels[0].content
 
     def value(self, option: str) -> Value:
-        """An option's value, and where it was said: the nearest table, then the flag, then the flag's default."""
+        """An option's value and its source: the nearest table, then the flag, then the flag's default."""
         for table in self.levels:
             if table.content.get(option) is not None:
                 return table.content[option], f"{table.name} {option}"
@@ -69,7 +69,7 @@ class Source:
         return self.given[flag], f"--{flag}" if flag in self.given else ""
 
     def said(self) -> frozenset[str]:
-        """The options that a table or a flag gave."""
+        """The options that a table or a flag sets."""
         return frozenset(option for option in OF_IMAGES if self.value(option)[1])
 
 
@@ -121,7 +121,7 @@ def tables(sources: list[Source]) -> Iterator[Table]:
 
 
 def one_for_all(sources: list[Source], option: str) -> Value:
-    """A dataset's option that must be the same in all of them. Raises UserError where it is not."""
+    """A dataset option that must be the same in all datasets. Raises UserError if it is not."""
     values = {json.dumps(source.value(option)[0]): source.value(option) for source in sources}
     if len(values) > 1:
         raise UserError(
@@ -144,7 +144,7 @@ def _content(path: str, files: Files) -> dict[str, Any]:
 
 
 def _expect(table: Table, known: Mapping[str, Kind]) -> None:
-    """Raise UserError for an option that is not known here, or for a value of another type than the schema's."""
+    """Raise UserError for an option unknown in this table, or for a value whose type differs from the schema's."""
     for option, value in table.content.items():
         if option not in known:
             mend = f"sd-scripts knows no {option} in {table.name}; {nearest(option, list(known))}"
@@ -165,7 +165,7 @@ def _check_subset(own: Table, given: Given) -> None:
 
 
 def _linked(source: Source) -> Source:
-    """A subset of a metadata file as one of a folder."""
+    """A metadata file's subset as a folder's."""
     own, *others = source.levels
     if "metadata_file" not in own.content:
         return source

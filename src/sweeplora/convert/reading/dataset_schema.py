@@ -1,4 +1,4 @@
-"""sd-scripts' schema of a `--dataset_config`: which table takes which option, and the type of its value."""
+"""sd-scripts' schema of a `--dataset_config`: which table accepts which option, and its type."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ Value = tuple[Any, str]
 
 
 def wanted(kind: Kind) -> str:
-    """The type as a message says it."""
+    """The type as worded in messages."""
     sizes = {"size": "a whole number or two, [width, height]", "two": "two numbers with a point, [1.0, 2.0]"}
     return sizes.get(kind, kind)
 
 
 def fits(value: Any, kind: Kind) -> bool:
-    """Whether a value of the file has the type that the schema asks for."""
+    """Whether a value of the file has the type that the schema requires."""
     match kind:
         case "true or false":
             return isinstance(value, bool)

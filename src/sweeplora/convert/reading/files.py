@@ -1,4 +1,4 @@
-"""Files that a command names, found from where it runs; those its script wrote count as well."""
+"""Files that a command names, looked up from where it runs, including files that its script writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LARGEST = 16 << 20
 
 @dataclass(frozen=True)
 class Files:
-    """Where relative paths of a command are looked for, in order, and what its script wrote before."""
+    """Where a command's relative paths are looked up, in order, and the files that its script wrote before."""
 
     folders: tuple[Path, ...] = (Path(),)
     folder: str = ""
@@ -23,7 +23,7 @@ class Files:
 
     @classmethod
     def of(cls, command: ScriptCommand, script: Path | None) -> Files:
-        """The files of a command: below the folder it runs in, then beside its script, then here."""
+        """The files of a command: below the folder it runs in, then beside its script, then in the current one."""
         beside = [script.parent / command.folder, script.parent] if script is not None else []
         folders = dict.fromkeys([Path(command.folder), *beside, Path()])
         return cls(tuple(folders), command.folder, command.files)
@@ -41,7 +41,7 @@ class Files:
         return None
 
     def read(self, path: str, key: str) -> bytes:
-        """A file's content. Raises UserError where there is none, or where only running the script makes it."""
+        """A file's content. Raises UserError if there is none, or if only running the script creates it."""
         written = self.written.get(posixpath.normpath(posixpath.join(self.folder, path)))
         written = self.written.get(posixpath.join(self.folder, path), written)
         if written is not None:

@@ -1,4 +1,4 @@
-"""What sd-scripts' two parsers accept: every flag, what it takes, its default; facts, checked by a test."""
+"""What sd-scripts' two parsers accept: every flag with its type and default, verified by a test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words after a training script as sd-scripts' parser would read them, its configuration file included."""
+"""The words after a training script as sd-scripts' parser would read them, including its configuration file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _DASHES = {"\u2010": "a dash", "\u2013": "an en dash", "\u2014": "an em dash", "
 
 @dataclass(frozen=True)
 class Given:
-    """What a command says of every flag, and what was odd about how it says it."""
+    """The value a command gives to every flag, and remarks on unusual usage."""
 
     family: str
     processes: int
@@ -56,7 +56,7 @@ class Given:
         return name in self.values
 
     def link(self, metadata: str, image_dir: str, separator: str, extension: str) -> str:
-        """The folder of links that stands for a metadata file; it is made with the sweep's file."""
+        """The folder of links that replaces a metadata file; it is created together with the sweep's file."""
         folder = folder_of(str(self["output_name"] or "last"), len(self.links))
         images = captions_of(metadata, image_dir, separator, self.files)
         dotted = extension if extension.startswith(".") else f".{extension}"
@@ -64,18 +64,18 @@ class Given:
         return str(folder)
 
     def taken(self, name: str, key: str, value: Any, note: str = "") -> Entry:
-        """An entry of the flag's value, as given or as sd-scripts' default."""
+        """An entry with the flag's value, given or sd-scripts' default."""
         return Entry(f"--{name}", "became" if name in self else "default", key, value, note)
 
     def unless_zero(self, name: str, key: str, idle_note: str) -> list[Entry]:
-        """What became of a flag whose 0 does nothing: its value, a line that says so, or none where it is not given."""
+        """Entries for a flag without effect at 0: its value, a note that it has none, or nothing if it is not given."""
         if self[name]:
             return [became(f"--{name}", key, self[name])]
         return [idle(f"--{name}", idle_note)] if name in self else []
 
 
 def read(family: str, processes: int, words: Sequence[str], files: Files = HERE) -> Given:
-    """Words and `--config_file` into values; raises UserError for what sd-scripts' parser would refuse."""
+    """Parse words and `--config_file` into values; raises UserError for what sd-scripts' parser would refuse."""
     known = {name: flag for name, flag in FLAGS.items() if family == "sdxl" or name not in ONLY_SDXL}
     values, remarks = _from_words(words, known)
     if "config_file" in values:
@@ -98,7 +98,7 @@ def read(family: str, processes: int, words: Sequence[str], files: Files = HERE)
 
 
 def _preset_by_name(words: list[str], files: Files) -> tuple[list[str], list[Entry]]:
-    """The arguments with a LyCORIS preset's name in place of its file, and what was read."""
+    """The arguments with a LyCORIS preset file replaced by a preset's name, and what was read."""
     found: list[str] = []
     remarks: list[Entry] = []
     for word in words:
@@ -115,7 +115,7 @@ def _preset_by_name(words: list[str], files: Files) -> tuple[list[str], list[Ent
 
 
 def _says_nothing(name: str, value: Any, flag: Flag) -> bool:
-    """Whether a value is what is so without the flag: no words, an empty text but for those that must not be empty."""
+    """Whether a value equals omitting the flag: no words, or an empty text unless that matters for the flag."""
     needed = name in ("output_name", "caption_extension", "caption_separator")
     return value is None or value is False or value == [] or (value == "" and flag.kind == "text" and not needed)
 
@@ -177,7 +177,7 @@ def _is_number(word: str) -> bool:
 
 
 def _name(typed: str, known: Mapping[str, Flag]) -> tuple[str | None, Entry]:
-    """The flag that a word means: its name, or the one whose beginning it is, as argparse allows."""
+    """The flag that a word means: its full name or an abbreviation, as argparse allows."""
     if typed in known:
         return typed, Entry(f"--{typed}", "idle")
     meant = [name for name in known if name.startswith(typed)]
@@ -210,14 +210,14 @@ def _value(name: str, text: str, flag: Flag) -> Any:
 
 
 def _count(text: str) -> float:
-    """Steps, or their share of all: below 1, or with a percent sign."""
+    """A number of steps, or a share of the total: below 1, or with a percent sign."""
     if text.endswith("%"):
         return float(text[:-1]) / 100
     return int(text) if float(text) >= 1 else float(text)
 
 
 def _from_file(path: str, known: Mapping[str, Flag], files: Files) -> tuple[dict[str, Any], list[Entry]]:
-    """A `--config_file`: its sections are put together; a name that is no flag is ignored by sd-scripts."""
+    """A `--config_file`: its sections are merged; sd-scripts ignores names that are not flags."""
     path = path if path.endswith(".toml") else f"{path}.toml"
     table = toml(files.read(path, "--config_file"), "--config_file", path)
     flat: dict[str, Any] = {}
@@ -237,7 +237,7 @@ def _from_file(path: str, known: Mapping[str, Flag], files: Files) -> tuple[dict
 
 
 def _typed(name: str, value: Any, flag: Flag) -> Any:
-    """A file's value as the flag's; None where it says nothing. Raises UserError for another type."""
+    """A file's value as the flag's type; None if it has no effect. Raises UserError for a wrong type."""
     if flag.kind in ("texts", "numbers"):
         several = value if isinstance(value, list) else [value]
         return [_plain(name, one, flag) for one in several]

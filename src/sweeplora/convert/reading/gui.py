@@ -1,4 +1,4 @@
-"""The settings file of kohya_ss' GUI, as the command that its button starts; and what other such files are."""
+"""The settings file of kohya_ss' GUI, as the command that its button starts; recognises other such files."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _ONLY_GUI = "only the GUI reads it"
 
 
 def settings_file(script: Script, suffix: str) -> Reading:
-    """The training that a settings file stands for. Raises UserError that says what another file is."""
+    """The training that a settings file describes. For any other file, raises UserError that says what it is."""
     content = _content(script, suffix)
     if "network_module" not in content and any(key in content for key in _OWN):
         return _of_gui(script, content)
@@ -89,7 +89,7 @@ def _content(script: Script, suffix: str) -> dict[str, Any]:
 
 
 def _of_flags(script: Script, flat: Mapping[str, Any], suffix: str) -> Reading:
-    """A `--config_file` of sd-scripts, where it says for which script it is."""
+    """A `--config_file` of sd-scripts, if it says which script it is for."""
     kind = str(flat.get("model_train_type", ""))
     family = {"sdxl-lora": "sdxl_train_network.py", "sd-lora": "train_network.py"}.get(kind, "")
     if isinstance(flat.get("sdxl"), bool):
@@ -120,7 +120,7 @@ def _of_gui(script: Script, content: Mapping[str, Any]) -> Reading:
 
 
 def _given(content: Mapping[str, Any], key: str) -> str:
-    """A value as a word; empty where the field is empty, or 0, with which the GUI gives no flag."""
+    """A value as a word; empty if the field is empty or 0, for which the GUI passes no flag."""
     value = content.get(key)
     if value is None or isinstance(value, bool | list | dict):
         return ""
@@ -129,7 +129,7 @@ def _given(content: Mapping[str, Any], key: str) -> str:
 
 
 def _plain(content: Mapping[str, Any], remarks: list[Entry]) -> Iterator[str]:
-    """Flags that have the GUI's own value."""
+    """Flags that take the GUI's value unchanged."""
     for key, value in content.items():
         name = _RENAMED.get(key, key)
         if key in _ELSEWHERE and key not in _RENAMED:
@@ -149,7 +149,7 @@ def _whole(text: str) -> str:
 
 
 def _special(content: Mapping[str, Any], remarks: list[Entry]) -> Iterator[str]:
-    """Flags that the GUI makes of several fields or of other values."""
+    """Flags that the GUI derives from several fields or from other values."""
     yield from _length(content)
     yield from _rates(content)
     yield from _noise(content)
@@ -186,7 +186,7 @@ def _length(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _rates(content: Mapping[str, Any]) -> Iterator[str]:
-    """A rate of 0 for one part, where the other has one, leaves it out."""
+    """A rate of 0 for one part, if the other has a rate, excludes that part."""
     rates = {key: _given(content, key) for key in ("text_encoder_lr", "unet_lr")}
     yield from (f"--{key}={rate}" for key, rate in rates.items() if rate)
     if rates["unet_lr"] and not rates["text_encoder_lr"]:
@@ -196,7 +196,7 @@ def _rates(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _noise(content: Mapping[str, Any]) -> Iterator[str]:
-    """The GUI passes one of two kinds of noise."""
+    """The noise flags; the GUI passes only one of two kinds of noise."""
     multires = content.get("noise_offset_type") == "Multires"
     names = _MULTIRES if multires else _OFFSET
     if _given(content, names[0]):

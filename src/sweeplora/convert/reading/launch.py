@@ -1,4 +1,4 @@
-"""The words in front of a training script: which script it is, and what its launcher was told."""
+"""The words before a training script: which script it is, and its launcher's options."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _SAYING = ("echo", "printf", "cat", "grep", "pgrep", "pkill", "ls", "[", "test",
 
 @dataclass(frozen=True)
 class Command:
-    """One training command: the script's name, the words after it, those in front, and the files it can see."""
+    """One training command: the script's name, the words after and before it, and the files it can see."""
 
     script: str
     family: str
@@ -70,7 +70,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Training:
-    """A training command of a script, where some of its words may not be known."""
+    """A training command in a script; some of its words may be unknown."""
 
     command: ScriptCommand
     at: int
@@ -78,12 +78,12 @@ class Training:
 
     @property
     def shown(self) -> list[str]:
-        """Its words behind the script's name, as far as they are known."""
+        """The words after the script's name, as far as they are known."""
         return [word.text for word in self.command.words[self.at + 1 :]]
 
 
 def find(reading: Reading) -> list[Training]:
-    """The commands that train. Raises UserError where there is none, saying why, and where one is torn in two."""
+    """The commands that train. Raises UserError if there is none, saying why, and if one is split in two."""
     found = [training for command in reading.commands if (training := _training(command)) is not None]
     if not found:
         raise _nothing(reading)
@@ -95,9 +95,9 @@ def find(reading: Reading) -> list[Training]:
 
 
 def settle(training: Training, script: Script) -> Command:
-    """The training with plain words. Raises UserError for a word that only running the script could tell.
+    """The training with plain words. Raises UserError for a word that is only known when the script runs.
 
-    The folder that the training script lies in may be unknown: nothing depends on it.
+    The folder of the training script may be unknown, since nothing depends on it.
     """
     command = training.command
     if command.cut:
@@ -137,7 +137,7 @@ def _training(command: ScriptCommand) -> Training | None:
 
 
 def _starts(command: ScriptCommand, index: int) -> bool:
-    """Whether the words in front of the script's name run it."""
+    """Whether the words before the script's name run it."""
     if index == 0:
         return True
     front = command.words[:index]
@@ -173,7 +173,7 @@ def _nothing(reading: Reading) -> UserError:
 
 
 def _torn(script: Script, command: ScriptCommand) -> UserError:
-    """A line of flags that stands alone, and what tore it off."""
+    """A line of flags without its command, and what cut it off."""
     lines = script.text.split("\n")
     before = lines[command.line - 2].rstrip("\n") if 1 < command.line <= len(lines) + 1 else ""
     mend = "begins a command of its own: the line before it does not go on"
@@ -187,7 +187,7 @@ def _torn(script: Script, command: ScriptCommand) -> UserError:
 
 
 def launched(words: Sequence[str], files: Files) -> tuple[int, list[Entry]]:
-    """How many processes the launcher starts, and what became of each of its options."""
+    """The number of processes that the launcher starts, and what became of each of its options."""
     options = _options(words)
     entries = [_entry(name, value) for name, value in options.items() if name not in ("num_processes", "multi_gpu")]
     count, more = _processes(options, files)

@@ -1,4 +1,4 @@
-"""A LyCORIS preset file: which layers it selects, as the preset that selects the same ones."""
+"""A LyCORIS preset file, as the named preset that selects the same layers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _KNOWN = (
 
 
 def preset_of(path: str, files: Files) -> str:
-    """The preset that selects the layers of a file. Raises UserError where none does, naming the key that differs."""
+    """The preset that selects a file's layers. Raises UserError if there is none, naming the key that differs."""
     key = "--network_args preset"
     content = toml(files.read(path, key), key, path)
     for name in content:

@@ -1,4 +1,4 @@
-"""A metadata file of sd-scripts, image -> caption and tags, as a folder of links to the images with captions beside."""
+"""A metadata file of sd-scripts, image -> caption and tags, as a folder of image links with their captions."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl")
 
 @dataclass(frozen=True)
 class LinkedImages:
-    """A folder to make: links to images, and a caption file with this extension for each."""
+    """A folder to create: links to images, and for each a caption file with this extension."""
 
     folder: Path
     extension: str
     images: tuple[tuple[Path, str], ...]
 
     def write(self) -> None:
-        """Make the folder. Raises OSError."""
+        """Create the folder. Raises OSError."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for number, (image, caption) in enumerate(self.images):
             link = self.folder / f"{number:05d}_{image.name}"
@@ -46,9 +46,9 @@ def folder_of(output_name: str, number: int) -> Path:
 
 
 def captions_of(path: str, image_dir: str, separator: str, files: Files) -> tuple[tuple[Path, str], ...]:
-    """Every image of a metadata file with its caption, to which its tags are added as sd-scripts does.
+    """Every image of a metadata file with its caption, with tags added as in sd-scripts.
 
-    Raises UserError for a file of another shape, and for an image that is not here.
+    Raises UserError for a file of another structure, and for a missing image.
     """
     key = "metadata_file"
     try:

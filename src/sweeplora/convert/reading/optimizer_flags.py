@@ -1,4 +1,4 @@
-"""Which optimizer a command asks for, its arguments, and the rate each part trains at."""
+"""The optimizer that a command selects, its arguments, and the learning rate of each part."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sweeplora.errors import UserError
 
 
 def kind(given: Given) -> str:
-    """The optimizer's name as sd-scripts compares it: in lower case, "adamw" where none is given."""
+    """The optimizer's name as sd-scripts compares it: in lower case, "adamw" by default."""
     switches = {"use_8bit_adam": "adamw8bit", "use_lion_optimizer": "lion"}
     asked = [name for name in switches if name in given]
     if len(asked) + bool(given["optimizer_type"]) > 1:
@@ -20,18 +20,18 @@ def kind(given: Given) -> str:
 
 
 def relative_step(given: Given) -> bool:
-    """Whether it is an Adafactor that finds its rate: there unless relative_step=False without warmup_init."""
+    """Whether it is an Adafactor that finds its own rate: unless relative_step=False without warmup_init."""
     said = arguments(given, "optimizer_args")
     return kind(given) == "adafactor" and bool(said.get("relative_step", True) or said.get("warmup_init", False))
 
 
 def schedule_free(given: Given) -> bool:
-    """Whether the optimizer goes without a schedule."""
+    """Whether the optimizer is schedule-free."""
     return kind(given).endswith("schedulefree")
 
 
 def arguments(given: Given, flag: str) -> dict[str, Any]:
-    """`key=value` words as sd-scripts reads them, tuples as lists. Raises UserError for what is no literal."""
+    """`key=value` words as sd-scripts reads them, tuples as lists. Raises UserError for a value that is no literal."""
     found: dict[str, Any] = {}
     for word in given[flag] or []:
         key, sign, text = word.partition("=")
@@ -48,14 +48,14 @@ def arguments(given: Given, flag: str) -> dict[str, Any]:
 
 
 def finds_its_rate(name: str) -> bool:
-    """Whether an optimizer finds one rate for all that trains, in multiples of the one given."""
+    """Whether an optimizer finds one rate for all parameters, as a multiple of the given one."""
     return name.startswith("dadapt") or name == "prodigy"
 
 
 def one_rate(given: Given) -> tuple[str, float]:
-    """Flag and value of the rate of an optimizer that scales one rate.
+    """Flag and value of the learning rate for an optimizer that scales a single rate.
 
-    Raises UserError where the rates of the parts differ.
+    Raises UserError if the rates of the parts differ.
     """
     rates = {flag: rate for flag, rate in _rates_of_parts(given).items() if rate}
     if len(set(rates.values())) > 1:

@@ -10,7 +10,7 @@ from sweeplora.errors import UserError
 
 
 def toml(data: bytes, key: str, path: str) -> dict[str, Any]:
-    """A TOML file's content. Raises UserError where it cannot be read."""
+    """A TOML file's content. Raises UserError if it cannot be read."""
     try:
         return tomllib.loads(decode(data, path))
     except (tomllib.TOMLDecodeError, RecursionError) as error:

@@ -12,14 +12,14 @@ def trains_unet(given: Given) -> bool:
 
 
 def trains_text_encoders(given: Given) -> bool:
-    """Whether the text encoders train: there unless they are excluded, or their rate is 0."""
+    """Whether the text encoders train: in sd-scripts they do unless they are excluded or their rate is 0."""
     rate = given["text_encoder_lr"]
     excluded = "network_train_unet_only" in given or without_text_encoders(given) is not None
     return not excluded and not (rate is not None and rate and rate[0] == 0)
 
 
 def without_text_encoders(given: Given) -> str | None:
-    """The preset of LyCORIS that is asked for, where it has none of the text encoders' layers."""
+    """The requested LyCORIS preset if it selects no text encoder layers."""
     presets = [word.partition("=")[2] for word in given["network_args"] or [] if word.startswith("preset=")]
     found = given["network_module"] == "lycoris.kohya" and bool(presets) and presets[-1] in UNET_ONLY
     return presets[-1] if found else None

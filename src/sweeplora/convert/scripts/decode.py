@@ -1,4 +1,4 @@
-"""Bytes of a script into text: UTF-8, UTF-16, or the code pages that Windows writes."""
+"""Decodes a script's bytes to text: UTF-8, UTF-16, or Windows code pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (code
 
 
 def decode(data: bytes, name: str) -> str:
-    """The text, its lines ended by a newline alone. Raises UserError for bytes that are no text."""
+    """The text, with line ends normalised to a newline. Raises UserError for bytes that are not text."""
     text = _text(data, name).replace("\r\n", "\n").replace("\r", "\n")
     if "\0" in text:
         raise UserError("convert", name, "is no text: it holds zero bytes")
@@ -28,7 +28,7 @@ def _text(data: bytes, name: str) -> str:
 
 
 def _code_page(data: bytes, name: str) -> str:
-    """GBK where it decodes into common Chinese characters, otherwise the Western code page of Windows."""
+    """GBK if it decodes to common Chinese characters, otherwise the Western code page of Windows."""
     try:
         chinese = data.decode("gbk")
     except UnicodeDecodeError:

@@ -21,7 +21,7 @@ _OTHER_LANGUAGES = ("python", "py", "json", "toml", "yaml", "yml", "ini", "diff"
 
 
 def notebook(script: Script) -> Reading:
-    """The commands that a notebook's cells give to a shell. Raises UserError for what is no notebook."""
+    """The commands that a notebook's cells pass to a shell. Raises UserError for what is not a notebook."""
     try:
         cells = json.loads(script.text)["cells"]
         sources = [_source(cell) for cell in cells if cell.get("cell_type") == "code"]

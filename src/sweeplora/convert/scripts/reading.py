@@ -1,4 +1,4 @@
-"""What was read of a script."""
+"""What was read from a script."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sweeplora.convert.scripts.text import Script, ScriptCommand
 
 @dataclass(frozen=True)
 class Reading:
-    """A script's commands, the line of an `exit` that ends it, the functions that nobody calls, and remarks on it."""
+    """A script's commands, the line of an `exit` that ends it, functions that are never called, and remarks on it."""
 
     script: Script
     commands: Sequence[ScriptCommand]

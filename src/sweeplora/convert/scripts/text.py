@@ -1,4 +1,4 @@
-"""Text of a script whose unknown parts are named, and the commands made of it."""
+"""Script text with its unknown parts named, and commands made of such text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sweeplora.errors import UserError
 
 @dataclass(frozen=True)
 class Unknown:
-    """A part of a script that only running it can tell: as it is written, why, and its line (from 1)."""
+    """A part of a script that is only known at run time: its source text, the reason, and its line (from 1)."""
 
     name: str
     why: str
@@ -20,9 +20,9 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Text:
-    """A text; its unknown parts stand in it as they are written.
+    """A text; its unknown parts appear as written in the script.
 
-    `outside`: the variables of the environment, rather than of the script, that it was made of.
+    `outside`: the environment variables, as opposed to the script's, that it was made of.
     """
 
     text: str = ""
@@ -46,7 +46,7 @@ def join(texts: Iterable[Text], separator: str = "") -> Text:
 class ScriptCommand:
     """One command of a script.
 
-    `folder` is where it runs: what the script's `cd`s lead to from where it is started (or an absolute path).
+    `folder` is where it runs: where the script's `cd`s lead, relative to where it is started (or an absolute path).
     `cut` is an unquoted operator in the middle of a word that ends the command. `files`: what the script wrote before.
     """
 
@@ -59,7 +59,7 @@ class ScriptCommand:
 
 @dataclass(frozen=True)
 class Script:
-    """A script's text, the name it has in messages, its file if it has one, and the environment it runs in."""
+    """A script's text, its name in messages, its file if it has one, and the environment it runs in."""
 
     text: str
     name: str

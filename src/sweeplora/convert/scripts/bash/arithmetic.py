@@ -1,4 +1,4 @@
-"""Arithmetic of whole numbers, where every variable in it is known."""
+"""Integer arithmetic, if every variable in it is known."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COMPARED: dict[type[ast.cmpop], Callable[[int, int], bool]] = {
 
 
 def evaluate(part: Arithmetic, scope: Scope) -> Text:
-    """The number as text, or what is not known in it."""
+    """The result as text, or what is unknown in it."""
     value = number(part.expression, part.line, scope)
     if isinstance(value, int):
         return Text(str(value))
@@ -40,7 +40,7 @@ def assigned(expression: str) -> list[str]:
 
 
 def number(expression: str, line: int, scope: Scope) -> int | Unknown:
-    """The value of an expression of whole numbers and known variables."""
+    """The value of an expression of integers and known variables."""
     names: list[str] = []
 
     def filled(found: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Commands that bash runs itself, and those that run a command given as their arguments."""
+"""Bash builtins, and commands that run the command in their arguments."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class _Call:
 
 
 def run(interpreter: Interpreter, node: Simple, words: Sequence[Text], scope: Scope) -> Verdict | None:
-    """The verdict of a command that bash runs itself; None for any other."""
+    """The verdict of a builtin; None for any other command."""
     name = "" if words[0].unknowns else words[0].text
     builtin = _BUILTINS.get(name)
     return None if builtin is None else builtin(_Call(interpreter, node, name, list(words[1:]), scope))
 
 
 def inner_script(words: Sequence[Text]) -> list[Text] | None:
-    """The words from `bash -c` on, behind a command that runs it: nohup, docker run."""
+    """The words from `bash -c` on, after a command that runs it: nohup, docker run."""
     for index in range(1, len(words) - 2):
         name = words[index].text.rpartition("/")[2]
         if name in ("bash", "sh", "zsh") and re.fullmatch("-[a-z]*c", words[index + 1].text):
@@ -162,7 +162,7 @@ def _shell(call: _Call) -> Verdict | None:
 
 
 def _evaluate(call: _Call, text: Text, scope: Scope) -> None:
-    """Evaluate a text as a script; one that is not known stays a command of its own, to be named."""
+    """Evaluate a text as a script; an unknown text stays a separate command, to be named."""
     if text.unknowns:
         call.interpreter.start([text], call.node.line, scope)
         for name in re.findall(r"\b([A-Za-z_]\w*)=", text.text):
@@ -176,7 +176,7 @@ def _succeed(call: _Call) -> Verdict:
 
 
 def _source(call: _Call) -> Verdict:
-    """Read another script in place; what it may set is unknown where it is not there."""
+    """Read another script in place; if it is missing, what it may set is unknown."""
     if not call.arguments:
         return True
     interpreter, target, line, scope = call.interpreter, call.arguments[0], call.node.line, call.scope

@@ -1,4 +1,4 @@
-"""Tests, `[ ... ]` and `[[ ... ]]`: decided where the script itself sets both sides."""
+"""Tests, `[ ... ]` and `[[ ... ]]`: decided if the script itself sets both sides."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweeplora.convert.scripts.text import Text
 
 @dataclass(frozen=True)
 class Undecided:
-    """A condition that only running can decide; `on` names what it depends on."""
+    """A condition that is only decided at run time; `on` names what it depends on."""
 
     on: str
 
@@ -94,7 +94,7 @@ def _filled(token: Token) -> Verdict:
 
 
 def _open(token: Token) -> Undecided | None:
-    """What keeps a side from being known: something computed, or of the environment."""
+    """What makes a side unknown: a computed value, or one from the environment."""
     if isinstance(token, str):
         return Undecided(token)
     if token.unknowns:

@@ -1,4 +1,4 @@
-"""Words into the texts that bash would make of them."""
+"""Expands words to the texts that bash would produce."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _PATTERN = re.compile(r"(?<!\$)\{[^{}\s]*(?:,|\.\.)[^{}\s]*\}")
 
 
 class Expander:
-    """Expands words of one script; `run` evaluates what stands in `$(...)`.
+    """Expands words of one script; `run` evaluates the contents of `$(...)`.
 
-    `used_arguments`: whether the script's own arguments were asked for, of which there are none.
+    `used_arguments`: whether the script uses its own arguments, of which there are none.
     """
 
     def __init__(self, script: Script, run: Run) -> None:
@@ -34,7 +34,7 @@ class Expander:
         self.used_arguments = False
 
     def fields(self, word: Word, scope: Scope) -> list[Text]:
-        """The words that this one becomes: several where an unquoted value has blanks, none where it is empty."""
+        """The words that this one expands to: several if an unquoted value has blanks, none if it is empty."""
         made: list[Text] = []
         current: Text | None = None
         for index, part in enumerate(word):

@@ -1,4 +1,4 @@
-"""Branches and loops: taken where the script decides them, followed both ways where it does not."""
+"""Branches and loops: the decided branch if the script determines it, else all branches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def and_or(interpreter: Interpreter, node: AndOr, scope: Scope) -> Verdict:
 
 
 def branches(interpreter: Interpreter, node: If, scope: Scope) -> Verdict:
-    """`if`: the branch that is decided, or all that may run, where what they set differently is unknown."""
+    """`if`: the decided branch, or all that may run; what they set differently is then unknown."""
     ends: list[Scope] = []
     open_on: list[str] = []
     last = node.otherwise
@@ -53,7 +53,7 @@ def branches(interpreter: Interpreter, node: If, scope: Scope) -> Verdict:
 
 
 def case(interpreter: Interpreter, node: Case, scope: Scope) -> Verdict:
-    """`case`: the item that matches, or all where the subject or a pattern is not known."""
+    """`case`: the matching item, or all items if the subject or a pattern is unknown."""
     subject = interpreter.expander.text(node.subject, scope)
     patterns = [[interpreter.expander.text(word, scope) for word in words] for words, _ in node.items]
     unknown = [one for group in patterns for one in group if one.unknowns]
@@ -72,7 +72,7 @@ def case(interpreter: Interpreter, node: Case, scope: Scope) -> Verdict:
 
 
 def loop(interpreter: Interpreter, node: Loop, scope: Scope) -> Verdict:
-    """`for`, `while`, `until`, `select`: what changes in it is unknown, but where it runs never or exactly once."""
+    """`for`, `while`, `until`, `select`: what the body changes is unknown unless it runs never or exactly once."""
     values = _values(interpreter, node, scope)
     if values is not None and len(values) < 2 and not any(value.unknowns for value in values):
         return _at_most_once(interpreter, node, values, scope)
@@ -95,7 +95,7 @@ def loop(interpreter: Interpreter, node: Loop, scope: Scope) -> Verdict:
 
 
 def _values(interpreter: Interpreter, node: Loop, scope: Scope) -> list[Text] | None:
-    """What the variable of a `for` takes; None where it is not known how many."""
+    """The values of a `for` variable; None if their number is unknown."""
     if node.keyword != "for":
         return None
     if node.words is None:
@@ -125,7 +125,7 @@ def _at_most_once(interpreter: Interpreter, node: Loop, values: Sequence[Text], 
 
 
 def _rehearse(interpreter: Interpreter, node: Loop, scope: Scope, why: str) -> None:
-    """Make unknown what the body changes, for an earlier round may have changed it."""
+    """Mark what the body changes as unknown, since an earlier iteration may have changed it."""
     trial = scope.copy()
     kept = list(interpreter.commands)
     _goes_on(interpreter, [*node.condition, *node.body], trial)
@@ -144,7 +144,7 @@ def _names(expression: str) -> list[str]:
 
 
 def _goes_on(interpreter: Interpreter, nodes: Sequence[Node], scope: Scope) -> bool:
-    """Evaluate what may run; False where the script or function ends in it."""
+    """Evaluate what may run; False if the script or function ends in it."""
     try:
         interpreter.run(nodes, scope)
     except Ended:

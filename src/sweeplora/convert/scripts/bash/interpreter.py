@@ -1,4 +1,4 @@
-"""Statements in order: what they set, which branch they take, and the commands they would start."""
+"""Evaluates statements in order: what they set, which branch they take, and the commands they would start."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _DEEPEST_CALL = 20
 
 
 class Interpreter:
-    """Evaluates one script; `commands` are those it would start, `stopped` the line of an `exit` that is always met."""
+    """Evaluates one script; `commands` are those it would start, `stopped` the line of an `exit` that always runs."""
 
     def __init__(self, script: Script) -> None:
         self.script = script

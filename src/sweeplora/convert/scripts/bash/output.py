@@ -1,4 +1,4 @@
-"""What `$(...)` prints, where that does not depend on the machine: folders of the script, interpreters, echo."""
+"""What `$(...)` prints if that does not depend on the machine: the script's folders, interpreters, echo."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INTERPRETERS = ("python", "accelerate", "torchrun", "py", "bash", "sh")
 
 
 def captured(interpreter: Interpreter, part: Substitution, scope: Scope) -> Text:
-    """The text that stands for a substitution, or its name as unknown."""
+    """The text of a substitution, or its name as unknown."""
     nodes = parse(Cursor(interpreter.script, part.script, part.line))
     lines: list[Text] = []
     if nodes and all(_printed(interpreter, node, scope := scope.copy(), lines) for node in nodes):
@@ -29,7 +29,7 @@ def captured(interpreter: Interpreter, part: Substitution, scope: Scope) -> Text
 
 
 def _printed(interpreter: Interpreter, node: Node, scope: Scope, lines: list[Text]) -> bool:
-    """Add what a statement prints; False where that is not known."""
+    """Add what a statement prints; False if that is unknown."""
     if isinstance(node, AndOr):
         if not _printed(interpreter, node.left, scope, lines):
             return False
@@ -84,7 +84,7 @@ def _path(name: str, flags: Sequence[str], arguments: Sequence[Text], lines: lis
 
 
 def move(scope: Scope, target: Text) -> bool:
-    """`cd target`; False where the target is not known."""
+    """`cd target`; False if the target is unknown."""
     if target.unknowns or target.text in ("-", ""):
         return False
     scope.folder = posixpath.normpath(posixpath.join(scope.folder, target.text))

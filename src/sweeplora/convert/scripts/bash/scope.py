@@ -1,4 +1,4 @@
-"""What is known at a place in a script: variables, functions, the folder, files that were written."""
+"""What is known at a point in a script: variables, functions, the folder, written files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sweeplora.convert.scripts.text import Text, Unknown
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable's texts by index; a plain one has the index "0" alone. `unknown`: why its value is not known."""
+    """A variable's texts by index; a plain variable has only index "0". `unknown`: why its value is unknown."""
 
     items: tuple[tuple[str, Text], ...] = ()
     is_array: bool = False
@@ -40,8 +40,8 @@ _OF_THE_SHELL = ("PWD", "OLDPWD", "RANDOM", "SECONDS", "LINENO", "SHLVL", "BASHP
 class Scope:
     """The state that statements read and change.
 
-    `removed`: variables of the environment that were unset. `folder`: "" is where the script is started.
-    `sourced`: why a variable that is set nowhere may still have a value. `exported`: what a child shell sees.
+    `removed`: environment variables that were unset. `folder`: "" is where the script is started. `sourced`: why a
+    variable that is never set may still have a value. `exported`: what a child shell sees.
     """
 
     environment: Mapping[str, str]
@@ -55,14 +55,14 @@ class Scope:
     exported: frozenset[str] = frozenset()
 
     def child(self) -> Scope:
-        """What a shell that this one starts sees: exported variables alone."""
+        """The scope of a child shell: exported variables only."""
         inner = self.copy()
         inner.variables = {name: value for name, value in self.variables.items() if name in self.exported}
         inner.functions = {}
         return inner
 
     def copy(self) -> Scope:
-        """The same state, changed on its own."""
+        """An independent copy of the state."""
         return Scope(
             self.environment,
             dict(self.variables),
@@ -87,7 +87,7 @@ class Scope:
         )
 
     def get(self, name: str) -> Variable | None:
-        """A variable of the script, or of the environment; None where nobody sets it."""
+        """A variable of the script or the environment; None if it is not set."""
         if name in self.variables:
             return self.variables[name]
         if name in _OF_THE_SHELL or name in self.removed or name not in self.environment:
@@ -109,7 +109,7 @@ class Scope:
 
 
 def merge(scopes: list[Scope], why: str, line: int) -> Scope:
-    """One state for several that may be: what differs between them is unknown."""
+    """Merge possible states into one: what differs between them is unknown."""
     merged = scopes[0].copy()
     names = dict.fromkeys(name for scope in scopes for name in scope.variables)
     for name in names:
@@ -127,7 +127,7 @@ def merge(scopes: list[Scope], why: str, line: int) -> Scope:
 
 
 def lose_changed(scope: Scope, before: Mapping[str, Variable], why: str, line: int) -> None:
-    """Make unknown what has another value than before."""
+    """Mark as unknown what has a different value than before."""
     for name in dict.fromkeys([*scope.variables, *before]):
         if scope.variables.get(name) != before.get(name):
             scope.lose(name, why, line)

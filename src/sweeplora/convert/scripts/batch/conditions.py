@@ -1,4 +1,4 @@
-"""`if` of a batch file: decided where the script itself sets both sides."""
+"""`if` of a batch file: decided if the script itself sets both sides."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sweeplora.convert.scripts.batch.state import State
 
 @dataclass(frozen=True)
 class Undecided:
-    """A condition that only running can decide; `on` names what it depends on."""
+    """A condition that is only decided at run time; `on` names what it depends on."""
 
     on: str
 

@@ -1,4 +1,4 @@
-"""A batch file's lines in order: what they set, where they jump, and the commands they would start."""
+"""Evaluates a batch file's lines in order: what they set, where they jump, and the commands they would start."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Interpreter:
             raise self.script.error(1, self.script.name, "is nested too deeply to be read") from error
 
     def _follow(self, start: int, state: State, arguments: Sequence[str]) -> State:
-        """Follow the lines from `start` on, both ways of a jump that is not decided; the state at the end."""
+        """Follow the lines from `start` on, both ways at an undecided jump; returns the state at the end."""
         expansion = Expansion(self.script, self.marks, arguments)
         jumps: dict[int, list[State]] = {start: [state]}
         ends: list[State] = []
@@ -81,7 +81,7 @@ class Interpreter:
         return state
 
     def jump(self, label: str, state: State, run: Commands) -> None:
-        """Go on at a label further down; a jump back is a loop, whose first round was followed."""
+        """Continue at a label further down; a jump back is a loop, whose first iteration was followed."""
         target = self._labels.get(label)
         if target is None or label == "eof":
             run.ends.append(state.copy())

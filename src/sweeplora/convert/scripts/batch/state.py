@@ -1,4 +1,4 @@
-"""What is known at a place in a batch file."""
+"""What is known at a point in a batch file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class State:
     outer: list[dict[str, str]] = field(default_factory=list)
 
     def copy(self) -> State:
-        """The same state, changed on its own."""
+        """An independent copy of the state."""
         return State(dict(self.variables), self.folder, self.delayed, [dict(one) for one in self.outer])
 
     def become(self, other: State) -> None:
@@ -33,7 +33,7 @@ class State:
 
 
 def merge(states: Sequence[State], why: str, line: int, marks: Marks) -> State:
-    """One state for several that may be: what differs between them is unknown."""
+    """Merge possible states into one: what differs between them is unknown."""
     merged = states[0].copy()
     for name in dict.fromkeys(name for state in states for name in state.variables):
         if any(state.variables.get(name) != states[0].variables.get(name) for state in states):

@@ -1,4 +1,4 @@
-"""A PowerShell script's statements in order: what they set, and the commands they would start."""
+"""Evaluates a PowerShell script's statements in order: what they set, and the commands they would start."""
 
 from __future__ import annotations
 

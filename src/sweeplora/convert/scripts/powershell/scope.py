@@ -1,4 +1,4 @@
-"""What is known at a place in a PowerShell script."""
+"""What is known at a point in a PowerShell script."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Scope:
     folder: str = ""
 
     def copy(self) -> Scope:
-        """The same state, changed on its own."""
+        """An independent copy of the state."""
         return Scope(dict(self.variables), dict(self.functions), self.folder)
 
     def become(self, other: Scope) -> None:
@@ -39,7 +39,7 @@ class Scope:
 
 
 def merge(scopes: Sequence[Scope], why: str, line: int) -> Scope:
-    """One state for several that may be: what differs between them is unknown."""
+    """Merge possible states into one: what differs between them is unknown."""
     merged = scopes[0].copy()
     for name in dict.fromkeys(name for scope in scopes for name in scope.variables):
         values = [(scope.variables.get(name), name in scope.variables) for scope in scopes]

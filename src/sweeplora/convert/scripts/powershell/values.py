@@ -16,7 +16,7 @@ _ORDERED["le"] = operator.le
 
 
 def unknown(name: str, why: str, line: int) -> Text:
-    """A value that only running can tell."""
+    """A value that is only known at run time."""
     return Text(name, (Unknown(name, why, line),))
 
 
@@ -35,7 +35,7 @@ def as_text(value: Value) -> Text:
 
 
 def open_on(value: Value) -> str:
-    """What keeps a value from being known; empty where it is known and the script's own."""
+    """What makes a value unknown; empty if it is known and set by the script."""
     text = as_text(value)
     if text.unknowns:
         return text.unknowns[0].name
