@@ -24,6 +24,7 @@ from sweeplora.rundir.files import write_json, write_whole
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import is_held
 from sweeplora.rundir.metrics import MetricsWriter
+from sweeplora.rundir.record import Result, write_result
 
 FINISHED, FAILED, REFUSED, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 4
 
@@ -60,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     except Stopped:
         code, result["status"] = INTERRUPTED, "interrupted"
     result["seconds"] = time.monotonic() - started
-    write_json(run.result, result)
+    write_result(run, Result(**result))
     return code
 
 

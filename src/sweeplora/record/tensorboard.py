@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweeplora.rundir.files import read_json, write_whole
+from sweeplora.rundir.files import read_sealed, sealed, write_whole
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsTail
 
@@ -39,12 +39,12 @@ class EventFiles:
         memory["offset"] = tail.offset
         memory["pictures"] += [picture.name for picture in pictures]
         memory["size"] = _append(file, memory["size"], events)
-        write_whole(path / _MEMORY, json.dumps(memory))
+        write_whole(path / _MEMORY, json.dumps(sealed(memory)))
 
 
 def _remembered(path: Path, file: Path) -> dict[str, Any]:
-    known = read_json(path / _MEMORY) or {}
-    if known.get("file") == str(file) and file.exists():
+    known = read_sealed(path / _MEMORY) or {}
+    if known.get("file") == str(file) and set(known) == {"file", "offset", "size", "pictures"} and file.exists():
         return known
     return {"file": str(file), "offset": 0, "size": 0, "pictures": []}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -12,6 +13,8 @@ from typing import Any
 from sweeplora.rundir.disk import disk_full, give_up_reserve, is_full_error
 
 _SMALL_BYTES = 16 << 10
+_DIGEST = "digest"
+_DIGITS = 16
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -48,10 +51,33 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_whole(path, json.dumps(content, indent=2, sort_keys=False) + "\n")
 
 
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with a digest of its content, by which `is_intact` knows that a byte changed."""
+    return {**content, _DIGEST: _digest(content)}
+
+
+def is_intact(content: Mapping[str, Any]) -> bool:
+    """Whether a JSON object is as `sealed` left it; one without a digest counts as intact."""
+    return _DIGEST not in content or content[_DIGEST] == _digest(content)
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    text = json.dumps({key: value for key, value in content.items() if key != _DIGEST}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file without its digest, or None where there is none or it is damaged."""
+    content = read_json(path)
+    if content is None or not is_intact(content):
+        return None
+    return {key: value for key, value in content.items() if key != _DIGEST}
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file, None if there is no file yet."""
     try:
         content = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

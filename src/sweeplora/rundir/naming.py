@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sweeplora.errors import UserError
-from sweeplora.rundir.files import read_json, write_json
+from sweeplora.rundir.files import read_sealed, sealed, write_json
 from sweeplora.rundir.folder import RunDir
 
 FIELDS = ("name", "swept", "signature")
@@ -79,13 +79,22 @@ def weights_stem(template: str, name: str, signature: str, swept: Swept) -> str:
 
 def write_naming(run: RunDir, naming: Naming) -> None:
     """Write the names to the run's folder, for the training."""
-    write_json(run.naming, {"name": naming.name, "stem": naming.stem, "signature": naming.signature})
+    write_json(run.naming, sealed({"name": naming.name, "stem": naming.stem, "signature": naming.signature}))
+
+
+def is_named(run: RunDir) -> bool:
+    """Whether a run's folder has the names that a driver wrote to it, undamaged."""
+    return read_sealed(run.naming) is not None
 
 
 def read_naming(run: RunDir, name: str) -> Naming:
-    """The names that a driver wrote to a run's folder; just the configuration's `name` if none did."""
-    content = read_json(run.naming) or {}
-    return Naming(content.get("name", name), content.get("stem", name), content.get("signature"))
+    """The names that a driver wrote to a run's folder; just the configuration's `name` if none did.
+
+    A damaged file counts as none.
+    """
+    content = read_sealed(run.naming) or {}
+    texts = {key: value for key, value in content.items() if isinstance(value, str)}
+    return Naming(texts.get("name", name), texts.get("stem", name), texts.get("signature"))
 
 
 def _short_keys(swept: Swept) -> dict[str, str | int | float | bool | None]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
 from sweeplora.errors import UserError
-from sweeplora.rundir.files import write_json
+from sweeplora.rundir.files import is_intact, sealed, write_json
 from sweeplora.rundir.folder import RunDir
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def read_trial(run: RunDir) -> TrialRecord | None:
 
 def write_trial(run: RunDir, record: TrialRecord) -> None:
     """Write a run's `trial.json` atomically."""
-    write_json(run.trial, asdict(record))
+    write_json(run.trial, sealed(asdict(record)))
 
 
 def read_result(run: RunDir) -> Result | None:
@@ -178,7 +178,7 @@ def read_result(run: RunDir) -> Result | None:
 
 def write_result(run: RunDir, result: Result) -> None:
     """Write a run's `result.json` atomically."""
-    write_json(run.result, asdict(result))
+    write_json(run.result, sealed(asdict(result)))
 
 
 def read_study(folder: Path) -> StudyRecord | None:
@@ -188,7 +188,7 @@ def read_study(folder: Path) -> StudyRecord | None:
 
 def write_study(folder: Path, record: StudyRecord) -> None:
     """Write a study's `study.json` atomically."""
-    write_json(folder / STUDY, asdict(record))
+    write_json(folder / STUDY, sealed(asdict(record)))
 
 
 def trial_folders(study: Path) -> list[Path]:
@@ -229,6 +229,8 @@ def _read(path: Path, kind: type[Record]) -> Record | None:
         raise _damaged(path, str(error)) from None
     if not isinstance(content, dict):
         raise _damaged(path, "it is not a JSON object")
+    if not is_intact(content):
+        raise _damaged(path, "its content is not what was written")
     try:
         record: Record = _adapter(cast("Any", kind)).validate_python(_renamed(content))
         return record

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sweeplora.experiment import Experiment
 from sweeplora.launch.launcher import Launcher
 from sweeplora.rundir.folder import RunDir
-from sweeplora.rundir.naming import Naming, weights_stem, write_naming
+from sweeplora.rundir.naming import Naming, is_named, weights_stem, write_naming
 from sweeplora.rundir.record import DamagedRecord, TrialRecord, read_trial
 from sweeplora.sweep.ledger import AskedTrial, Ledger
 from sweeplora.sweep.question import Composer, Question
@@ -57,11 +57,13 @@ def prepare(context: StudyContext, asked: AskedTrial, row: Row) -> Job:
     row.steps = experiment.steps
     run = RunDir(context.folder / f"{asked.number:03}-{experiment.signature}")
     record = _readable(run)
-    if record is None:
-        RunDir.create(run.path, experiment.yaml)
+    # Even where there is a config.yaml: a damaged one would train something else.
+    RunDir.create(run.path, experiment.yaml)
+    if not is_named(run):
         name, template = experiment.config["name"], experiment.config["file_name"]
         stem = weights_stem(template, name, experiment.signature, asked.proposal.params)
         write_naming(run, Naming(name, stem, experiment.signature))
+    if record is None or record.signature != experiment.signature:
         record = new_record(context, asked, experiment)
     else:
         end_leftover(run, record, context.launcher.rules.grace_seconds)

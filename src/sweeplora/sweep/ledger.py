@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeplora.errors import UserError
-from sweeplora.rundir.record import Scalar, TrialOutcome, Verdict
+from sweeplora.rundir.record import Scalar, TrialOutcome, TrialRecord, Verdict
 from sweeplora.sweep.question import Question
 from sweeplora.sweep.reuse import free_name
 from sweeplora.sweep.search.proposals import Proposal, propose
@@ -42,6 +42,26 @@ class Ledger:
     def ended(self) -> list[int]:
         """Numbers of the trials that ended, in any state."""
         return [trial.number for trial in self._study.get_trials(deepcopy=False, states=_ENDED)]
+
+    def compare(self, records: Mapping[int, TrialRecord]) -> None:
+        """Raise ValueError where the database differs from the trials' own records: number -> record."""
+        trials = self._study.get_trials(deepcopy=False)
+        again = self._study.user_attrs.get(_AGAIN, [])
+        if [trial.number for trial in trials] != list(range(len(trials))):
+            raise ValueError("its trials are not numbered from 0 on")
+        for trial in trials:
+            record = records.get(trial.number)
+            if trial.state == TrialState.WAITING or record is None:
+                continue
+            if dict(propose(self._question.space, _replayed(self._study, trial)).params) != dict(record.params):
+                raise ValueError(f"its trial {trial.number} has other parameters than in {_RECORD}")
+            told = trial.state == TrialState.COMPLETE and record.verdict == "complete" and trial.number not in again
+            if told and tuple(trial.values) != record.values:
+                raise ValueError(f"its trial {trial.number} has other values than in {_RECORD}")
+        if self._grid is not None:
+            for trial in trials:
+                if self._grid[trial.user_attrs["point"]] != trial.system_attrs.get("fixed_params"):
+                    raise ValueError(f"its trial {trial.number} is another point of the grid")
 
     def lose(self, numbers: Collection[int]) -> None:
         """Mark ended trials as lost: their files are gone or damaged, so they have to be trained again."""
@@ -83,6 +103,8 @@ class Ledger:
         A trial that diverged or ran out of memory is pruned with a violated constraint, which every sampler respects.
         """
         if asked.ended is not None:
+            again = set(self._study.user_attrs.get(_AGAIN, []))
+            self._study.set_user_attr(_AGAIN, sorted({*again, asked.number}))
             return
         state = _STATES[outcome.verdict]
         if outcome.verdict == "diverged" or "out of memory" in outcome.message.lower():
@@ -99,6 +121,15 @@ class Ledger:
         return AskedTrial(trial.number, propose(self._question.space, trial), trial)
 
 
+def _replayed(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial | FrozenTrial:
+    """A trial that can be asked for its values again."""
+    return trial if trial.state.is_finished() else optuna.Trial(study, trial._trial_id)
+
+
+_AGAIN = "trained again"
+"""The study's attribute with the numbers of lost trials that ended again, perhaps with another value."""
+
+_RECORD = "its folder's trial.json"
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _STATES: dict[Verdict, TrialState] = {
     "complete": TrialState.COMPLETE,

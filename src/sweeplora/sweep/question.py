@@ -78,9 +78,9 @@ class Question:
 
     def differences(self, asked: Mapping[str, Any]) -> list[str]:
         """What changed since the study of this name began; empty if the question is the same."""
-        changed = [key for key in ("space", "objective", "search") if asked[key] != self.identity[key]]
-        if asked["signature"] != self.identity["signature"]:
-            before, after = dict(_dotted(asked["config"])), dict(_dotted(self.identity["config"]))
+        changed = [key for key in ("space", "objective", "search") if asked.get(key) != self.identity[key]]
+        if asked.get("signature") != self.identity["signature"]:
+            before, after = dict(_dotted(asked.get("config", {}))), dict(_dotted(self.identity["config"]))
             keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
             changed += keys or ["the contents of model, data or prompts, or the program's own version"]
         return changed

@@ -26,9 +26,14 @@ class StorageFault(UserError):
 
 
 def open_storage(database: Path) -> RDBStorage:
-    """Open the database; create it if there is none."""
+    """Open the database; create it if there is none. Raises RuntimeError if its pages do not fit together."""
     make_database(database, _make, "version_info")
-    return _open(database)
+    storage = _open(database)
+    with storage.engine.connect() as connection:
+        answer = connection.exec_driver_sql("pragma integrity_check(1)").scalar()
+    if answer != "ok":
+        raise RuntimeError(answer)
+    return storage
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration, Experiment, NotComposed
 from sweeplora.launch.launcher import TRAINING, Launcher
-from sweeplora.report.leaderboard import Leaderboard, lines
+from sweeplora.report.leaderboard import Leaderboard, lines, write_leaderboard
 from sweeplora.report.words import near, number, params_text
 from sweeplora.rundir.disk import RESERVE, keep_reserve, remove_leftovers
 from sweeplora.rundir.files import write_whole
@@ -100,6 +100,8 @@ class _Study:
         self._ledger = open_ledger(runs, question)
         with storage_faults(runs / DATABASE, opening=True):
             ended = self._ledger.ended()
+            known = readable_trials(trial_folders(self._folder))
+            self._ledger.compare({record.number: record for _, record in known if record.number is not None})
         if ended and not trial_folders(self._folder) and not (self._folder / STUDY).exists():
             mend = (
                 f"runs/optuna.db has this study, its folder is gone; give sweep.name={free_name(runs, question.name)}"
@@ -140,6 +142,7 @@ class _Study:
             self._close(state)
             (self._folder / RESERVE).unlink(missing_ok=True)
         board = driver.leaderboard()
+        write_leaderboard(self._folder, board)
         if state == "finished" and open_trials > 0:
             self._draw(board)
         recorded = finish_recorder(recorder, screen, interrupt)

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sweeplora.rundir.files import read_json, write_whole
+from sweeplora.rundir.files import read_sealed, sealed, write_whole
 
 NAME = "mirror.json"
 
@@ -36,12 +36,12 @@ class Sent:
 
     def save(self, folder: Path) -> None:
         """Write it atomically to its folder."""
-        write_whole(folder / NAME, json.dumps(asdict(self)))
+        write_whole(folder / NAME, json.dumps(sealed(asdict(self))))
 
 
 def read_sent(folder: Path, store: str) -> Sent:
-    """What was sent of `folder` to this store; empty if there is no such file or it is about another store."""
-    content = read_json(folder / NAME)
+    """What was sent of `folder` to this store; empty if there is no such file, it is damaged or about another store."""
+    content = read_sealed(folder / NAME)
     if content is None or content.get("store") != store or set(content) != set(asdict(Sent(store))):
         return Sent(store)
     return Sent(**content)

@@ -1,0 +1,206 @@
+"""A finished study with one damaged file: the same command, a second study and the plots say it, or say what was true.
+
+Which file, which damage and which byte come from `seed_of`, so that case 17 is the same everywhere.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import functools
+import json
+import re
+import shutil
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from sweeplora.config import compose as composing
+from sweeplora.errors import UserError
+from sweeplora.experiment import Configuration
+from sweeplora.randomness import seed_of
+from sweeplora.report import plots
+from sweeplora.rundir.record import readable_trials, trial_folders
+from sweeplora.sweep.study import run
+from tests.sweep.drive import check
+
+INLINE = "# The stand-in, in this process.\n_target_: tests.sweep.inline.Inline\nattempts: 2\n"
+WORDS = ("tracking=none", "launcher=inline", "search=random", "optimizer.lr=tag(log,interval(1e-5,1e-2))")
+FIRST, SECOND = "sweep.name=s", "sweep.name=again"
+FEW, MANY = 36, 700
+
+PLACES = (
+    *("s/000-*/trial.json", "s/001-*/result.json", "s/001-*/trial.json", "s/000-*/result.json"),
+    *("s/000-*/metrics.jsonl", "s/001-*/metrics.jsonl", "s/000-*/config.yaml", "s/001-*/naming.json"),
+    *("s/study.json", "s/config.yaml", "s/leaderboard.csv", "s/leaderboard.md", "optuna.db", "optuna.db"),
+    *("s/001-*/weights/*.safetensors", "s/000-*/supervisor.lock", "s/driver.lock", "s/000-*/log.txt"),
+)
+
+
+def other_json(data: bytes, draw: Callable[[int], int]) -> bytes:
+    return (b"{}", b"[]", b"null", b"7", b'"text"', b"[" * 9999, b'{"verdict": 3}', b'{"status": "finished"}')[draw(8)]
+
+
+def other_text(data: bytes, draw: Callable[[int], int]) -> bytes:
+    return (b"not what was here\n", b"\xff\xfe\x00", b"a: [1, 2", b"\0" * 4096)[draw(4)]
+
+
+def flipped(data: bytes, draw: Callable[[int], int]) -> bytes:
+    if not data:
+        return b"\x01"
+    place = draw(len(data))
+    return data[:place] + bytes([data[place] ^ 1 << draw(8)]) + data[place + 1 :]
+
+
+DAMAGES: Sequence[Callable[[bytes, Callable[[int], int]], bytes]] = (
+    *(flipped, flipped, flipped, flipped),
+    *(lambda data, draw: data[: draw(len(data) + 1)], lambda data, draw: b""),
+    *(other_json, other_text),
+)
+
+
+class Damage(NamedTuple):
+    """A folder of runs with one damaged file."""
+
+    runs: Path
+    file: Path
+    what: str
+
+
+class Outcome(NamedTuple):
+    """What a command came to."""
+
+    code: int
+    said: str
+
+
+@functools.cache
+def composed(overrides: tuple[str, ...], proposed: tuple[str, ...]) -> Configuration:
+    return composing.compose(overrides, proposed)
+
+
+def compose_once(overrides: Sequence[str], proposed: Sequence[str] = ()) -> Configuration:
+    """The real composer, each combination once in these tests."""
+    return copy.deepcopy(composed(tuple(overrides), tuple(proposed)))
+
+
+def command(capsys: pytest.CaptureFixture[str], *words: str) -> Outcome:
+    """Run a command in this process."""
+    capsys.readouterr()
+    try:
+        code = run((*WORDS, *words), compose_once, check, "standin")
+    except UserError as error:
+        code = 2
+        print(error)
+    except Exception:
+        code = 1
+        print(traceback.format_exc())
+    said = capsys.readouterr()
+    return Outcome(code, said.out + said.err)
+
+
+def values(runs: Path, study: str) -> dict[tuple[object, ...], str]:
+    """The leaderboard as a reader of the file sees it: what was searched -> value."""
+    with (runs / study / "leaderboard.csv").open() as stream:
+        return {(row["trial"], row["optimizer.lr"]): row["val/loss"] for row in csv.DictReader(stream)}
+
+
+@pytest.fixture(autouse=True)
+def unsaved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots are made and not saved, which takes most of a second each."""
+    monkeypatch.setattr(plots, "_save", lambda figure, target: target)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a user's conf/ and the runs of a finished study of two trials."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "conf" / "launcher").mkdir(parents=True)
+    (folder / "conf" / "launcher" / "inline.yaml").write_text(INLINE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("STANDIN", json.dumps({"steps": 4}))
+        assert run((*WORDS, FIRST, "sweep.trials=2"), compose_once, check, "standin") == 0
+        yield folder
+
+
+def damage(finished: Path, folder: Path, case: int) -> Damage:
+    """A copy of the runs with the damage of that number."""
+
+    def draw(kind: str, most: int) -> int:
+        return seed_of(0, kind, case) % most
+
+    shutil.copytree(finished, folder, dirs_exist_ok=True)
+    runs = folder / "runs"
+    (file,) = runs.glob(PLACES[case % len(PLACES)])
+    before = file.read_bytes()
+    damaging = DAMAGES[draw("damage", len(DAMAGES))]
+    counter = iter(range(9))
+    after = damaging(before, lambda most: draw(f"place {next(counter)}", most))
+    file.write_bytes(after)
+    changed = [at for at, (one, other) in enumerate(zip(before, after, strict=False)) if one != other]
+    where = f"{len(before)} -> {len(after)} bytes, first difference at {changed[:1]}"
+    return Damage(runs, file, f"case {case}: {file.relative_to(runs)}, {where}")
+
+
+def truth(finished: Path) -> dict[tuple[object, ...], str]:
+    return values(finished / "runs", "s")
+
+
+def holds(runs: Path, study: str, outcome: Outcome, asked: int, true: dict[tuple[object, ...], str]) -> list[str]:
+    """What is wrong with a command's end: nothing, for the number asked for with true values, or one refusal line."""
+    wrong = []
+    if "Traceback" in outcome.said:
+        wrong.append("a traceback")
+    if outcome.code == 2 and len(outcome.said.strip().splitlines()) == 1:
+        return wrong
+    if outcome.code not in (0, 1):
+        return [*wrong, f"exit code {outcome.code}"]
+    try:
+        found = values(runs, study)
+    except (OSError, ValueError, KeyError) as error:
+        found = {(): str(error)}
+    if found != true:
+        wrong.append(f"{found} instead of {true}")
+    ended = [record.verdict for _, record in readable_trials(trial_folders(runs / study))]
+    if ended != ["complete"] * asked:
+        wrong.append(f"trials ended {ended}")
+    return wrong
+
+
+def faults(finished: Path, folder: Path, case: int, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What goes wrong after the damage of that number."""
+    damaged = damage(finished, folder, case)
+    true = truth(finished)
+    wrong = []
+    for name, study in ((FIRST, "s"), (SECOND, "again")):
+        outcome = command(capsys, name, "sweep.trials=2")
+        wrong += [f"{name}: {one}; it said: {outcome.said}" for one in holds(damaged.runs, study, outcome, 2, true)]
+        if outcome.code == 2 and not re.search(damaged.file.name, outcome.said):
+            wrong.append(f"{name} does not name the file: {outcome.said}")
+    return [f"{damaged.what}: {one}" for one in wrong]
+
+
+@pytest.mark.parametrize("case", range(FEW))
+def test_a_damaged_file_is_named_or_does_no_harm(
+    finished: Path, tmp_path: Path, case: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert faults(finished, tmp_path, case, capsys) == []
+
+
+@pytest.mark.slow
+def test_hundreds_of_damaged_files_are_named_or_do_no_harm(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = []
+    for case in range(FEW, FEW + MANY):
+        folder = tmp_path / str(case)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        wrong += faults(finished, folder, case, capsys)
+        shutil.rmtree(folder)
+    assert wrong == [], "\n\n".join(wrong)
