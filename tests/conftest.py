@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import tempfile
 
 # One thread a process: the suite runs beside other work, and forks must not inherit a pool of threads.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -22,14 +21,14 @@ from tests.run.trainings import Trainings
 
 
 @pytest.fixture(autouse=True)
-def _users_modules_end_with_their_test() -> Iterator[None]:
+def _users_modules_end_with_their_test(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """`main` finds modules of the folder it runs in, and Python keeps them: two tests may have one of the same name."""
     path, modules = list(sys.path), set(sys.modules)
     yield
     sys.path[:] = path
     for name in sys.modules.keys() - modules:
         file = getattr(sys.modules[name], "__file__", None)
-        if file is not None and file.startswith(tempfile.gettempdir() + os.sep):
+        if file is not None and Path(file).is_relative_to(tmp_path_factory.getbasetemp()):
             del sys.modules[name]
     importlib.invalidate_caches()
 
