@@ -11,8 +11,11 @@ import functools
 import json
 import re
 import shutil
+import sqlite3
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,13 +26,15 @@ from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration
 from sweeplora.randomness import seed_of
 from sweeplora.report import plots
-from sweeplora.rundir.record import readable_trials, trial_folders
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.record import TrialRecord, readable_trials, trial_folders, write_trial
 from sweeplora.sweep.study import run
 from tests.sweep.drive import check
 
 INLINE = "# The stand-in, in this process.\n_target_: tests.sweep.inline.Inline\nattempts: 2\n"
 WORDS = ("tracking=none", "launcher=inline", "search=random", "optimizer.lr=tag(log,interval(1e-5,1e-2))")
 FIRST, SECOND = "sweep.name=s", "sweep.name=again"
+KEPT = ("study", "number", "signature", "overrides", "params", "steps", "processes", "threads")
 FEW, MANY = 36, 700
 
 PLACES = (
@@ -190,6 +195,73 @@ def test_a_damaged_file_is_named_or_does_no_harm(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert faults(finished, tmp_path, case, capsys) == []
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finished study's folder, in which commands run."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def another_digit(file: Path, after: bytes) -> None:
+    """Change the first digit of the number that follows `after`."""
+    data = file.read_bytes()
+    place = data.index(after) + len(after)
+    file.write_bytes(data[:place] + b"%d" % ((int(data[place : place + 1]) + 3) % 10) + data[place + 1 :])
+
+
+@pytest.mark.parametrize("key", [b'"value": ', b'"optimizer.lr": ', b'"number": '])
+def test_another_digit_in_a_record_is_told_and_mended(
+    finished: Path, copied: Path, key: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (trial,) = copied.glob("runs/s/000-*/trial.json")
+    another_digit(trial, key)
+    outcome = command(capsys, FIRST, "sweep.trials=2")
+    assert "trial 0 is trained again: its folder, or the trial.json in it, is gone or damaged" in outcome.said
+    assert holds(copied / "runs", "s", outcome, 2, truth(finished)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("update trial_values set value = value + 0.25 where trial_id = 1", "its trial 0 has other values"),
+        ("update trial_params set param_value = 2e-4 where trial_id = 2", "its trial 1 has other parameters"),
+        ("update trials set number = 5 where number = 1", "its trials are not numbered from 0 on"),
+        ("delete from study_user_attributes where 1", None),
+    ],
+)
+def test_a_database_that_differs_from_the_records_is_named(
+    finished: Path, copied: Path, change: str, said: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(copied / "runs" / "optuna.db")) as database:
+        database.execute(change)
+        database.commit()
+    outcome = command(capsys, FIRST, "sweep.trials=2")
+    assert holds(copied / "runs", "s", outcome, 2, truth(finished)) == []
+    assert said is None or (outcome.code == 2 and "optuna.db" in outcome.said and said in outcome.said)
+    (copied / "runs" / "optuna.db").unlink()
+    outcome = command(capsys, FIRST, "sweep.trials=2")
+    assert outcome.code == 0 and holds(copied / "runs", "s", outcome, 2, truth(finished)) == []
+
+
+def test_a_trial_that_trains_again_does_not_train_a_damaged_config(
+    finished: Path, copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder,) = copied.glob("runs/s/000-*")
+    another_digit(folder / "config.yaml", b"\n  alpha: ")
+    (folder / "result.json").write_text("{}")
+    (folder / "metrics.jsonl").unlink()
+    next(folder.glob("weights/*")).write_bytes(b"other")
+    trial = json.loads((folder / "trial.json").read_text())
+    write_trial(RunDir(folder), replace(TrialRecord("interrupted"), **{k: trial[k] for k in KEPT}))
+    with closing(sqlite3.connect(copied / "runs" / "optuna.db")) as database:
+        database.execute("update trials set state = 'RUNNING' where number = 0")
+        database.execute("delete from trial_values where trial_id = 1")
+        database.commit()
+    outcome = command(capsys, FIRST, "sweep.trials=2")
+    assert holds(copied / "runs", "s", outcome, 2, truth(finished)) == []
 
 
 @pytest.mark.slow

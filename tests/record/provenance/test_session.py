@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,16 @@ def test_what_a_run_makes_in_the_checkout_is_no_change_of_it(
     assert session.tags_of(folder)["mlflow.source.git.dirty"] == "false"
     assert [entry["path"] for entry in (read_json(folder / session.MANIFEST) or {})["left_out"]] == ["runs"]
     assert len(list((tmp_path / "study" / session.FOLDER).iterdir())) == 1
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"{}", lambda data: b"", lambda data: data.replace(b"time", b"time2")])
+def test_a_damaged_session_is_passed_over_and_described_anew(
+    desk: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    folder = session.write_session(tmp_path, desk, None)
+    facts = folder / session.FACTS
+    facts.write_bytes(damage(facts.read_bytes()))
+    assert session.session_of(tmp_path, 0.0) is None and session.backups_of(tmp_path) == []
+    assert session.tags_of(folder) == {"sweeplora.session": folder.name}
+    again = session.write_session(tmp_path, desk, None)
+    assert session.session_of(tmp_path, 0.0) == again and "mlflow.user" in session.tags_of(again)

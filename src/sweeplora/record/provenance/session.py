@@ -28,7 +28,7 @@ from sweeplora.record.provenance.exclusions import Exclusions, Rules, rules_of
 from sweeplora.record.provenance.secret import without_credentials
 from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
 from sweeplora.record.provenance.workspace import Backup, back_up
-from sweeplora.rundir.files import read_json, write_json, write_whole
+from sweeplora.rundir.files import read_sealed, sealed, write_json, write_whole
 
 FOLDER = "provenance"
 FACTS = "session.json"
@@ -84,33 +84,41 @@ def write_session(
     facts = {"workspace": backed_up, "repositories": repositories, **_machine(workspace), "troubles": list(troubles)}
     digest = _digest(facts, files)
     for folder in sorted((beside / FOLDER).glob(f"*-{digest}")):
-        if (folder / FACTS).exists():
+        if read_sealed(folder / FACTS):
             return folder
     now = time.time()
     folder = beside / FOLDER / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         write_whole(folder / name, content)
-    write_json(folder / FACTS, {"time": round(now, 3), **facts})
+    write_json(folder / FACTS, sealed({"time": round(now, 3), **facts}))
     return folder
 
 
 def session_of(beside: Path, started: float) -> Path | None:
     """The last session that began before `started` (seconds since the epoch), else the first."""
-    found = [(read_json(path) or {}, path.parent) for path in sorted((beside / FOLDER).glob(f"*/{FACTS}"))]
+    found = [(facts, folder) for folder, facts in _sessions(beside) if isinstance(facts.get("time"), int | float)]
     before = [folder for facts, folder in found if facts["time"] <= started + _SLACK_SECONDS]
     return before[-1] if before else next((folder for _, folder in found), None)
 
 
 def backups_of(beside: Path) -> list[str]:
     """Names of the workspace backups that the sessions of a study or single run refer to."""
-    found = [(read_json(path) or {}).get("workspace") for path in sorted((beside / FOLDER).glob(f"*/{FACTS}"))]
-    return list(dict.fromkeys(name for name in found if name))
+    found = [facts.get("workspace") for _, facts in _sessions(beside)]
+    return list(dict.fromkeys(name for name in found if isinstance(name, str) and name))
+
+
+def _sessions(beside: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The sessions, oldest first, each folder with its facts; one whose facts are damaged is passed over."""
+    found = [(path.parent, read_sealed(path)) for path in sorted((beside / FOLDER).glob(f"*/{FACTS}"))]
+    return [(folder, facts) for folder, facts in found if facts is not None]
 
 
 def tags_of(folder: Path) -> dict[str, str]:
     """A session as MLflow's tags and ours; its first repository is the most important one."""
-    facts = read_json(folder / FACTS) or {}
+    facts = read_sealed(folder / FACTS) or {}
+    if not {"user", "host", "workspace", "repositories"} <= set(facts):
+        return {"sweeplora.session": folder.name}
     tags = {
         "mlflow.user": facts["user"],
         "mlflow.source.type": "LOCAL",
