@@ -82,7 +82,10 @@ def test_trials_that_differ_in_rank_see_the_same_noise(trainings: Trainings, pla
     assert read_metrics(other.metrics)["loss"][8] != read_metrics(plain.metrics)["loss"][8]
 
 
-@pytest.mark.parametrize("network", ["locon", "lokr", "dora"])
+@pytest.mark.parametrize(
+    "network",
+    ["locon", pytest.param("lokr", marks=pytest.mark.slow), pytest.param("dora", marks=pytest.mark.slow)],
+)
 def test_two_processes_give_the_losses_and_weights_of_one(trainings: Trainings, network: str) -> None:
     """Batches of 3 over uneven buckets leave a share of one image, and none for the other process."""
     overrides = (f"network={network}", "train.batch_size=3", "train.accumulation=2", "network.rank_dropout=0.1")
