@@ -21,7 +21,6 @@ from sweeplora.config.compose import compose
 from sweeplora.content import ContentHashes
 from sweeplora.data.batches import Length
 from sweeplora.data.buckets import Size
-from sweeplora.data.captions import CaptionRules
 from sweeplora.data.dataset import Picture, Treatment
 from sweeplora.models.family import Family
 from sweeplora.networks.algorithms import Algorithm
@@ -30,26 +29,11 @@ from sweeplora.networks.keys import unet_layers
 from sweeplora.networks.network import attach
 from sweeplora.rundir.naming import Naming
 from sweeplora.training.metadata import Trained, metadata, model_hashes
+from tests.data.folders import RULES
 from tests.networks.models import CAPTIONS, SIZES, TIMESTEPS, latents, moved, opened, predicted
 from tests.networks.options import options
 from tests.networks.real import shapes
 
-RULES = CaptionRules(
-    prefix="",
-    suffix="",
-    separator=",",
-    secondary_separator=None,
-    shuffle=False,
-    keep_tokens=0,
-    keep_tokens_separator=None,
-    dropout=0.0,
-    dropout_every_epochs=0,
-    tag_dropout=0.0,
-    wildcards=False,
-    warmup_min=1,
-    warmup_steps=0.0,
-    replacements=(),
-)
 TREATMENTS = {is_reg: Treatment(RULES, False, False, False, is_reg) for is_reg in (False, True)}
 
 
