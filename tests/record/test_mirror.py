@@ -14,8 +14,9 @@ from mlflow.entities import ViewType
 from sweeplora.errors import UserError
 from sweeplora.record.mirror import Mirror
 from sweeplora.record.sync import sync
-from sweeplora.record.tracking import SINGLE, Tracking
+from sweeplora.record.tracking import Tracking
 from sweeplora.rundir.files import write_json
+from sweeplora.rundir.folder import SINGLE
 from sweeplora.rundir.lock import hold
 from sweeplora.rundir.metrics import MetricsWriter
 from tests.record.mlflow_store import Contents

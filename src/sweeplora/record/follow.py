@@ -18,7 +18,7 @@ from sweeplora.record.location import have_home, tracking_of
 from sweeplora.record.mirror import Mirror
 from sweeplora.record.provenance.session import record_session
 from sweeplora.record.store.subject import one_line
-from sweeplora.record.tracking import SINGLE
+from sweeplora.rundir.folder import SINGLE
 from sweeplora.rundir.lock import hold, is_held
 
 TICK = 2.0

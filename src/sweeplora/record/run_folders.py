@@ -8,8 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import yaml
 
-from sweeplora.record.tracking import SINGLE
-from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.folder import SINGLE, RunDir
 from sweeplora.rundir.lock import is_held
 from sweeplora.rundir.record import (
     STUDY,

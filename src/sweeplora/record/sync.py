@@ -13,8 +13,8 @@ from sweeplora.record.location import have_home, tracking_of
 from sweeplora.record.mirror import Mirror
 from sweeplora.record.run_folders import is_held_by_anyone
 from sweeplora.record.store.subject import one_line
-from sweeplora.record.tracking import SINGLE, Tracking
-from sweeplora.rundir.folder import RunDir
+from sweeplora.record.tracking import Tracking
+from sweeplora.rundir.folder import SINGLE, RunDir
 from sweeplora.rundir.lock import hold
 from sweeplora.rundir.record import STUDY
 

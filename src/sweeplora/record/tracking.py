@@ -10,9 +10,6 @@ from annotated_types import Gt, MinLen
 from sweeplora.errors import UserError
 from sweeplora.record.provenance.secret import without_credentials
 
-SINGLE = "single"
-"""The folder below `runs` that holds the single runs, those without a sweep."""
-
 
 @dataclass(frozen=True)
 class Tracking:

@@ -7,6 +7,12 @@ from pathlib import Path
 
 from sweeplora.rundir.files import write_whole
 
+SINGLE = "single"
+"""The folder below `runs` that holds the single runs, those without a sweep."""
+
+MIRROR = "mirror.json"
+"""What was already sent of a run's or a study's folder to the tracking server; written by the mirror."""
+
 
 @dataclass(frozen=True)
 class RunDir:

@@ -36,6 +36,24 @@ def read_safetensors(file: Path) -> dict[str, Stored]:
     return found
 
 
+def read_metadata(file: Path) -> tuple[dict[str, str], int]:
+    """The metadata of a safetensors file, and where its tensors' bytes begin.
+
+    Raises UnreadableFile if it is not a safetensors file, FileNotFoundError if it does not exist.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+        if not 0 < length <= size - _LENGTH_BYTES:
+            raise UnreadableFile("is no safetensors file")
+        text = stream.read(length)
+    try:
+        said = _parsed(text).get(_METADATA) or {}
+        return {str(key): str(value) for key, value in said.items()}, _LENGTH_BYTES + length
+    except (ValueError, AttributeError, RecursionError):
+        raise UnreadableFile("is no safetensors file") from None
+
+
 def split(data: bytes) -> tuple[dict[str, Any], int]:
     """The header of a whole safetensors file in memory, and where the tensors' bytes begin.
 

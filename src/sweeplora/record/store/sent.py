@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sweeplora.rundir.files import read_sealed, sealed, write_whole
-
-NAME = "mirror.json"
+from sweeplora.rundir.folder import MIRROR
 
 
 @dataclass
@@ -36,12 +35,12 @@ class Sent:
 
     def save(self, folder: Path) -> None:
         """Write it atomically to its folder."""
-        write_whole(folder / NAME, json.dumps(sealed(asdict(self))))
+        write_whole(folder / MIRROR, json.dumps(sealed(asdict(self))))
 
 
 def read_sent(folder: Path, store: str) -> Sent:
     """What was sent of `folder` to this store; empty if there is no such file, it is damaged or about another store."""
-    content = read_sealed(folder / NAME)
+    content = read_sealed(folder / MIRROR)
     if content is None or content.get("store") != store or set(content) != set(asdict(Sent(store))):
         return Sent(store)
     return Sent(**content)

@@ -1,0 +1,155 @@
+"""Where a weights file comes from: its run by its content, by the signature in it, or what its metadata says alone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sweeplora.content import sha256
+from sweeplora.errors import UserError
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.places import every_run, runs_with_signature
+from sweeplora.tensors.safetensors_header import read_metadata
+from sweeplora.tensors.stored import UnreadableFile
+
+Clue = Literal["content", "tensors", "signature", "metadata", "nothing"]
+
+SIGNATURE = "sweeplora.signature"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A weights file and the run folders that it comes from, the likeliest first.
+
+    `clue`: `content` the same bytes are in the folder or recorded there; `tensors` the same tensors under other
+    metadata; `signature` the file names the experiment, whose folder has no such file (any more); `metadata` no folder
+    is known and the metadata alone tells; `nothing` there is none. `twin` is the same file in the first folder.
+    """
+
+    file: Path
+    sha256: str
+    size: int
+    metadata: Mapping[str, str]
+    clue: Clue
+    folders: tuple[Path, ...]
+    twin: Path | None
+
+    @property
+    def signature(self) -> str | None:
+        """The signature in the metadata."""
+        return self.metadata.get(SIGNATURE)
+
+
+def origin_of(file: Path, runs: Path) -> Origin:
+    """Find a file's run below `runs`. Raises UserError if the file cannot be read."""
+    metadata, start = _metadata(file)
+    digest, size = sha256(file), file.stat().st_size
+    signature = metadata.get(SIGNATURE)
+    signed = runs_with_signature(runs, signature) if signature else []
+    holding = _holding(signed, file, digest) or _holding(list(every_run(runs)), file, digest)
+    if holding:
+        return _origin(file, digest, metadata, "content", holding)
+    if start:
+        tensors = _sha256_from(file, start)
+        equal = [(path, twin) for path, twin in _candidates(every_run(runs)) if _tensors_of(twin) == tensors]
+        if equal:
+            return _origin(file, digest, metadata, "tensors", equal)
+    clue: Clue = "signature" if signed else "metadata" if metadata else "nothing"
+    return Origin(file, digest, size, metadata, clue, tuple(signed), None)
+
+
+def _origin(
+    file: Path, digest: str, metadata: Mapping[str, str], clue: Clue, found: Sequence[tuple[Path, Path | None]]
+) -> Origin:
+    # A run that trained the file comes before those that only link to it.
+    folders = sorted(found, key=lambda pair: (_is_linked(pair[0]), pair[1] is None))
+    twin = next((twin for _, twin in folders if twin is not None), None)
+    return Origin(file, digest, file.stat().st_size, metadata, clue, tuple(path for path, _ in folders), twin)
+
+
+def _metadata(file: Path) -> tuple[dict[str, str], int]:
+    """A file's metadata and where its tensors begin; nothing and 0 for a file of another format."""
+    try:
+        return read_metadata(file)
+    except UnreadableFile:
+        return {}, 0
+    except OSError as error:
+        raise UserError("FILE", file, f"not readable: {error.strerror}") from None
+
+
+def _holding(places: Sequence[Path], file: Path, digest: str) -> list[tuple[Path, Path | None]]:
+    """The folders that hold these bytes, or whose training recorded their hash, each with its file."""
+    size, found = file.stat().st_size, list[tuple[Path, Path | None]]()
+    for place in places:
+        twin = next((one for one in _weights(place, size) if _equal(one, file)), None)
+        if twin is not None or _recorded(place, digest):
+            found.append((place, twin))
+    return found
+
+
+def _weights(folder: Path, size: int | None = None) -> Iterator[Path]:
+    """The weights files of a run, of one size (bytes) where it is given."""
+    try:
+        entries = list(os.scandir(RunDir(folder).weights))
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_file() and not entry.name.startswith(".") and (size is None or entry.stat().st_size == size):
+            yield Path(entry.path)
+
+
+def _candidates(folders: Iterator[Path]) -> Iterator[tuple[Path, Path]]:
+    for folder in folders:
+        for file in _weights(folder):
+            if file.suffix == ".safetensors":
+                yield folder, file
+
+
+def _equal(one: Path, other: Path) -> bool:
+    """Whether two files of one size have the same bytes; different weights differ at once."""
+    if one.samefile(other):
+        return True
+    with one.open("rb") as first, other.open("rb") as second:
+        while chunk := first.read(_CHUNK):
+            if chunk != second.read(_CHUNK):
+                return False
+    return True
+
+
+def _recorded(folder: Path, digest: str) -> bool:
+    """Whether the training says in result.json that this is the hash of its last weights."""
+    try:
+        return digest.encode() in RunDir(folder).result.read_bytes()
+    except OSError:
+        return False
+
+
+def _is_linked(folder: Path) -> bool:
+    """Whether a trial was taken from an earlier run instead of being trained."""
+    try:
+        return b'"found": "' in RunDir(folder).trial.read_bytes()
+    except OSError:
+        return True
+
+
+def _tensors_of(file: Path) -> str | None:
+    """The hash of a file's tensors, as it says itself (`sshs_model_hash`)."""
+    try:
+        return read_metadata(file)[0].get("sshs_model_hash")
+    except (UnreadableFile, OSError):
+        return None
+
+
+def _sha256_from(file: Path, start: int) -> str:
+    """Hex sha256 of a file from a byte on."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        stream.seek(start)
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
