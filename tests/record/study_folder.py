@@ -12,6 +12,7 @@ from PIL import Image, PngImagePlugin
 from sweeplora.record.tracking import Tracking
 from sweeplora.rundir.files import write_json
 from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.scores import ScoresWriter
 
 STARTED = 1_700_000_000.0
 
@@ -115,6 +116,7 @@ class TrialFolder:
         """Leave all that a finished training leaves, and the supervisor's verdict."""
         (self.run.weights / "toy-000001.safetensors").write_bytes(b"weights" * 100)
         self.run.log.write_text("training\n")
+        ScoresWriter(self.run.scores, ["aa:8x8:0:17:0:epsilon"]).write(20, [value])
         write_json(self.run.path / "dataset.json", {"pictures": []})
         write_json(self.run.result, {"status": "finished", "step": 20})
         self.verdict("complete", value)

@@ -19,6 +19,7 @@ from sweeplora.rundir.files import write_json
 from sweeplora.rundir.folder import SINGLE
 from sweeplora.rundir.lock import hold
 from sweeplora.rundir.metrics import MetricsWriter
+from sweeplora.rundir.scores import ScoresWriter
 from tests.record.mlflow_store import Contents
 from tests.record.servers import closed_port
 from tests.record.study_folder import STARTED, StudyFolder, tracking_of
@@ -67,6 +68,7 @@ def test_a_trial_has_its_parameters_points_files_and_times(runs: Path) -> None:
     assert contents.history(run, "loss") == [(step, 4 + 1 / (step + 1)) for step in range(21)]
     assert run.info.end_time - run.info.start_time == 9000
     named = {"config.yaml", "overrides.txt", "trial.json", "result.json", "dataset.json", "log.txt"}
+    named |= {"scores.jsonl"}
     files = contents.files(run)
     assert named | {"weights/toy-000001.safetensors"} <= files
     assert sum(name.startswith("images/00 a red apple fruit+step+10+timestamp+") for name in files) == 2
@@ -113,6 +115,18 @@ def test_a_record_made_in_many_looks_equals_one_made_at_once(runs: Path, empty_d
     other = tracking_of(runs, f"sqlite:///{shutil.copy(empty_database, tmp_path / 'other.db')}")
     Mirror(study.path, other).turn()
     assert Contents(other.uri).everything() == step_by_step
+
+
+def test_scores_are_sent_once_at_the_end(runs: Path) -> None:
+    study = StudyFolder(runs)
+    trial = study.trial(0, 2)
+    scores = ScoresWriter(trial.run.scores, ["aa:8x8:0:17:0:epsilon"])
+    scores.write(0, [3.0])
+    contents = look(study)
+    assert "scores.jsonl" not in contents.files(contents.runs()["rank/000-000000000002"])
+    trial.complete(value=2.0)
+    contents = look(study)
+    assert "scores.jsonl" in contents.files(contents.runs()["rank/000-000000000002"])
 
 
 def test_a_running_trial_is_running_in_the_store(runs: Path) -> None:

@@ -11,6 +11,7 @@ from sweeplora.__main__ import main
 from sweeplora.rundir.files import read_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import read_metrics
+from sweeplora.rundir.scores import read_scores
 from tests.run.test_train import result
 from tests.run.trainings import Trainings
 
@@ -114,6 +115,10 @@ def test_a_network_from_a_file_is_compared_with_the_base_without_it(trainings: T
     for step in (0, 4):
         assert found["val/relative"][step] == pytest.approx(found["val/loss"][step] / base, rel=1e-12)
     assert found["val/relative"][0] != 1.0
+    scores = read_scores(again)
+    assert scores is not None and scores.base is not None
+    assert sum(scores.base) / len(scores.base) == pytest.approx(base, rel=1e-12)
+    assert scores.base != scores.by_step[0]
 
 
 def test_weights_half_written_before_a_kill_are_cleared_away(trainings: Trainings) -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from sweeplora.rundir.files import read_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import read_metrics
+from sweeplora.rundir.scores import read_scores
 from tests.run.trainings import Trainings
 
 STEPS = 8  # two epochs of batches of 4: squares 4 + 3, wide 3, tall 2
@@ -60,6 +61,15 @@ def test_validation_bands_average_to_the_objective(plain: RunDir) -> None:
     assert min(bands) <= series["val/loss"][8] <= max(bands)
 
 
+def test_the_objective_is_the_mean_of_the_recorded_losses_of_its_triples(trainings: Trainings, plain: RunDir) -> None:
+    found, series = read_scores(plain), read_metrics(plain.metrics)["val/loss"]
+    assert found is not None
+    assert len(set(found.triples)) == len(found.triples) == 3 * 2
+    assert found.base == found.by_step[0]
+    means = {step: sum(losses) / len(losses) for step, losses in found.by_step.items()}
+    assert means == pytest.approx(series, rel=1e-12)
+
+
 def test_the_same_config_gives_the_same_bytes(trainings: Trainings, plain: RunDir) -> None:
     again = trainings.train("again", "sample.at_first=true")
     for name in ("weights/test.safetensors", "samples/00000008_00.png"):
@@ -73,6 +83,9 @@ def test_the_first_validation_depends_on_nothing_but_model_and_images(trainings:
     )
     assert read_metrics(other.metrics)["val/loss"][0] == read_metrics(plain.metrics)["val/loss"][0]
     assert list(read_metrics(other.metrics)["val/loss"]) == [0, 5, 10]
+    mine, its = read_scores(plain), read_scores(other)
+    assert mine is not None and its is not None
+    assert its.triples == mine.triples and its.base == mine.base
 
 
 def test_trials_that_differ_in_rank_see_the_same_noise(trainings: Trainings, plain: RunDir) -> None:

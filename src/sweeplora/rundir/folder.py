@@ -18,8 +18,8 @@ MIRROR = "mirror.json"
 class RunDir:
     """Paths and files of one run.
 
-    Written by rank 0 of the training: `metrics.jsonl`, `samples/`, `weights/`, `checkpoints/`, `log.txt`,
-    `result.json`. Written by the supervisor: `config.yaml` and `naming.json` (once), `trial.json`.
+    Written by rank 0 of the training: `metrics.jsonl`, `scores.jsonl`, `samples/`, `weights/`, `checkpoints/`,
+    `log.txt`, `result.json`. Written by the supervisor: `config.yaml` and `naming.json` (once), `trial.json`.
     """
 
     path: Path
@@ -46,6 +46,11 @@ class RunDir:
     def metrics(self) -> Path:
         """Append-only JSON lines `{"step", "time", "values": {key: number}}`."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def scores(self) -> Path:
+        """Append-only JSON lines with the loss of every held-out triple at every validation; see `rundir.scores`."""
+        return self.path / "scores.jsonl"
 
     @property
     def samples(self) -> Path:

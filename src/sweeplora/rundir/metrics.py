@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+from sweeplora.rundir.lines import LineWriter
 
 
 class Point(NamedTuple):
@@ -23,27 +24,15 @@ class MetricsWriter:
     """Appends numbers to `metrics.jsonl`, one line per call, each line in a single write."""
 
     def __init__(self, path: Path) -> None:
-        self._stream = path.open("ab", buffering=0)
-        if _torn(path):
-            self._stream.write(b"\n")
+        self._lines = LineWriter(path)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Record `values` at `step`; for each (key, step) the last value written counts."""
-        line = {"step": step, "time": round(time.time(), 3), "values": dict(values)}
-        self._stream.write(json.dumps(line).encode() + b"\n")
+        self._lines.write({"step": step, "time": round(time.time(), 3), "values": dict(values)})
 
     def close(self) -> None:
         """Close the file; everything written is already in it."""
-        self._stream.close()
-
-
-def _torn(path: Path) -> bool:
-    with path.open("rb") as stream:
-        stream.seek(0, os.SEEK_END)
-        if stream.tell() == 0:
-            return False
-        stream.seek(-1, os.SEEK_END)
-        return stream.read(1) != b"\n"
+        self._lines.close()
 
 
 class MetricsTail:

@@ -23,7 +23,7 @@ from sweeplora.rundir.record import (
     write_result,
 )
 
-_LINKED = ("metrics.jsonl", "result.json", "log.txt", "dataset.json", "samples", "weights")
+_LINKED = ("metrics.jsonl", "scores.jsonl", "result.json", "log.txt", "dataset.json", "samples", "weights")
 
 
 class Found(NamedTuple):

@@ -54,6 +54,20 @@ class Triples:
             for example in self.examples
         ])  # fmt: skip
 
+    def names(self, noising: Noising) -> list[str]:
+        """What makes each triple one measurement, in the order of a flattened `Score.losses`.
+
+        `<image's content>:<latents' height>x<width>:<place>:<timestep>:<seed>:<prediction>`: two runs with a name in
+        common predicted the same target from the same noisy latents of one VAE.
+        """
+        timesteps = self.timesteps(len(noising.alphas_cumprod)).tolist()
+        return [
+            f"{example.identity[:20]}:{example.latents.shape[1]}x{example.latents.shape[2]}:{place}:{timestep}"
+            f":{self.seed}:{noising.prediction}"
+            for example, row in zip(self.examples, timesteps, strict=True)
+            for place, timestep in enumerate(row)
+        ]
+
     def noise(self, index: int, place: int) -> Tensor:
         """The noise [C, h, w] of one triple."""
         example = self.examples[index]
@@ -80,6 +94,10 @@ class Score:
     def mean(self) -> float:
         """The objective."""
         return float(self.losses.mean())
+
+    def flat(self) -> list[float]:
+        """The losses in the order of `Triples.names`."""
+        return [float(loss) for loss in self.losses.flatten()]
 
     def bands(self) -> dict[int, float]:
         """Mean of each quarter of the noise levels, from 0 (clean) to 3 (noisy), that holds any triple."""

@@ -18,6 +18,7 @@ from sweeplora.networks.file.write import NotFinite, save
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsWriter
 from sweeplora.rundir.naming import read_naming
+from sweeplora.rundir.scores import ScoresWriter
 from sweeplora.training.distributed import DTYPES
 from sweeplora.training.evaluate import Score, Triples, score
 from sweeplora.training.groups import ConfigGroups
@@ -69,6 +70,13 @@ class Outputs:
             processes=trainer.processes.world_size,
             hashes=model_hashes(trainer.family, hashes),
         )
+
+    @functools.cached_property
+    def _scores(self) -> ScoresWriter | None:
+        """Writes the held-out triples' losses; only in the main process."""
+        if not self._main:
+            return None
+        return ScoresWriter(self._run.scores, self._inputs.validation.names(self._trainer.recipe.noising))
 
     def log(self, values: Mapping[str, float]) -> None:
         """Log values at the trainer's step; raises Diverged for one that is not finite."""
@@ -173,19 +181,25 @@ class Outputs:
         trainer = self._trainer
         return score(triples, trainer.family, trainer.recipe.noising, trainer.processes)
 
-    def _score_base(self) -> float:
-        """The mean loss of the held-out triples without the network; `model.base_weights` belong to the base."""
+    def _score_base(self) -> Score:
+        """The losses of the held-out triples without the network; `model.base_weights` belong to the base."""
         network = self._trainer.network
         network.set_strength(0.0)
         try:
-            return self._score(self._inputs.validation).mean
+            return self._score(self._inputs.validation)
         finally:
             network.set_strength(1.0)
 
     def _validation(self, found: Score) -> dict[str, float]:
         if self._baseline is None:
             # A newly initialised network does not change the base, so the base's score needs no second pass.
-            self._baseline = self._score_base() if self._starts_from_file else found.mean
+            base = self._score_base() if self._starts_from_file else found
+            self._baseline = base.mean
+            if self._scores is not None and math.isfinite(base.mean):
+                self._scores.write_base(base.flat())
+        if self._scores is not None and math.isfinite(found.mean):
+            # Before the metrics, so that whoever sees val/loss of a step finds its scores.
+            self._scores.write(self._trainer.step, found.flat())
         best = min(found.mean, self.last.get("val/best", found.mean))
         bands = {f"val/band_{number}": value for number, value in found.bands().items()}
         relative = found.mean / self._baseline

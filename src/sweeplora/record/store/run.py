@@ -40,9 +40,11 @@ class StoredRun:
     def look(self, subject_state: str, more: Sequence[Piece] = ()) -> tuple[list[Piece], str]:
         """The files to keep up to date, with `more`, and a fingerprint that changes when there is something to send.
 
-        A growing log counts as changed once a minute, and when the run has ended.
+        A growing log counts as changed once a minute, and when the run has ended; the scores are sent at the end.
         """
         found = [*pieces(self.path), *more]
+        if subject_state == "running":
+            found = [piece for piece in found if piece.key != "scores.jsonl"]
         if subject_state == "running" and time.monotonic() - self._logged < _LOG_SECONDS:
             found = [piece for piece in found if piece.key != "log.txt"]
         metrics = RunDir(self.path).metrics
