@@ -13,12 +13,17 @@ def split_runs(words: Sequence[str]) -> tuple[Path, list[str]]:
 
     Without the word it is the `runs` of ./conf/config.yaml, else `runs`. Raises UserError if there is no such folder.
     """
-    given = [word.partition("=")[2] for word in words if word.startswith("runs=")]
-    others = [word for word in words if not word.startswith("runs=")]
-    runs = Path(given[-1] if given else _configured(Path("conf/config.yaml")) or "runs").absolute()
+    runs, others = runs_of(words)
     if not runs.is_dir():
         raise UserError("runs", runs, "there is no such folder; give runs=FOLDER")
     return runs, others
+
+
+def runs_of(words: Sequence[str]) -> tuple[Path, list[str]]:
+    """As `split_runs`, for a folder that need not be there."""
+    given = [word.partition("=")[2] for word in words if word.startswith("runs=")]
+    others = [word for word in words if not word.startswith("runs=")]
+    return Path(given[-1] if given else _configured(Path("conf/config.yaml")) or "runs").absolute(), others
 
 
 def _configured(file: Path) -> str | None:

@@ -1,0 +1,182 @@
+"""list, show and which: what they tell of a store, from folders alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sweeplora.__main__ import main
+from sweeplora.report.curve import curve
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.metrics import MetricsWriter
+from sweeplora.rundir.record import Attempt, StudyRecord, TrialRecord, write_study
+from tests.report.test_find import SIGNATURES, a_run, weights
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study of three trials with a file an epoch, the second trial the best; a single run that was interrupted."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs"
+    (folder / "ranks").mkdir(parents=True)
+    write_study(folder / "ranks", StudyRecord("ranks", "val/loss", 1.0, "finished", trials=3))
+    for number, (signature, value) in enumerate(zip(SIGNATURES, (0.3, 0.1, 0.2), strict=True)):
+        params = {"network.dim": 4 + 4 * (number % 2), "optimizer.lr": 0.001}
+        record = TrialRecord(
+            "complete", "ranks", number, signature, params=params, value=value, attempts=[Attempt(10.0, ended=75.0)]
+        )
+        run = a_run(folder / "ranks" / f"{number:03}-{signature}", record)
+        writer = MetricsWriter(run.metrics)
+        for epoch in range(4):
+            writer.write(5 * epoch, {"loss": 1.0, "val/loss": value + (3 - epoch) / 10})
+        weights(
+            run.weights / "toy-000001.safetensors",
+            f"{signature} 1".encode(),
+            sweeplora__signature=signature,
+            ss_epoch="1",
+            ss_steps="5",
+            ss_num_epochs="3",
+            ss_sd_model_name="emoji",
+            ss_new_sd_model_hash="0123456789abcdef",
+            sshs_model_hash=_tensors_hash(f"{signature} 1".encode()),
+        )
+    a_run(folder / "single" / "cats", TrialRecord("running", signature="dddddddddddd"))
+    return folder
+
+
+def _tensors_hash(tensors: bytes) -> str:
+    return hashlib.sha256(tensors).hexdigest()
+
+
+def _said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
+    assert main([*words]) == code
+    return capsys.readouterr().out
+
+
+def test_list_shows_studies_single_runs_and_the_trials_of_a_study(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = _said(capsys, "list").splitlines()
+    assert said[1].split()[:6] == ["ranks", "finished", "3", "complete", "0.1", "(trial"]
+    assert said[4].split()[:2] == ["cats", "interrupted"]  # it says running, and nothing supervises it
+    trials = _said(capsys, "list", "ranks").splitlines()
+    assert trials[0].split() == ["trial", "state", "val/loss", "dim", "lr", "time", "size", "signature"]
+    assert trials[2].split()[:6] == ["1", "complete", "0.1", "8", "0.001", "1:05"]
+
+
+def test_list_as_json_has_sizes_in_bytes(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = json.loads(_said(capsys, "list", "--json"))
+    size = sum(path.stat().st_size for path in (runs / "ranks").rglob("*") if path.is_file())
+    assert told["studies"][0]["size"] == size
+    assert told["studies"][0]["best"] == {"trial": 1, "values": [0.1]}
+    assert [run["state"] for run in told["runs"]] == ["interrupted"]
+
+
+def test_a_damaged_record_is_listed_as_such(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    RunDir(runs / "single/cats").trial.write_text('{"verdict": ')
+    assert "damaged" in _said(capsys, "list")
+    assert "damaged" in _said(capsys, "show", "cats")
+
+
+def test_show_draws_the_course_within_80_columns(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = _said(capsys, "show", "ranks/2")
+    assert "network.dim=4; siblings: 8 (1x)" in said
+    assert "rank        2 of 3" in said
+    drawing = said[said.index("val/loss, last 0.2") :].splitlines()
+    assert max(map(len, drawing)) <= 80
+    assert sum(line.count("*") for line in drawing) == 4
+    assert drawing[1].strip().startswith("0.5 |*") and drawing[12].rstrip().endswith("*")
+    assert "loss, last 1" in _said(capsys, "show", "ranks/2", "--metric", "loss")
+    assert main(["show", "ranks/2", "--metric", "los"]) == 2
+    assert "this run has: loss, val/loss" in capsys.readouterr().err
+
+
+def test_show_of_a_study_has_its_leaderboard(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = _said(capsys, "show", "ranks")
+    assert "3 complete, 3 planned" in said and "trial 1, the best:" in said
+    assert said.index("0.1 ") < said.index("0.2 ") < said.index("0.3 ")
+
+
+@pytest.mark.parametrize("points", [{}, {3: 1.0}, {0: 1.0, 1: 1.0}, {0: float("nan"), 4: 2.0}, {0: -1e-9, 99999: 1e9}])
+def test_any_course_can_be_drawn(points: dict[int, float]) -> None:
+    assert max(map(len, curve(points, "val/loss"))) <= 80
+
+
+def test_which_finds_renamed_files_of_every_epoch(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, signature in enumerate(SIGNATURES):
+        for name in ("toy", "toy-000001"):
+            copy = tmp_path / f"{signature[:2]}{name[-1]}.safetensors"
+            shutil.copy(runs / f"ranks/{number:03}-{signature}/weights/{name}.safetensors", copy)
+            told = json.loads(_said(capsys, "which", str(copy), "--json"))[0]
+            assert (told["found_by"], told["study"], told["trial"]) == ("content", "ranks", number)
+            assert told["signature"] == signature
+            assert told["same_as"].endswith(f"{name}.safetensors")
+    assert told["val/loss"] == pytest.approx(0.2 + 0.2)  # of its own epoch, not of the last one
+    assert told["epoch"] == "1 of 3" and told["swept"] == {"network.dim": 4, "optimizer.lr": 0.001}
+    assert told["base_model"].startswith("emoji (sha256 0123456789ab")
+    assert told["differs"] == ["network.dim=4; siblings: 8 (1x)"]
+
+
+def test_which_knows_a_file_whose_metadata_was_rewritten_by_its_tensors(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edited = weights(tmp_path / "edited.safetensors", f"{SIGNATURES[1]} 1".encode(), comment="mine")
+    told = json.loads(_said(capsys, "which", str(edited), "--json"))[0]
+    assert (told["found_by"], told["trial"]) == ("tensors", 1)
+
+
+def test_which_knows_a_file_that_the_run_deleted_by_its_signature(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = runs / f"ranks/001-{SIGNATURES[1]}/weights/toy-000001.safetensors"
+    moved = Path(shutil.move(file, tmp_path / "kept.safetensors"))
+    told = json.loads(_said(capsys, "which", str(moved), "--json"))[0]
+    assert (told["found_by"], told["trial"]) == ("signature", 1)
+
+
+def test_which_tells_what_a_file_of_sd_scripts_says(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = weights(
+        tmp_path / "kohya.safetensors",
+        b"other",
+        ss_output_name="cats_v1",
+        ss_network_module="networks.lora",
+        ss_network_dim="16",
+        ss_network_alpha="8",
+        ss_unet_lr="0.0001",
+        ss_epoch="2",
+        ss_num_epochs="10",
+        ss_sd_model_name="sdxl.safetensors",
+        ss_new_sd_model_hash="31e35c80fc4829d14f90153f4c74cd59",
+        ss_dataset_dirs='{"3_cat": {"n_repeats": 3, "img_count": 12}}',
+        ss_sd_scripts_commit_hash="(unknown)",
+    )
+    said = _said(capsys, "which", str(file), code=1)
+    for line in (
+        "found by    its metadata alone",
+        "written by  sd-scripts",
+        "networks.lora dim 16 alpha 8",
+        "epoch       2 of 10",
+        "3_cat (12 images x 3)",
+        "base model  sdxl.safetensors (hash 31e35c80fc48…)",
+    ):
+        assert line in said
+
+
+def test_which_answers_for_files_without_metadata_and_refuses_missing_ones(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "odd.bin").write_bytes(b"\x80\x02 a pickle")
+    assert "no folder here knows it" in _said(capsys, "which", "odd.bin", code=1)
+    shutil.copy("odd.bin", runs / "single/cats/weights/toy.ckpt")
+    assert "cats" in _said(capsys, "which", "odd.bin")
+    assert main(["which", "nothing.safetensors"]) == 2
+    assert "there is no such file" in capsys.readouterr().err
+    assert main(["which", "odd.bin", "runs=elsewhere"]) == 1  # no store here: the file alone speaks
