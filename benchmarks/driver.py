@@ -1,9 +1,9 @@
-"""The overhead of a sweep's driver: CPU seconds per trial in studies whose trials train nothing.
+"""The overhead of a sweep's driver: CPU seconds per trial along one study whose trainings take no time.
 
-    PYTHONPATH=src python benchmarks/driver.py [--trials 40]
+    PYTHONPATH=src python benchmarks/driver.py [--trials 2000] [--beside 5000] [--search random] [--slots 4]
 
-Runs two studies of different length with the tests' stand-in for a training. Their difference divided by the
-difference in the number of trials is the cost of one trial; the rest is the cost of a study.
+The trainings end as soon as they are started, and what they write is not counted. Beside it, interleaved: Optuna's bare
+ask, suggest and tell with the same sampler on a database of the same kind, plus composing and checking the proposal.
 """
 
 from __future__ import annotations
@@ -11,56 +11,182 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import os
-import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-FEW = 8
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "benchmarks")]
+
+from sweeplora.check.configuration import check  # noqa: E402
+from sweeplora.config.compose import compose  # noqa: E402
+from sweeplora.errors import UserError  # noqa: E402
+from sweeplora.experiment import Configuration  # noqa: E402
+from sweeplora.launch.launcher import AttemptRules, Plan  # noqa: E402
+from sweeplora.launch.slot import Shape, Slot  # noqa: E402
+from sweeplora.rundir.folder import RunDir  # noqa: E402
+from sweeplora.rundir.record import Result, TrialRecord, write_result, write_trial  # noqa: E402
+from sweeplora.sweep.question import Compose  # noqa: E402
+
+SPACE = ("network.dim=choice(2,4,8,16)", "optimizer.lr=tag(log,interval(1e-5,1e-2))")
+_AROUND = 20
 
 
-def study_seconds(trials: int, model: Path, name: str) -> tuple[float, float]:
-    """CPU seconds of this process, and wall-clock seconds, for one study with that many trials."""
-    from sweeplora.check.configuration import check
-    from sweeplora.config.compose import compose
+@dataclass
+class Clock:
+    """CPU seconds of this process at the start of each trial, without what the trainings themselves took."""
+
+    apart: float = 0.0
+    starts: list[float] = field(default_factory=list)
+
+    def tick(self) -> None:
+        """A trial starts."""
+        self.starts.append(time.process_time() - self.apart)
+
+    def around(self, number: int) -> float:
+        """Seconds a trial, averaged over the trials around that number."""
+        low = max(0, min(number, len(self.starts) - 1) - _AROUND)
+        high = min(len(self.starts) - 1, low + 2 * _AROUND)
+        return (self.starts[high] - self.starts[low]) / max(1, high - low)
+
+
+CLOCK = Clock()
+
+
+class Ended(NamedTuple):
+    """A training that has ended."""
+
+    pid: int | None = None
+
+    def poll(self) -> int:
+        """Its exit code."""
+        return 0
+
+    def signal(self, number: signal.Signals) -> None:
+        """Nothing: it has ended."""
+
+
+@dataclass(frozen=True)
+class Instant:
+    """A launcher whose trainings write a value and end."""
+
+    slots: int
+
+    @property
+    def rules(self) -> AttemptRules:
+        """One attempt."""
+        return AttemptRules(1, False, 1.0)
+
+    def plan(self, most: int, shape: Shape | None = None) -> Plan:
+        """The simulated slots."""
+        return Plan([Slot(index, 1, 1, "cpu", ()) for index in range(min(most, self.slots))])
+
+    def start(self, run: RunDir, slot: Slot, module: str) -> Ended:
+        """Write what a training writes."""
+        CLOCK.tick()
+        before = time.process_time()
+        value = int(run.path.name[-6:], 16) / 16**6
+        lines = [json.dumps({"step": s, "time": 0.0, "values": {"loss": 1.0, "val/loss": value}}) for s in range(9)]
+        run.metrics.write_text("\n".join(lines) + "\n")
+        write_result(run, Result("finished", steps=8))
+        CLOCK.apart += time.process_time() - before
+        return Ended()
+
+    def close(self, kill: bool = False) -> None:
+        """Nothing is left to end."""
+
+
+def crowd(runs: Path, count: int) -> None:
+    """Make that many finished run folders, in studies of a hundred."""
+    for index in range(count):
+        run = RunDir(runs / f"earlier_{index // 100}" / f"{index % 100:03}-{index:012x}")
+        run.path.mkdir(parents=True)
+        write_trial(run, TrialRecord("complete", "earlier", index, f"{index:012x}", value=1.0))
+
+
+def bare(arguments: argparse.Namespace, numbers: list[int]) -> dict[int, float]:
+    """CPU seconds a trial of Optuna alone on SQLite, plus composing and checking."""
+    import optuna
+
+    from sweeplora.sweep.search.searchers import build_search
+    from sweeplora.sweep.search.space import Space
+    from sweeplora.sweep.storage import open_storage
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    words = ("model.path=model", "tracking=none", f"search={arguments.search}")
+    config = compose(words).config["search"]
+    sampler = build_search(config, Space(), 0).sampler
+    study = optuna.create_study(storage=open_storage(Path("bare.db")), study_name="bare", sampler=sampler)
+    clock = Clock()
+    for number in range(max(numbers) + 2):
+        clock.tick()
+        trial = study.ask()
+        dim = trial.suggest_categorical("network.dim", [2, 4, 8, 16])
+        lr = trial.suggest_float("optimizer.lr", 1e-5, 1e-2, log=True)
+        check(compose(words, (f"network.dim={dim}", f"optimizer.lr={lr}")))
+        study.tell(trial, number % 97 / 97)
+    return {number: clock.around(number) for number in numbers}
+
+
+def driven(arguments: argparse.Namespace, numbers: list[int]) -> dict[int, float]:
+    """CPU seconds a trial of a study."""
     from sweeplora.sweep.study import run
 
-    words = [f"model.path={model}", "tracking=none", "search=tpe", f"sweep.name={name}", f"sweep.trials={trials}"]
-    words += ["network.dim=choice(2,4,8,16)", "optimizer.lr=tag(log,interval(1e-5,1e-2))"]
-    before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    words = ["model.path=model", "tracking=none", f"search={arguments.search}", "sweep.name=many", *SPACE]
+    words += [f"sweep.trials={max(numbers) + 2}"]
     with contextlib.redirect_stdout(io.StringIO()):
-        run(words, compose, check, "standin")
-    after, ended = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, ended - started
+        run(words, _with_launcher(arguments.slots), check, "none")
+    return {number: CLOCK.around(number) for number in numbers}
+
+
+def _with_launcher(slots: int) -> Compose:
+    """The composer, with the instant launcher in place of the configured one."""
+
+    def composed(overrides: Sequence[str], proposed: Sequence[str] = ()) -> Configuration:
+        configuration = compose(overrides, proposed)
+        configuration.config["launcher"] = {"_target_": f"{__name__}.Instant", "slots": slots}
+        return configuration
+
+    return composed
 
 
 def main() -> int:
-    """Print the cost of a trial and of a study."""
+    """Print the cost of a trial at several places of one study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=40, help="trials of the longer study")
-    parser.add_argument("--steps", type=int, default=20, help="steps of a trial, each with a line of metrics")
-    parser.add_argument("--seconds", type=float, default=0.05, help="pause of a step")
+    parser.add_argument("--trials", type=int, default=2000, help="trials of the study")
+    parser.add_argument("--beside", type=int, default=5000, help="run folders of earlier studies")
+    parser.add_argument("--search", default="random")
+    parser.add_argument("--slots", type=int, default=4)
     arguments = parser.parse_args()
-    paths = [str(ROOT / "src"), str(ROOT / "tests" / "sweep")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-    os.environ["STANDIN"] = f'{{"steps": {arguments.steps}, "seconds": {arguments.seconds}}}'
-    sys.path[:0] = paths
+    numbers = [n for n in (20, 100, 400, 1000, 2000) if n <= arguments.trials]
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         subprocess.run([sys.executable, "-m", "sweeplora.models.tiny", "model"], check=True, capture_output=True)
-        study_seconds(FEW, Path("model"), "imports")
-        few, _ = study_seconds(FEW, Path("model"), "few")
-        many, wall = study_seconds(arguments.trials, Path("model"), "many")
-        os.chdir(ROOT)
-    each = (many - few) / (arguments.trials - FEW)
-    print(f"driver: {each:.3f} CPU seconds a trial, {few - FEW * each:.2f} a study (imports not counted)")
-    print(f"{arguments.trials} trials of {arguments.steps} steps took {wall:.1f} s on the clock")
+        crowd(Path("runs"), arguments.beside)
+        alone = bare(arguments, numbers)
+        try:
+            ours = driven(arguments, numbers)
+        except UserError as error:
+            print(error)
+            return 2
+        finally:
+            os.chdir(ROOT)
+    for number in numbers:
+        ratio = ours[number] / alone[number]
+        print(f"trial {number}: {1000 * ours[number]:.0f} ms, bare {1000 * alone[number]:.0f} ms, ratio {ratio:.2f}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Under its own name: the study imports the launcher from it.
+    from driver import main as main_of_module
+
+    sys.exit(main_of_module())

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
+from sweeplora.config.compose import compose
+from sweeplora.errors import UserError
+from sweeplora.experiment import Configuration, Experiment
 from sweeplora.launch.launcher import AttemptRules, Plan
 from sweeplora.launch.slot import Shape, Slot
 from sweeplora.rundir.folder import RunDir
+from sweeplora.sweep.study import run
 from tests.sweep import standin
+from tests.sweep.drive import check as sign
 
 
 class Ended(NamedTuple):
@@ -52,3 +60,20 @@ class Inline:
 
     def close(self, kill: bool = False) -> None:
         """Nothing is left to end."""
+
+
+FILE = "# The stand-in, in this process.\n_target_: tests.sweep.inline.Inline\nattempts: 2\n"
+
+
+def study(folder: Path, *words: str, check: Callable[[Configuration], Experiment] = sign) -> tuple[int, str]:
+    """Run a command in this process with the stand-in, in `folder`: exit code, and all that it printed."""
+    launchers = folder / "conf" / "launcher"
+    launchers.mkdir(parents=True, exist_ok=True)
+    (launchers / "inline.yaml").write_text(FILE)
+    said = io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(said):
+        try:
+            code = run(("tracking=none", "launcher=inline", *words), compose, check, "standin")
+        except UserError as error:
+            return 2, str(error)
+    return code, said.getvalue()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ from hydra.core.override_parser.types import Override
 from sweeplora import overrides
 from sweeplora.config.compose import compose
 from sweeplora.errors import UserError
+from sweeplora.experiment import Configuration, Experiment
 from sweeplora.sweep.question import Composer, Question, read_question
 from sweeplora.sweep.search.grammar import split_command_line
 from tests.sweep.drive import check
+from tests.sweep.inline import study
 
 
 def asked(*words: str) -> Question:
@@ -80,3 +83,20 @@ def test_a_word_is_parsed_once_on_its_way_to_a_trial(monkeypatch: pytest.MonkeyP
     assert set(words) <= set(parsed)
     # Hydra itself may parse the choice of a file once more, when it merges the files.
     assert [word for word, times in parsed.items() if times > 1 and word != "+sweep=rank_alpha"] == []
+
+
+def test_of_a_very_wide_space_the_rest_is_checked_while_trials_run(tmp_path: Path) -> None:
+    names = ", ".join(f"n{number}" for number in range(40))
+
+    def check_name(configuration: Configuration) -> Experiment:
+        checked.append(configuration.config["network"]["preset"])
+        if configuration.config["network"]["preset"] == "n37":
+            raise UserError("network.preset", "n37", "give another")
+        return check(configuration)
+
+    checked: list[str] = []
+    words = ("sweep.name=s", f"network.preset=choice({names})", "search=random", "sweep.trials=2000")
+    code, said = study(tmp_path, *words, check=check_name)
+    assert checked[:24] == [f"n{number}" for number in range(24)] and "n37" in checked
+    assert code == 2 and "network.preset=n37: give another\nthe trials so far are kept" in said
+    assert 1 <= len(list((tmp_path / "runs/s").glob("*/trial.json"))) < 100

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy
+
 from sweeplora.report.words import clock, number
 from sweeplora.rundir.files import write_whole
 from sweeplora.rundir.folder import RunDir
@@ -75,9 +77,13 @@ def make_leaderboard(
     study: str, objectives: tuple[str, ...], trials: Iterable[tuple[Path, TrialRecord]]
 ) -> Leaderboard:
     """The leaderboard of trials, each with its run folder."""
-    entries = [_entry(folder, record, len(objectives)) for folder, record in trials]
+    return ranked(study, objectives, [make_entry(folder, record, len(objectives)) for folder, record in trials])
+
+
+def ranked(study: str, objectives: tuple[str, ...], entries: Sequence[Entry]) -> Leaderboard:
+    """The leaderboard of trials whose entries are known."""
     complete = [entry for entry in entries if entry.values]
-    dominated = {entry.folder: sum(_dominates(other, entry) for other in complete) for entry in complete}
+    dominated = dict(zip((entry.folder for entry in complete), _dominators(complete), strict=True))
 
     def rank(entry: Entry) -> tuple[float, tuple[float, ...], int]:
         return (dominated.get(entry.folder, math.inf), entry.values, entry.number)
@@ -88,7 +94,7 @@ def make_leaderboard(
 def front(board: Leaderboard) -> list[Entry]:
     """The complete trials that no other trial dominates, best first."""
     complete = [entry for entry in board.entries if entry.values]
-    return [entry for entry in complete if not any(_dominates(other, entry) for other in complete)]
+    return [entry for entry, count in zip(complete, _dominators(complete), strict=True) if count == 0]
 
 
 def write_leaderboard(folder: Path, board: Leaderboard) -> None:
@@ -142,7 +148,8 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(map(_markdown_line, [header, ["---"] * len(header), *rows]))
 
 
-def _entry(folder: Path, record: TrialRecord, objectives: int) -> Entry:
+def make_entry(folder: Path, record: TrialRecord, objectives: int) -> Entry:
+    """The entry of one trial in a study of that many objectives."""
     complete = record.verdict == "complete" and len(record.values) == objectives
     last = record.attempts[-1] if record.attempts else None
     return Entry(
@@ -168,9 +175,16 @@ def _weights(folder: Path) -> Path | None:
     return weights if weights is not None and weights.is_file() else None
 
 
-def _dominates(one: Entry, other: Entry) -> bool:
-    pairs = list(zip(one.values, other.values, strict=True))
-    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+def _dominators(complete: Sequence[Entry]) -> list[int]:
+    """By how many others each complete trial is dominated; with one objective 1 stands for any number above 0."""
+    if not complete or len(complete[0].values) == 1:
+        best = min((entry.values for entry in complete), default=())
+        return [0 if entry.values == best else 1 for entry in complete]
+    values = numpy.array([entry.values for entry in complete])
+    counts = []
+    for one in values:
+        counts.append(int(((values <= one).all(axis=1) & (values < one).any(axis=1)).sum()))
+    return counts
 
 
 def _markdown_line(cells: Sequence[str]) -> str:

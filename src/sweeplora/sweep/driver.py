@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from sweeplora.errors import UserError
 from sweeplora.launch.slot import Slot
-from sweeplora.report.leaderboard import Leaderboard, read_leaderboard, write_leaderboard
+from sweeplora.report.leaderboard import Leaderboard, read_leaderboard
 from sweeplora.report.objectives import measured
 from sweeplora.report.words import number, params_text
 from sweeplora.rundir.disk import DiskFull
@@ -19,9 +19,11 @@ from sweeplora.rundir.record import TrialOutcome, write_trial
 from sweeplora.sweep import reuse
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.jobs import Job, StudyContext, prepare, refused
+from sweeplora.sweep.known_runs import KnownRuns
 from sweeplora.sweep.ledger import AskedTrial
 from sweeplora.sweep.screen import Display, Row, Screen
 from sweeplora.sweep.search.searchers import prunes
+from sweeplora.sweep.standings import Standings
 from sweeplora.sweep.supervise import Place, Supervision, result_of
 
 _POLL_SECONDS = 0.1
@@ -39,6 +41,11 @@ class Driver:
         self._left = context.ledger.left()
         self._busy: dict[int, tuple[Slot, Job, Supervision]] = {}
         self._duplicates: list[Job] = []
+        self._unchecked = list(context.question.unchecked)
+        self.refused: UserError | None = None
+        """What a late check of the space's choices refused; nothing more is asked then."""
+        self._known = KnownRuns(context.runs)
+        self._standings = Standings(context.folder, context.question.name, context.question.objectives)
         self.display = Display(context.question.name, context.question.trials, context.ledger.counted())
 
     def run(self, watch: Callable[[], None] = lambda: None) -> None:
@@ -53,8 +60,12 @@ class Driver:
                 self._fill()
             for key in list(self._busy):
                 self._follow(key)
+            self._check_one()
+            self._standings.write_if_due()
             self._screen.show(self.display)
-            if not self._busy and (self._stopping or self.display.ended >= self.display.total):
+            if not self._busy and (
+                self._stopping or self.refused is not None or self.display.ended >= self.display.total
+            ):
                 return
             time.sleep(_POLL_SECONDS)
 
@@ -67,6 +78,10 @@ class Driver:
     @property
     def _stopping(self) -> bool:
         return self._interrupt.requested or self._disk_is_full
+
+    @property
+    def _asking(self) -> bool:
+        return not self._stopping and self.refused is None
 
     def leaderboard(self) -> Leaderboard:
         """The study's trials so far, best first."""
@@ -81,11 +96,20 @@ class Driver:
                 supervision.stop("interrupted")
 
     def _fill(self) -> None:
-        while self._free and not self._stopping:
+        while self._free and self._asking:
             asked = self._left.pop(0) if self._left else self._context.ledger.ask()
             if asked is None:
                 return
             self._begin(asked)
+
+    def _check_one(self) -> None:
+        """Compose and check one of the choices that were too many to check before the first trial."""
+        if not self._unchecked or not self._asking:
+            return
+        try:
+            self._context.composer.experiment(self._unchecked.pop(0))
+        except UserError as error:
+            self.refused = error
 
     def _begin(self, asked: AskedTrial) -> None:
         row = Row(str(asked.number), params_text(asked.proposal.params), "starting", None)
@@ -112,7 +136,7 @@ class Driver:
 
     def _already_there(self, job: Job) -> bool:
         """Whether the experiment ran before, or is running in another slot."""
-        found = reuse.find(self._context.runs, job.signature, self._context.question.objectives)
+        found = reuse.find(self._known.candidates(job.signature), self._context.question.objectives)
         for line in found.passed_over:
             self._screen.event(line)
         if found.run is not None:
@@ -192,13 +216,15 @@ class Driver:
             return
         self._context.ledger.tell(job.asked, outcome)
         self.display.ended += 1
-        self._note(self.leaderboard())
+        self._note(job)
         detail = " ".join(map(number, outcome.values)) or f"at step {job.row.progress.step}"
         self._screen.event(f"trial {job.asked.number} {outcome.verdict} {detail}{reason}")
 
-    def _note(self, leaderboard: Leaderboard) -> None:
-        write_leaderboard(self._context.folder, leaderboard)
-        best = leaderboard.best
+    def _note(self, job: Job) -> None:
+        if job.record.verdict == "complete":
+            self._known.add(job.run, job.signature)
+        self._standings.take(job.run, job.record)
+        best = self._standings.best
         if best is not None:
             values = " ".join(map(number, best.values))
             self.display.best = f"{values} (trial {best.number}: {params_text(best.params)})"

@@ -38,6 +38,11 @@ class Ledger:
         self._question = question
         self._grid = grid
         self._lost: dict[int, FrozenTrial] = {}
+        trials = study.get_trials(deepcopy=False)
+        self._begun = sum(trial.state != TrialState.WAITING for trial in trials)
+        taken = {trial.user_attrs["point"] for trial in trials} if grid is not None else set()
+        self._open_points = [index for index in range(len(grid or ())) if index not in taken]
+        self._points_wait = any(trial.state == TrialState.WAITING for trial in trials)
 
     def ended(self) -> list[int]:
         """Numbers of the trials that ended, in any state."""
@@ -80,13 +85,13 @@ class Ledger:
 
     def ask(self) -> AskedTrial | None:
         """The next trial, or None once the question's number of trials was asked for."""
-        trials = self._study.get_trials(deepcopy=False)
-        if sum(trial.state != TrialState.WAITING for trial in trials) >= self._question.trials:
+        if self._begun >= self._question.trials:
             return None
-        if self._grid is not None and all(trial.state != TrialState.WAITING for trial in trials):
-            taken = {trial.user_attrs["point"] for trial in trials}
-            index = next(index for index in range(len(self._grid)) if index not in taken)
+        if self._grid is not None and not self._points_wait:
+            index = self._open_points.pop(0)
             self._study.enqueue_trial(self._grid[index], user_attrs={"point": index})
+        self._points_wait = False
+        self._begun += 1
         return self._asked(self._study.ask())
 
     def report(self, asked: AskedTrial, step: int, value: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,6 +17,12 @@ from sweeplora.sweep.search.proposals import every_choice
 from sweeplora.sweep.search.searchers import grid_points, is_grid, prunes
 from sweeplora.sweep.search.space import Space, all_keys
 
+_CHECKED_AHEAD = 24
+"""Proposals that are composed and checked before the first trial: a second's work. Few spaces need more."""
+
+_REMEMBERED = 256
+"""Experiments that a composer keeps: those of a space's covers, which a study proposes again."""
+
 _RESERVED = ("single", "cache", "artifacts", "workspaces")
 
 
@@ -26,7 +33,7 @@ class Compose(Protocol):
 
 
 class Composer:
-    """Composes and checks overrides on top of the command line's; each combination only once."""
+    """Composes and checks overrides on top of the command line's; the latest combinations only once."""
 
     def __init__(
         self,
@@ -37,13 +44,15 @@ class Composer:
         self.base = tuple(base)
         self._compose = compose
         self._check = check
-        self._known: dict[tuple[str, ...], Experiment] = {}
+        self._known: OrderedDict[tuple[str, ...], Experiment] = OrderedDict()
 
     def experiment(self, overrides: Sequence[str]) -> Experiment:
         """The experiment with these overrides. Raises UserError with everything that is wrong with it."""
         wanted = tuple(overrides)
         if wanted not in self._known:
             self._known[wanted] = self._checked(wanted)
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
         return self._known[wanted]
 
     def _checked(self, wanted: Sequence[str]) -> Experiment:
@@ -70,6 +79,8 @@ class Question:
     configuration: Configuration
     identity: Mapping[str, Any]
     notices: tuple[str, ...] = ()
+    unchecked: tuple[tuple[str, ...], ...] = ()
+    """Choices of a very wide space that are still to be composed and checked, while the first trials run."""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -87,14 +98,17 @@ class Question:
 
 
 def read_question(configuration: Configuration, composer: Composer, swept: Space) -> Question:
-    """Read the study from a configuration and check every choice of its space before anything starts.
+    """Read the study from a configuration and check the choices of its space before anything starts.
+
+    Of a space with very many choices the first ones are checked; `unchecked` names the others.
 
     Raises UserError with everything that is wrong in the space and in the configurations it can propose.
     """
     problems = Problems()
     sweep, search = configuration.config["sweep"], configuration.config["search"]
     space = problems.attempt((), lambda: _space(sweep["space"], composer.base, swept)) or Space()
-    covers = _covers(space, composer, problems)
+    choices = every_choice(space)
+    covers = _covers(choices[:_CHECKED_AHEAD], composer, problems)
     objectives = problems.attempt((), lambda: _objectives(sweep["objective"])) or ()
     problems.attempt(("sweep",), lambda: _check_objectives(objectives, covers, configuration.config["pruner"]))
     trials = problems.attempt(("sweep",), lambda: _trials(sweep["trials"], search, space))
@@ -110,7 +124,8 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
         "config": {key: value for key, value in first.config.items() if not is_unsigned(key)},
     }
     notices = tuple(dict.fromkeys(line for _, one in covers for line in one.notices))
-    return Question(name, space, objectives, trials, configuration, identity, notices)
+    later = tuple(choices[_CHECKED_AHEAD:])
+    return Question(name, space, objectives, trials, configuration, identity, notices, later)
 
 
 def _space(written: Mapping[str, Any] | None, base: Sequence[str], swept: Space) -> Space:
@@ -124,10 +139,12 @@ def _space(written: Mapping[str, Any] | None, base: Sequence[str], swept: Space)
     return space
 
 
-def _covers(space: Space, composer: Composer, problems: Problems) -> list[tuple[tuple[str, ...], Experiment]]:
-    """Proposals that cover every choice of the space, each with its experiment; refusals go to `problems`."""
+def _covers(
+    choices: Sequence[tuple[str, ...]], composer: Composer, problems: Problems
+) -> list[tuple[tuple[str, ...], Experiment]]:
+    """The proposals, each with its experiment; refusals go to `problems`."""
     found = []
-    for words in every_choice(space):
+    for words in choices:
         experiment = problems.attempt((), functools.partial(composer.experiment, words))
         if experiment is not None:
             found.append((words, experiment))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +18,6 @@ from sweeplora.rundir.record import (
     DamagedRecord,
     read_result,
     read_trial,
-    readable_trials,
-    trial_folders,
     write_result,
 )
 
@@ -33,10 +31,10 @@ class Found(NamedTuple):
     passed_over: tuple[str, ...]
 
 
-def find(runs: Path, signature: str, objectives: Sequence[str] = ()) -> Found:
-    """The first finished, intact run with this signature below `runs`."""
+def find(candidates: Iterable[RunDir], objectives: Sequence[str] = ()) -> Found:
+    """The first finished, intact run among those of one signature."""
     passed_over: list[str] = []
-    for run in _candidates(runs, signature):
+    for run in candidates:
         if is_finished(run):
             wrong = fault(run, objectives)
             if wrong is None:
@@ -143,11 +141,3 @@ def free_name(parent: Path, name: str) -> str:
     while (parent / f"{name}-{number}").exists():
         number += 1
     return f"{name}-{number}"
-
-
-def _candidates(runs: Path, signature: str) -> Iterator[RunDir]:
-    for folder in sorted(runs.glob(f"*/*-{signature}")):
-        yield RunDir(folder)
-    for folder, record in readable_trials(trial_folders(runs / "single")):
-        if record.signature == signature:
-            yield RunDir(folder)

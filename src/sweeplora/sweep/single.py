@@ -27,12 +27,13 @@ from sweeplora.rundir.record import (
 )
 from sweeplora.sweep import reuse
 from sweeplora.sweep.interrupt import Interrupt
+from sweeplora.sweep.known_runs import KnownRuns
 from sweeplora.sweep.library_logs import logging_to
 from sweeplora.sweep.recorder import Recorder, finish_recorder, revive_recorder, start_recorder
 from sweeplora.sweep.screen import Display, Row, Screen, open_screen
 from sweeplora.sweep.supervise import Place, Supervision, end_leftover, result_of, shape_of
 
-WELL, SOME_FAILED, INTERRUPTED = 0, 1, 130
+WELL, SOME_FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 _POLL_SECONDS = 0.1
 
 
@@ -53,7 +54,8 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
     runs = Path(config["runs"]).absolute()
     launcher: Launcher = instantiate(config["launcher"])
     screen = open_screen()
-    found = reuse.find(runs, experiment.signature) if config["reuse"] else reuse.Found(None, ())
+    known = KnownRuns(runs).candidates(experiment.signature) if config["reuse"] else ()
+    found = reuse.find(known)
     for line in found.passed_over:
         screen.say(line)
     if found.run is not None:

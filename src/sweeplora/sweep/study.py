@@ -38,7 +38,7 @@ from sweeplora.sweep.screen import Screen, open_screen
 from sweeplora.sweep.search.grammar import split_command_line
 from sweeplora.sweep.search.rehearsal import rehearse
 from sweeplora.sweep.search.space import Space
-from sweeplora.sweep.single import INTERRUPTED, SOME_FAILED, WELL, run_single
+from sweeplora.sweep.single import INTERRUPTED, REFUSED, SOME_FAILED, WELL, run_single
 from sweeplora.sweep.supervise import now, shape_of
 
 DATABASE = "optuna.db"
@@ -146,7 +146,7 @@ class _Study:
         if state == "finished" and open_trials > 0:
             self._draw(board)
         recorded = finish_recorder(recorder, screen, interrupt)
-        code = self._tell(board, screen, interrupt)
+        code = self._tell(board, screen, driver.refused)
         return code if recorded or code != WELL else SOME_FAILED
 
     def _recorder(self) -> Recorder | None:
@@ -196,9 +196,12 @@ class _Study:
 
         draw_plots(board, self._folder / "plots")
 
-    def _tell(self, board: Leaderboard, screen: Screen, interrupt: Interrupt) -> int:
+    def _tell(self, board: Leaderboard, screen: Screen, refused: UserError | None) -> int:
         for line in ("", *lines(board), "", *_summary(board, self._folder)):
             screen.say(line)
+        if refused is not None:
+            screen.say(f"{refused}\nthe trials so far are kept, and found again by a study of another name")
+            return REFUSED
         if self._record.state == "interrupted":
             screen.say("interrupted; the same command continues the study")
             return INTERRUPTED

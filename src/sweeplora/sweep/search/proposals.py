@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import product
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeGuard
 
 from sweeplora.errors import UserError
 from sweeplora.rundir.record import Scalar
 from sweeplora.sweep.search.space import Choice, Dimension, Fixed, Interval, Space, Steps, text_of, texts_of
 
-_COVERED = 32
-"""Of a longer range so many values are tried before a study begins."""
+_COVERED = 5
+"""Of a longer range, so many numbers are tried: its ends and some between."""
+
+_COVERED_OF_A_CHOICE = 16
+"""Of a longer choice of numbers, so many."""
 
 
 class Asker(Protocol):
@@ -56,8 +59,8 @@ def points(space: Space) -> list[dict[str, Scalar]]:
 def every_choice(space: Space) -> list[tuple[str, ...]]:
     """Override lists that cover each choice of each branch, and both ends of each interval, at least once.
 
-    There are as many lists as the widest dimension needs, not the product. A long range is sampled: its ends and some
-    values between.
+    There are as many lists as the widest dimension needs, not the product. Of many numbers the ends and a few between
+    are taken: what holds for them holds for the others.
     """
     columns: list[list[tuple[str, ...]]] = []
     for key, dimension in space.dimensions.items():
@@ -145,10 +148,21 @@ def _refuse_interval(key: str, dimension: Dimension) -> None:
 
 
 def _cover(dimension: Dimension) -> tuple[str, ...]:
+    """The texts to try: every value that is no number, and of many numbers the ends and a few between."""
     texts = texts_of(dimension)
-    if not isinstance(dimension, Steps) or len(texts) <= _COVERED:
+    values = dimension.values if isinstance(dimension, Choice | Steps) else ()
+    numbers = sorted((value, text) for value, text in zip(values, texts, strict=False) if is_number(value))
+    most = _COVERED if isinstance(dimension, Steps) else _COVERED_OF_A_CHOICE
+    if len(numbers) <= most:
         return texts
-    return tuple(texts[index * (len(texts) - 1) // (_COVERED - 1)] for index in range(_COVERED))
+    tried = {numbers[index * (len(numbers) - 1) // (most - 1)][1] for index in range(most)}
+    left_out = {text for _, text in numbers} - tried
+    return tuple(text for text in texts if text not in left_out)
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _inside(where: str, key: str, text: str) -> str:
