@@ -86,6 +86,12 @@ class TrialRecord:
     threads: int | None = None
     """CPU threads of each process. All attempts run with the first one's numbers: last digits depend on them."""
     message: str = ""
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """Hashes of what the configuration's paths hold, by dotted key."""
+    code: Mapping[str, str] = field(default_factory=dict)
+    """The hash of the training's source, and the versions of the libraries that compute."""
+    proposed: tuple[str, ...] = ()
+    """The last of the overrides: those that a study proposed."""
     found: str | None = None
     """The run folder, relative to `runs`, that this trial was taken from instead of being trained."""
 

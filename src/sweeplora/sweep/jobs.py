@@ -87,6 +87,9 @@ def new_record(context: StudyContext, asked: AskedTrial, experiment: Experiment 
         overrides=(*context.composer.base, *asked.proposal.overrides),
         params=asked.proposal.params,
         steps=experiment.steps if experiment else None,
+        contents=dict(experiment.contents) if experiment else {},
+        code=dict(experiment.code) if experiment else {},
+        proposed=tuple(asked.proposal.overrides),
     )
 
 

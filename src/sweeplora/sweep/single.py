@@ -118,6 +118,8 @@ def _new_record(experiment: Experiment) -> TrialRecord:
         signature=experiment.signature,
         overrides=experiment.overrides,
         steps=experiment.steps,
+        contents=dict(experiment.contents),
+        code=dict(experiment.code),
     )
 
 

@@ -60,6 +60,8 @@ class Repository:
     left_out: list[str]
     """Changed files whose differences are not in the patch, and why."""
     trouble: str = ""
+    describe: str = ""
+    """The commit as `git describe --tags --always` names it."""
 
 
 def repository_of(folder: Path) -> Path | None:
@@ -142,6 +144,7 @@ def state(root: Path, why_out: Callable[[Path], str | None] = lambda _: None) ->
         untracked=untracked[:_UNTRACKED_CAP],
         left_out=left_out,
         trouble="; ".join(dict.fromkeys(troubles)),
+        describe=_describe(root) if commit else "",
     )
     return repository, patch
 
@@ -149,6 +152,13 @@ def state(root: Path, why_out: Callable[[Path], str | None] = lambda _: None) ->
 def _named(value: bytes | None) -> str | None:
     """A commit or branch from `git status`, which prints `(initial)` and `(detached)` if there is none."""
     return None if value is None or value.startswith(b"(") else value.decode(errors="replace")
+
+
+def _describe(root: Path) -> str:
+    try:
+        return _run(root, "describe", "--tags", "--always").decode(errors="replace").strip()
+    except GitError:
+        return ""
 
 
 def _commit(root: Path) -> str | None:

@@ -6,26 +6,21 @@ Sessions are stored in the run folder, so that the record can be replayed after 
 
 from __future__ import annotations
 
-import getpass
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
-import shutil
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sweeplora.record.provenance import git
+from sweeplora.record.provenance.environment import LOCK, lock, machine, packages
 from sweeplora.record.provenance.exclusions import Exclusions, Rules, rules_of
-from sweeplora.record.provenance.secret import without_credentials
+from sweeplora.record.provenance.secret import holds_secret, without_credentials
 from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
 from sweeplora.record.provenance.workspace import Backup, back_up
 from sweeplora.rundir.files import read_sealed, sealed, write_json, write_whole
@@ -33,9 +28,23 @@ from sweeplora.rundir.files import read_sealed, sealed, write_json, write_whole
 FOLDER = "provenance"
 FACTS = "session.json"
 MANIFEST = "workspace.json"
+PROMPTS = "prompts"
+"""The stem of the copy of the previews' prompts."""
+
+_MOST_PROMPTS = 1 << 20
 _NO_RULES = Rules(outputs=(), inputs=(), cap_bytes=0)
 _SLACK_SECONDS = 5.0
 """The mirror's process starts a moment after the command, possibly after its first trial."""
+
+
+class Extras(NamedTuple):
+    """What else a session holds: what went wrong, and the file of previews' prompts (its path and content)."""
+
+    troubles: Sequence[str] = ()
+    prompts: tuple[str, bytes] | None = None
+
+
+_NO_EXTRAS = Extras()
 
 
 def record_session(beside: Path, runs: Path, config: Mapping[str, Any], cap_mib: float | None) -> None:
@@ -48,7 +57,7 @@ def record_session(beside: Path, runs: Path, config: Mapping[str, Any], cap_mib:
         workspace = Path.cwd()
         rules = rules_of(config, runs, cap_mib or 0.0)
         backup = None if cap_mib is None else _backup(workspace, rules, runs / WORKSPACES, troubles)
-        write_session(beside, workspace, backup, rules, troubles)
+        write_session(beside, workspace, backup, rules, Extras(troubles, prompts_of(config)))
     except Exception as error:  # whatever the folder contains, the runs are still recorded
         troubles.append(f"where the command ran from is not recorded: {_line(error)}")
     for trouble in troubles:
@@ -67,11 +76,23 @@ def _line(error: Exception) -> str:
     return without_credentials(" ".join(f"{type(error).__name__}: {error}".split()))[:500]
 
 
+def prompts_of(config: Mapping[str, Any]) -> tuple[str, bytes] | None:
+    """The name and content of the file of previews' prompts that a configuration names; None without one.
+
+    Kept apart from the workspace's backup, since the file may be anywhere.
+    """
+    named = (config.get("sample") or {}).get("prompts")
+    if not isinstance(named, str) or not Path(named).is_file() or Path(named).stat().st_size > _MOST_PROMPTS:
+        return None
+    content = Path(named).read_bytes()
+    return None if holds_secret(content, Path(named).name) else (named, content)
+
+
 def write_session(
-    beside: Path, workspace: Path, backup: Backup | None, rules: Rules = _NO_RULES, troubles: Sequence[str] = ()
+    beside: Path, workspace: Path, backup: Backup | None, rules: Rules = _NO_RULES, extras: Extras = _NO_EXTRAS
 ) -> Path:
     """Describe this session below `<beside>/provenance/`, or reuse an identical one. Returns its folder."""
-    files: dict[str, bytes] = {"packages.txt": _packages().encode()}
+    files: dict[str, bytes] = {"packages.txt": packages().encode(), LOCK: lock().encode()}
     repositories = []
     for label, root in _repositories(workspace).items():
         repository, patch = git.state(root, Exclusions(rules, root).why_out)
@@ -81,7 +102,11 @@ def write_session(
     backed_up = backup.name if backup is not None else ""
     if backup is not None:
         files[MANIFEST] = json.dumps(backup.manifest, indent=1).encode()
-    facts = {"workspace": backed_up, "repositories": repositories, **_machine(workspace), "troubles": list(troubles)}
+    named, prompts = extras.prompts or (None, b"")
+    if named is not None:
+        files[PROMPTS + Path(named).suffix] = prompts
+    where = {"workspace": backed_up, "prompts": named, "repositories": repositories}
+    facts = {**where, **machine(workspace), "troubles": list(extras.troubles)}
     digest = _digest(facts, files)
     for folder in sorted((beside / FOLDER).glob(f"*-{digest}")):
         if read_sealed(folder / FACTS):
@@ -174,49 +199,3 @@ def _folder_of(module: str) -> Path | None:
     specification = importlib.util.find_spec(module)
     origin = specification.origin if specification is not None else None
     return Path(origin).parent if origin else None
-
-
-def _packages() -> str:
-    """Every installed package with its version, one per line, sorted, as in `pip freeze`."""
-    distributions = (each.metadata for each in importlib.metadata.distributions())
-    found = {f"{each['Name']}=={each['Version']}" for each in distributions if each["Name"]}
-    return "".join(f"{line}\n" for line in sorted(found, key=str.lower))
-
-
-def _machine(workspace: Path) -> dict[str, Any]:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "folder": str(workspace),
-        "user": _user(),
-        "host": socket.gethostname(),
-        "python": sys.version.split()[0],
-        "system": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "memory_mib": memory >> 20,
-        "gpus": _gpus(),
-    }
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as in containers
-        return str(os.getuid())
-
-
-def _processor() -> str:
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text(errors="replace").splitlines() if listing.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _gpus() -> list[str]:
-    if shutil.which("nvidia-smi") is None:
-        return []
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):  # a driver that hangs
-        return []
-    return [line.strip() for line in done.stdout.splitlines()] if done.returncode == 0 else []

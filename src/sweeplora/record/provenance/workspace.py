@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sweeplora.content import sha256
 from sweeplora.record.provenance.exclusions import DATA, SECRET, Exclusions, Rules, is_data
 from sweeplora.record.provenance.git import GitError, is_checkout, listed, repository_of
 from sweeplora.record.provenance.secret import holds_secret
@@ -29,6 +30,8 @@ FOLDER = "workspaces"
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages", "venv", "build", "dist"}
 _MOST_FILES = 20_000
+_MOST_HASHED = 512 << 20
+"""Bytes of files left out that are hashed, so that they can be looked for; the others have their size alone."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,25 @@ def back_up(root: Path, rules: Rules, into: Path) -> Backup:
     if files and not archive.exists():
         into.mkdir(parents=True, exist_ok=True)
         write_whole(archive, _pack(kept))
-    out = [{"path": path, "why": why} for path, why in sorted(left_out.items())]
+    room = [_MOST_HASHED]
+    out = [{"path": path, "why": why, **_named(root / path, why, room)} for path, why in sorted(left_out.items())]
     return Backup(name if files else "", {"name": name, "root": str(root), "files": files, "left_out": out})
+
+
+def _named(path: Path, why: str, room: list[int]) -> dict[str, Any]:
+    """What finds a file left out again: a link's target, a file's size and hash while `room` (bytes) lasts."""
+    try:
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            return {"link": os.readlink(path)}
+        if not stat.S_ISREG(status.st_mode) or why == SECRET:
+            return {}
+        if status.st_size > room[0]:
+            return {"size": status.st_size}
+        room[0] -= status.st_size
+        return {"size": status.st_size, "sha256": sha256(path)}
+    except OSError:
+        return {}
 
 
 def _candidates(root: Path, rules: Rules, left_out: dict[str, str]) -> Iterator[tuple[str, int]]:

@@ -14,7 +14,7 @@ from sweeplora.rundir.record import read_trial
 
 _TEXTS = ("config.yaml", "trial.json", "study.json", "leaderboard.csv", "leaderboard.md", "result.json", "log.txt")
 """Sent without the credentials that may be in them."""
-_PLAIN = ("dataset.json", "scores.jsonl")
+_PLAIN = ("dataset.json", "naming.json", "scores.jsonl")
 _FOLDERS = ("weights", "plots", FOLDER)
 
 
