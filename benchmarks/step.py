@@ -31,7 +31,7 @@ from sweeplora.training.distributed import Processes
 from sweeplora.training.groups import build_groups
 from sweeplora.training.loop import Trainer
 from sweeplora.training.outputs import peak_memory_mib
-from sweeplora.training.prepare import Inputs, load_model, prepare
+from sweeplora.training.prepare import Inputs, base_settings, hold, prepare
 from sweeplora.training.stop import Stop
 from sweeplora.training.train import build_network, build_trainer
 
@@ -105,10 +105,10 @@ def assemble(overrides: Sequence[str], folder: Path) -> tuple[Trainer, Inputs]:
     device: Literal["cpu", "cuda"] = "cuda" if torch.cuda.is_available() else "cpu"
     groups = build_groups(config)
     processes = Processes(groups.train.mixed_precision, device, Stop(None))
-    family = load_model(groups, processes)
-    inputs = prepare(run, groups, family, processes)
-    network = build_network(groups, family, processes)
-    return build_trainer(groups, family, network, processes), inputs
+    base = hold(base_settings(groups), processes)
+    inputs = prepare(run, groups, base, processes)
+    network = build_network(groups, base.family, processes)
+    return build_trainer(groups, base.family, network, processes), inputs
 
 
 def instrument(trainer: Trainer) -> dict[str, float]:

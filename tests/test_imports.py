@@ -31,7 +31,7 @@ def _outside(module: str) -> set[str]:
 
 
 def test_the_training_never_sees_mlflow_optuna_or_who_started_it() -> None:
-    training = reachable(["sweeplora.training.train"], late=True)
+    training = reachable(["sweeplora.training.worker"], late=True)
     assert "sweeplora.training.loop" in training
     for module in training:
         assert not _outside(module) & {"mlflow", "optuna", "rich", "git"}, module
@@ -62,7 +62,7 @@ def test_only_record_touches_mlflow_and_only_sweep_touches_optuna() -> None:
         ("sweeplora.check.configuration", {"torch", "diffusers", "transformers", "lycoris", "optuna", "mlflow"}),
         ("sweeplora.sweep.study", {"torch", "diffusers", "transformers", "lycoris", "mlflow"}),
         ("sweeplora.record.mirror", {"torch", "diffusers", "mlflow", "optuna"}),
-        ("sweeplora.training.train", {"mlflow", "optuna", "rich", "git"}),
+        ("sweeplora.training.worker", {"mlflow", "optuna", "rich", "git"}),
     ],
 )
 def test_importing_really_brings_nothing_of_that(module: str, absent: set[str]) -> None:

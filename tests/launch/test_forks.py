@@ -32,7 +32,7 @@ def test_the_server_imports_what_the_config_has_the_training_build() -> None:
         "launcher": {"_target_": "sweeplora.launch.local.Local"},
         "seed": 0,
     }
-    assert modules_ahead("sweeplora.training.train", config) == [
-        *("sweeplora.training.train", "sweeplora.models.sdxl", "sweeplora.networks.algorithms")
+    assert modules_ahead("sweeplora.training.worker", config) == [
+        *("sweeplora.training.worker", "sweeplora.models.sdxl", "sweeplora.networks.algorithms")
     ]
     assert modules_ahead("standin", config) == ["standin"]

@@ -141,10 +141,10 @@ def test_openmp_waits_passively_unless_the_user_says_how_it_waits(monkeypatch: p
 def test_one_process_is_started_directly_and_several_through_accelerate() -> None:
     run = Path("runs/s/000-abc")
     alone = command(run, Slot(0, 1, 2, "cpu", ()), TRAINING)
-    assert alone == [sys.executable, "-m", "sweeplora.launch.child", "sweeplora.training.train", str(run)]
+    assert alone == [sys.executable, "-m", "sweeplora.launch.child", "sweeplora.training.worker", str(run)]
     words = command(run, Slot(0, 2, 3, "cuda", ("0", "1")), TRAINING)
     assert words[:4] == [sys.executable, "-m", "sweeplora.launch.together", "--multi_gpu"]
-    assert words[-4:] == ["--module", "sweeplora.launch.child", "sweeplora.training.train", str(run)]
+    assert words[-4:] == ["--module", "sweeplora.launch.child", "sweeplora.training.worker", str(run)]
     for flag, value in (("--num_processes", "2"), ("--main_process_port", "0"), ("--mixed_precision", "no")):
         assert words[words.index(flag) + 1] == value
 

@@ -15,13 +15,13 @@ from sweeplora.config.imports import is_own, reachable
 from sweeplora.config.sources import module_file, module_of, source_of, text_that_runs
 from sweeplora.content import ContentHashes
 from sweeplora.data.dataset import Dataset, content_hash
+from sweeplora.launch.launcher import TRAINING
 from sweeplora.models.facts import ModelFacts
 from sweeplora.networks.algorithms import algorithm_of
 from sweeplora.networks.file.kinds import file_kinds, shipped_kinds
 from sweeplora.rundir.signature import UNSIGNED, signature
 
 _LIBRARIES = ("torch", "diffusers", "transformers", "lycoris_lora")
-_TRAINING = "sweeplora.training.train"
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
@@ -92,10 +92,10 @@ def _targets_in(value: object) -> Iterator[str]:
 @functools.lru_cache(maxsize=64)
 def _code(targets: tuple[str, ...]) -> dict[str, str]:
     modules = [module_of(target) for target in targets]
-    packages = {module.partition(".")[0] for module in modules} - {_TRAINING.partition(".")[0]}
+    packages = {module.partition(".")[0] for module in modules} - {TRAINING.partition(".")[0]}
     versions = {name: found for name in sorted({*_LIBRARIES, *packages}) if (found := _version(name))}
     unversioned = {module for module in modules if module.partition(".")[0] in packages - set(versions)}
-    written = [_TRAINING, *(module for module in modules if _is_read(module.partition(".")[0]))]
+    written = [TRAINING, *(module for module in modules if _is_read(module.partition(".")[0]))]
     read = reachable(written, late=True, within=_is_read)
     return {"source": _source_hash(read | unversioned), **versions}
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from sweeplora.launch.slot import Shape, Slot
 from sweeplora.rundir.folder import RunDir
 
-TRAINING = "sweeplora.training.train"
+TRAINING = "sweeplora.training.worker"
 """The module that trains: `python -m <module> <run folder>`, or its `main([run folder])`."""
 
 

@@ -62,15 +62,20 @@ def attach(family: Family, algorithm: Algorithm, seed: int) -> Network:
         raise UserError("network.preset", algorithm.preset, "selects no layer of this model; use preset full")
     make = adapter_of(algorithm)
     adapters: dict[str, Adapter[Any]] = {}
-    with torch.random.fork_rng(devices=[]):
-        for key, place in places.items():
-            torch.manual_seed(seed_of(seed, "init", key))
-            if isinstance(place.layer, Norm):
-                adapters[key] = NormAdapter(algorithm, key, place.layer)
-            else:
-                adapters[key] = make(algorithm, key, place.layer, place.rank)
-    network = Network(adapters, places)
-    network.load_file_tensors({key: scaled_tensors(one, torch.device("cpu")) for key, one in held.items()})
+    try:
+        with torch.random.fork_rng(devices=[]):
+            for key, place in places.items():
+                torch.manual_seed(seed_of(seed, "init", key))
+                if isinstance(place.layer, Norm):
+                    adapters[key] = NormAdapter(algorithm, key, place.layer)
+                else:
+                    adapters[key] = make(algorithm, key, place.layer, place.rank)
+        network = Network(adapters, places)
+        network.load_file_tensors({key: scaled_tensors(one, torch.device("cpu")) for key, one in held.items()})
+    except BaseException:
+        for adapter in adapters.values():
+            adapter.detach()
+        raise
     return network
 
 

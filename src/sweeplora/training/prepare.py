@@ -1,12 +1,13 @@
-"""Inputs of a training: the frozen base model on its device and the encoded data."""
+"""What a process holds for its trainings: the frozen base on its device and the encoded data; inputs made from them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,21 +23,52 @@ from sweeplora.models.family import Family
 from sweeplora.networks.merged_base import merge
 from sweeplora.rundir.files import write_json
 from sweeplora.rundir.folder import RunDir
-from sweeplora.training.distributed import DTYPES, Processes
+from sweeplora.training.distributed import DTYPES, Precision, Processes
 from sweeplora.training.evaluate import Triples, subset_of
-from sweeplora.training.groups import ConfigGroups
+from sweeplora.training.groups import ConfigGroups, Images, Model
 from sweeplora.training.stop import Interrupted, Stop
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """The training data, and the triples to score: held-out images and a probe of training images."""
+class BaseSettings:
+    """All that decides what a process holds; `hold` sees nothing else of a configuration.
 
-    dataset: Dataset
-    length: Length
-    loader: Loader
-    validation: Triples
-    probe: Triples
+    `model` and `data` are built from the groups `model` and `data` of `config`. `compile`: torch.compile's backend.
+    `trains_encoders`: the text encoders change during the training.
+    """
+
+    model: Model
+    data: Images
+    config: Mapping[str, Any]
+    cache: Path
+    precision: Precision
+    lowram: bool
+    gradient_checkpointing: bool
+    compile: str | None
+    trains_encoders: bool
+
+    @property
+    def key(self) -> str:
+        """Text that is equal for settings that hold the same base."""
+        groups = {name: self.config[name] for name in ("model", "data")}
+        others = {name: value for name, value in vars(self).items() if name not in ("config", "model", "data")}
+        return json.dumps([groups, others], sort_keys=True, default=str)
+
+
+def base_settings(groups: ConfigGroups) -> BaseSettings:
+    """The part of a configuration that decides what a process holds."""
+    train = groups.train
+    return BaseSettings(
+        model=groups.model,
+        data=groups.data,
+        config=groups.config,
+        cache=groups.cache,
+        precision=train.mixed_precision,
+        lowram=train.lowram,
+        gradient_checkpointing=train.gradient_checkpointing,
+        compile=train.compile,
+        trains_encoders=groups.algorithm.text_encoders,
+    )
 
 
 @dataclass(frozen=True)
@@ -52,60 +84,90 @@ class Encoded:
     encoders_stay: bool
 
 
-def load_model(groups: ConfigGroups, processes: Processes) -> Family:
-    """The frozen base with `model.base_weights` merged in: in float32 in host memory, or on the device with lowram.
+@dataclass(frozen=True)
+class HeldBase:
+    """A frozen base on its device in the run's precision, the data set, and its encoded images and captions."""
 
-    With lowram the U-Net is in the run's precision, since the device may be too small for a wider one.
-    """
-    if groups.train.lowram:
-        family = groups.model.load(processes.device, processes.dtype)
-    else:
-        family = groups.model.load(torch.device("cpu"))
-    if groups.model.merged:
-        files, multipliers = zip(*groups.model.merged, strict=True)
-        merge(family, files, multipliers)
-    # nn.Module's `to`, because that of diffusers warns about half precision on a CPU.
-    nn.Module.to(family.vae, DTYPES[groups.model.vae_precision])
-    return family
+    family: Family
+    dataset: Dataset
+    encoded: Encoded
 
 
-def prepare(run: RunDir, groups: ConfigGroups, family: Family, processes: Processes) -> Inputs:
-    """Read the images, encode what is not cached, and keep on the device what every step needs."""
-    settings = groups.train
-    dataset = groups.data.read(family.divisor, family.resolution, groups.cache)
+@dataclass(frozen=True)
+class Inputs:
+    """The training data, and the triples to score: held-out images and a probe of training images."""
+
+    dataset: Dataset
+    length: Length
+    loader: Loader
+    validation: Triples
+    probe: Triples
+
+
+def hold(settings: BaseSettings, processes: Processes) -> HeldBase:
+    """Load the base, read the images, encode what is not cached, and keep on the device what every step needs."""
+    family = load_model(settings, processes)
+    dataset = settings.data.read(family.divisor, family.resolution, settings.cache)
+    encoded = encode_data(settings, dataset, family, processes)
+    place_model(settings, family, processes, encoded)
+    if settings.gradient_checkpointing:
+        family.checkpoint_gradients(encoders=settings.trains_encoders)
+    if settings.compile is not None:
+        family.unet.compile(backend=settings.compile)
+    return HeldBase(family, dataset, encoded)
+
+
+def prepare(run: RunDir, groups: ConfigGroups, base: HeldBase, processes: Processes) -> Inputs:
+    """One training's inputs from the held data; records the data set's files in the run folder."""
+    settings, dataset = groups.train, base.dataset
     if processes.is_main:
         write_json(run.path / "dataset.json", {"name": dataset.name, "files": manifest(dataset)})
-    encoded = encode_data(groups, dataset, family, processes)
-    place_model(groups, family, processes, encoded)
 
     def triples(pictures: Sequence[Picture]) -> Triples:
-        examples = stills(pictures, encoded.latents)
-        return Triples(examples, settings.validation_timesteps, dataset.validation_seed, encoded.encode)
+        examples = stills(pictures, base.encoded.latents)
+        return Triples(examples, settings.validation_timesteps, dataset.validation_seed, base.encoded.encode)
 
     seed = dataset.validation_seed
     trained = [picture for picture in dataset.train if not picture.treatment.is_reg]
     return Inputs(
         dataset=dataset,
         length=length(dataset, settings.batch_size, settings.accumulation, settings.epochs, settings.steps),
-        loader=Loader(dataset, encoded.latents, encoded.encode, groups.seed),
+        loader=Loader(dataset, base.encoded.latents, base.encoded.encode, groups.seed),
         validation=triples(subset_of(dataset.validation, settings.validation_images, seed, "validation")),
         probe=triples(subset_of(trained, settings.probe_images, seed, "probe")),
     )
 
 
-def encode_data(groups: ConfigGroups, dataset: Dataset, family: Family, processes: Processes) -> Encoded:
+def load_model(settings: BaseSettings, processes: Processes) -> Family:
+    """The frozen base with `model.base_weights` merged in: in float32 in host memory, or on the device with lowram.
+
+    With lowram the U-Net is in the run's precision, since the device may be too small for a wider one.
+    """
+    if settings.lowram:
+        family = settings.model.load(processes.device, processes.dtype)
+    else:
+        family = settings.model.load(torch.device("cpu"))
+    if settings.model.merged:
+        files, multipliers = zip(*settings.model.merged, strict=True)
+        merge(family, files, multipliers)
+    # nn.Module's `to`, because that of diffusers warns about half precision on a CPU.
+    nn.Module.to(family.vae, DTYPES[settings.model.vae_precision])
+    return family
+
+
+def encode_data(settings: BaseSettings, dataset: Dataset, family: Family, processes: Processes) -> Encoded:
     """Fill the cache with the latents and text outputs that never change; the others are encoded at every step."""
-    hashes = ContentHashes(groups.cache / "hashes.json")
-    cache = Cache(groups.cache, _progress(processes.stop))
+    hashes = ContentHashes(settings.cache / "hashes.json")
+    cache = Cache(settings.cache, _progress(processes.stop))
     for part in (family.vae, *family.text_encoders):
         part.to(processes.device)
     keeps_pictures = keeps_latents(dataset)
     pictures = cache.latents if keeps_pictures else cache.online
     latents = pictures(dataset, family, _vae_hash(family, hashes))
     encode: Encode = partial(family.encode_text, weighted=dataset.weighted_captions)
-    keeps_captions = keeps_text(dataset, groups.algorithm.text_encoders)
+    keeps_captions = keeps_text(dataset, settings.trains_encoders)
     if keeps_captions:
-        texts = cache.texts(dataset, family, _text_hash(groups, family, hashes), processes.device)
+        texts = cache.texts(dataset, family, _text_hash(settings, family, hashes), processes.device)
         encode = texts.encode
     if processes.is_main:
         hashes.save()
@@ -118,21 +180,21 @@ def _vae_hash(family: Family, hashes: ContentHashes) -> str:
     return f"{hashes.all(family.vae_paths)}-{vae.entry('scaling_factor')}-{vae.config.get('shift_factor')}"
 
 
-def _text_hash(groups: ConfigGroups, family: Family, hashes: ContentHashes) -> str:
+def _text_hash(settings: BaseSettings, family: Family, hashes: ContentHashes) -> str:
     """Hash of what a caption's encoding depends on besides the caption."""
-    model = groups.config["model"]
+    model = settings.config["model"]
     chosen = {key: model[key] for key in ("clip_skip", "base_weights_multiplier") if key in model}
     merged = hashes.all(Path(file) for file in model["base_weights"] or ())
     return f"{hashes.all(family.text_paths)}-{merged}-{json.dumps(chosen)}"
 
 
-def place_model(groups: ConfigGroups, family: Family, processes: Processes, encoded: Encoded) -> None:
+def place_model(settings: BaseSettings, family: Family, processes: Processes, encoded: Encoded) -> None:
     """Move what every step needs to the device, in the run's precision; the rest stays on the CPU."""
     family.vae.to(processes.device if encoded.vae_stays else "cpu")
     for encoder in family.text_encoders:
         encoder.to(processes.device if encoded.encoders_stay else "cpu", processes.dtype)
     nn.Module.to(family.unet, processes.dtype)
-    if groups.model.base_precision == "fp8":
+    if settings.model.base_precision == "fp8":
         eight_bits.store(family.unet)  # before it is moved, so the device only ever holds the 8 bits
     family.unet.to(processes.device)
     if processes.device.type == "cuda":

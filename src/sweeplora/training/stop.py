@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 from types import FrameType
 
@@ -26,24 +25,34 @@ class Stop:
     """Whether this training has been asked to stop; it stops after the current optimizer step.
 
     Given a supervisor's lock file, a thread checks every second that the supervisor is alive. If it has died and
-    the training does not finish its step within 6 s, the process exits immediately.
+    the training does not finish its step within 6 s, the process exits immediately. `close` ends the watching: the
+    process goes on without this training.
     """
 
     def __init__(self, supervisor: Path | None) -> None:
         self.requested = False
-        signal.signal(signal.SIGTERM, self._on_signal)
+        self._closed = threading.Event()
+        self._before = signal.signal(signal.SIGTERM, self._on_signal)
         if supervisor is not None:
             threading.Thread(target=self._watch, args=(supervisor,), daemon=True).start()
+
+    def close(self) -> None:
+        """Stop watching, and handle SIGTERM as before."""
+        self._closed.set()
+        signal.signal(signal.SIGTERM, self._before)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
 
     def _watch(self, supervisor: Path) -> None:
         while _is_supervised(supervisor):
-            time.sleep(_POLL_SECONDS)
+            if self._closed.wait(_POLL_SECONDS):
+                return
+        if self._closed.is_set():
+            return
         self.requested = True
-        time.sleep(_GRACE_SECONDS)
-        os._exit(INTERRUPTED)
+        if not self._closed.wait(_GRACE_SECONDS):
+            os._exit(INTERRUPTED)
 
 
 def _is_supervised(lock: Path) -> bool:

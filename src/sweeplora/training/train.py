@@ -1,51 +1,36 @@
-"""The training process: reads a run folder's config and writes metrics, previews, weights and a result to it."""
+"""A training, read top to bottom: on a held base, from a run folder's config to metrics, previews, weights, result."""
 
 from __future__ import annotations
 
-import os
-import sys
-import time
-import traceback
-from collections.abc import Sequence
-from contextlib import closing
-from pathlib import Path
-from typing import Literal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import torch
-import yaml
 
-from sweeplora.content import sha256
 from sweeplora.data.batches import plan, windows
 from sweeplora.diffusion.targets import Noising
-from sweeplora.errors import UserError
 from sweeplora.models.family import Family
 from sweeplora.networks.network import PARTS, Network, attach
 from sweeplora.rundir.folder import RunDir
-from sweeplora.rundir.record import Result, Status, write_result
+from sweeplora.rundir.record import Result
 from sweeplora.training.distributed import DTYPES, Processes
-from sweeplora.training.groups import ConfigGroups, build_groups
+from sweeplora.training.groups import ConfigGroups
 from sweeplora.training.loop import Diverged, Recipe, Trainer
 from sweeplora.training.optim.optimizer import make_optimizer
 from sweeplora.training.optim.schedules import Schedule
 from sweeplora.training.outputs import Outputs, peak_memory_mib
-from sweeplora.training.prepare import Inputs, load_model, prepare
-from sweeplora.training.stop import INTERRUPTED, Interrupted, Stop
-
-EXIT_CODES: dict[Status, int] = {"finished": 0, "failed": 1, "refused": 2, "diverged": 3, "interrupted": INTERRUPTED}
+from sweeplora.training.prepare import HeldBase, Inputs, prepare
+from sweeplora.training.stop import Interrupted
 
 
-def train(run: RunDir, stop: Stop) -> Result:
-    """Run the training that the folder's config describes; each of the run's processes calls this."""
-    groups = build_groups(yaml.safe_load(run.config.read_text()))
-    processes = Processes(groups.train.mixed_precision, _device(), stop)
-    _use_given_threads()
-    family = load_model(groups, processes)
-    inputs = prepare(run, groups, family, processes)
-    network = build_network(groups, family, processes)
-    trainer = build_trainer(groups, family, network, processes)
-    outputs = Outputs(run, groups, trainer, inputs)
-    _announce(processes, inputs, network)
-    result = run_epochs(trainer, inputs, outputs, groups.schedule)
+def train(run: RunDir, groups: ConfigGroups, base: HeldBase, processes: Processes) -> Result:
+    """Train a network on a held base, which is afterwards as before; each of the run's processes calls this."""
+    inputs = prepare(run, groups, base, processes)
+    with attached_network(groups, base.family, processes) as network:
+        trainer = build_trainer(groups, base.family, network, processes)
+        outputs = Outputs(run, groups, trainer, inputs)
+        _announce(processes, inputs, network)
+        result = run_epochs(trainer, inputs, outputs, groups.schedule)
     result.step, result.steps = trainer.step, inputs.length.steps
     result.world_size, result.threads = processes.world_size, torch.get_num_threads()
     result.weights, result.metrics = outputs.weights, outputs.last
@@ -53,16 +38,23 @@ def train(run: RunDir, stop: Stop) -> Result:
     return result
 
 
+@contextmanager
+def attached_network(groups: ConfigGroups, family: Family, processes: Processes) -> Iterator[Network]:
+    """`build_network`, detached afterwards."""
+    network = build_network(groups, family, processes)
+    try:
+        yield network
+    finally:
+        network.detach()
+        if groups.train.compile is not None:
+            torch.compiler.reset()  # the graphs hold this network's layers
+
+
 def build_network(groups: ConfigGroups, family: Family, processes: Processes) -> Network:
     """Attach the network to the frozen base, with its weights in their training precision."""
-    settings = groups.train
     network = attach(family, groups.algorithm, groups.seed)
-    network.to(processes.device, DTYPES[settings.network_precision])
+    network.to(processes.device, DTYPES[groups.train.network_precision])
     network.train(True)
-    if settings.gradient_checkpointing:
-        family.checkpoint_gradients(encoders=bool(network.parameters("text_encoder")))
-    if settings.compile is not None:
-        family.unet.compile(backend=settings.compile)
     return network
 
 
@@ -104,47 +96,6 @@ def run_epoch(trainer: Trainer, inputs: Inputs, outputs: Outputs, schedule: Sche
             outputs.step_done(epoch)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Train the run folder named on the command line; returns the exit code of EXIT_CODES."""
-    run = RunDir(Path(arguments[0]))
-    stop = Stop(run.lock if os.environ.get("SWEEPLORA_SUPERVISED") == "1" else None)
-    started = time.monotonic()
-    try:
-        result = train(run, stop)
-    except UserError as error:
-        result = Result("refused", str(error))
-    except Interrupted as error:
-        result = Result("interrupted", str(error))
-    except Exception as error:  # any error becomes the run's result; its traceback goes into the log
-        traceback.print_exc()
-        result = Result("failed", f"{type(error).__name__}: {error}")
-    print(f"{result.status}: {result.message}", flush=True)
-    if os.environ.get("RANK", "0") == "0":
-        result.seconds = round(time.monotonic() - started, 3)
-        if result.weights is not None:
-            result.weights_sha256 = sha256(run.path / result.weights)
-        try:
-            write_result(run, result)
-        except OSError as error:  # only the log and the exit code can still say how it ended
-            print(error, flush=True)
-            return EXIT_CODES["failed"]
-    return EXIT_CODES[result.status]
-
-
-def _device() -> Literal["cpu", "cuda"]:
-    asked = os.environ.get("SWEEPLORA_DEVICE")
-    if asked is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return "cuda" if asked == "cuda" else "cpu"
-
-
-def _use_given_threads() -> None:
-    """Use the launcher's number of threads: a preloaded parent read the variable before it was set."""
-    threads = os.environ.get("OMP_NUM_THREADS")
-    if threads is not None:
-        torch.set_num_threads(int(threads))
-
-
 def _announce(processes: Processes, inputs: Inputs, network: Network) -> None:
     if not processes.is_main:
         return
@@ -156,7 +107,3 @@ def _announce(processes: Processes, inputs: Inputs, network: Network) -> None:
         f"{len(network.modules)} modules with {trained} parameters train in {processes.world_size} process(es)",
         flush=True,
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
