@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
@@ -41,6 +41,8 @@ ALGORITHMS: dict[str, Algorithm] = {
     "boft": options("boft"),
     "norms": options("locon", train_norm=True, text_encoders=True),
 }
+
+_QUICKLY_MERGED = ("dora", "full", "norms")
 
 
 @contextmanager
@@ -82,6 +84,50 @@ def test_strength_zero_and_detaching_give_the_base_back(kind: str, model: Family
         network.set_strength(1)
         assert torch.equal(predict(), whole)
     assert torch.equal(predict(), before)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        kind
+        if kind in _QUICKLY_MERGED
+        else pytest.param(kind, marks=pytest.mark.slow)  # tests/networks/adapters has all
+        for kind in ALGORITHMS
+    ],
+)
+def test_a_merged_network_predicts_the_same_and_leaves_the_base_as_it_was(
+    kind: str, model: Family, predict: Predict
+) -> None:
+    parts = (model.unet, *model.text_encoders)
+    before = [tensor.clone() for part in parts for tensor in part.state_dict().values()]
+    with attached(model, ALGORITHMS[kind]) as network:
+        move(network)
+        unmerged = predict()
+        with network.merged():
+            merged = predict()
+            assert all(torch.equal(*pair) for pair in zip(before, _tensors(parts), strict=True))
+        assert (merged - unmerged).abs().max() < 2e-5 * unmerged.abs().max()
+        assert torch.equal(predict(), unmerged)
+    assert all(torch.equal(*pair) for pair in zip(before, _tensors(parts), strict=True))
+
+
+def _tensors(parts: Sequence[nn.Module]) -> list[Tensor]:
+    return [tensor for part in parts for tensor in part.state_dict().values()]
+
+
+def test_layers_beyond_the_memory_for_merging_compute_their_update_in_every_pass(
+    model: Family, predict: Predict
+) -> None:
+    with attached(model, options("locon", bypass_mode=True)) as network:
+        move(network)
+        unmerged = predict()
+        with network.merged():
+            whole = predict()
+        with network.merged(most_bytes=0):
+            assert torch.equal(predict(), unmerged)
+        with network.merged(most_bytes=1 << 20):
+            part = predict()
+    assert len({hash(tuple(one.flatten().tolist())) for one in (whole, part, unmerged)}) == 3
 
 
 @pytest.mark.parametrize(

@@ -46,11 +46,35 @@ def test_a_sweep_on_the_command_line_alone_is_named_after_its_keys() -> None:
         (["network.dim=choice(4,13)", "search=grid"], "network.dim=13: give another"),
         (["network.dim=choice(4,8)", "search=grid", "sweep.name=single"], "give a folder's name"),
         (["network.dim=choice(4,8)", "search=grid", "sweep.name=a/b"], "give a folder's name"),
+        (
+            ["train.mixed_precision=choice('no',bf16)", "train.validation_precision=run", "search=grid"],
+            r"train\.validation_precision=run: this sweep varies train\.mixed_precision \(no, bf16\)",
+        ),
+        (
+            ["model.base_precision=choice(null,fp8)", "train.validation_precision=run", "search=grid"],
+            r"train\.validation_precision=run: this sweep varies model\.base_precision \(null, fp8\)",
+        ),
+        (
+            ["train=choice(quick,full)", "search=grid"],
+            r"train\.validation_precision=fp32 and run: trials measured diff",
+        ),
     ],
 )
 def test_a_question_that_cannot_be_asked_is_refused(words: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         asked(*words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train.mixed_precision=choice('no',bf16)"],
+        ["train=full", "train.mixed_precision=choice('no',bf16)", "train.validation_precision=fp32"],
+        ["train=full", "network.dim=choice(4,8)"],
+    ],
+)
+def test_trials_are_compared_in_one_precision(words: list[str]) -> None:
+    assert asked(*words, "search=grid").trials == 2
 
 
 def test_the_same_question_is_known_again_and_another_is_told_by_its_keys() -> None:

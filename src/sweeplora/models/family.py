@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -124,6 +125,13 @@ class Family(Protocol):
         """The U-Net's prediction [B, C, h, w]; `sizes` [B, 6]: original h, w, crop top, left, target h, w.
 
         Families without size conditioning ignore `sizes`.
+        """
+        ...
+
+    def in_float32(self) -> AbstractContextManager[None]:
+        """Compute the U-Net and the text encoders in float32 within the context, whatever their weights are held in.
+
+        The results are those of the weights widened, which is exact.
         """
         ...
 

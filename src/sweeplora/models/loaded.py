@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from sweeplora.models.facts import ModelFacts
 from sweeplora.models.family import Text
 from sweeplora.models.opening import open_encoder, open_unet, open_vae
 from sweeplora.models.text.text import TextOptions, encode, open_tokenizer
+from sweeplora.models.widening import widened
 
 
 class Placement(NamedTuple):
@@ -64,6 +66,7 @@ class Loaded:
         self.tokenizers = [open_tokenizer(files) for files in facts.tokenizers]
         self.text_paths = (*facts.tokenizer_files, *(file for part in facts.text_encoders for file in part.files))
         self._conditioning = conditioning
+        self._widened = False
         self._latent_scale = float(facts.vae.entry("scaling_factor"))
         self._latent_shift = float(facts.vae.config.get("shift_factor") or 0.0)
 
@@ -99,12 +102,22 @@ class Loaded:
 
         `noisy` [B, C, h, w], `timesteps` [B], `sizes` [B, 6] in pixels, for families with size conditioning.
         """
-        dtype = self.unet.dtype
+        dtype = torch.float32 if self._widened else self.unet.dtype
         given = Text(text.hidden.to(dtype), text.pooled.to(dtype))
         conditions = self._conditioning.conditions(given, sizes)
         output = self.unet(noisy.to(dtype), timesteps, given.hidden, added_cond_kwargs=conditions, return_dict=False)
         prediction: Tensor = output[0]
         return prediction.float()
+
+    @contextmanager
+    def in_float32(self) -> Iterator[None]:
+        """Compute the U-Net and the text encoders in float32 within the context, at the memory of one layer."""
+        self._widened = True
+        try:
+            with widened(self.unet, *self.text_encoders):
+                yield
+        finally:
+            self._widened = False
 
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents [B, C, h, w] -> pixels [B, 3, H, W] in [0, 1], float32."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -25,6 +26,8 @@ from sweeplora.randomness import seed_of
 Part = Literal["unet", "text_encoder"]
 PARTS: tuple[Part, ...] = get_args(Part)
 Shelf = Literal["unet", "text_encoder", "text_encoder_2"]
+_MOST_MERGED_BYTES = 1 << 30
+"""Changed weights in memory during a validation: all of a small model's, a tenth of SDXL's U-Net in float32."""
 ENCODERS: tuple[Shelf, ...] = ("text_encoder", "text_encoder_2")
 
 
@@ -209,6 +212,28 @@ class Network:
         """Set the strength. 0: exactly the base model; 1: the whole update; in between: a part of it."""
         for adapter in self._adapters.values():
             adapter.strength = strength
+
+    @contextmanager
+    def merged(self, most_bytes: int = _MOST_MERGED_BYTES) -> Iterator[None]:
+        """Add each update to its weight once instead of in every forward pass; for float32 evaluation.
+
+        Each adapter keeps a changed copy of its layer's weight, so the base stays as it is. The copies take up to
+        `most_bytes`; the layers that do not fit, counted in order, compute their update in every pass as before.
+        """
+        mergeable = []
+        for adapter in self._adapters.values():
+            size = adapter.merged_bytes
+            if size is not None and size <= most_bytes:
+                most_bytes -= size
+                mergeable.append(adapter)
+        try:
+            with torch.no_grad():
+                for adapter in mergeable:
+                    adapter.merge()
+            yield
+        finally:
+            for adapter in mergeable:
+                adapter.unmerge()
 
     def train(self, mode: bool) -> None:
         """Turn dropout, DyLoRA's random ranks and T-LoRA's masks on or off."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from sweeplora.errors import Problems, UserError
 from sweeplora.experiment import Configuration, Experiment, NotComposed
 from sweeplora.rundir.signature import is_unsigned
+from sweeplora.sweep.precision import check_precision
 from sweeplora.sweep.search.grammar import on_command_line, parse_space
 from sweeplora.sweep.search.proposals import every_choice
 from sweeplora.sweep.search.searchers import grid_points, is_grid, prunes
@@ -111,6 +112,7 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
     covers = _covers(choices[:_CHECKED_AHEAD], composer, problems)
     objectives = problems.attempt((), lambda: _objectives(sweep["objective"])) or ()
     problems.attempt(("sweep",), lambda: _check_objectives(objectives, covers, configuration.config["pruner"]))
+    problems.attempt((), lambda: check_precision([one.config for _, one in covers]))
     trials = problems.attempt(("sweep",), lambda: _trials(sweep["trials"], search, space))
     name = problems.attempt((), lambda: _name(sweep["name"], space))
     problems.refuse()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
@@ -54,16 +54,16 @@ class Triples:
             for example in self.examples
         ])  # fmt: skip
 
-    def names(self, noising: Noising) -> list[str]:
+    def names(self, noising: Noising, precision: str) -> list[str]:
         """What makes each triple one measurement, in the order of a flattened `Score.losses`.
 
-        `<image's content>:<latents' height>x<width>:<place>:<timestep>:<seed>:<prediction>`: two runs with a name in
-        common predicted the same target from the same noisy latents of one VAE.
+        `<image's content>:<latents' height>x<width>:<place>:<timestep>:<seed>:<prediction>:<precision>`: two runs with
+        a name in common predicted the same target from the same noisy latents of one VAE, in the same precision.
         """
         timesteps = self.timesteps(len(noising.alphas_cumprod)).tolist()
         return [
             f"{example.identity[:20]}:{example.latents.shape[1]}x{example.latents.shape[2]}:{place}:{timestep}"
-            f":{self.seed}:{noising.prediction}"
+            f":{self.seed}:{noising.prediction}:{precision}"
             for example, row in zip(self.examples, timesteps, strict=True)
             for place, timestep in enumerate(row)
         ]
@@ -106,14 +106,17 @@ class Score:
 
 
 @torch.no_grad()
-def score(triples: Triples, family: Family, noising: Noising, processes: Processes) -> Score:
-    """Unweighted squared error of every triple in float32, regardless of the run's precision, loss and noise.
+def score(
+    triples: Triples, family: Family, noising: Noising, processes: Processes, precision: Literal["run", "fp32"]
+) -> Score:
+    """Unweighted squared error of every triple, regardless of the run's loss and noise.
 
-    Each process computes some of the batches; all processes get the complete result.
+    In float32, regardless of the run's precision; or, with "run", in that. Each process computes some of the batches;
+    all processes get the complete result.
     """
     timesteps = triples.timesteps(len(noising.alphas_cumprod))
     losses = torch.zeros(timesteps.shape, device=processes.device)
-    with _in_float32(family):
+    with family.in_float32() if precision == "fp32" else processes.autocast():
         for number, pairs in enumerate(triples.batches()):
             if number % processes.world_size != processes.rank:
                 continue
@@ -139,20 +142,6 @@ def _batch_losses(
     output = family.predict(noisy, timesteps.to(device), text, sizes)
     difference = output.float() - target(latents, noise, alphas, noising.prediction)
     return difference.square().flatten(1).mean(1)
-
-
-@contextmanager
-def _in_float32(family: Family) -> Iterator[None]:
-    """Keep the base in float32 within the context; widening half precision and narrowing it again is exact."""
-    dtypes = {part: next(part.parameters()).dtype for part in (family.unet, *family.text_encoders)}
-    narrow = {part: dtype for part, dtype in dtypes.items() if dtype != torch.float32}
-    for part in narrow:
-        part.float()
-    try:
-        yield
-    finally:
-        for part, dtype in narrow.items():
-            part.to(dtype)
 
 
 def _generator(seed: int, what: str, *parts: int | str) -> Generator:

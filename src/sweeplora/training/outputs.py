@@ -7,7 +7,7 @@ import math
 import resource
 import shutil
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -76,7 +76,9 @@ class Outputs:
         """Writes the held-out triples' losses; only in the main process."""
         if not self._main:
             return None
-        return ScoresWriter(self._run.scores, self._inputs.validation.names(self._trainer.recipe.noising))
+        recipe = self._trainer.recipe
+        names = self._inputs.validation.names(recipe.noising, recipe.settings.measured_precision)
+        return ScoresWriter(self._run.scores, names)
 
     def log(self, values: Mapping[str, float]) -> None:
         """Log values at the trainer's step; raises Diverged for one that is not finite."""
@@ -142,8 +144,8 @@ class Outputs:
         if self._drawn_at == self._trainer.step:
             return
         self._drawn_at = self._trainer.step
-        with self._for_use():
-            trainer = self._trainer
+        trainer, settings = self._trainer, self._trainer.recipe.settings
+        with self._for_use(), self._merged(settings.forward_precision):
             self._previews.write(self._run.samples, trainer.step, trainer.family, trainer.processes)
 
     def _show_weights(self) -> None:
@@ -178,8 +180,15 @@ class Outputs:
         return None
 
     def _score(self, triples: Triples) -> Score:
-        trainer = self._trainer
-        return score(triples, trainer.family, trainer.recipe.noising, trainer.processes)
+        trainer, settings = self._trainer, self._trainer.recipe.settings
+        with self._merged(settings.measured_precision):
+            return score(
+                triples, trainer.family, trainer.recipe.noising, trainer.processes, settings.validation_precision
+            )
+
+    def _merged(self, precision: str) -> AbstractContextManager[None]:
+        """The network merged if forward passes are in float32; in half precision a sum would lose small updates."""
+        return self._trainer.network.merged() if precision == "fp32" else nullcontext()
 
     def _score_base(self) -> Score:
         """The losses of the held-out triples without the network; `model.base_weights` belong to the base."""

@@ -19,7 +19,8 @@ class Train:
     Timesteps are drawn from [min_timestep, max_timestep). save_every_epochs and validate_every_epochs: 0 means only
     at the end (and for validation at the start); the options in optimizer steps add to them. save_last_epochs and
     save_last_steps delete older weights of this run, never the last. validation_timesteps noise levels are
-    scored for every held-out image (at most validation_images of them) and for probe_images training images.
+    scored for every held-out image (at most validation_images of them) and for probe_images training images, in
+    float32 or, with validation_precision=run, in mixed_precision.
     """
 
     epochs: Annotated[int, Ge(1), Le(1_000_000)] | None
@@ -45,7 +46,18 @@ class Train:
     validate_every_steps: Annotated[int, Ge(0)]
     validation_images: Annotated[int, Ge(1)] | None
     validation_timesteps: Annotated[int, Ge(1), Le(1000)]
+    validation_precision: Literal["run", "fp32"]
     probe_images: Annotated[int, Ge(0)]
+
+    @property
+    def forward_precision(self) -> Literal["fp32", "fp16", "bf16"]:
+        """The precision of training steps and previews."""
+        return "fp32" if self.mixed_precision == "no" else self.mixed_precision
+
+    @property
+    def measured_precision(self) -> Literal["fp32", "fp16", "bf16"]:
+        """The precision that validation losses are computed in."""
+        return "fp32" if self.validation_precision == "fp32" else self.forward_precision
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):

@@ -116,6 +116,36 @@ def test_strength_goes_from_the_base_to_the_whole_update(kind: str) -> None:
     torch.testing.assert_close(outputs[1] - before, (outputs[2] - before) / 2, rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("shape", ["linear", "linear-no-bias", "conv-strided"])
+@pytest.mark.parametrize("kind", MADE)
+def test_a_merged_layer_gives_the_same_output_and_is_the_same_layer_afterwards(kind: str, shape: str) -> None:
+    layer = LAYERS[shape]()
+    x = example(layer)
+    before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+    plain = layer(x)
+    made = adapter(MADE[kind], layer)
+    output = layer(x)
+    made.merge()
+    assert made.merged_bytes == 4 * layer.weight.numel()
+    torch.testing.assert_close(layer(x), output, rtol=2e-5, atol=2e-5)
+    trained = [parameter.clone() for parameter in made.module.parameters()]
+    for parameter in made.module.parameters():
+        parameter.zero_()
+    torch.testing.assert_close(layer(x), output, rtol=2e-5, atol=2e-5)  # computed once, not in every pass
+    for parameter, value in zip(made.module.parameters(), trained, strict=True):
+        parameter.copy_(value)
+    made.strength = 0.0
+    assert torch.equal(layer(x), plain)
+    made.strength = 1.0
+    made.unmerge()
+    assert torch.equal(layer(x), output)
+    made.detach()
+    assert torch.equal(layer(x), plain)
+    after = layer.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
 def rotated(blocks: Tensor) -> Tensor:
     q = (blocks - blocks.transpose(-1, -2)).double()
     one = torch.eye(blocks.shape[-1], dtype=torch.float64)

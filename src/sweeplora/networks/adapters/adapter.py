@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -62,6 +63,22 @@ class Adapter(ABC, Generic[Module]):
     @abstractmethod
     def output(self, x: Tensor) -> Tensor:
         """The layer's output with the update at a strength other than 0."""
+
+    @property
+    def merged_bytes(self) -> int | None:
+        """Bytes that `merge` keeps until `unmerge`; None: this adapter cannot merge."""
+        return None
+
+    def merge(self) -> None:
+        """Compute the changed weight once, for float32 forward passes without gradients, until `unmerge`.
+
+        The layer's own weight is not touched.
+        """
+        raise NotImplementedError
+
+    def unmerge(self) -> None:
+        """Drop what `merge` computed."""
+        return
 
     def at(self, timesteps: Tensor, num_timesteps: int) -> None:
         """Set the noise levels [B] of a batch, below `num_timesteps`, before the layer processes it."""
@@ -125,9 +142,11 @@ class WeightAdapter(Adapter[Module]):
     """An adapter on a linear layer or a convolution, whose update can be added to the layer's weight.
 
     Beside the layer: the update's output is added to the layer's. In the weight: if everything is float32, the
-    changed weight replaces the layer's, which saves one of two products.
+    changed weight replaces the layer's, which saves one of two products. `can_merge`: in evaluation, the output is that
+    of the layer with the update in its weight; false for one that depends on more, such as the noise level.
     """
 
+    can_merge: ClassVar[bool] = True
     _layer: Layer
 
     def __init__(self, key: str, module: Module, layer: Layer, algorithm: Any) -> None:
@@ -136,6 +155,29 @@ class WeightAdapter(Adapter[Module]):
         self._options = geometry(layer)
         self._shape = layer.weight.shape  # an 8-bit layer computes its weight on every read
         self._bypass: bool | None = algorithm.bypass_mode if "bypass_mode" in vars(algorithm) else None
+        self._merged: tuple[Tensor, Tensor | None] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer's output with the update at `strength`; 0 is the unmodified layer, also while merged."""
+        if self._merged is None or self.strength == 0:
+            return super().forward(x)
+        weight, bias = self._merged
+        output: Tensor = self._kind(x, weight, bias, **self._options)
+        return output
+
+    @property
+    def merged_bytes(self) -> int | None:
+        """Bytes of the weight in float32."""
+        return math.prod(self._shape) * torch.float32.itemsize if self.can_merge else None
+
+    def merge(self) -> None:
+        """Compute weight and bias at the current strength, for float32 forward passes, until `unmerge`."""
+        assert not self.module.training, "dropout cannot be merged"
+        self._merged = (self.whole(), self.whole_bias())
+
+    def unmerge(self) -> None:
+        """Drop what `merge` computed."""
+        self._merged = None
 
     @abstractmethod
     def update(self) -> Tensor:
@@ -169,6 +211,11 @@ class WeightAdapter(Adapter[Module]):
     def whole(self) -> Tensor:
         """The changed weight in float32, at the current strength."""
         return weight_of(self._layer) + self.change()
+
+    def whole_bias(self) -> Tensor | None:
+        """The layer's bias in float32, with its change if the algorithm has one."""
+        bias = self._layer.bias
+        return None if bias is None else bias.float()
 
     def change(self) -> Tensor:
         """The update to the layer's weight at the current strength; always in float32.

@@ -51,6 +51,11 @@ class FullAdapter(RowsAdapter[FullModule]):
         output: Tensor = self._base(x) + added
         return output
 
+    def whole_bias(self) -> Tensor | None:
+        """The layer's bias with its change, in float32."""
+        bias, shift = super().whole_bias(), self._shift(None)
+        return bias if bias is None or shift is None else bias + shift
+
     def _kept(self, x: Tensor) -> Tensor | None:
         if not (self._rows.rate and self.module.training):
             return None
