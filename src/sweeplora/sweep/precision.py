@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sweeplora.errors import UserError
@@ -11,21 +11,23 @@ _MEASURED = "train.validation_precision"
 _KEYS = ("train.mixed_precision", "train.network_precision", "model.base_precision")
 
 
-def check_precision(configs: Sequence[Mapping[str, Any]]) -> None:
-    """Raise UserError unless the trials' validation losses are comparable; `configs` cover every choice.
+def check_precision(configs: Sequence[Mapping[str, Any]], searched: Collection[str]) -> None:
+    """Raise UserError unless the trials' validation losses are comparable.
+
+    `configs` cover the choices of the space, or the first ones; `searched` are the keys of all.
 
     Half precision changes a loss by more than many settings do. So trials that differ in precision are compared in
     float32, and those that do not, all in the same one.
     """
     measured = list(_values(configs, _MEASURED))
-    if len(measured) > 1:
+    if len(measured) > 1 or _MEASURED in searched:
         mend = "trials measured differently cannot be compared; give it one value outside of the space"
         raise UserError(_MEASURED, " and ".join(map(str, measured)), mend)
     if measured != ["run"]:
         return
     for key in _KEYS:
         swept = list(_values(configs, key))
-        if len(swept) > 1:
+        if len(swept) > 1 or key in searched:
             told = ", ".join("null" if value is None else str(value) for value in swept)
             mend = f"this sweep varies {key} ({told}), and each trial would be measured in its own; use fp32"
             raise UserError(_MEASURED, "run", mend)

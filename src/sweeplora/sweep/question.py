@@ -112,7 +112,7 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
     covers = _covers(choices[:_CHECKED_AHEAD], composer, problems)
     objectives = problems.attempt((), lambda: _objectives(sweep["objective"])) or ()
     problems.attempt(("sweep",), lambda: _check_objectives(objectives, covers, configuration.config["pruner"]))
-    problems.attempt((), lambda: check_precision([one.config for _, one in covers]))
+    problems.attempt((), lambda: check_precision([one.config for _, one in covers], set(all_keys(space))))
     trials = problems.attempt(("sweep",), lambda: _trials(sweep["trials"], search, space))
     name = problems.attempt((), lambda: _name(sweep["name"], space))
     problems.refuse()
