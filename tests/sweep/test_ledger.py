@@ -33,10 +33,13 @@ def question(
 ) -> Question:
     read = parse_space(space)
     identity = {"space": read.described(), "objective": ["val/loss"], "search": search["_target_"]}
-    identity |= {"signature": "abc", "config": {"seed": 0}}
-    return Question(
-        "s", read, ("val/loss",), trials, Configuration({"search": search, "pruner": pruner}, "", (), ()), identity
-    )
+    identity |= {"signature": "abc", "config": {"seed": 0}, "constraints": [], "enqueue": [], "first": []}
+    config = {"search": search, "pruner": pruner, "sweep": {"extend": False}}
+    return Question("s", read, ("val/loss",), trials, Configuration(config, "", (), ()), identity)
+
+
+def opened(runs: Path, asked: Question) -> Ledger:
+    return open_ledger(runs, asked, lambda words: "another")
 
 
 def all_trials(ledger: Ledger) -> list[optuna.trial.FrozenTrial]:
@@ -44,7 +47,7 @@ def all_trials(ledger: Ledger) -> list[optuna.trial.FrozenTrial]:
 
 
 def test_pruned_failed_and_diverged_trials_count_towards_the_total(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path, question({"x": "interval(0, 1)"}, 5))
+    ledger = opened(tmp_path, question({"x": "interval(0, 1)"}, 5))
     ends = (
         TrialOutcome("complete", "", (0.5,)),
         TrialOutcome("pruned"),
@@ -64,31 +67,31 @@ def test_pruned_failed_and_diverged_trials_count_towards_the_total(tmp_path: Pat
 
 def test_trials_of_a_dead_driver_are_taken_over_with_their_values(tmp_path: Path) -> None:
     asks = question({"x": "interval(0, 1)"}, 3)
-    first = open_ledger(tmp_path, asks).ask()
+    first = opened(tmp_path, asks).ask()
     assert first is not None
-    ledger = open_ledger(tmp_path, asks)
+    ledger = opened(tmp_path, asks)
     (left,) = ledger.left()
     assert (left.number, left.proposal) == (0, first.proposal)
     second = ledger.ask()
     assert second is not None and second.number == 1
     assert second.proposal != first.proposal
     ledger.tell(left, TrialOutcome("complete", "", (1.0,)))
-    assert open_ledger(tmp_path, asks).counted() == 1
+    assert opened(tmp_path, asks).counted() == 1
 
 
 def test_a_grid_is_gone_through_once_whatever_happens_to_its_drivers(tmp_path: Path) -> None:
     asks = question({"x": "choice(1, 2, 3)", "y": "choice(a, b)"}, 6, GRID)
     seen = []
     for _ in range(6):
-        asked = open_ledger(tmp_path, asks).ask()
+        asked = opened(tmp_path, asks).ask()
         assert asked is not None
         seen.append(tuple(asked.proposal.params.values()))
-    assert open_ledger(tmp_path, asks).ask() is None
+    assert opened(tmp_path, asks).ask() is None
     assert len(set(seen)) == 6
 
 
 def test_a_trial_worse_than_the_median_is_given_up(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path, question({"x": "interval(0, 1)"}, 3, TPE, MEDIAN))
+    ledger = opened(tmp_path, question({"x": "interval(0, 1)"}, 3, TPE, MEDIAN))
     good, bad = ledger.ask(), ledger.ask()
     assert good is not None and bad is not None
     assert not ledger.report(good, 10, 0.1)
@@ -98,11 +101,11 @@ def test_a_trial_worse_than_the_median_is_given_up(tmp_path: Path) -> None:
 
 
 def test_another_question_under_a_known_name_is_refused(tmp_path: Path) -> None:
-    open_ledger(tmp_path, question({"x": "interval(0, 1)"}, 3))
+    opened(tmp_path, question({"x": "interval(0, 1)"}, 3))
     (tmp_path / "s-2").mkdir()
-    with pytest.raises(UserError, match=r"space changed.*sweep\.name=s-3"):
-        open_ledger(tmp_path, question({"x": "interval(0, 2)"}, 3))
-    assert open_ledger(tmp_path, question({"x": "interval(0, 1)"}, 9)).ask() is not None
+    with pytest.raises(UserError, match=r"space\.x: .* -> .*sweep\.name=s-3, or sweep\.extend=true"):
+        opened(tmp_path, question({"x": "interval(0, 2)"}, 3))
+    assert opened(tmp_path, question({"x": "interval(0, 1)"}, 9)).ask() is not None
 
 
 def garbled(path: Path) -> None:
@@ -124,18 +127,18 @@ def flipped(path: Path) -> None:
 )
 def test_a_damaged_database_is_one_line_that_names_it(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
     asks = question({"x": "interval(0, 1)"}, 3)
-    open_ledger(tmp_path, asks).ask()
+    opened(tmp_path, asks).ask()
     spoil(tmp_path / "optuna.db")
     with pytest.raises(UserError, match=r"optuna\.db=.*optuna\.db: this database cannot be used") as error:
-        open_ledger(tmp_path, asks)
+        opened(tmp_path, asks)
     assert "\n" not in str(error.value)
 
 
 def test_a_database_that_stays_locked_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asks = question({"x": "interval(0, 1)"}, 3)
-    open_ledger(tmp_path, asks)
+    opened(tmp_path, asks)
     monkeypatch.setattr("sweeplora.sweep.storage._LOCKED_SECONDS", 0.1)
     with closing(sqlite3.connect(tmp_path / "optuna.db")) as other:
         other.execute("begin exclusive")
         with pytest.raises(UserError, match="another process keeps it locked"):
-            open_ledger(tmp_path, asks)
+            opened(tmp_path, asks)

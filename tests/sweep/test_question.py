@@ -12,6 +12,7 @@ from sweeplora import overrides
 from sweeplora.config.compose import compose
 from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration, Experiment
+from sweeplora.sweep.extension import changes
 from sweeplora.sweep.question import Composer, Question, read_question
 from sweeplora.sweep.search.grammar import split_command_line
 from tests.sweep.drive import check
@@ -38,7 +39,7 @@ def test_a_sweep_on_the_command_line_alone_is_named_after_its_keys() -> None:
     ("words", "said"),
     [
         (["network.dim=choice(4,8)"], r"sweep\.trials=None: give a number of trials"),
-        (["network.dim=choice(4,8)", "search=grid", "sweep.trials=3"], "the grid has 2 points"),
+        (["network.dim=choice(4,8)", "search=grid", "sweep.trials=3"], "the space has 2 points"),
         (["network.dim=interval(4,8)", "search=grid"], "a grid needs choice"),
         (["+sweep=rank_alpha", "network.dim=4", "network.alpha=1"], "nothing is left to search"),
         (["network.dims=choice(4,8)", "search=grid"], r"network\.dims=4: no such key; nearest: network\.dim"),
@@ -80,12 +81,21 @@ def test_trials_are_compared_in_one_precision(words: list[str]) -> None:
 def test_the_same_question_is_known_again_and_another_is_told_by_its_keys() -> None:
     words = ["+sweep=rank_alpha"]
     before: dict[str, Any] = dict(asked(*words).identity)
-    assert asked(*words, "launcher.slots=1", "runs=elsewhere", "tracking=none").differences(before) == []
-    assert asked(*words, "train.epochs=3").differences(before) == ["train.epochs"]
-    assert asked(*words, "network.dim=choice(2,4)").differences(before) == ["space"]
-    assert asked(*words, "search=random", "sweep.trials=5").differences(before) == ["search"]
-    unsaid = before | {"signature": "another"}
-    assert "program's own version" in asked(*words).differences(unsaid)[0]
+
+    def changed(*more: str) -> list[str]:
+        plain, _ = split_command_line((*words, *more))
+        composer = Composer(plain, compose, check)
+        identity = asked(*words, *more).identity
+        return [change.key for change in changes(before, identity, lambda first: composer.experiment(first).signature)]
+
+    assert changed("launcher.slots=1", "runs=elsewhere", "tracking=none") == []
+    assert changed("train.epochs=3") == ["train.epochs"]
+    assert changed("network.dim=choice(2,4)") == ["space.network.dim"]
+    assert changed("network.dim=choice(4,8)") == ["space.network.dim"]
+    assert changed("search=random", "sweep.trials=5") == ["search"]
+    before["signature"] = "another"
+    (key,) = changed()
+    assert "program's own version" in key
 
 
 def test_a_word_is_parsed_once_on_its_way_to_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,7 @@ def test_another_question_under_the_same_name_is_refused_with_a_free_name(tmp_pa
     command(tmp_path, *GRID)
     code, _, errors = command(tmp_path, *GRID, "train.batch_size=3")
     assert code == 2
-    assert "train.batch_size changed" in errors and "sweep.name=s-2" in errors
+    assert "(train.batch_size: 4 -> 3)" in errors and "sweep.extend" not in errors and "sweep.name=s-2" in errors
     assert command(tmp_path, "sweep.name=s", "search=grid", "network.dim=choice(2,4)")[0] == 2
 
 

@@ -36,6 +36,10 @@ _SWEEP: dict[str, Any] = {
     "objective": Annotated[str, MinLen(1)] | Annotated[list[str], MinLen(1)],
     "trials": Annotated[int, Ge(1), Le(1_000_000)] | None,
     "space": dict[str, Any],
+    "constraints": list[str],
+    "enqueue": list[dict[str, Any]],
+    "warm_start": Annotated[str, MinLen(1)] | None,
+    "extend": bool,
 }
 _FILE_NAME = re.compile(r"[\w()+,=@-][\w()+,=@. -]*")
 _CALLED = ("optimizer", "scheduler", "noise", "loss")

@@ -17,7 +17,8 @@ from sweeplora.errors import UserError, UserErrors
 _OURS = ("_recursive_", "_convert_", "_args_")
 """Keys that Hydra reserves, and that have no effect or are set when a node is built."""
 
-_HYDRA = ("_target_", "_partial_", *_OURS)
+# _facts_: what a search says of itself; see sweep/search/facts.py.
+_HYDRA = ("_target_", "_partial_", "_facts_", *_OURS)
 MISSING = "???"
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeplora.errors import UserError
 from sweeplora.rundir.record import Scalar, TrialOutcome, TrialRecord, Verdict
+from sweeplora.sweep.extension import Signed, changes, refuse_more_than_adding
 from sweeplora.sweep.question import Question
 from sweeplora.sweep.reuse import free_name
+from sweeplora.sweep.search.known_points import first_of
 from sweeplora.sweep.search.proposals import Proposal, propose
 from sweeplora.sweep.search.searchers import build_pruner, build_search
-from sweeplora.sweep.storage import open_storage, storage_faults
+from sweeplora.sweep.storage import open_storage, storage_faults, widen
 
 
 class AskedTrial(NamedTuple):
@@ -39,10 +42,17 @@ class Ledger:
         self._grid = grid
         self._lost: dict[int, FrozenTrial] = {}
         trials = study.get_trials(deepcopy=False)
+        self._places = {json.dumps(point, sort_keys=True): place for place, point in enumerate(grid or ())}
         self._begun = sum(trial.state != TrialState.WAITING for trial in trials)
-        taken = {trial.user_attrs["point"] for trial in trials} if grid is not None else set()
-        self._open_points = [index for index in range(len(grid or ())) if index not in taken]
+        taken = {self._place(trial) for trial in trials} if grid is not None else set()
+        order = first_of(grid or (), question.points)
+        self._open_points = [index for index in order if index not in taken]
         self._points_wait = any(trial.state == TrialState.WAITING for trial in trials)
+
+    def _place(self, trial: FrozenTrial) -> int | None:
+        """A trial's place in the grid."""
+        fixed = trial.system_attrs.get("fixed_params", {})
+        return self._places.get(json.dumps(fixed, sort_keys=True))
 
     def ended(self) -> list[int]:
         """Numbers of the trials that ended, in any state."""
@@ -65,8 +75,8 @@ class Ledger:
                 raise ValueError(f"its trial {trial.number} has other values than in {_RECORD}")
         if self._grid is not None:
             for trial in trials:
-                if self._grid[trial.user_attrs["point"]] != trial.system_attrs.get("fixed_params"):
-                    raise ValueError(f"its trial {trial.number} is another point of the grid")
+                if self._place(trial) is None:
+                    raise ValueError(f"its trial {trial.number} is no point of the grid")
 
     def lose(self, numbers: Collection[int]) -> None:
         """Mark ended trials as lost: their files are gone or damaged, so they have to be trained again."""
@@ -89,10 +99,19 @@ class Ledger:
             return None
         if self._grid is not None and not self._points_wait:
             index = self._open_points.pop(0)
-            self._study.enqueue_trial(self._grid[index], user_attrs={"point": index})
+            self._study.enqueue_trial(self._grid[index])
         self._points_wait = False
         self._begun += 1
         return self._asked(self._study.ask())
+
+    def enqueue(self) -> None:
+        """Have the known points tried first; those that an earlier driver enqueued are not doubled."""
+        if self._grid is not None:
+            return  # its order begins with them
+        there = {trial.user_attrs.get(_KNOWN) for trial in self._study.get_trials(deepcopy=False)}
+        for index, point in enumerate(self._question.points):
+            if index not in there:
+                self._study.enqueue_trial(point, user_attrs={_KNOWN: index})
 
     def report(self, asked: AskedTrial, step: int, value: float) -> bool:
         """Report an intermediate value; True if the pruner stops the trial, or already stopped it by that step."""
@@ -111,6 +130,9 @@ class Ledger:
             again = set(self._study.user_attrs.get(_AGAIN, []))
             self._study.set_user_attr(_AGAIN, sorted({*again, asked.number}))
             return
+        if self._question.rules:
+            for text, excess in self._question.rules.excesses(asked.proposal).items():
+                asked.trial.set_constraint(text, min(excess, 0.0))
         state = _STATES[outcome.verdict]
         if outcome.verdict == "diverged" or "out of memory" in outcome.message.lower():
             asked.trial.set_constraint("feasible", 1.0)
@@ -134,6 +156,10 @@ def _replayed(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial | FrozenT
 _AGAIN = "trained again"
 """The study's attribute with the numbers of lost trials that ended again, perhaps with another value."""
 
+_QUESTION = "question"
+_KNOWN = "known point"
+"""The attribute of a trial that was enqueued: its place in sweep.enqueue."""
+
 _RECORD = "its folder's trial.json"
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _STATES: dict[Verdict, TrialState] = {
@@ -144,13 +170,16 @@ _STATES: dict[Verdict, TrialState] = {
 }
 
 
-def open_ledger(runs: Path, question: Question) -> Ledger:
-    """Open or continue the study of that name. Raises UserError if it was started with a different question."""
+def open_ledger(runs: Path, question: Question, signed: Signed) -> Ledger:
+    """Open or continue the study of that name; `signed` gives the signature of a proposal.
+
+    Raises UserError if it was started with a different question, unless `sweep.extend` lets it grow.
+    """
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     database = runs / "optuna.db"
-    build_search(question.config["search"], question.space, 0)
+    build_search(question.config["search"], question.space, 0, question.rules)
     pruner = build_pruner(question.config["pruner"])
     with storage_faults(database, opening=True):
         storage = open_storage(database)
@@ -160,14 +189,34 @@ def open_ledger(runs: Path, question: Question) -> Ledger:
             directions=["minimize"] * len(question.objectives),
             load_if_exists=True,
         )
-        asked = study.user_attrs.get("question")
+        asked = study.user_attrs.get(_QUESTION)
         if asked is None:
-            study.set_user_attr("question", dict(question.identity))
+            study.set_user_attr(_QUESTION, dict(question.identity))
+    if asked is not None:
+        _reconcile(runs, question, asked, signed)
+    with storage_faults(database, opening=True):
+        if asked is not None and asked != question.identity:
+            widen(storage, question.name, question.space)
+            study.set_user_attr(_QUESTION, dict(question.identity))
         begun = len(study.get_trials(deepcopy=False))
-    if asked is not None and (changed := question.differences(asked)):
-        told = ", ".join(changed[:4]) + (", ..." if len(changed) > 4 else "")
-        mend = f"that study asked something else ({told} changed); give it another name, e.g. sweep.name="
-        raise UserError("sweep.name", question.name, mend + free_name(runs, question.name))
-    search = build_search(question.config["search"], question.space, begun)
-    study.sampler, study.pruner = search.sampler, pruner
-    return Ledger(study, question, search.grid)
+        search = build_search(question.config["search"], question.space, begun, question.rules)
+        study.sampler, study.pruner = search.sampler, pruner
+        ledger = Ledger(study, question, search.grid)
+        ledger.enqueue()
+    return ledger
+
+
+def _reconcile(runs: Path, question: Question, asked: Mapping[str, Any], signed: Signed) -> None:
+    """Raise UserError unless the question is the one that was asked, or `sweep.extend` lets it grow to this one."""
+    changed = changes(asked, question.identity, signed)
+    if not changed:
+        return
+    told = "; ".join(map(str, changed[:4])) + ("; ..." if len(changed) > 4 else "")
+    named = f"give it another name, e.g. sweep.name={free_name(runs, question.name)}"
+    may_grow = all(change.key.startswith(("space.", "sweep.enqueue")) for change in changed)
+    if not may_grow:
+        raise UserError("sweep.name", question.name, f"that study asked something else ({told}); {named}")
+    if not question.config["sweep"]["extend"]:
+        mend = f"that study asked something else ({told}); {named}, or sweep.extend=true if the change only adds"
+        raise UserError("sweep.name", question.name, mend)
+    refuse_more_than_adding(asked, question.identity, question.config["search"])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import random
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,9 +14,13 @@ from sweeplora.errors import Problems, UserError
 from sweeplora.experiment import Configuration, Experiment, NotComposed
 from sweeplora.rundir.signature import is_unsigned
 from sweeplora.sweep.precision import check_precision
+from sweeplora.sweep.search.facts import notices as search_notices
+from sweeplora.sweep.search.facts import refuse_question
 from sweeplora.sweep.search.grammar import on_command_line, parse_space
-from sweeplora.sweep.search.proposals import every_choice
-from sweeplora.sweep.search.searchers import grid_points, is_grid, prunes
+from sweeplora.sweep.search.known_points import Point, read_points
+from sweeplora.sweep.search.proposals import Proposal, every_choice
+from sweeplora.sweep.search.rules import Rules, drawn, read_rules
+from sweeplora.sweep.search.searchers import is_grid, num_points, prunes
 from sweeplora.sweep.search.space import Space, all_keys
 
 _CHECKED_AHEAD = 24
@@ -56,6 +61,13 @@ class Composer:
             self._known.popitem(last=False)
         return self._known[wanted]
 
+    def configured(self, overrides: Sequence[str]) -> Mapping[str, Any]:
+        """The configuration with these overrides, composed but not checked; words that do not compose are left out."""
+        try:
+            return self._compose(self.base, tuple(overrides)).config
+        except NotComposed as error:
+            return error.rest.config
+
     def _checked(self, wanted: Sequence[str]) -> Experiment:
         problems = Problems()
         try:
@@ -82,20 +94,14 @@ class Question:
     notices: tuple[str, ...] = ()
     unchecked: tuple[tuple[str, ...], ...] = ()
     """Choices of a very wide space that are still to be composed and checked, while the first trials run."""
+    points: tuple[Point, ...] = ()
+    """Tried first, in this order."""
+    rules: Rules | None = None
 
     @property
     def config(self) -> dict[str, Any]:
         """The configuration that every trial starts from."""
         return self.configuration.config
-
-    def differences(self, asked: Mapping[str, Any]) -> list[str]:
-        """What changed since the study of this name began; empty if the question is the same."""
-        changed = [key for key in ("space", "objective", "search") if asked.get(key) != self.identity[key]]
-        if asked.get("signature") != self.identity["signature"]:
-            before, after = dict(_dotted(asked.get("config", {}))), dict(_dotted(self.identity["config"]))
-            keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-            changed += keys or ["the contents of model, data or prompts, or the program's own version"]
-        return changed
 
 
 def read_question(configuration: Configuration, composer: Composer, swept: Space) -> Question:
@@ -108,12 +114,17 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
     problems = Problems()
     sweep, search = configuration.config["sweep"], configuration.config["search"]
     space = problems.attempt((), lambda: _space(sweep["space"], composer.base, swept)) or Space()
-    choices = every_choice(space)
+    rules = problems.attempt((), lambda: read_rules(sweep["constraints"] or (), space, composer.configured))
+    rules = rules or Rules((), space, composer.configured)
+    choices = _covering(space, rules)
     covers = _covers(choices[:_CHECKED_AHEAD], composer, problems)
     objectives = problems.attempt((), lambda: _objectives(sweep["objective"])) or ()
     problems.attempt(("sweep",), lambda: _check_objectives(objectives, covers, configuration.config["pruner"]))
     problems.attempt((), lambda: check_precision([one.config for _, one in covers], set(all_keys(space))))
-    trials = problems.attempt(("sweep",), lambda: _trials(sweep["trials"], search, space))
+    problems.attempt((), lambda: refuse_question(search, space, len(objectives), bool(rules)))
+    trials = problems.attempt(("sweep", "search"), lambda: _trials(sweep["trials"], search, space, rules))
+    points = problems.attempt((), lambda: read_points(sweep["enqueue"] or (), space, rules)) or ()
+    problems.attempt((), lambda: _refuse_too_many(points, trials))
     name = problems.attempt((), lambda: _name(sweep["name"], space))
     problems.refuse()
     assert trials is not None and name is not None
@@ -122,12 +133,16 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
         "space": space.described(),
         "objective": list(objectives),
         "search": [search["_target_"], search["seed"]] if is_grid(search) else search["_target_"],
+        "first": list(covers[0][0]),
         "signature": first.signature,
+        "constraints": list(rules.texts),
+        "enqueue": [dict(point) for point in points],
         "config": {key: value for key, value in first.config.items() if not is_unsigned(key)},
     }
-    notices = tuple(dict.fromkeys(line for _, one in covers for line in one.notices))
+    lines = [line for _, one in covers for line in one.notices] + search_notices(search, trials)
+    notices = tuple(dict.fromkeys(lines))
     later = tuple(choices[_CHECKED_AHEAD:])
-    return Question(name, space, objectives, trials, configuration, identity, notices, later)
+    return Question(name, space, objectives, trials, configuration, identity, notices, later, points, rules)
 
 
 def _space(written: Mapping[str, Any] | None, base: Sequence[str], swept: Space) -> Space:
@@ -172,14 +187,28 @@ def _objectives(written: object) -> tuple[str, ...]:
     return tuple(named)
 
 
-def _trials(written: object, search: Mapping[str, Any], space: Space) -> int:
-    size = len(grid_points(space, search["seed"])) if is_grid(search) else None
+def _covering(space: Space, rules: Rules) -> list[tuple[str, ...]]:
+    """Proposals that cover every choice, less those that break a constraint and are never trained."""
+    choices = every_choice(space)
+    if not rules:
+        return choices
+    allowed = [words for words in choices if rules.allowed(Proposal(words, {}))]
+    return allowed or [next(drawn(space, rules, random.Random(0))).overrides]
+
+
+def _refuse_too_many(points: Sequence[Point], trials: int | None) -> None:
+    if trials is not None and len(points) > trials:
+        raise UserError("sweep.enqueue", f"{len(points)} points", f"sweep.trials={trials} leaves no room for them")
+
+
+def _trials(written: object, search: Mapping[str, Any], space: Space, rules: Rules) -> int:
+    size = num_points(search, space, rules)
     if written is None and size is not None:
         return size
     if isinstance(written, bool) or not isinstance(written, int) or written < 1:
         raise UserError("sweep.trials", written, "give a number of trials, e.g. sweep.trials=20, or search=grid")
     if size is not None and written > size:
-        raise UserError("sweep.trials", written, f"the grid has {size} points; give at most that")
+        raise UserError("sweep.trials", written, f"the space has {size} points; give at most that")
     return written
 
 
@@ -189,11 +218,3 @@ def _name(written: object, space: Space) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in _RESERVED or name.endswith(".db"):
         raise UserError("sweep.name", name, "give a folder's name of letters, digits, '-', '_' and '.'")
     return name
-
-
-def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _dotted(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

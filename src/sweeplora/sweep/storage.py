@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from alembic.util.exc import CommandError
+from optuna.distributions import CategoricalDistribution, distribution_to_json
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,6 +16,8 @@ from sweeplora.errors import UserError
 from sweeplora.report.words import near
 from sweeplora.rundir.databases import sqlite_uri
 from sweeplora.rundir.first_database import make_database
+from sweeplora.sweep.search.constrained import distributions
+from sweeplora.sweep.search.space import Space
 
 _LOCKED_SECONDS = 60
 _FAULTS = (SQLAlchemyError, StorageInternalError)
@@ -34,6 +37,20 @@ def open_storage(database: Path) -> RDBStorage:
     if answer != "ok":
         raise RuntimeError(answer)
     return storage
+
+
+def widen(storage: RDBStorage, study_name: str, space: Space) -> None:
+    """Give the parameters of a study's earlier trials the distributions of a space that grew.
+
+    Samplers take a parameter whose range differs between trials for one that they cannot model.
+    """
+    study = storage.get_study_id_from_name(study_name)
+    words = "update trial_params set distribution_json = ? where param_name = ? and trial_id in "
+    words += "(select trial_id from trials where study_id = ?)"
+    with storage.engine.begin() as connection:
+        for name, distribution in distributions(space).items():
+            if not isinstance(distribution, CategoricalDistribution):
+                connection.exec_driver_sql(words, (distribution_to_json(distribution), name, study))
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def _composed_if_it_can(words: Sequence[str], compose: Compose) -> Configuration
 def run_study(configuration: Configuration, composer: Composer, swept: Space, training: str = TRAINING) -> int:
     """Begin a study, or continue it where an earlier driver stopped."""
     question = read_question(configuration, composer, swept)
-    rehearse(question.config, question.space, len(question.objectives))
+    rehearse(question.config, question.space, len(question.objectives), question.rules)
     launcher: Launcher = instantiate(configuration.config["launcher"])
     runs = Path(configuration.config["runs"]).absolute()
     folder = runs / question.name
@@ -97,7 +97,7 @@ class _Study:
         self._launcher = launcher
         self._runs = runs
         self._folder = runs / question.name
-        self._ledger = open_ledger(runs, question)
+        self._ledger = open_ledger(runs, question, lambda words: composer.experiment(words).signature)
         with storage_faults(runs / DATABASE, opening=True):
             ended = self._ledger.ended()
             known = readable_trials(trial_folders(self._folder))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import NamedTuple, Protocol, TypeGuard
 
@@ -88,19 +88,28 @@ def parameter(key: str, where: str) -> str:
     return f"{key} [{where}]" if where else key
 
 
+def walk(space: Space, where: str = "") -> Iterator[tuple[str, Dimension]]:
+    """Every dimension with Optuna's name for it, those of all branches included."""
+    for key, dimension in space.dimensions.items():
+        yield parameter(key, where), dimension
+    for (key, text), branch in space.branches.items():
+        yield from walk(branch, inside(where, key, text))
+
+
 def _ask(space: Space, asker: Asker, where: str, into: tuple[list[str], dict[str, Scalar]]) -> None:
     overrides, params = into
     for key, dimension in space.dimensions.items():
-        text, value = _value(dimension, asker, parameter(key, where))
+        text, value = ask_value(dimension, asker, parameter(key, where))
         overrides.append(space.word(key, text))
         if not isinstance(dimension, Fixed):
             params[key] = value
         branch = space.branches.get((key, text))
         if branch is not None:
-            _ask(branch, asker, _inside(where, key, text), into)
+            _ask(branch, asker, inside(where, key, text), into)
 
 
-def _value(dimension: Dimension, asker: Asker, name: str) -> tuple[str, Scalar]:
+def ask_value(dimension: Dimension, asker: Asker, name: str) -> tuple[str, Scalar]:
+    """The value of one dimension, as the text of an override and as it is."""
     value: Scalar
     match dimension:
         case Fixed():
@@ -137,7 +146,7 @@ def _points(space: Space, where: str) -> list[dict[str, Scalar]]:
         for text, value in zip(texts_of(dimension), values, strict=True):
             branch = space.branches.get((key, text), Space())
             own = {} if isinstance(dimension, Fixed) else {parameter(key, where): value}
-            column += [own | inner for inner in _points(branch, _inside(where, key, text))]
+            column += [own | inner for inner in _points(branch, inside(where, key, text))]
         columns.append(column)
     return [{name: value for part in parts for name, value in part.items()} for parts in product(*columns)]
 
@@ -165,5 +174,6 @@ def is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _inside(where: str, key: str, text: str) -> str:
+def inside(where: str, key: str, text: str) -> str:
+    """The place of a branch, for `parameter`."""
     return f"{where}, {key}={text}" if where else f"{key}={text}"

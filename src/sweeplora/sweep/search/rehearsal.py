@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 from sweeplora.errors import UserError
 from sweeplora.sweep.search.proposals import propose
+from sweeplora.sweep.search.rules import Rules
 from sweeplora.sweep.search.searchers import build_pruner, build_search
 from sweeplora.sweep.search.space import Space
 
 _MOST_TRIALS = 16
 
 
-def rehearse(config: Mapping[str, Any], space: Space, num_objectives: int) -> None:
+def rehearse(config: Mapping[str, Any], space: Space, num_objectives: int, rules: Rules | None = None) -> None:
     """Ask, report and tell in memory until the sampler proposes by itself; raises UserError if that fails.
 
     `config`: with its groups `search` and `pruner`.
@@ -28,7 +29,7 @@ def rehearse(config: Mapping[str, Any], space: Space, num_objectives: int) -> No
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            sampler = build_search(config["search"], space, 0).sampler
+            sampler = build_search(config["search"], space, 0, rules).sampler
             _refuse_one_that_stops(target, type(sampler))
             directions: list[Literal["minimize"]] = ["minimize"] * num_objectives
             study = optuna.create_study(directions=directions, sampler=sampler, pruner=build_pruner(config["pruner"]))
@@ -65,4 +66,5 @@ def _refuse_one_that_stops(target: str, sampler: type) -> None:
     except (OSError, TypeError):
         return
     if "study.stop()" in source:
-        raise UserError("search", target, "ends a study by itself, which a sweep does not follow; use search=grid")
+        mend = "ends a study by itself, which a sweep does not follow; use search=brute or search=grid"
+        raise UserError("search", target, mend)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +13,10 @@ from hydra.utils import get_object
 from sweeplora.errors import UserError
 from sweeplora.randomness import seed_of
 from sweeplora.rundir.record import Scalar
+from sweeplora.sweep.search.facts import facts_of
+from sweeplora.sweep.search.known_points import proposal_of
 from sweeplora.sweep.search.proposals import points, size
+from sweeplora.sweep.search.rules import Rules
 from sweeplora.sweep.search.space import Space
 
 if TYPE_CHECKING:
@@ -42,35 +46,65 @@ def grid(seed: int) -> Grid:
     return Grid(seed)
 
 
-def grid_points(space: Space, seed: int) -> list[dict[str, Scalar]]:
-    """Every combination of a space of choices, in an order shuffled by `seed`. Raises UserError for intervals."""
+def brute(seed: int) -> BaseSampler:
+    """Target of conf/search/brute.yaml: Optuna's brute force, which leaves it to the study when to end."""
+    from optuna.samplers import BruteForceSampler
+
+    class BruteForce(BruteForceSampler):
+        def after_trial(self, *_: object) -> None:
+            """Nothing: Optuna's stops the study once all points were visited, which works inside `optimize` only."""
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # experimental
+        return BruteForce(seed=seed)
+
+
+def grid_points(space: Space, seed: int, rules: Rules | None = None) -> list[dict[str, Scalar]]:
+    """Every allowed combination of choices, in an order shuffled by `seed`. Raises UserError for intervals."""
     if size(space) > _LARGEST_GRID:
         raise UserError("search", "grid", f"the grid has {size(space)} points; use search=tpe, or fewer values")
     shuffled = points(space)
     random.Random(seed_of(seed, "grid")).shuffle(shuffled)
-    return shuffled
+    if not rules:
+        return shuffled
+    proposals = ((point, proposal_of(space, point)) for point in shuffled)
+    return [point for point, proposal in proposals if proposal is not None and rules.allowed(proposal)]
 
 
-def build_search(config: Mapping[str, Any], space: Space, existing: int) -> Search:
-    """The sampler that a config names.
+def build_search(config: Mapping[str, Any], space: Space, existing: int, rules: Rules | None = None) -> Search:
+    """The sampler that a config names, within the rules.
 
     The seed is mixed with the number of existing trials: restarted with the same seed in a continued study, a sampler
-    would repeat its earlier proposals.
+    would repeat its earlier proposals. One that keeps its place in the study itself says `reseed: false`.
     """
     target = get_object(config["_target_"])
     arguments = {key: value for key, value in config.items() if not key.startswith("_")}
     if target is grid:
         from optuna.samplers import RandomSampler
 
-        return Search(RandomSampler(seed=0), grid_points(space, arguments["seed"]))
-    if isinstance(arguments.get("seed"), int):
+        return Search(RandomSampler(seed=0), grid_points(space, arguments["seed"], rules))
+    if isinstance(arguments.get("seed"), int) and facts_of(config).reseed:
         arguments["seed"] = seed_of(arguments["seed"], "search", existing) % 2**32
-    return Search(_build("search", target, arguments), None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # samplers and arguments that Optuna calls experimental
+        sampler: BaseSampler = _build("search", target, arguments)
+    if not rules:
+        return Search(sampler, None)
+    from sweeplora.sweep.search.constrained import Constrained
+
+    return Search(Constrained(sampler, space, rules, seed_of(existing, "constraints")), None)
 
 
 def is_grid(config: Mapping[str, Any]) -> bool:
-    """Whether a search config is the grid, whose size determines the number of trials."""
+    """Whether a search config is the grid, whose points are listed ahead."""
     return str(config["_target_"]) == f"{__name__}.{grid.__name__}"
+
+
+def num_points(config: Mapping[str, Any], space: Space, rules: Rules) -> int | None:
+    """How many points a search has to visit; None for one that could go on for ever."""
+    if is_grid(config):
+        return len(grid_points(space, config["seed"], rules))
+    return size(space) if facts_of(config).values == "finite" else None
 
 
 def build_pruner(config: Mapping[str, Any]) -> BasePruner:

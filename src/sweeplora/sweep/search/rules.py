@@ -1,0 +1,159 @@
+"""The constraints of a study over one proposal: values come from the proposal, others from the configuration."""
+
+from __future__ import annotations
+
+import difflib
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sweeplora.errors import UserError
+from sweeplora.overrides import parse
+from sweeplora.rundir.record import Scalar
+from sweeplora.sweep.search.constraints import Constraint, NotSet, parse_constraint
+from sweeplora.sweep.search.proposals import Proposal, propose
+from sweeplora.sweep.search.space import Space, all_keys
+
+MOST_DRAWS = 10_000
+Configured = Callable[[Sequence[str]], Mapping[str, Any]]
+"""The configuration under proposed choices of groups."""
+
+
+class Rules:
+    """What every proposal has to keep; without constraints everything is allowed."""
+
+    def __init__(self, constraints: Sequence[Constraint], space: Space, configured: Configured) -> None:
+        self._constraints = tuple(constraints)
+        self._searched = frozenset(all_keys(space))
+        self._configured = configured
+        self._known: dict[tuple[str, ...], Mapping[str, Any]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._constraints)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The constraints as written."""
+        return tuple(one.text for one in self._constraints)
+
+    def excesses(self, proposal: Proposal) -> dict[str, float]:
+        """By how much each constraint is broken: text -> 0 or less where it holds."""
+        values = {word.key_or_group: word.value() for word in map(parse, proposal.overrides)}
+        choices = tuple(word for word in proposal.overrides if "." not in word.partition("=")[0])
+
+        def value_of(key: str) -> Any:
+            return values[key] if key in values else self._configured_value(key, choices)
+
+        return {one.text: one.excess(value_of) for one in self._constraints}
+
+    def allowed(self, proposal: Proposal) -> bool:
+        """Whether a proposal keeps all constraints."""
+        return not self._constraints or max(self.excesses(proposal).values()) <= 0
+
+    def broken(self, proposal: Proposal) -> str | None:
+        """The first constraint that a proposal breaks."""
+        return next((text for text, excess in self.excesses(proposal).items() if excess > 0), None)
+
+    def _configured_value(self, key: str, choices: tuple[str, ...]) -> Any:
+        if choices not in self._known:
+            self._known[choices] = self._configured(choices)
+        found, value = lookup(self._known[choices], key)
+        if found and not isinstance(value, Mapping):
+            return value
+        if key in self._searched:
+            raise NotSet(key)
+        raise LookupError(key)
+
+
+def read_rules(written: Sequence[str], space: Space, configured: Configured) -> Rules:
+    """Read `sweep.constraints`. Raises UserError for text that is none, an unknown key, and where nothing is left."""
+    constraints = [parse_constraint(text) for text in written]
+    base = configured(())
+    searched = set(all_keys(space))
+    for one in constraints:
+        for key in one.keys:
+            found, value = lookup(base, key)
+            if key not in searched and (not found or isinstance(value, Mapping)):
+                raise UserError("sweep.constraints", one.text, _unknown(key, found, [*searched, *dotted(base)]))
+        if not searched & set(one.keys):
+            raise UserError("sweep.constraints", one.text, "names no searched key: it decides nothing; leave it out")
+    rules = Rules(constraints, space, configured)
+    if rules and next(drawn(space, rules, random.Random(0)), None) is None:
+        mend = f"none of {MOST_DRAWS:,} points drawn at random keeps them all; widen the space or drop one"
+        raise UserError("sweep.constraints", "; ".join(rules.texts), mend)
+    return rules
+
+
+def drawn(space: Space, rules: Rules, source: random.Random) -> Iterator[Proposal]:
+    """Allowed points among so many drawn at random, evenly over choices, ranges and intervals."""
+    for _ in range(MOST_DRAWS):
+        proposal = propose(space, RandomAsker(source))
+        if rules.allowed(proposal):
+            yield proposal
+
+
+class RandomAsker:
+    """Draws every value at random, uniformly or uniformly in the logarithm."""
+
+    def __init__(self, source: random.Random, fixed: Mapping[str, Scalar] | None = None) -> None:
+        self._source = source
+        self._fixed = fixed or {}
+        self.values: dict[str, Scalar] = {}
+
+    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
+        """One of the choices."""
+        return self._keep(name, self._source.choice(list(choices)))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """A whole number."""
+        if log:
+            drawn_ = round(low * (high / low) ** self._source.random())
+        else:
+            drawn_ = low + step * self._source.randrange((high - low) // step + 1)
+        value = self._keep(name, drawn_)
+        assert isinstance(value, int)
+        return value
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """A number."""
+        place = self._source.random()
+        if step is not None:
+            count = round((high - low) / step) + 1
+            drawn_ = min(high, low + step * self._source.randrange(count))
+        else:
+            drawn_ = low * (high / low) ** place if log else low + (high - low) * place
+        value = self._keep(name, min(max(drawn_, low), high))
+        assert isinstance(value, int | float)
+        return value
+
+    def _keep(self, name: str, value: Scalar) -> Scalar:
+        self.values[name] = self._fixed.get(name, value)
+        return self.values[name]
+
+
+def lookup(config: Mapping[str, Any], key: str) -> tuple[bool, Any]:
+    """Whether a configuration has a dotted key, and its value."""
+    value: Any = config
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return False, None
+        value = value[part]
+    return True, value
+
+
+def dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Every key of a configuration that holds a value, by its dotted name."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _unknown(key: str, is_group: bool, known: Sequence[str]) -> str:
+    if is_group:
+        return f"{key} is a group that is not searched; name one of its keys"
+    near = difflib.get_close_matches(key, known, 3)
+    return f"no such key as {key}; nearest: {', '.join(near) or ', '.join(known[:3])}"
