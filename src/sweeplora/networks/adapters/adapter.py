@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sweeplora.errors import UserError
+from sweeplora.networks.adapters.four_products import layer_plus_update
+from sweeplora.networks.adapters.frozen import Layer, is_computable
 from sweeplora.networks.algorithms import Decomposed
 from sweeplora.networks.blocks import Rank
 
@@ -23,7 +25,6 @@ logging.getLogger("LyCORIS").setLevel(logging.ERROR)
 # By default it benchmarks several kernels on a GPU and keeps the fastest, so results would vary between machines.
 os.environ["LYCORIS_KERNEL_BACKEND"] = "torch"
 
-Layer = nn.Linear | nn.Conv2d
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -194,19 +195,42 @@ class WeightAdapter(Adapter[Module]):
 
     def output(self, x: Tensor) -> Tensor:
         """The layer's output with the update in its weight, or computed separately and added."""
-        layer = self._layer
-        half = torch.is_autocast_enabled(x.device.type)
-        if not (half or self._bypass) and x.dtype == torch.float32 == layer.weight.dtype:
+        layer, dtype = self._layer, self._precision(x)
+        if not self._bypass and dtype == torch.float32 == layer.weight.dtype:
             whole: Tensor = self._kind(x, self.whole(), layer.bias, **self._options)
             return whole
-        if half:
-            with torch.autocast(x.device.type, enabled=False):
-                change = self.change()
-        else:
-            change = self.change()
-        added: Tensor = self._kind(x, change.to(x.dtype), None, **self._options)
-        base: Tensor = self._base(x)
-        return base + added
+        with torch.autocast(x.device.type, enabled=False):
+            return self._beside_in(x.to(dtype))
+
+    def _beside_in(self, x: Tensor) -> Tensor:
+        """The layer's output with the update computed separately, in the precision of x; outside autocast."""
+        return self._plus(x, self.change().to(x.dtype))
+
+    def _low_rank_added(self, base: Tensor, x: Tensor, down: Tensor, up: Tensor) -> Tensor:
+        """base + up(down(x)) for factors down [r, in x window] and up [out, r], cast to the precision of x."""
+        down, up = down.to(x.dtype).view(len(down), *self._shape[1:]), up.to(x.dtype)
+        hidden = self._kind(x, down, None, **self._options)
+        if self._kind is F.linear:
+            return torch.addmm(base.flatten(0, -2), hidden.flatten(0, -2), up.t()).view(base.shape)
+        return base + F.conv2d(hidden, up[:, :, None, None])
+
+    def _precision(self, x: Tensor) -> torch.dtype:
+        """The precision that the layer computes in."""
+        kind = x.device.type
+        return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+    def _plus(self, x: Tensor, change: Tensor) -> Tensor:
+        """The layer's output with its weight changed by `change`, both in the precision of x; outside autocast."""
+        if is_computable(self._layer):
+            return layer_plus_update(self._layer, x, change)
+        return self._base_in(x) + self._kind(x, change, None, **self._options)
+
+    def _base_in(self, x: Tensor) -> Tensor:
+        """The unmodified layer's output in the precision of x, which may be another than its weight's."""
+        is_wide = next(self._layer.parameters()).dtype != x.dtype
+        with torch.autocast(x.device.type, x.dtype if is_wide else None, enabled=is_wide):
+            output: Tensor = self._base(x)
+        return output
 
     def whole(self) -> Tensor:
         """The changed weight in float32, at the current strength."""

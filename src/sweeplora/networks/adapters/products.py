@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -11,7 +12,8 @@ from lycoris.modules.loha import LohaModule
 from lycoris.modules.lokr import LokrModule
 from torch import Tensor
 
-from sweeplora.networks.adapters.adapter import DecomposedAdapter, Layer, decomposed_options
+from sweeplora.networks.adapters.adapter import DecomposedAdapter, decomposed_options
+from sweeplora.networks.adapters.frozen import Layer
 from sweeplora.networks.adapters.lowrank import scale_in
 from sweeplora.networks.adapters.tucker import factored_block, whole_block
 from sweeplora.networks.algorithms import LoHa, LoKr
@@ -19,6 +21,9 @@ from sweeplora.networks.blocks import Rank
 
 _CHEAP_TO_REBUILD = 100_000
 """Layer size (weights) below which building a Kronecker product is faster than applying it in two steps (measured)."""
+
+_THIN = 2
+"""How often LoHa's factors must fit into a layer (weights) to be the faster in half precision (measured)."""
 
 
 class LoHaAdapter(DecomposedAdapter[LohaModule]):
@@ -31,6 +36,10 @@ class LoHaAdapter(DecomposedAdapter[LohaModule]):
         self._scalar = module.scalar if algorithm.use_scalar else None
         names = ("hada_w1_b", "hada_w1_a", "hada_w2_b", "hada_w2_a", *(("hada_t1", "hada_t2") if module.tucker else ()))
         self._parts: dict[str, Tensor] = {name: getattr(module, name) for name in names}
+        rows, columns = self._shape[0], math.prod(self._shape[1:])
+        is_small = rank.dim**2 * (rows + columns) * _THIN <= rows * columns
+        is_plain = not (module.tucker or algorithm.dora) and getattr(layer, "groups", 1) == 1
+        self._in_factors = is_plain and (is_small if self._bypass is None else self._bypass)
 
     def update(self) -> Tensor:
         """alpha / dim x (w1_a w1_b) o (w2_a w2_b)."""
@@ -41,6 +50,14 @@ class LoHaAdapter(DecomposedAdapter[LohaModule]):
     @classmethod
     def file_update(cls, tensors: Mapping[str, Tensor], weight: Tensor) -> Tensor:
         return hadamard(tensors, 1.0).reshape(weight.shape)
+
+    def _beside_in(self, x: Tensor) -> Tensor:
+        if not self._in_factors:
+            return super()._beside_in(x)
+        down, up = faces(self._parts, self.module.scale * self.strength)
+        if self._scalar is not None:
+            up = up * self._scalar.float()
+        return self._low_rank_added(self._base_in(x), x, down, self._dropped(up))
 
     def factors(self) -> list[Tensor]:
         return list(self._parts.values()) if self._scalar is None else [self._scalar]
@@ -134,6 +151,14 @@ class LoKrAdapter(DecomposedAdapter[LokrModule]):
         if self._dora:
             self._copy(self.module.dora_scale, tensors, "dora_scale")
         self.module.scalar.fill_(1.0)
+
+
+def faces(factors: Mapping[str, Tensor], scale: float) -> tuple[Tensor, Tensor]:
+    """LoHa's update as a low-rank product of rank r squared: down [r^2, in x window] and up [out, r^2], float32."""
+    w1_b, w1_a, w2_b, w2_a = (factors[f"hada_{name}"].float() for name in ("w1_b", "w1_a", "w2_b", "w2_a"))
+    down = w1_b[:, None] * w2_b
+    up = scale * w1_a[:, :, None] * w2_a[:, None]
+    return down.flatten(0, 1), up.flatten(1)
 
 
 def hadamard(factors: Mapping[str, Tensor], scale: float) -> Tensor:

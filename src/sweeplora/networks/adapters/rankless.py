@@ -11,7 +11,8 @@ from lycoris.modules.norms import NormModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sweeplora.networks.adapters.adapter import Adapter, Layer, Rows, RowsAdapter, WeightAdapter, weight_of
+from sweeplora.networks.adapters.adapter import Adapter, Rows, RowsAdapter, WeightAdapter, weight_of
+from sweeplora.networks.adapters.frozen import Layer
 from sweeplora.networks.algorithms import IA3, Algorithm, Full
 
 Norm = nn.GroupNorm | nn.LayerNorm
@@ -40,16 +41,15 @@ class FullAdapter(RowsAdapter[FullModule]):
         change, shift = self.update() * self.strength, self._shift(rows)
         if rows is not None:
             change = change * rows.view(-1, *[1] * (change.dim() - 1))
-        layer, bias = self._layer, self._layer.bias
-        half = torch.is_autocast_enabled(x.device.type)
-        if not half and x.dtype == torch.float32 == layer.weight.dtype:
+        layer, bias, dtype = self._layer, self._layer.bias, self._precision(x)
+        if dtype == torch.float32 == layer.weight.dtype:
             whole: Tensor = self._kind(
                 x, layer.weight + change, bias if bias is None or shift is None else bias + shift, **self._options
             )
             return whole
-        added: Tensor = self._kind(x, change.to(x.dtype), None if shift is None else shift.to(x.dtype), **self._options)
-        output: Tensor = self._base(x) + added
-        return output
+        with torch.autocast(x.device.type, enabled=False):
+            output = self._plus(x.to(dtype), change.to(dtype))
+        return output if shift is None else output + self._channels(shift.to(dtype))
 
     def whole_bias(self) -> Tensor | None:
         """The layer's bias with its change, in float32."""
