@@ -14,8 +14,9 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 sweep: $(VENV)/installed
 	$(BIN)/python -m sweeplora +sweep=rank_alpha
 
-# Tests train with one thread each, so several processes share the cores; a file stays in one process.
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+# Tests train with one thread each, so several processes share the cores; a file stays in one process, and the files
+# keep the order of tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/installed-test
 	$(PYTEST) -m "not slow"

@@ -19,6 +19,14 @@ from PIL import Image, ImageDraw
 
 from tests.run.trainings import Trainings
 
+LONG_FIRST = ("run", "sweep", "launch", "record", "commands")
+"""Folders whose few tests start commands and trainings; the others' many tests take milliseconds."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long tests, so that all workers end together."""
+    items.sort(key=lambda item: item.path.relative_to(Path(__file__).parent).parts[0] not in LONG_FIRST)
+
 
 @pytest.fixture(autouse=True)
 def _users_modules_end_with_their_test(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

@@ -17,7 +17,11 @@ from sweeplora.rundir.databases import sqlite_path, sqlite_uri, store_uri
 from tests.record.mlflow_store import Contents
 from tests.record.study_folder import StudyFolder, tracking_of
 
-NAMES = ["a%20b", "what?", "one#two", "ü b", "{x}", "a&b=c;d"]
+NAMES = [
+    "a%20b",
+    "what?",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("one#two", "ü b", "{x}", "a&b=c;d")),
+]
 
 
 def record(runs: Path, name: str = "rank") -> StudyFolder:

@@ -35,7 +35,7 @@ INLINE = "# The stand-in, in this process.\n_target_: tests.sweep.inline.Inline\
 WORDS = ("tracking=none", "launcher=inline", "search=random", "optimizer.lr=tag(log,interval(1e-5,1e-2))")
 FIRST, SECOND = "sweep.name=s", "sweep.name=again"
 KEPT = ("study", "number", "signature", "overrides", "params", "steps", "processes", "threads")
-FEW, MANY = 36, 700
+FEW, MANY = 10, 700
 
 PLACES = (
     *("s/000-*/trial.json", "s/001-*/result.json", "s/001-*/trial.json", "s/000-*/result.json"),

@@ -83,7 +83,7 @@ def descend(
     return losses, rates.current()
 
 
-@pytest.mark.parametrize("name", [*CHOICES, *NAMED])
+@pytest.mark.parametrize("name", [*CHOICES, *(pytest.param(name, marks=pytest.mark.slow) for name in NAMED)])
 def test_an_optimizer_learns_through_a_warm_up_that_begins_at_zero(name: str) -> None:
     chosen = [f"optimizer={name}"] if name in CHOICES else ["optimizer=any", f"optimizer._target_={name}"]
     if name.startswith("dadaptation."):

@@ -75,7 +75,12 @@ def test_sd15_draws_what_the_pipeline_draws(sd15: Family, tiny_sd15: Path) -> No
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("sampler", get_args(Sampler))
+FEW = ("ddim", "euler_a", "heun", "dpmsolver++")
+
+
+@pytest.mark.parametrize(
+    "sampler", [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in get_args(Sampler)]
+)
 def test_every_sampler_draws_the_same_picture_twice(sampler: str, model: Family) -> None:
     one, two = (draw(model, Prompt("a shape"), settings(sampler), SQUARE) for _ in range(2))
     assert one.shape == (3, 64, 64) and bool(one.isfinite().all())
