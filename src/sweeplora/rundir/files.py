@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """
     data = content.encode() if isinstance(content, str) else content
     try:
-        _write(path, data)
+        _write(path, [data])
     except OSError as error:
         if not is_full_error(error):
             raise
@@ -33,11 +33,21 @@ def write_whole(path: Path, content: str | bytes) -> None:
         write_whole(path, data)
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_parts(path: Path, parts: Sequence[bytes | memoryview]) -> None:
+    """Write a file atomically from parts that follow one another; raises DiskFull and leaves the reserve alone."""
+    try:
+        _write(path, parts)
+    except OSError as error:
+        if not is_full_error(error):
+            raise
+        raise disk_full(path, sum(len(part) for part in parts)) from error
+
+
+def _write(path: Path, parts: Sequence[bytes | memoryview]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
     try:
         with temporary.open("wb") as stream:
-            stream.write(data)
+            stream.writelines(parts)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)

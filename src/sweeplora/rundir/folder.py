@@ -19,7 +19,8 @@ class RunDir:
     """Paths and files of one run.
 
     Written by rank 0 of the training: `metrics.jsonl`, `scores.jsonl`, `samples/`, `weights/`, `checkpoints/`,
-    `log.txt`, `result.json`. Written by the supervisor: `config.yaml` and `naming.json` (once), `trial.json`.
+    `log.txt`, `result.json`. Written by the supervisor: `config.yaml`, `naming.json` and `origin.json` (once),
+    `trial.json`.
     """
 
     path: Path
@@ -43,6 +44,11 @@ class RunDir:
         return self.path / "naming.json"
 
     @property
+    def origin(self) -> Path:
+        """The signature and what it was computed from; see `rundir.state`."""
+        return self.path / "origin.json"
+
+    @property
     def metrics(self) -> Path:
         """Append-only JSON lines `{"step", "time", "values": {key: number}}`."""
         return self.path / "metrics.jsonl"
@@ -64,8 +70,13 @@ class RunDir:
 
     @property
     def checkpoints(self) -> Path:
-        """Training states to resume from."""
+        """The folder of `state`."""
         return self.path / "checkpoints"
+
+    @property
+    def state(self) -> Path:
+        """The newest state of the training, which it goes on from; gone when the run has ended."""
+        return self.checkpoints / "state.safetensors"
 
     @property
     def log(self) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,10 @@ class MetricsWriter:
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Record `values` at `step`; for each (key, step) the last value written counts."""
         self._lines.write({"step": step, "time": round(time.time(), 3), "values": dict(values)})
+
+    def sync(self) -> int:
+        """Bring everything written to the disk; returns the file's size in bytes."""
+        return self._lines.sync()
 
     def close(self) -> None:
         """Close the file; everything written is already in it."""
@@ -66,6 +70,15 @@ def _points(line: bytes) -> Iterator[Point]:
     for key, value in values.items():
         if _is_number(value):
             yield Point(step, key, value, when)
+
+
+def has_logged(
+    series: Mapping[str, Mapping[int, float]], step: int, values: Mapping[str, float], measured: Collection[str]
+) -> bool:
+    """Whether an earlier attempt logged these values at `step`; those of the keys `measured` may be others."""
+    return all(
+        step in series.get(key, ()) and (key in measured or series[key][step] == value) for key, value in values.items()
+    )
 
 
 def _is_number(value: object) -> bool:

@@ -41,6 +41,10 @@ class ScoresWriter:
         assert len(losses) == self._count
         self._lines.write({"step": step, "losses": list(losses)})
 
+    def sync(self) -> int:
+        """Bring everything written to the disk; returns the file's size in bytes."""
+        return self._lines.sync()
+
     def write_base(self, losses: Sequence[float]) -> None:
         """Record the base model's losses."""
         assert len(losses) == self._count

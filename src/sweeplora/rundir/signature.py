@@ -11,8 +11,14 @@ UNSIGNED = ("name", "file_name", "runs", "reuse", "launcher", "tracking", "searc
 """Top-level keys that say where and how a run happens, not what it is: left out of the signature."""
 
 
-_UNSIGNED_BELOW = ("data.workers", "train.lowram")
-"""Keys inside the others that change a run's speed or memory and nothing that it makes."""
+_UNSIGNED_BELOW = (
+    "data.workers",
+    "train.lowram",
+    "train.checkpoint_minutes",
+    "train.checkpoint_every_steps",
+    "train.keep_state",
+)
+"""Keys inside the others that change a run's speed, memory or state on disk, and nothing of its result."""
 
 
 def signature(config: Mapping[str, Any], contents: Mapping[str, str], code: Mapping[str, str]) -> str:

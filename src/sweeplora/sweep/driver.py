@@ -16,6 +16,7 @@ from sweeplora.rundir.disk import DiskFull
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import Point
 from sweeplora.rundir.record import TrialOutcome, write_trial
+from sweeplora.rundir.state import end_state
 from sweeplora.sweep import reuse
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.jobs import Job, StudyContext, prepare, refused
@@ -205,6 +206,7 @@ class Driver:
         """Write the outcome to the folder, then tell Optuna: if the driver dies in between, the next one finds it."""
         job.record.end(outcome)
         write_trial(job.run, job.record)
+        end_state(job.run, outcome.verdict)
         job.row.state, job.row.note = outcome.verdict, ""
         reason = f": {outcome.message}" if outcome.message else ""
         if outcome.verdict == "interrupted":

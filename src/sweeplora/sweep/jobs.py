@@ -11,6 +11,7 @@ from sweeplora.launch.launcher import Launcher
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.naming import Naming, is_named, weights_stem, write_naming
 from sweeplora.rundir.record import DamagedRecord, TrialRecord, read_trial
+from sweeplora.rundir.state import here, write_origin
 from sweeplora.sweep.ledger import AskedTrial, Ledger
 from sweeplora.sweep.question import Composer, Question
 from sweeplora.sweep.screen import Row
@@ -63,6 +64,7 @@ def prepare(context: StudyContext, asked: AskedTrial, row: Row) -> Job:
         name, template = experiment.config["name"], experiment.config["file_name"]
         stem = weights_stem(template, name, experiment.signature, asked.proposal.params)
         write_naming(run, Naming(name, stem, experiment.signature))
+    write_origin(run, here(experiment.signature, experiment.contents, experiment.code))
     if record is None or record.signature != experiment.signature:
         record = new_record(context, asked, experiment)
     else:

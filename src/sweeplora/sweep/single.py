@@ -25,6 +25,7 @@ from sweeplora.rundir.record import (
     read_trial,
     write_trial,
 )
+from sweeplora.rundir.state import end_state, here, read_about, write_origin
 from sweeplora.sweep import reuse
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.known_runs import KnownRuns
@@ -68,6 +69,7 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
     RunDir.create(run.path, experiment.yaml)
     stem = weights_stem(config["file_name"], config["name"], experiment.signature, {})
     write_naming(run, Naming(config["name"], stem, experiment.signature))
+    write_origin(run, here(experiment.signature, experiment.contents, experiment.code))
     end_leftover(run, record, launcher.rules.grace_seconds)
     with Interrupt() as interrupt, logging_to(run.path / "driver.log"):
         remove_leftovers(run.path)
@@ -161,6 +163,7 @@ def _conclude(run: RunDir, record: TrialRecord, outcome: TrialOutcome, config: d
         outcome = found if found.verdict == "diverged" else outcome._replace(values=found.values)
     record.end(outcome)
     write_trial(run, record)
+    end_state(run, outcome.verdict)
 
 
 def _tell(run: RunDir, record: TrialRecord, screen: Screen) -> int:
@@ -172,9 +175,14 @@ def _tell(run: RunDir, record: TrialRecord, screen: Screen) -> int:
     screen.say(f"{verdict}{': ' + message if message else ''}")
     screen.say(f"log:     {near(run.log)}")
     if verdict == "interrupted":
-        screen.say("the same command starts it again")
+        screen.say(f"the same command {_goes_on(run)}")
         return INTERRUPTED
     return SOME_FAILED
+
+
+def _goes_on(run: RunDir) -> str:
+    about = read_about(run.state)
+    return "starts it again" if about is None else f"goes on from step {about.step} of {about.steps}"
 
 
 def _say_weights(run: RunDir, screen: Screen) -> None:

@@ -114,7 +114,11 @@ class Supervision:
         return points, outcome if outcome.final or outcome.verdict == "failed" else self._given_up(outcome)
 
     def stop(self, verdict: Literal["pruned", "interrupted"]) -> None:
-        """Ask the training to stop at its next step; it is killed after the launcher's grace period."""
+        """Ask the training to write its state and stop; it is killed after the launcher's grace period.
+
+        The state stays in the folder until `rundir.state.end_state`: another supervision of it goes on from there, in
+        any slot. So a trial is only told as pruned, and its state removed, once it shall not go on.
+        """
         if self._stopped is None:
             self._stopped = verdict
             self._deadline = time.monotonic() + self.place.launcher.rules.grace_seconds

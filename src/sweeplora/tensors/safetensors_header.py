@@ -54,7 +54,7 @@ def read_metadata(file: Path) -> tuple[dict[str, str], int]:
         raise UnreadableFile("is no safetensors file") from None
 
 
-def split(data: bytes) -> tuple[dict[str, Any], int]:
+def split(data: bytes | bytearray) -> tuple[dict[str, Any], int]:
     """The header of a whole safetensors file in memory, and where the tensors' bytes begin.
 
     Raises ValueError if the data does not start with a header.
@@ -72,7 +72,7 @@ def with_metadata(header: Mapping[str, Any], metadata: Mapping[str, str]) -> byt
     return len(text).to_bytes(_LENGTH_BYTES, "little") + text
 
 
-def _parsed(text: bytes) -> dict[str, Any]:
+def _parsed(text: bytes | bytearray) -> dict[str, Any]:
     header = json.loads(text)
     if not isinstance(header, dict):
         raise ValueError("the header is no object")

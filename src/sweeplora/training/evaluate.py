@@ -112,13 +112,13 @@ def score(
     """Unweighted squared error of every triple, regardless of the run's loss and noise.
 
     In float32, regardless of the run's precision; or, with "run", in that. Each process computes some of the batches;
-    all processes get the complete result.
+    all processes get the complete result, unless the training was asked to stop: then it is incomplete.
     """
     timesteps = triples.timesteps(len(noising.alphas_cumprod))
     losses = torch.zeros(timesteps.shape, device=processes.device)
     with family.in_float32() if precision == "fp32" else processes.autocast():
         for number, pairs in enumerate(triples.batches()):
-            if number % processes.world_size != processes.rank:
+            if number % processes.world_size != processes.rank or processes.stop.requested:
                 continue
             rows, places = (torch.tensor(column) for column in zip(*pairs, strict=True))
             values = _batch_losses(triples, pairs, timesteps[rows, places], family, noising)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +27,7 @@ from sweeplora.training.distributed import Processes
 from sweeplora.training.optim.current_rates import LearningRates
 from sweeplora.training.optim.gradients import FlatGradients
 from sweeplora.training.optim.loss_scale import LossScale
+from sweeplora.training.optim.optimizer_state import load_optimizer
 from sweeplora.training.settings import Train
 from sweeplora.training.stop import Interrupted
 
@@ -97,6 +98,7 @@ class Trainer:
         self._flat.clear()
         total = sum(len(batch.items) for batch in window)
         for number, batch in enumerate(window):
+            self._leave_if_alone()
             if self._share(batch).items:
                 self._accumulate(number, next(stream), epoch, total)
         self._flat.extras[-1] = float(self.processes.stop.requested)
@@ -104,7 +106,7 @@ class Trainer:
             self.processes.sum_(buffer)
         *sums, stop = self._flat.extras.tolist()
         if stop:
-            raise Interrupted(f"asked to stop after step {self.step}")
+            raise self._interrupted()
         loss = sum(sums) / total
         if not math.isfinite(loss):
             raise self._diverged("loss", _culprits(window, sums))
@@ -126,6 +128,32 @@ class Trainer:
             **limited,
         }
 
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on, as a tree of plain values and tensors, not copied.
+
+        Randomness is none of it: it is computed from the seed and the step. The schedule sets the learning rate anew.
+        """
+        return {
+            "step": self.step,
+            "num_updates": self.num_updates,
+            "largest_gradient": self.largest_gradient,
+            "loss_scale": None if self._scale is None else self._scale.state(),
+            "network": self.network.trained_tensors(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned.
+
+        Raises ValueError if it is another network's, or if the optimizer does not take its own state back.
+        """
+        self.network.load_trained_tensors(state["network"])
+        load_optimizer(self.optimizer, state["optimizer"])
+        if self._scale is not None:
+            self._scale.load(state["loss_scale"])
+        self.step, self.num_updates = state["step"], state["num_updates"]
+        self.largest_gradient = state["largest_gradient"]
+
     def check_weights(self) -> None:
         """Raise Diverged unless every trained weight is finite."""
         trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
@@ -142,6 +170,19 @@ class Trainer:
                 "everything, and for a weight of 0"
             )
             raise UserError("loss", 0, mend)
+
+    def stop_if_asked(self) -> None:
+        """Raise Interrupted, in every process, if any of them was asked to stop; nothing of the step has changed."""
+        if self.processes.any(self.processes.stop.requested):
+            raise self._interrupted()
+
+    def _leave_if_alone(self) -> None:
+        """Between two batches only a training of one process stops: several agree once a step."""
+        if self.processes.world_size == 1 and self.processes.stop.requested:
+            raise self._interrupted()
+
+    def _interrupted(self) -> Interrupted:
+        return Interrupted(f"asked to stop after step {self.step}")
 
     def _share(self, batch: Batch) -> Batch:
         return share(batch, self.processes.rank, self.processes.world_size)

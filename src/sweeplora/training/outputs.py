@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from sweeplora.content import ContentHashes
 from sweeplora.networks.file.write import NotFinite, save
 from sweeplora.rundir.folder import RunDir
-from sweeplora.rundir.metrics import MetricsWriter
+from sweeplora.rundir.metrics import MetricsWriter, has_logged, read_metrics
 from sweeplora.rundir.naming import read_naming
 from sweeplora.rundir.scores import ScoresWriter
 from sweeplora.training.distributed import DTYPES
@@ -30,6 +31,9 @@ from sweeplora.training.previews.draw import Previews
 from sweeplora.training.previews.prompts import read_prompts
 from sweeplora.training.previews.settings import is_due
 from sweeplora.training.retention import Retention, SavedWeights, remove_unfinished
+
+_MEASURED = ("images_per_second", "memory_mib")
+"""Metrics that are never twice the same: what was logged first stands."""
 
 
 class Outputs:
@@ -45,6 +49,7 @@ class Outputs:
         self._previews = Previews(prompts, sample, inputs.dataset.resolution)
         self._scored_at = self._drawn_at = -1
         self._main = trainer.processes.is_main
+        self._earlier = read_metrics(run.metrics) if self._main else {}
         self._writer = MetricsWriter(run.metrics) if self._main else None
         self._baseline: float | None = None
         self._starts_from_file = groups.algorithm.weights is not None
@@ -80,15 +85,42 @@ class Outputs:
         names = self._inputs.validation.names(recipe.noising, recipe.settings.measured_precision)
         return ScoresWriter(self._run.scores, names)
 
+    def state(self) -> dict[str, Any]:
+        """What was scored, drawn, saved and deleted so far; see `load`."""
+        return {
+            "baseline": self._baseline,
+            "last": self.last,
+            "scored_at": self._scored_at,
+            "drawn_at": self._drawn_at,
+            "saved": self._saved.state(),
+            "written": self._written_bytes(),
+        }
+
+    def load(self, state: Mapping[str, Any], *, is_own: bool) -> None:
+        """Go on from what `state` returned; of another run's state the files are not this run's."""
+        self._baseline, self.last = state["baseline"], dict(state["last"])
+        self._scored_at, self._drawn_at = state["scored_at"], state["drawn_at"]
+        if is_own:
+            self._saved.load(state["saved"])
+
+    def _written_bytes(self) -> dict[str, int]:
+        """Sizes of the files that grow, by name, once what is in them has reached the disk."""
+        written = {} if self._writer is None else {self._run.metrics.name: self._writer.sync()}
+        return written | ({} if self._scores is None else {self._run.scores.name: self._scores.sync()})
+
     def log(self, values: Mapping[str, float]) -> None:
-        """Log values at the trainer's step; raises Diverged for one that is not finite."""
+        """Log values at the trainer's step, unless an earlier attempt did.
+
+        Raises Diverged for one that is not finite.
+        """
         for key, value in values.items():
             if not math.isfinite(value):
                 before = "" if self._trainer.step else ", before any update: look at the model and the images"
                 raise Diverged(f"{key} of step {self._trainer.step} is not finite{before}")
         self.last |= values
-        if self._writer is not None:
-            self._writer.write(self._trainer.step, values)
+        step = self._trainer.step
+        if self._writer is not None and not has_logged(self._earlier, step, values, _MEASURED):
+            self._writer.write(step, values)
 
     def epoch_done(self, epoch: int, epochs: int) -> None:
         """Validate, save and draw previews if due after `epoch` of `epochs`; 0 is before the first step.
@@ -129,7 +161,6 @@ class Outputs:
         """Score the held-out triples and the probe's in evaluation mode, and log the results."""
         if self._scored_at == self._trainer.step:
             return
-        self._scored_at = self._trainer.step
         values: dict[str, float] = {}
         with self._for_use():
             if self._inputs.validation.examples:
@@ -138,15 +169,17 @@ class Outputs:
                 values["probe/loss"] = self._score(self._inputs.probe).mean
         if values:
             self.log(values)
+        self._scored_at = self._trainer.step
 
     def _preview(self) -> None:
         """Draw the prompts with the network as it is now."""
         if self._drawn_at == self._trainer.step:
             return
-        self._drawn_at = self._trainer.step
         trainer, settings = self._trainer, self._trainer.recipe.settings
         with self._for_use(), self._merged(settings.forward_precision):
             self._previews.write(self._run.samples, trainer.step, trainer.family, trainer.processes)
+            trainer.stop_if_asked()
+        self._drawn_at = self._trainer.step
 
     def _show_weights(self) -> None:
         """Copy the newest preview next to the last weights, under their name, where LoRA managers look for it."""
@@ -182,9 +215,11 @@ class Outputs:
     def _score(self, triples: Triples) -> Score:
         trainer, settings = self._trainer, self._trainer.recipe.settings
         with self._merged(settings.measured_precision):
-            return score(
+            found = score(
                 triples, trainer.family, trainer.recipe.noising, trainer.processes, settings.validation_precision
             )
+        trainer.stop_if_asked()
+        return found
 
     def _merged(self, precision: str) -> AbstractContextManager[None]:
         """The network merged if forward passes are in float32; in half precision a sum would lose small updates."""

@@ -12,15 +12,16 @@ from sweeplora.errors import UserError
 
 @dataclass(frozen=True)
 class Train:
-    """Length, batch, precision, and when to save and validate.
+    """Length, batch, precision, and when to save, validate and write the state.
 
     epochs or steps (optimizer steps) set the length. batch_size counts images of one bucket over all
     processes, accumulation counts batches per step. max_grad_norm 0 never clips; max_weight_norm 0 never scales.
     Timesteps are drawn from [min_timestep, max_timestep). save_every_epochs and validate_every_epochs: 0 means only
     at the end (and for validation at the start); the options in optimizer steps add to them. save_last_epochs and
-    save_last_steps delete older weights of this run, never the last. validation_timesteps noise levels are
-    scored for every held-out image (at most validation_images of them) and for probe_images training images, in
-    float32 or, with validation_precision=run, in mixed_precision.
+    save_last_steps delete older weights of this run, never the last. checkpoint_minutes and checkpoint_every_steps (0:
+    off) write the state that a training goes on from; keep_state keeps the last one when the run has ended.
+    validation_timesteps noise levels are scored for every held-out image (at most validation_images of them) and for
+    probe_images training images, in float32 or, with validation_precision=run, in mixed_precision.
     """
 
     epochs: Annotated[int, Ge(1), Le(1_000_000)] | None
@@ -42,6 +43,9 @@ class Train:
     save_last_epochs: Annotated[int, Ge(0)]
     save_last_steps: Annotated[int, Ge(0)]
     save_as: Literal["safetensors", "ckpt"]
+    checkpoint_minutes: Annotated[float, Ge(0)]
+    checkpoint_every_steps: Annotated[int, Ge(0)]
+    keep_state: bool
     validate_every_epochs: Annotated[int, Ge(0)]
     validate_every_steps: Annotated[int, Ge(0)]
     validation_images: Annotated[int, Ge(1)] | None

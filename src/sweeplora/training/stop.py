@@ -1,4 +1,4 @@
-"""Requests to stop: SIGTERM, or the death of the supervisor that started this training."""
+"""Requests to a training: to stop (SIGTERM, or the death of its supervisor), or to write its state (SIGUSR1)."""
 
 from __future__ import annotations
 
@@ -22,24 +22,35 @@ class Interrupted(Exception):
 
 
 class Stop:
-    """Whether this training has been asked to stop; it stops after the current optimizer step.
+    """Whether this training has been asked to stop; it stops after the current optimizer step, and writes its state.
 
-    Given a supervisor's lock file, a thread checks every second that the supervisor is alive. If it has died and
-    the training does not finish its step within 6 s, the process exits immediately. `close` ends the watching: the
-    process goes on without this training.
+    SIGUSR1 asks for the state alone. Given a supervisor's lock file, a thread checks every second that the supervisor
+    is alive. If it has died and the training does not finish its step within 6 s, the process exits immediately.
+    `close` ends the watching: the process goes on without this training.
     """
 
     def __init__(self, supervisor: Path | None) -> None:
         self.requested = False
         self._closed = threading.Event()
+        self._state_asked = False
         self._before = signal.signal(signal.SIGTERM, self._on_signal)
+        self._before_state = signal.signal(signal.SIGUSR1, self._on_usr1)
         if supervisor is not None:
             threading.Thread(target=self._watch, args=(supervisor,), daemon=True).start()
 
     def close(self) -> None:
-        """Stop watching, and handle SIGTERM as before."""
+        """Stop watching, and handle both signals as before."""
         self._closed.set()
         signal.signal(signal.SIGTERM, self._before)
+        signal.signal(signal.SIGUSR1, self._before_state)
+
+    def take_state_request(self) -> bool:
+        """Whether the state was asked for since the last call."""
+        asked, self._state_asked = self._state_asked, False
+        return asked
+
+    def _on_usr1(self, number: int, frame: FrameType | None) -> None:
+        self._state_asked = True
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.requested = True

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import NamedTuple
 
 import torch
 
@@ -13,6 +15,7 @@ from sweeplora.models.family import Family
 from sweeplora.networks.network import PARTS, Network, attach
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import Result
+from sweeplora.training.checkpoints import Checkpoints
 from sweeplora.training.distributed import DTYPES, Processes
 from sweeplora.training.groups import ConfigGroups
 from sweeplora.training.loop import Diverged, Recipe, Trainer
@@ -30,7 +33,9 @@ def train(run: RunDir, groups: ConfigGroups, base: HeldBase, processes: Processe
         trainer = build_trainer(groups, base.family, network, processes)
         outputs = Outputs(run, groups, trainer, inputs)
         _announce(processes, inputs, network)
-        result = run_epochs(trainer, inputs, outputs, groups.schedule)
+        checkpoints = Checkpoints(run, trainer, outputs, inputs.length.steps)
+        checkpoints.resume()
+        result = run_epochs(Training(trainer, inputs, outputs, groups.schedule, checkpoints))
     result.step, result.steps = trainer.step, inputs.length.steps
     result.world_size, result.threads = processes.world_size, torch.get_num_threads()
     result.weights, result.metrics = outputs.weights, outputs.last
@@ -66,34 +71,55 @@ def build_trainer(groups: ConfigGroups, family: Family, network: Network, proces
     return Trainer(recipe, family, network, optimizer, processes)
 
 
-def run_epochs(trainer: Trainer, inputs: Inputs, outputs: Outputs, schedule: Schedule) -> Result:
-    """Validate the untrained network, then train epoch after epoch; save, validate and draw previews when due."""
-    epochs = inputs.length.epochs
+class Training(NamedTuple):
+    """The parts of a training in progress."""
+
+    trainer: Trainer
+    inputs: Inputs
+    outputs: Outputs
+    schedule: Schedule
+    checkpoints: Checkpoints
+
+
+def run_epochs(training: Training) -> Result:
+    """Validate the untrained network, then train epoch after epoch; save, validate and draw previews when due.
+
+    A training that goes on from a state does what is still due at its step, and continues in the middle of its epoch.
+    """
+    trainer, outputs, length = training.trainer, training.outputs, training.inputs.length
+    epochs, first = length.epochs, math.ceil(trainer.step / length.steps_per_epoch)
     try:
-        outputs.epoch_done(0, epochs)
-        for epoch in range(1, epochs + 1):
-            run_epoch(trainer, inputs, outputs, schedule, epoch)
+        if trainer.step:
+            outputs.step_done(first)
+        for epoch in range(first, epochs + 1):
+            if epoch:
+                run_epoch(training, epoch)
             if epoch in (1, epochs):
                 trainer.check_learns(is_last=epoch == epochs)
             outputs.epoch_done(epoch, epochs)
+        training.checkpoints.finished()
     except Diverged as fault:
         return Result("diverged", str(fault))
     except Interrupted as fault:
+        training.checkpoints.stopped()
         return Result("interrupted", str(fault))
     return Result("finished", f"{trainer.step} steps")
 
 
-def run_epoch(trainer: Trainer, inputs: Inputs, outputs: Outputs, schedule: Schedule, epoch: int) -> None:
-    """Train one epoch, or the part of it up to the training's last step."""
+def run_epoch(training: Training, epoch: int) -> None:
+    """Train one epoch, or the part of it from the trainer's step up to the training's last."""
+    trainer, inputs, outputs, schedule, checkpoints = training
     settings, steps = trainer.recipe.settings, inputs.length.steps
     batches = plan(inputs.dataset, settings.batch_size, trainer.recipe.seed, epoch)
-    parts = windows(batches, settings.accumulation)[: steps - trainer.step]
+    done = trainer.step - (epoch - 1) * inputs.length.steps_per_epoch
+    parts = windows(batches, settings.accumulation)[done : done + steps - trainer.step]
     with closing(inputs.loader.stream(trainer.requests(parts, epoch, steps))) as stream:
         for window in parts:
             values = trainer.train_window(window, epoch, stream, schedule(trainer.step, steps))
             memory = peak_memory_mib(trainer.processes.device)
             outputs.log({**values, "memory_mib": memory, "epoch": epoch})
             outputs.step_done(epoch)
+            checkpoints.step_done()
 
 
 def _announce(processes: Processes, inputs: Inputs, network: Network) -> None:

@@ -17,6 +17,7 @@ from sweeplora.content import sha256
 from sweeplora.errors import UserError
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import Result, Status, write_result
+from sweeplora.rundir.state import end_state
 from sweeplora.training.distributed import Processes
 from sweeplora.training.groups import build_groups
 from sweeplora.training.prepare import base_settings, hold
@@ -62,6 +63,7 @@ def reported(run: RunDir, work: Callable[[], Result]) -> int:
         except OSError as error:  # only the log and the exit code can still say how it ended
             print(error, flush=True)
             return EXIT_CODES["failed"]
+        end_state(run, result.status)
     return EXIT_CODES[result.status]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 _START = 2.0**16
 _PATIENCE = 2000
 """Good steps in a row before the scale doubles. Start, patience and factors are those of torch's GradScaler."""
@@ -25,3 +27,11 @@ class LossScale:
         self._good += 1
         if self._good == _PATIENCE:
             self.value, self._good = self.value * 2, 0
+
+    def state(self) -> dict[str, float]:
+        """What the scale goes on from."""
+        return {"value": self.value, "good": self._good}
+
+    def load(self, state: Mapping[str, float]) -> None:
+        """Go on from what `state` returned."""
+        self.value, self._good = float(state["value"]), int(state["good"])

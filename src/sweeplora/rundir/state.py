@@ -1,0 +1,135 @@
+"""The state of a training in its run folder: whose it is and how far it got, read without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sweeplora.rundir.files import read_sealed, sealed, write_json
+from sweeplora.rundir.folder import RunDir
+
+ABOUT = "about"
+"""The key of the file's metadata that holds an `About` as JSON; `tensors.tree` writes it."""
+
+_LENGTH_BYTES = 8
+_MOST_HEADER_BYTES = 100 << 20
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The experiment that a state belongs to.
+
+    `signature`: see `rundir.signature`. `contents`: dotted key that holds a path -> hash of what is there. `code`: the
+    hash of the training's source (`source`) and the versions of the libraries. `version`: sweeplora's.
+    """
+
+    signature: str
+    contents: Mapping[str, str] = field(default_factory=dict)
+    code: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a state's file says about itself: its experiment, and the optimizer steps done of those planned."""
+
+    origin: Origin
+    step: int
+    steps: int
+
+
+def here(signature: str, contents: Mapping[str, str], code: Mapping[str, str]) -> Origin:
+    """The origin of what this installation makes."""
+    return Origin(signature, contents, code, _version())
+
+
+def write_origin(run: RunDir, origin: Origin) -> None:
+    """Write a run's origin to its folder, for the training."""
+    write_json(run.origin, sealed(asdict(origin)))
+
+
+def read_origin(run: RunDir) -> Origin:
+    """The origin that a supervisor wrote to a run's folder; without one, the config's own bytes identify the run."""
+    content = read_sealed(run.origin)
+    try:
+        return _origin(content or {})
+    except (KeyError, TypeError):
+        return here(f"config {hashlib.sha256(run.config.read_bytes()).hexdigest()[:12]}", {}, {})
+
+
+def read_about(file: Path) -> About | None:
+    """What a state's file says about itself, None if it is missing or does not say; its digest is not checked."""
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+            header = json.loads(stream.read(min(length, _MOST_HEADER_BYTES)))
+        return about_of(json.loads(header["__metadata__"][ABOUT]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def about_of(content: Mapping[str, Any]) -> About:
+    """An About from its JSON. Raises KeyError or TypeError if it is none."""
+    return About(_origin(content["origin"]), int(content["step"]), int(content["steps"]))
+
+
+def difference(theirs: Origin, ours: Origin) -> str | None:
+    """Why a state of one origin does not belong to the other; None if it does."""
+    if theirs.signature == ours.signature:
+        return None
+    return code_difference(theirs, ours) or _content_difference(theirs, ours) or "its settings are others"
+
+
+def code_difference(theirs: Origin, ours: Origin) -> str | None:
+    """Why two origins compute differently: another source or another version of a library; None if they do not."""
+    for name in sorted({*theirs.code, *ours.code}):
+        old, new = theirs.code.get(name, "none"), ours.code.get(name, "none")
+        if old != new and name == "source":
+            told = "" if theirs.version == ours.version else f" {theirs.version}"
+            return f"it was made by another version of sweeplora{told}: the training's code has changed"
+        if old != new:
+            return f"it was made with {name} {old}, here is {new}"
+    return None
+
+
+def _content_difference(theirs: Origin, ours: Origin) -> str | None:
+    for name in sorted({*theirs.contents, *ours.contents}):
+        if theirs.contents.get(name) != ours.contents.get(name):
+            return f"the contents of {name} are others"
+    return None
+
+
+def keeps_state(run: RunDir) -> bool:
+    """Whether a run's configuration keeps its state when it has ended."""
+    try:
+        return bool(yaml.safe_load(run.config.read_text())["train"]["keep_state"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return False
+
+
+def end_state(run: RunDir, ended: str) -> None:
+    """Remove the state of a run that ended as complete, diverged or pruned, unless its configuration keeps it.
+
+    That of an interrupted or failed run stays: the same command goes on from it.
+    """
+    if ended in ("complete", "finished", "diverged", "pruned") and run.checkpoints.exists() and not keeps_state(run):
+        shutil.rmtree(run.checkpoints, ignore_errors=True)
+
+
+def _origin(content: Mapping[str, Any]) -> Origin:
+    return Origin(content["signature"], dict(content["contents"]), dict(content["code"]), content["version"])
+
+
+def _version() -> str:
+    try:
+        return metadata.version("sweeplora")
+    except metadata.PackageNotFoundError:
+        return ""

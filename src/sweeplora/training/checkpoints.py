@@ -1,0 +1,130 @@
+"""The state of a training on disk: written now and then, and what a later attempt goes on from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from sweeplora.errors import UserError
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.state import About, about_of, difference, read_origin
+from sweeplora.tensors.stored import UnreadableFile
+from sweeplora.tensors.tree import NotStorable, read_tree, write_tree
+from sweeplora.training.loop import Trainer
+from sweeplora.training.outputs import Outputs
+from sweeplora.training.previews.settings import is_due
+from sweeplora.training.retention import remove_unfinished
+
+
+class Unfit(Exception):
+    """A state that a run cannot go on from; the message says why."""
+
+
+def state_of(run: RunDir, device: torch.device) -> dict[str, Any]:
+    """The state in a run's folder, its tensors where they were: on `device` or on the CPU.
+
+    Raises Unfit for a file that is torn or changed, that belongs to another experiment or another version of the code,
+    or that is ahead of metrics.jsonl or scores.jsonl.
+    """
+    try:
+        tree, about = read_tree(run.state, device)
+    except (UnreadableFile, OSError) as error:
+        raise Unfit(str(error)) from error
+    why = difference(about_of(about).origin, read_origin(run))
+    if why is not None:
+        raise Unfit(why)
+    for name, size in tree["outputs"]["written"].items():
+        if not (run.path / name).exists() or (run.path / name).stat().st_size < size:
+            raise Unfit(f"{name} is shorter than it was then")
+    return tree
+
+
+class Checkpoints:
+    """Writes the state of a run between its steps, and reads it back. Rank 0 writes, every process reads.
+
+    The state says what is done, not what comes next: validation, saving and previews that were due at its step and
+    are not in it are made up for when a training goes on.
+    """
+
+    def __init__(self, run: RunDir, trainer: Trainer, outputs: Outputs, num_steps: int) -> None:
+        self._run = run
+        self._trainer = trainer
+        self._outputs = outputs
+        self._num_steps = num_steps
+        self._origin = read_origin(run)
+        self._seconds = 60.0 * trainer.recipe.settings.checkpoint_minutes
+        self._last = time.monotonic()
+        self._storable = True
+        if trainer.processes.is_main:
+            remove_unfinished(run.checkpoints)
+
+    def resume(self) -> None:
+        """Go on from the run's state if there is one; one that does not fit is passed over with a line in the log."""
+        found = self._own_state()
+        if self._trainer.processes.any(found is None) or found is None:
+            return
+        self._load(found)
+        self._outputs.load(found["outputs"], is_own=True)
+        self._say(f"goes on from step {self._trainer.step} of {self._num_steps}")
+
+    def step_done(self) -> None:
+        """Write the state if it is due after this step, or was asked for."""
+        trainer = self._trainer
+        if not trainer.processes.is_main:
+            return
+        asked = trainer.processes.stop.take_state_request()
+        late = self._seconds > 0 and time.monotonic() >= self._last + self._seconds
+        if asked or late or is_due(trainer.step, trainer.recipe.settings.checkpoint_every_steps):
+            self._write()
+
+    def stopped(self) -> None:
+        """Write the state of a training that was asked to stop; every process calls this and waits for it."""
+        if self._trainer.processes.is_main and self._trainer.step:
+            self._write()
+        self._trainer.processes.any(False)
+
+    def finished(self) -> None:
+        """Write the last state of a finished training that keeps it."""
+        if self._trainer.processes.is_main and self._trainer.recipe.settings.keep_state:
+            self._write()
+
+    def _own_state(self) -> Mapping[str, Any] | None:
+        if not self._run.state.exists():
+            return None
+        try:
+            return state_of(self._run, self._trainer.processes.device)
+        except Unfit as why:
+            self._say(f"{self._run.state} is passed over, the training starts anew: {why}")
+            return None
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        try:
+            self._trainer.load(state["trainer"])
+        except ValueError as error:
+            mend = f"{error}; remove this file, and the same command starts anew"
+            raise UserError("state", self._run.state, mend) from error
+
+    def _write(self) -> None:
+        """Write the state; if that fails, the file before stays and the training goes on."""
+        if not self._storable:
+            return
+        step = self._trainer.step
+        self._last = time.monotonic()
+        about = About(self._origin, step, self._num_steps)
+        try:
+            self._run.checkpoints.mkdir(exist_ok=True)
+            tree = {"trainer": self._trainer.state(), "outputs": self._outputs.state()}
+            write_tree(self._run.state, tree, asdict(about))
+        except OSError as error:
+            self._say(f"the state of step {step} is not written, an earlier one stays: {error}")
+        except NotStorable as error:
+            self._storable = False
+            self._say(f"this training has no state that can be written, it would start anew: {error}")
+
+    def _say(self, line: str) -> None:
+        if self._trainer.processes.is_main:
+            print(line, flush=True)

@@ -1,0 +1,129 @@
+"""A training that is killed and started again ends in the same bytes as one that is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from sweeplora.content import sha256
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.metrics import MetricsTail, read_metrics
+from tests.run.test_train import result
+from tests.run.trainings import Trainings
+
+MEASURED = ("images_per_second", "memory_mib")
+BUSY = (
+    "train.batch_size=2", "train.accumulation=2", "train.epochs=3", "network.rank_dropout=0.1", "network.dropout=0.1",
+    "train.save_every_steps=2", "train.save_last_steps=3", "train.save_last_epochs=1", "train.validate_every_steps=3",
+    "sample.every_steps=4", "sample.every_epochs=0", "sample.at_first=true", "data.shuffle_caption=true",
+    "data.workers=2",
+)  # fmt: skip
+"""Steps in the middle of an epoch, files that are deleted, validation and previews at steps of their own."""
+
+
+def struck(trainings: Trainings, name: str, strikes: Sequence[str], *overrides: str) -> RunDir:
+    """A training that is signalled at each strike, and started again each time."""
+    run = trainings.folder(name, "loss._target_=tests.run.losses.Struck", *overrides)
+    (run.path / "strikes").write_text("\n".join(strikes))
+    for _ in range(len(strikes) + 1):
+        run.result.unlink(missing_ok=True)  # as the supervisor does
+        trainings.wait(trainings.start(run), run)
+    assert not (run.path / "strikes").read_text()
+    return run
+
+
+def undisturbed(trainings: Trainings, name: str, *overrides: str) -> RunDir:
+    return trainings.train(name, "loss._target_=tests.run.losses.Struck", *overrides)
+
+
+def assert_same(run: RunDir, other: RunDir) -> None:
+    """Both ended alike: every file, every number that is not a speed, each logged once."""
+    ours, theirs = result(run), result(other)
+    assert ours["status"] == theirs["status"] == "finished", run.log.read_text()[-2000:]
+    for key in ("message", "step", "steps", "weights", "weights_sha256"):
+        assert ours[key] == theirs[key], key
+    for folder in ("weights", "samples"):
+        assert _files(run.path / folder) == _files(other.path / folder), folder
+    points = MetricsTail(run.metrics).poll()
+    assert len(points) == len({(point.key, point.step) for point in points}), "something is logged twice"
+    found, wanted = read_metrics(run.metrics), read_metrics(other.metrics)
+    assert found.keys() == wanted.keys()
+    for key, values in wanted.items():
+        assert found[key] == values or (key in MEASURED and found[key].keys() == values.keys()), key
+    assert not run.checkpoints.exists() and not list(run.path.rglob(".*.tmp"))
+
+
+def test_killed_several_times_in_the_middle_of_an_epoch_it_ends_in_the_same_bytes(trainings: Trainings) -> None:
+    wanted = undisturbed(trainings, "left-alone", *BUSY)
+    strikes = ("4 SIGKILL", "9 SIGUSR1", "13 SIGKILL", "3 SIGTERM", "3 SIGKILL", "2 SIGKILL")
+    run = struck(trainings, "killed", strikes, *BUSY, "train.checkpoint_every_steps=3")
+    assert_same(run, wanted)
+    said = run.log.read_text()
+    assert "goes on from step 4 of 12" in said and "goes on from step 6 of 12" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("masks", ("data.mask_dir={masks}",)),
+        ("encoders", ("network.text_encoders=true", "rates.text_encoder=1e-4")),
+        ("prodigy", ("optimizer=prodigy",)),
+        ("dadapt_adam", ("optimizer=dadapt_adam",)),
+        ("dadapt_lion", ("optimizer=dadapt_lion",)),
+        ("schedulefree", ("optimizer=schedulefree",)),
+        ("schedulefree_radam", ("optimizer=schedulefree_radam",)),
+        ("adafactor", ("optimizer=adafactor", "scheduler=adafactor")),
+        ("lion", ("optimizer=lion",)),
+        ("sgd", ("optimizer=sgd", "optimizer.lr=0.01")),
+        ("bf16", ("train.mixed_precision=bf16", "train.network_precision=bf16")),
+        ("tlora", ("network=tlora",)),
+        ("dylora", ("network=dylora", "network.unit=2")),
+        ("file", ("network.weights={weights}",)),
+    ],
+)
+def test_whatever_is_trained_goes_on_exactly(
+    trainings: Trainings, name: str, overrides: Sequence[str], pictures: Path, tmp_path: Path
+) -> None:
+    values = {"masks": pictures / "train", "weights": ""}
+    if name == "file":
+        before = trainings.train("before", "train.epochs=1", "sample=none")
+        values["weights"] = before.weights / "test.safetensors"
+    words = [word.format(**values) for word in overrides]
+    wanted = undisturbed(trainings, f"{name}-left-alone", *BUSY, *words)
+    strikes = ("4 SIGKILL", "11 SIGKILL", "2 SIGTERM", "2 SIGKILL")
+    run = struck(trainings, f"{name}-killed", strikes, *BUSY, "train.checkpoint_every_steps=2", *words)
+    assert_same(run, wanted)
+
+
+@pytest.mark.slow
+def test_a_state_that_does_not_fit_is_passed_over_by_name_and_the_training_starts_anew(trainings: Trainings) -> None:
+    words = ("train.epochs=1", "sample=none", "loss._target_=tests.run.losses.Struck")
+    run = trainings.folder("unfit", *words)
+    (run.path / "strikes").write_text("3 SIGTERM")
+    trainings.wait(trainings.start(run), run)
+    data = bytearray(run.state.read_bytes())
+    data[-1] ^= 1
+    run.state.write_bytes(data)
+    trainings.wait(trainings.start(run), run)
+    assert f"{run.state} is passed over, the training starts anew: is not as it was written" in run.log.read_text()
+    assert_same(run, trainings.train("fit", *words))
+
+
+@pytest.mark.slow
+def test_several_processes_go_on_together(trainings: Trainings) -> None:
+    words = ("loss._target_=tests.run.losses.Struck", *BUSY)
+    wanted = trainings.train_together("two-left-alone", 2, *words)
+    run = trainings.folder("two-killed", *words, "train.checkpoint_every_steps=3")
+    for strike in ("9 SIGKILL", "3 SIGTERM", "2 SIGUSR1"):
+        (run.path / "strikes").write_text(strike)
+        run.result.unlink(missing_ok=True)
+        trainings.train_together("two-killed", 2, *words, "train.checkpoint_every_steps=3")
+    assert_same(run, wanted)
+    assert "goes on from step" in run.log.read_text()
+
+
+def _files(folder: Path) -> dict[str, str]:
+    return {path.name: sha256(path) for path in folder.iterdir()}
