@@ -34,14 +34,16 @@ class Struck(Loss):
     Each line is `<call> <signal>`, the calls counted from the start of a process; a line counts for one process.
     """
 
-    def __call__(self, output: Tensor, target: Tensor, timesteps: Tensor, noising: Noising, *mask: Tensor) -> Tensor:
+    def __call__(
+        self, output: Tensor, target: Tensor, timesteps: Tensor, noising: Noising, mask: Tensor | None = None
+    ) -> Tensor:
         _calls.append(None)
         strikes = Path("/proc/self/fd/1").readlink().with_name("strikes")
         lines = strikes.read_text().splitlines() if strikes.exists() else []
         if lines and int(lines[0].split()[0]) == len(_calls):
             strikes.write_text("\n".join(lines[1:]))
             os.kill(os.getpid(), signal.Signals[lines[0].split()[1]])
-        return super().__call__(output, target, timesteps, noising, *mask)
+        return super().__call__(output, target, timesteps, noising, mask)
 
 
 _calls: list[None] = []

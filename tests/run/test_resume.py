@@ -30,8 +30,9 @@ def struck(trainings: Trainings, name: str, strikes: Sequence[str], *overrides: 
     for _ in range(len(strikes) + 1):
         run.result.unlink(missing_ok=True)  # as the supervisor does
         trainings.wait(trainings.start(run), run)
-    assert not (run.path / "strikes").read_text()
-    return run
+        if not (run.path / "strikes").read_text() and run.result.exists() and result(run)["status"] == "finished":
+            return run
+    raise AssertionError(run.log.read_text()[-2000:])
 
 
 def undisturbed(trainings: Trainings, name: str, *overrides: str) -> RunDir:
@@ -57,11 +58,11 @@ def assert_same(run: RunDir, other: RunDir) -> None:
 
 def test_killed_several_times_in_the_middle_of_an_epoch_it_ends_in_the_same_bytes(trainings: Trainings) -> None:
     wanted = undisturbed(trainings, "left-alone", *BUSY)
-    strikes = ("4 SIGKILL", "9 SIGUSR1", "13 SIGKILL", "3 SIGTERM", "3 SIGKILL", "2 SIGKILL")
+    strikes = ("4 SIGKILL", "9 SIGUSR1", "10 SIGKILL", "5 SIGTERM", "3 SIGKILL", "2 SIGKILL")
     run = struck(trainings, "killed", strikes, *BUSY, "train.checkpoint_every_steps=3")
     assert_same(run, wanted)
-    said = run.log.read_text()
-    assert "goes on from step 4 of 12" in said and "goes on from step 6 of 12" in said
+    said = [line for line in run.log.read_text().splitlines() if line.startswith("goes on")]
+    assert said == ["goes on from step 5 of 12", *["goes on from step 7 of 12"] * 3]
 
 
 @pytest.mark.slow
