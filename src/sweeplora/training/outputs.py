@@ -106,7 +106,9 @@ class Outputs:
     def _written_bytes(self) -> dict[str, int]:
         """Sizes of the files that grow, by name, once what is in them has reached the disk."""
         written = {} if self._writer is None else {self._run.metrics.name: self._writer.sync()}
-        return written | ({} if self._scores is None else {self._run.scores.name: self._scores.sync()})
+        if self._scored_at >= 0 and self._inputs.validation.examples and self._scores is not None:
+            written[self._run.scores.name] = self._scores.sync()
+        return written
 
     def log(self, values: Mapping[str, float]) -> None:
         """Log values at the trainer's step, unless an earlier attempt did.
