@@ -61,12 +61,17 @@ def identify(config: Mapping[str, Any], model: ModelFacts, dataset: Dataset, *, 
 def _models(config: Mapping[str, Any], model: ModelFacts, hashes: ContentHashes) -> dict[str, str]:
     """Hashes for every model key that holds a path; that of `model.path` covers everything read from it."""
     node = config["model"]
-    found = {"model.path": hashes.all(model.files)}
+    found = {"model.path": model_digest(model, hashes)}
     if node["vae"]:
         found["model.vae"] = found["model.path"]
     if node["base_weights"]:
         found["model.base_weights"] = hashes.all(Path(file) for file in node["base_weights"])
     return found
+
+
+def model_digest(model: ModelFacts, hashes: ContentHashes) -> str:
+    """Hex sha256 over the contents of every file that determines a model, wherever the files are."""
+    return hashes.all(sorted(model.files, key=hashes.file))
 
 
 def _targets(config: Mapping[str, Any]) -> set[str]:

@@ -1,0 +1,94 @@
+"""The workspace's backup over a checkout, or instead of one: every file that it holds, as it was."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sweeplora.record.restore.search import ContentSearch, holds, put
+
+
+class Overlaid(NamedTuple):
+    """What the backup changed below the workspace: `written` files; `missing` ones that it does not hold either."""
+
+    written: tuple[str, ...]
+    missing: tuple[Mapping[str, Any], ...]
+
+
+def overlay(manifest: Mapping[str, Any], archive: Path | None, workspace: Path, search: ContentSearch) -> Overlaid:
+    """Make every file of a workspace's manifest as recorded: from its archive, else from the search.
+
+    Files left out of the backup come from the checkout that is there already, or by their hash from the search;
+    links are made again. `manifest` is the session's `workspace.json`.
+    """
+    wanted = {str(file["path"]): file for file in manifest.get("files", [])}
+    written, missing = [], list[Mapping[str, Any]]()
+    for path, content, mode in _archived(archive):
+        target = workspace / path
+        if path in wanted and not _is(target, content):
+            _replace(target, content, workspace)
+            written.append(path)
+        if path in wanted:
+            target.chmod(mode)
+    for path, file in wanted.items():
+        if not holds(workspace / path, file["sha256"], file["size"]) and not _found(file, workspace / path, search):
+            missing.append({**file, "why": "it is neither in the backup nor at the commit"})
+    for file in manifest.get("left_out", []):
+        if not _came_back(file, workspace / str(file["path"]), search):
+            missing.append(file)
+    return Overlaid(tuple(written), tuple(missing))
+
+
+def _archived(archive: Path | None) -> list[tuple[str, bytes, int]]:
+    """Path, content and mode of every regular file in an archive whose path stays below the workspace."""
+    if archive is None:
+        return []
+    found = []
+    with tarfile.open(archive, "r:gz") as packed:
+        for entry in packed:
+            stream = packed.extractfile(entry) if entry.isreg() else None
+            safe = not os.path.isabs(entry.name) and ".." not in Path(entry.name).parts
+            if stream is not None and safe:
+                found.append((entry.name, stream.read(), 0o755 if entry.mode & 0o100 else 0o644))
+    return found
+
+
+def _is(target: Path, content: bytes) -> bool:
+    if target.is_symlink() or not target.is_file():
+        return False
+    return hashlib.sha256(target.read_bytes()).digest() == hashlib.sha256(content).digest()
+
+
+def _replace(target: Path, content: bytes, workspace: Path) -> None:
+    inside = [parent for parent in target.parents if parent.is_relative_to(workspace) and parent != workspace]
+    for parent in reversed(inside):
+        if parent.is_symlink() or parent.is_file():
+            parent.unlink()  # at the commit this is a file or a link, in the workspace a folder
+            break
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_symlink() or target.exists():
+        target.unlink()
+    target.write_bytes(content)
+
+
+def _found(file: Mapping[str, Any], target: Path, search: ContentSearch) -> bool:
+    source = search.find(file["sha256"], file["size"]) if file.get("sha256") else None
+    if source is not None:
+        put(source, target)
+    return source is not None
+
+
+def _came_back(file: Mapping[str, Any], target: Path, search: ContentSearch) -> bool:
+    """Whether a file that the backup left out is there; folders of outputs and data, and secrets, are not expected."""
+    if "link" in file:
+        if not os.path.lexists(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(file["link"])
+        return True
+    if "sha256" not in file:
+        return "size" not in file or target.is_file()
+    return holds(target, file["sha256"], file["size"]) or _found(file, target, search)

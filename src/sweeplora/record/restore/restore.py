@@ -1,0 +1,186 @@
+"""Restores a run: the workspace it was started in, its record, its inputs, and what is missing of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sweeplora.errors import UserError
+from sweeplora.record.provenance.environment import LOCK, lock
+from sweeplora.record.provenance.session import FACTS, MANIFEST, PROMPTS, session_of
+from sweeplora.record.provenance.session import FOLDER as SESSIONS
+from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
+from sweeplora.record.restore.checkout import CheckedOut, check_out, recorded_checkouts
+from sweeplora.record.restore.inputs import ModelDigest, Places, restore_data, restore_models, restore_prompts
+from sweeplora.record.restore.overlay import overlay
+from sweeplora.record.restore.search import ContentSearch
+from sweeplora.rundir.files import read_json, read_sealed, write_json
+from sweeplora.rundir.folder import SINGLE, RunDir
+
+RESTORED = "restored.json"
+"""In a restored run's folder: where its inputs are now, and what is missing."""
+
+_RECORD = (
+    *("config.yaml", "trial.json", "result.json", "dataset.json", "naming.json", "metrics.jsonl", "scores.jsonl"),
+    "log.txt",
+)
+
+
+@dataclass(frozen=True)
+class Helpers:
+    """What other parts of the package know: the package's assets, and the content hash of a base model at a path."""
+
+    assets: Path
+    digest_of: ModelDigest
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A restored run: its `workspace` to work in, its `folder` there, how each checkout came back, what is missing."""
+
+    workspace: Path
+    folder: Path
+    checkouts: tuple[CheckedOut, ...]
+    written: tuple[str, ...]
+    missing: tuple[Mapping[str, Any], ...]
+    environment: tuple[str, ...]
+    lock: Path | None
+
+
+def restore(source: RunDir, into: Path, look_in: Sequence[Path], helpers: Helpers) -> Restored:
+    """Restore the run in the folder `source` (one that trained, or one fetched from a server) into an empty folder.
+
+    Raises UserError if the folder is not empty, or the run has no configuration.
+    """
+    expect_empty(into)
+    config = _config(source)
+    owner = source.path if source.path.parent.name == SINGLE else source.path.parent
+    trial = read_sealed(source.trial) or {}
+    session = session_of(owner, _began(trial))
+    facts = (read_sealed(session / FACTS) if session is not None else None) or {}
+    into.mkdir(parents=True, exist_ok=True)
+    checkouts = [] if session is None else recorded_checkouts(facts, session)
+    came_back = [check_out(one, into / one.place) for one in checkouts]
+    workspace = into / _place_in(facts, checkouts)
+    workspace.mkdir(parents=True, exist_ok=True)
+    search = ContentSearch(look_in)
+    runs = source.path.parent.parent
+    archive = runs / WORKSPACES / f"{facts.get('workspace')}.tar.gz"
+    manifest = _manifest(owner, session)
+    overlaid = overlay(manifest, archive if archive.is_file() else None, workspace, search)
+    folder = _copy_record(source, owner, workspace / _runs_place(config, facts))
+    places = Places(Path(facts.get("folder") or workspace), workspace, helpers.assets, search)
+    places.missing += overlaid.missing
+    restore_data(config, read_json(source.path / "dataset.json") or {}, places)
+    prompts = None if session is None else next(iter(sorted(session.glob(f"{PROMPTS}.*"))), session / PROMPTS)
+    restore_prompts(facts.get("prompts"), prompts, places)
+    restore_models(config, trial.get("contents") or {}, places, helpers.digest_of)
+    write_json(folder / RESTORED, {"paths": places.paths, "missing": places.missing, "from": str(facts.get("folder"))})
+    recorded_lock = None if session is None else session / LOCK
+    return Restored(
+        workspace=workspace,
+        folder=folder,
+        checkouts=tuple(came_back),
+        written=overlaid.written,
+        missing=tuple(places.missing),
+        environment=tuple(environment_differences(recorded_lock)),
+        lock=next(iter(sorted((_owner(folder) / SESSIONS).glob(f"*/{LOCK}"))), None),
+    )
+
+
+def expect_empty(into: Path) -> None:
+    """Raise UserError unless a folder is empty or not there yet."""
+    if into.exists() and (not into.is_dir() or any(into.iterdir())):
+        raise UserError("DIR", into, "is not empty; nothing is written over: give another folder")
+
+
+def environment_differences(recorded: Path | None) -> list[str]:
+    """What of a session's lock is otherwise here, one line each: `torch==2.13.0, here 2.12.0`."""
+    if recorded is None or not recorded.is_file():
+        return ["the environment was not recorded"]
+    then, now = _pinned(recorded.read_text()), _pinned(lock())
+    lines = []
+    for name in sorted({**then, **now}, key=str.lower):
+        if then.get(name) != now.get(name):
+            before = then.get(name)
+            lines.append(f"{name} {before or 'was not installed'}, here {now.get(name) or 'not installed'}")
+    return lines
+
+
+def _pinned(text: str) -> dict[str, str]:
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("# ") and line.split()[1] in ("Python", "torch,", "torch", "GPU"):
+            found[line.split()[1]] = line.removeprefix(f"# {line.split()[1]}").strip()
+        elif not line.startswith("#"):
+            name, _, version = line.replace(" @ ", "==").partition("==")
+            found[name] = version
+    return found
+
+
+def _config(source: RunDir) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(source.config.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError("RUN", source.path, f"its config.yaml cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(config, dict):
+        raise UserError("RUN", source.path, "its config.yaml is not a resolved configuration")
+    return config
+
+
+def _began(trial: Mapping[str, Any]) -> float:
+    attempts = trial.get("attempts") or []
+    return float(attempts[0]["started"]) if attempts else float("inf")
+
+
+def _place_in(facts: Mapping[str, Any], checkouts: Sequence[Any]) -> Path:
+    """Where in its checkout the command ran."""
+    folder = Path(facts.get("folder") or ".")
+    outer = next((Path(one.root) for one in checkouts if one.place == "."), None)
+    inside = outer is not None and folder.is_relative_to(outer)
+    return folder.relative_to(outer) if inside and outer is not None else Path()
+
+
+def _manifest(owner: Path, session: Path | None) -> dict[str, Any]:
+    """The list of the workspace's files."""
+    try:
+        content = json.loads((session / MANIFEST).read_bytes()) if session is not None else {}
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _runs_place(config: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
+    """The folder of all runs below the restored workspace: where it was, if it was inside."""
+    runs, then = Path(str(config.get("runs") or "runs")), facts.get("folder")
+    if runs.is_absolute():
+        inside = then is not None and runs.is_relative_to(then)
+        return runs.relative_to(str(then)) if inside else Path("runs")
+    return Path("runs") if ".." in runs.parts else runs
+
+
+def _copy_record(source: RunDir, owner: Path, runs: Path) -> Path:
+    """Copy what is recorded of a run, except its weights and pictures, to the same place below another runs folder."""
+    below = Path(SINGLE, source.path.name) if owner == source.path else Path(owner.name, source.path.name)
+    folder = runs / below
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _RECORD:
+        if (source.path / name).is_file() and not (folder / name).exists():
+            shutil.copyfile(source.path / name, folder / name)
+    if owner != source.path:
+        for name in ("study.json", "config.yaml"):
+            if (owner / name).is_file():
+                shutil.copyfile(owner / name, folder.parent / name)
+    if (owner / SESSIONS).is_dir():
+        shutil.copytree(owner / SESSIONS, _owner(folder) / SESSIONS, dirs_exist_ok=True)
+    return folder
+
+
+def _owner(folder: Path) -> Path:
+    return folder if folder.parent.name == SINGLE else folder.parent
