@@ -72,15 +72,15 @@ def compose(overrides: Sequence[str], proposed: Sequence[str] = ()) -> Configura
         for o in given
         if (group := o.key_or_group) in replaced
     )
-    text = _text(config)
+    text = yaml_text(config)
     configuration = Configuration(config, text, (*overrides, *proposed), notices)
     if errors:
         raise NotComposed(errors, configuration)
     return configuration
 
 
-def _text(config: Mapping[str, Any]) -> str:
-    """The values as OmegaConf.to_yaml writes them, but with `${` in a text kept literally: it is already resolved."""
+def yaml_text(config: Mapping[str, Any]) -> str:
+    """A resolved configuration as in config.yaml: as OmegaConf.to_yaml writes it, but `${` in a text stays as it is."""
     return str(
         yaml.dump(config, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=get_omega_conf_dumper())
     )

@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from sweeplora.errors import UserError
 from sweeplora.experiment import Experiment
 from sweeplora.launch.launcher import TRAINING, Launcher
+from sweeplora.launch.slot import Shape
 from sweeplora.report.objectives import measured
 from sweeplora.report.words import near, number
 from sweeplora.rundir.disk import RESERVE, keep_reserve, remove_leftovers
@@ -53,7 +54,6 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
     """
     config = experiment.config
     runs = Path(config["runs"]).absolute()
-    launcher: Launcher = instantiate(config["launcher"])
     screen = open_screen()
     known = KnownRuns(runs).candidates(experiment.signature) if config["reuse"] else ()
     found = reuse.find(known)
@@ -63,8 +63,19 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
         screen.say(f"this experiment is already there: {near(found.run.path)}")
         _say_weights(found.run, screen)
         return WELL
+    return train_anew(experiment, None, module)[1]
+
+
+def train_anew(experiment: Experiment, shape: Shape | None, module: str = TRAINING) -> tuple[RunDir, int]:
+    """Train in a folder of its own, reusing nothing; returns the folder and the exit code.
+
+    `shape`: the processes and threads to train with, where the last digits are to be those of an earlier run.
+    """
+    config, screen = experiment.config, open_screen()
+    runs = Path(config["runs"]).absolute()
+    launcher: Launcher = instantiate(config["launcher"])
     run = _folder(runs / "single", config["name"], experiment.signature)
-    record = read_trial(run) or _new_record(experiment)
+    record = read_trial(run) or _new_record(experiment, shape)
     plan = launcher.plan(1, shape_of(record))
     RunDir.create(run.path, experiment.yaml)
     stem = weights_stem(config["file_name"], config["name"], experiment.signature, {})
@@ -88,7 +99,7 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
         _conclude(run, record, outcome, config)
         recorded = finish_recorder(recorder, screen, interrupt)
         code = _tell(run, record, screen)
-        return code if recorded or code != WELL else SOME_FAILED
+        return run, code if recorded or code != WELL else SOME_FAILED
 
 
 def _folder(parent: Path, name: str, signature: str) -> RunDir:
@@ -114,9 +125,11 @@ def _signature(run: RunDir) -> str | None:
     return record.signature if record is not None else None
 
 
-def _new_record(experiment: Experiment) -> TrialRecord:
+def _new_record(experiment: Experiment, shape: Shape | None) -> TrialRecord:
     return TrialRecord(
         verdict="running",
+        processes=None if shape is None else shape.processes,
+        threads=None if shape is None else shape.threads,
         signature=experiment.signature,
         overrides=experiment.overrides,
         steps=experiment.steps,

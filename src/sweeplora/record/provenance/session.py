@@ -47,16 +47,19 @@ class Extras(NamedTuple):
 _NO_EXTRAS = Extras()
 
 
-def record_session(beside: Path, runs: Path, config: Mapping[str, Any], cap_mib: float | None) -> None:
+def record_session(
+    beside: Path, runs: Path, config: Mapping[str, Any], cap_mib: float | None, backups: Path | None = None
+) -> None:
     """Back up the workspace, unless `cap_mib` is None, and describe this session, before the user edits further.
 
+    The backup goes to `backups`, by default the folder that `runs` has for them.
     A failure of either does not stop the record: it is reported in the log and in the session.
     """
     troubles: list[str] = []
     try:
         workspace = Path.cwd()
         rules = rules_of(config, runs, cap_mib or 0.0)
-        backup = None if cap_mib is None else _backup(workspace, rules, runs / WORKSPACES, troubles)
+        backup = None if cap_mib is None else _backup(workspace, rules, backups or runs / WORKSPACES, troubles)
         write_session(beside, workspace, backup, rules, Extras(troubles, prompts_of(config)))
     except Exception as error:  # whatever the folder contains, the runs are still recorded
         troubles.append(f"where the command ran from is not recorded: {_line(error)}")

@@ -1,0 +1,133 @@
+"""The sessions of two runs compared: the files of their workspaces, their checkouts, their environments."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweeplora.record.provenance.environment import LOCK
+from sweeplora.record.provenance.session import FACTS, MANIFEST, record_session, session_of
+from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
+from sweeplora.rundir.files import read_sealed
+from sweeplora.rundir.folder import SINGLE, RunDir
+
+_HARDWARE = ("python", "torch", "system", "processor", "cores", "gpus", "host", "variables")
+_MOST_BYTES = 1 << 20
+_CAP_MIB = 64.0
+
+
+@dataclass(frozen=True)
+class Session:
+    """What is known of where a run was started: facts, its workspace's files (path -> sha256), patches by label."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    archive: Path | None = None
+    lock: str = ""
+    patches: Mapping[str, str] = field(default_factory=dict)
+
+
+def session_of_run(run: RunDir) -> Session:
+    """The session that a run belongs to; an empty one if none was recorded."""
+    single = run.path.parent.name == SINGLE
+    owner = run.path if single else run.path.parent
+    trial = read_sealed(run.trial) or {}
+    attempts = trial.get("attempts") or []
+    folder = session_of(owner, float(attempts[0]["started"]) if attempts else float("inf"))
+    return Session() if folder is None else _read(folder, run.path.parent.parent / WORKSPACES)
+
+
+def session_of_now(config: Mapping[str, Any], runs: Path, scratch: Path) -> Session:
+    """The present as a session: the working directory and this environment; its backup is written below `scratch`."""
+    cap_mib = float((config.get("tracking") or {}).get("workspace_cap_mib") or _CAP_MIB)
+    record_session(scratch / "now", runs, config, cap_mib, scratch)
+    folder = session_of(scratch / "now", float("inf"))
+    return Session() if folder is None else _read(folder, scratch)
+
+
+def code_diff(then: Session, now: Session) -> dict[str, Any]:
+    """What differs in the code: `files` path -> unified diff, `repositories` label -> what differs of the checkout."""
+    files = {}
+    if then.files and now.files:
+        paths = sorted({*then.files, *now.files})
+        differing = [path for path in paths if then.files.get(path) != now.files.get(path)]
+        before, after = _contents(then.archive, differing), _contents(now.archive, differing)
+        files = {path: _unified(path, before.get(path), after.get(path), then, now) for path in differing}
+    return {"files": files, "repositories": _repositories(then, now)}
+
+
+def environment_diff(then: Session, now: Session) -> dict[str, list[Any]]:
+    """Package or fact of the machine -> [then, now]."""
+    before, after = _packages(then.lock), _packages(now.lock)
+    pairs = {key: [then.facts.get(key), now.facts.get(key)] for key in _HARDWARE}
+    pairs |= {name: [before.get(name), after.get(name)] for name in sorted({**before, **after}, key=str.lower)}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _read(folder: Path, workspaces: Path) -> Session:
+    facts = read_sealed(folder / FACTS) or {}
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        manifest = {}
+    archive = workspaces / f"{facts.get('workspace')}.tar.gz"
+    return Session(
+        facts=facts,
+        files={str(file["path"]): str(file["sha256"]) for file in manifest.get("files", [])},
+        archive=archive if archive.is_file() else None,
+        lock=(folder / LOCK).read_text() if (folder / LOCK).is_file() else "",
+        patches={path.stem: path.read_text(errors="replace") for path in sorted(folder.glob("*.patch"))},
+    )
+
+
+def _contents(archive: Path | None, paths: list[str]) -> dict[str, bytes]:
+    if archive is None or not paths:
+        return {}
+    wanted, found = set(paths), {}
+    with tarfile.open(archive, "r:gz") as packed:
+        for entry in packed:
+            stream = packed.extractfile(entry) if entry.name in wanted and entry.size <= _MOST_BYTES else None
+            if stream is not None:
+                found[entry.name] = stream.read()
+    return found
+
+
+def _unified(path: str, before: bytes | None, after: bytes | None, then: Session, now: Session) -> str:
+    """A file's unified diff; one line where it is no text, too large, or the backup is gone."""
+    kinds = [(path in one.files, content) for one, content in ((then, before), (now, after))]
+    if any(known and (content is None or b"\0" in content) for known, content in kinds):
+        return f"{'changed' if all(known for known, _ in kinds) else 'added' if kinds[1][0] else 'removed'}: {path}\n"
+    old, new = ((content or b"").decode(errors="replace").splitlines(keepends=True) for content in (before, after))
+    old_name, new_name = (
+        f"{side}/{path}" if known else "/dev/null" for side, (known, _) in zip("ab", kinds, strict=True)
+    )
+    lines = difflib.unified_diff(old, new, old_name, new_name)
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+def _repositories(then: Session, now: Session) -> dict[str, list[str]]:
+    before = {one["label"]: one for one in then.facts.get("repositories") or []}
+    after = {one["label"]: one for one in now.facts.get("repositories") or []}
+    found = {}
+    for label in sorted({*before, *after}):
+        one, other = before.get(label) or {}, after.get(label) or {}
+        lines = [
+            f"{key} {one.get(key)} -> {other.get(key)}"
+            for key in ("commit", "branch", "dirty")
+            if one.get(key) != other.get(key)
+        ]
+        if then.patches.get(label, "") != now.patches.get(label, ""):
+            lines.append("its uncommitted changes differ")
+        if lines:
+            found[label] = lines
+    return found
+
+
+def _packages(lock: str) -> dict[str, str]:
+    lines = (line.replace(" @ ", "==", 1).partition("==") for line in lock.splitlines() if not line.startswith("#"))
+    return {name: version for name, _, version in lines}
