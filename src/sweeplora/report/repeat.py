@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import read_metrics
 from sweeplora.rundir.record import read_result
 
-_NO_RESULTS = frozenset({"memory_mib", "epoch", "seconds"})
+_NO_RESULTS = re.compile(r"(?:.*[/_])?(?:seconds?|time|memory|mib|epoch)(?:[/_].*)?")
 """Metrics that say how a training ran, not what it computed."""
 
 
@@ -68,7 +69,7 @@ def _results(run: RunDir) -> dict[str, dict[int, float]]:
 
 
 def _computed(key: str) -> bool:
-    return key not in _NO_RESULTS and not key.startswith("system/")
+    return _NO_RESULTS.fullmatch(key) is None and not key.startswith("system/")
 
 
 def _parting(

@@ -15,7 +15,7 @@ from sweeplora.launch.slot import Shape
 from sweeplora.report.objectives import measured
 from sweeplora.report.words import near, number
 from sweeplora.rundir.disk import RESERVE, keep_reserve, remove_leftovers
-from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.folder import SINGLE, RunDir
 from sweeplora.rundir.lock import is_held
 from sweeplora.rundir.naming import Naming, weights_stem, write_naming
 from sweeplora.rundir.record import (
@@ -63,19 +63,24 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
         screen.say(f"this experiment is already there: {near(found.run.path)}")
         _say_weights(found.run, screen)
         return WELL
-    return train_anew(experiment, None, module)[1]
+    run = _folder(runs / SINGLE, config["name"], experiment.signature)
+    return _train(experiment, run, read_trial(run) or _new_record(experiment, None), module)
 
 
 def train_anew(experiment: Experiment, shape: Shape | None, module: str = TRAINING) -> tuple[RunDir, int]:
-    """Train in a folder of its own, reusing nothing; returns the folder and the exit code.
+    """Train in a new folder, reusing and continuing nothing; returns the folder and the exit code.
 
     `shape`: the processes and threads to train with, where the last digits are to be those of an earlier run.
     """
+    parent, name = Path(experiment.config["runs"]).absolute() / SINGLE, experiment.config["name"]
+    run = RunDir(parent / (reuse.free_name(parent, name) if (parent / name).exists() else name))
+    return run, _train(experiment, run, _new_record(experiment, shape), module)
+
+
+def _train(experiment: Experiment, run: RunDir, record: TrialRecord, module: str) -> int:
     config, screen = experiment.config, open_screen()
-    runs = Path(config["runs"]).absolute()
+    runs = run.path.parent.parent
     launcher: Launcher = instantiate(config["launcher"])
-    run = _folder(runs / "single", config["name"], experiment.signature)
-    record = read_trial(run) or _new_record(experiment, shape)
     plan = launcher.plan(1, shape_of(record))
     RunDir.create(run.path, experiment.yaml)
     stem = weights_stem(config["file_name"], config["name"], experiment.signature, {})
@@ -99,7 +104,7 @@ def train_anew(experiment: Experiment, shape: Shape | None, module: str = TRAINI
         _conclude(run, record, outcome, config)
         recorded = finish_recorder(recorder, screen, interrupt)
         code = _tell(run, record, screen)
-        return run, code if recorded or code != WELL else SOME_FAILED
+        return code if recorded or code != WELL else SOME_FAILED
 
 
 def _folder(parent: Path, name: str, signature: str) -> RunDir:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,22 +75,22 @@ class StoredRecord:
         return self._first([run for run in self._below(first) if _is_called(run, rest)], name)
 
     def download(self, run: Run, runs: Path) -> Path:
-        """Write the run's folder below `runs`, with its study's session and the workspace's backup; returns it."""
+        """Write the run's folder below `runs`, with its study's session and the workspace's backup; returns it.
+
+        Raises UserError if the store loses one of its files.
+        """
         folder = runs / run.data.tags["sweeplora.folder"]
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in _FILES:
-            self._fetch(run, name, folder)
+        self._fetch(run, _FILES, folder)
         _seal(folder / "trial.json")
         self._write_metrics(run, RunDir(folder))
         parent_id = run.data.tags.get("mlflow.parentRunId")
         owner = run if parent_id is None else self._client.get_run(parent_id)
         if parent_id is not None:
-            for name in _STUDY_FILES:
-                self._fetch(owner, name, folder.parent)
+            self._fetch(owner, _STUDY_FILES, folder.parent)
             _seal(folder.parent / "study.json")
-        session = run.data.tags.get("sweeplora.session")
-        if session is not None:
-            self._fetch(owner, f"{SESSIONS}/{session}", owner_folder(folder))
+        session = f"{SESSIONS}/{run.data.tags.get('sweeplora.session')}"
+        names = [entry.path for entry in self._client.list_artifacts(owner.info.run_id, session)]
+        self._fetch(owner, names, owner_folder(folder))
         self._fetch_backup(run, owner, runs / WORKSPACES)
         return folder
 
@@ -97,28 +99,28 @@ class StoredRecord:
         if not name:
             return
         kept = self._tagged(f"sweeplora.kept.{name}", "true")
-        holders = [one.info.run_id for one in kept] or ([holder] if holder else [])
-        for run_id in holders:
-            into.mkdir(parents=True, exist_ok=True)
-            self._download(run_id, f"workspace/{name}.tar.gz", into.parent / ".fetched")
-            found = into.parent / ".fetched" / "workspace" / f"{name}.tar.gz"
-            if found.is_file():
-                found.replace(into / found.name)
-                found.parent.rmdir()
-                found.parent.parent.rmdir()
+        for run_id in [*(one.info.run_id for one in kept), *([holder] if holder else [])]:
+            if self._copied(run_id, f"workspace/{name}.tar.gz", into / f"{name}.tar.gz"):
                 return
 
-    def _fetch(self, run: Run, name: str, folder: Path) -> None:
+    def _fetch(self, run: Run, names: Sequence[str], folder: Path) -> None:
+        """Copy those of the files that the run has to their places below a folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._download(run.info.run_id, name, folder)
+        for name in names:
+            self._copied(run.info.run_id, name, folder / name)
 
-    def _download(self, run_id: str, name: str, into: Path) -> None:
-        """Download an artifact below a folder; one that is not in the store is left out."""
-        into.mkdir(parents=True, exist_ok=True)
+    def _copied(self, run_id: str, name: str, target: Path) -> bool:
+        """Copy one file of a run; False if the run has no such file."""
+        there = self._client.list_artifacts(run_id, name.rpartition("/")[0] or None)
+        if name not in {entry.path for entry in there}:
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._client.download_artifacts(run_id, name, str(into))
-        except (MlflowException, OSError):
-            return
+            with tempfile.TemporaryDirectory(prefix="sweeplora-", dir=target.parent) as scratch:
+                shutil.move(self._client.download_artifacts(run_id, name, scratch), target)
+        except TROUBLE as error:
+            raise UserError("RUN", name, f"the tracking server does not give this file: {one_line(error)}") from error
+        return True
 
     def _write_metrics(self, run: Run, into: RunDir) -> None:
         """Write metrics.jsonl from the store's points; of points at one step the last one counts, as in the store."""
