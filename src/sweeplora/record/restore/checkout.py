@@ -102,7 +102,7 @@ def _cloned(source: str, recorded: Recorded, into: Path) -> str | None:
     assert recorded.commit is not None
     was_there = into.is_dir()
     into.parent.mkdir(parents=True, exist_ok=True)
-    wrong = _git(None, "clone", "--quiet", "--no-checkout", "--", source, str(into))
+    wrong = _git(None, "clone", "--quiet", "--no-checkout", "--origin", "origin", "--", source, str(into))
     if wrong is None and _git(into, "cat-file", "-e", f"{recorded.commit}^{{commit}}") is not None:
         wrong = _git(into, "fetch", "--quiet", "origin", recorded.commit)  # on no branch of the remote (any more)
     if wrong is None:

@@ -1,0 +1,270 @@
+"""A workspace comes back as it was, whatever is gone or configured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sweeplora.errors import UserError
+from sweeplora.record.mirror import Mirror
+from sweeplora.record.restore.restore import RESTORED
+from sweeplora.record.restore.stored import StoredRecord
+from sweeplora.rundir.files import read_json
+from sweeplora.rundir.folder import RunDir
+from tests.record.provenance.test_git import run
+from tests.record.restore.desk import Desk, bring_back, listing
+from tests.record.study_folder import tracking_of
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    made = Desk(tmp_path)
+    monkeypatch.chdir(made.path)
+    return made
+
+
+def test_a_pushed_commit_is_cloned_and_every_change_is_on_top(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.push()
+    commit, inside = run(desk.path, "rev-parse", "HEAD"), run(desk.sub, "rev-parse", "HEAD")
+    desk.soil()
+    before = desk.contents()
+    made = desk.carry_off(desk.record())
+    monkeypatch.chdir(tmp_path)
+    restored = bring_back(made, tmp_path / "again")
+    assert desk.contents(tmp_path / "again") == before
+    assert run(tmp_path / "again", "rev-parse", "HEAD") == commit
+    assert run(tmp_path / "again", "branch", "--show-current") == "work"
+    assert run(tmp_path / "again/ext/sub", "rev-parse", "HEAD") == inside
+    assert [one.source for one in restored.checkouts] == [str(desk.remote), str(desk.sub)]
+    assert not restored.missing and not restored.environment
+    again = RunDir(tmp_path / "again/runs/single/mine")
+    assert restored.folder == again.path
+    assert again.config.read_text() == made.config.read_text()
+
+
+@pytest.mark.parametrize("case", ["remote gone", "never pushed", "submodule gone"])
+def test_what_is_not_reachable_comes_from_the_backup(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    desk.push()
+    if case == "never pushed":
+        (desk.path / "late.py").write_text("late = 1\n")
+        run(desk.path, "add", ".")
+        run(desk.path, "commit", "-q", "-m", "kept to oneself")
+    desk.soil()
+    before = desk.contents()
+    made = desk.carry_off(desk.record())
+    monkeypatch.chdir(tmp_path)
+    if case != "never pushed":
+        shutil.rmtree(desk.sub if case == "submodule gone" else desk.remote)
+    restored = bring_back(made, tmp_path / "again")
+    assert desk.contents(tmp_path / "again") == before
+    assert not restored.missing
+    lost = [one for one in restored.checkouts if one.source is None]
+    assert [one.recorded.label for one in lost] == ["workspace-ext-sub" if case == "submodule gone" else "workspace"]
+    assert "is not reachable" in lost[0].notes[0]
+
+
+def test_a_commit_that_only_the_old_workspace_has_is_cloned_from_there(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.soil()
+    before = desk.contents()
+    made = desk.record()
+    restored = bring_back(made, tmp_path / "again")
+    assert restored.checkouts[0].source == str(desk.path)
+    assert desk.contents(tmp_path / "again") == before
+
+
+def test_a_remote_that_moved_on_still_gives_the_commit(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.push()
+    commit = run(desk.path, "rev-parse", "HEAD")
+    desk.soil()
+    before = desk.contents()
+    made = desk.record()
+    other = tmp_path / "other"
+    run(tmp_path, "clone", "-q", str(desk.remote), str(other))
+    run(other, "checkout", "-q", "--orphan", "main")
+    (other / "a.txt").write_text("another history\n")
+    run(other, "add", "a.txt")
+    run(other, "commit", "-q", "-m", "anew")
+    run(other, "push", "-q", "origin", "main")
+    run(desk.remote, "symbolic-ref", "HEAD", "refs/heads/main")
+    run(desk.remote, "update-ref", "-d", "refs/heads/work")
+    made = desk.carry_off(made)
+    monkeypatch.chdir(tmp_path)
+    restored = bring_back(made, tmp_path / "again")
+    assert restored.checkouts[0].source == str(desk.remote), restored.checkouts[0].notes
+    assert run(tmp_path / "again", "rev-parse", "HEAD") == commit
+    assert desk.contents(tmp_path / "again") == before
+
+
+def test_no_git_configuration_changes_what_comes_back(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.push()
+    settings = tmp_path / "gitconfig"
+    settings.write_text(
+        "[diff]\n external = /bin/true\n noprefix = true\n mnemonicPrefix = true\n renames = copies\n"
+        " wsErrorHighlight = all\n submodule = log\n context = 0\n algorithm = patience\n"
+        "[core]\n autocrlf = true\n pager = cat\n quotePath = true\n"
+        "[color]\n ui = always\n diff = always\n"
+        '[diff "upper"]\n textconv = tr a-z A-Z <\n'
+        "[apply]\n whitespace = fix\n ignoreWhitespace = change\n"
+        "[status]\n showUntrackedFiles = no\n short = true\n"
+        "[clone]\n defaultRemoteName = upstream\n"
+        f"[init]\n templateDir = {_hooks(tmp_path)}\n"
+        '[user]\n name = a\n email = a@b\n[protocol "file"]\n allow = always\n'
+    )
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
+    (desk.path / ".git/info").mkdir(exist_ok=True)
+    (desk.path / ".git/info/attributes").write_text("*.txt diff=upper\n*.py diff=upper\n")
+    desk.soil()
+    before = desk.contents()
+    made = desk.carry_off(desk.record())
+    monkeypatch.chdir(tmp_path)
+    restored = bring_back(made, tmp_path / "again")
+    assert restored.checkouts[0].source is not None
+    assert desk.contents(tmp_path / "again") == before
+
+
+def _hooks(parent: Path) -> Path:
+    """A template whose hook spoils every checkout."""
+    hook = parent / "template/hooks/post-checkout"
+    hook.parent.mkdir(parents=True)
+    hook.write_text("#!/bin/sh\necho spoilt > a.txt\n")
+    hook.chmod(0o755)
+    return parent / "template"
+
+
+def test_a_patch_alone_brings_back_what_the_backup_has_no_room_for(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.push()
+    desk.soil()
+    before = desk.contents()
+    made = desk.carry_off(desk.record(cap_mib=1e-6))
+    monkeypatch.chdir(tmp_path)
+    restored = bring_back(made, tmp_path / "again")
+    after = desk.contents(tmp_path / "again")
+    untracked = {"untracked/own.py"}
+    assert {**before, **after} == before and before.keys() - after.keys() == untracked
+    assert [one["path"] for one in restored.missing] == [*untracked]
+
+
+def test_a_file_over_the_cap_is_named_by_its_hash_and_found_by_it(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = bytes(range(256)) * 400
+    (desk.path / "table.csv").write_bytes(large)
+    made = desk.carry_off(desk.record(cap_mib=0.05))
+    monkeypatch.chdir(tmp_path)
+    digest = hashlib.sha256(large).hexdigest()
+    missing = bring_back(made, tmp_path / "without").missing
+    assert [(one["path"], one["sha256"], one["size"]) for one in missing] == [("table.csv", digest, len(large))]
+    (tmp_path / "attic").mkdir()
+    (tmp_path / "attic/renamed.bin").write_bytes(large)
+    (tmp_path / "attic/other.bin").write_bytes(large[::-1])
+    restored = bring_back(made, tmp_path / "with", tmp_path / "attic")
+    assert not restored.missing
+    assert (tmp_path / "with/table.csv").read_bytes() == large
+
+
+def test_images_are_found_by_their_hash_and_captions_come_from_the_record(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = {"cats/3_a/one.png": b"\x89PNG one", "cats/3_a/two.png": b"\x89PNG two"}
+    entries = []
+    for name, content in pictures.items():
+        (desk.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (desk.path / name).write_bytes(content)
+        (desk.path / name).with_suffix(".txt").write_text(f"caption of {name}")
+        digest = hashlib.sha256(content).hexdigest()
+        entry = {"path": name, "sha256": digest, "bytes": len(content), "caption": f"caption of {name}", "width": 8}
+        entries.append({**entry, "height": 8, "split": "train", "mask": None})
+    made = desk.record(data={"dir": "cats"}, sample={"prompts": None})
+    (made.path / "dataset.json").write_text(listing(*entries))
+    made = desk.carry_off(made)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "attic").mkdir()
+    (tmp_path / "attic/0001").write_bytes(pictures["cats/3_a/one.png"])
+    restored = bring_back(made, tmp_path / "again", tmp_path / "attic")
+    assert (tmp_path / "again/cats/3_a/one.png").read_bytes() == pictures["cats/3_a/one.png"]
+    assert (tmp_path / "again/cats/3_a/two.txt").read_text() == "caption of cats/3_a/two.png"
+    assert [(one["path"], one["sha256"]) for one in restored.missing] == [
+        (str(desk.path / "cats/3_a/two.png"), entries[1]["sha256"])
+    ]
+
+
+def test_data_and_prompts_from_outside_of_the_workspace_have_a_new_place(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album/one.png").write_bytes(b"\x89PNG one")
+    (tmp_path / "mine.txt").write_text("a cat --d 5\n")
+    digest = hashlib.sha256(b"\x89PNG one").hexdigest()
+    entry = {"path": str(tmp_path / "album/one.png"), "sha256": digest, "bytes": 8, "caption": "a cat", "mask": None}
+    made = desk.record(data={"dir": str(tmp_path / "album")}, sample={"prompts": str(tmp_path / "mine.txt")})
+    (made.path / "dataset.json").write_text(listing(entry))
+    made = desk.carry_off(made)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").unlink()
+    in_place = bring_back(made, tmp_path / "first")
+    paths = (read_json(in_place.folder / RESTORED) or {})["paths"]
+    assert str(tmp_path / "album") not in paths  # it is still there, unchanged
+    assert Path(paths[str(tmp_path / "mine.txt")]).read_text() == "a cat --d 5\n"
+    shutil.move(tmp_path / "album", tmp_path / "moved")
+    restored = bring_back(made, tmp_path / "second", tmp_path / "moved")
+    paths = (read_json(restored.folder / RESTORED) or {})["paths"]
+    found = Path(paths[str(tmp_path / "album")])
+    assert found.is_relative_to(tmp_path / "second") and not restored.missing
+    assert (found / "one.png").read_bytes() == b"\x89PNG one"
+    assert (found / "one.txt").read_text() == "a cat"
+
+
+def test_nothing_is_written_into_a_folder_that_holds_something(desk: Desk, tmp_path: Path) -> None:
+    made = desk.record()
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again/mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="is not empty"):
+        bring_back(made, tmp_path / "again")
+    assert [path.name for path in (tmp_path / "again").iterdir()] == ["mine.txt"]
+
+
+def test_the_tracking_server_alone_is_enough(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: Path
+) -> None:
+    desk.push()
+    desk.soil()
+    before = desk.contents()
+    made = desk.record(name="mine", tracking={})
+    config = made.config.read_text()
+    made.metrics.write_text(json.dumps({"step": 1, "time": 2e9, "values": {"loss": 1 / 3, "val/loss": 0.1}}) + "\n")
+    storage = tmp_path / "storage"
+    storage.mkdir()
+    shutil.copy(empty_database, storage / "mlflow.db")
+    tracking = tracking_of(storage)
+    Mirror(made.path, tracking).turn()
+    shutil.rmtree(desk.path)
+    monkeypatch.chdir(tmp_path)
+    record = StoredRecord(tracking)
+    for name in ("single/mine", "mine", "a" * 12):
+        found = record.find(name)
+        assert found.data.tags["sweeplora.folder"] == "single/mine"
+    with pytest.raises(UserError, match="it has: single/mine"):
+        record.find("other/3")
+    fetched = record.download(found, tmp_path / "fetched")
+    restored = bring_back(RunDir(fetched), tmp_path / "again")
+    assert desk.contents(tmp_path / "again") == before
+    again = RunDir(restored.folder)
+    assert json.loads(again.metrics.read_text())["values"] == {"loss": 1 / 3, "val/loss": 0.1}
+    assert again.config.read_text() == config
+    assert {path.name for path in (again.path / "provenance").glob("*/*")} >= {"requirements.txt", "workspace.patch"}
