@@ -161,7 +161,7 @@ def _differing(first: RunDir, second: RunDir, record: TrialRecord) -> list[str]:
 
 
 def _changes(first: RunDir, second: RunDir) -> list[str]:
-    from sweeplora.commands.diff import run_side
+    from sweeplora.commands.sides import run_side
     from sweeplora.report.diff import config_diff, result_diff, shown_pairs
     from sweeplora.report.words import near
 

@@ -115,7 +115,10 @@ def _repositories(then: Session, now: Session) -> dict[str, list[str]]:
     after = {one["label"]: one for one in now.facts.get("repositories") or []}
     found = {}
     for label in sorted({*before, *after}):
-        one, other = before.get(label) or {}, after.get(label) or {}
+        if label not in before or label not in after:
+            found[label] = [f"{_at(before.get(label))} -> {_at(after.get(label))}"]
+            continue
+        one, other = before[label], after[label]
         lines = [
             f"{key} {one.get(key)} -> {other.get(key)}"
             for key in ("commit", "branch", "dirty")
@@ -126,6 +129,10 @@ def _repositories(then: Session, now: Session) -> dict[str, list[str]]:
         if lines:
             found[label] = lines
     return found
+
+
+def _at(repository: Mapping[str, Any] | None) -> str:
+    return "no checkout" if repository is None else f"a checkout at {repository.get('commit')}"
 
 
 def _packages(lock: str) -> dict[str, str]:

@@ -65,10 +65,11 @@ def compare(first: RunDir, second: RunDir) -> Repeat:
 
 
 def _results(run: RunDir) -> dict[str, dict[int, float]]:
-    return {key: series for key, series in read_metrics(run.metrics).items() if _computed(key)}
+    return {key: series for key, series in read_metrics(run.metrics).items() if is_computed(key)}
 
 
-def _computed(key: str) -> bool:
+def is_computed(key: str) -> bool:
+    """Whether a metric is a result of the training rather than its speed or memory."""
     return _NO_RESULTS.fullmatch(key) is None and not key.startswith("system/")
 
 
