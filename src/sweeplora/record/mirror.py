@@ -19,13 +19,15 @@ from sweeplora.record.store.subject import (
     closed,
     command_of,
     identity_of,
+    study_note,
     study_subject,
     trial_subject,
     verdict_of,
 )
 from sweeplora.record.tensorboard import EventFiles
 from sweeplora.record.tracking import Tracking
-from sweeplora.report.leaderboard import make_leaderboard, note
+from sweeplora.report.leaderboard import make_leaderboard
+from sweeplora.report.verdict import said
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import DamagedRecord, Result, StudyRecord, read_result
 
@@ -118,13 +120,14 @@ class Mirror:
     ) -> ParentRun | None:
         """Send the sweep's own run; None if it was deleted in the UI and has no new trial below it."""
         board = make_leaderboard(study.study, study.objectives, [(trial.path, trial.record) for trial in trials])
+        verdict = said(self.path)
         if study.state == "running" and abandoned and not is_held_by_anyone(self.path / "driver.lock"):
             ends = [RunDir(trial.path).last_written() or 0.0 for trial in trials]
             study = replace(study, state="interrupted", ended=max([study.started, *ends]))
-        subject = study_subject(study, board)
+        subject = study_subject(study, board, verdict)
         subject = _with_session(subject, session_of(self.path, float("inf")), command_of(study))
         run = stored.of(self.path)
-        found, mark = run.look(f"{subject.tags['sweeplora.verdict']} {note(board)}")
+        found, mark = run.look(f"{subject.tags['sweeplora.verdict']} {study_note(board, verdict)}")
         deleted = stored.is_deleted(subject.identity)
         if deleted:
             identities = [identity_of(self.folders.name_of(trial.path), study.started) for trial in trials]

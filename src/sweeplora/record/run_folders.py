@@ -17,6 +17,7 @@ from sweeplora.rundir.record import (
     TrialRecord,
     read_study,
     read_trial,
+    replicate_folders,
     trial_folders,
 )
 
@@ -77,9 +78,10 @@ class RunFolders:
         return None if self.single else self._studies.get(self.path / STUDY)
 
     def trials(self) -> list[SeenTrial]:
-        """Every run folder with its record, by name; damaged records are skipped."""
+        """Every run folder with its record, trials before their repetitions; damaged records are skipped."""
         found = []
-        for folder in [self.path] if self.single else trial_folders(self.path):
+        below = [self.path] if self.single else [*trial_folders(self.path), *replicate_folders(self.path)]
+        for folder in below:
             changed = version(RunDir(folder).trial)
             record = self._trials.get(RunDir(folder).trial)
             if record is not None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean, stdev
 
 import numpy
 
@@ -16,22 +18,35 @@ from sweeplora.rundir.files import write_whole
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import (
     DamagedRecord,
+    Result,
     Scalar,
     TrialRecord,
     Verdict,
     read_result,
     readable_trials,
+    replicate_folders,
     trial_folders,
 )
+from sweeplora.rundir.scores import read_scores_file
+
+_COLUMNS = ("mean", "±", "seeds", "relative", "best", "at step")
+"""Beside the objectives: mean, its standard error and the number of seeds, where there are several; val/relative; the
+lowest val/loss and its step."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One trial of a leaderboard; `values` are its objectives, empty unless it completed. Times are in seconds."""
+    """One trial of a leaderboard; `values` are its objectives, empty unless it completed. Times are in seconds.
+
+    With sweep.replicates `values` are means over seeds, and `own` those of its own training; `replicate` is None but
+    for a repetition with another seed.
+    """
 
     number: int
     verdict: Verdict
     values: tuple[float, ...]
+    own: tuple[float, ...]
+    replicate: int | None
     params: Mapping[str, Scalar]
     seconds: float
     ended: float | None
@@ -41,6 +56,13 @@ class Entry:
     weights: Path | None
     """The last weights, where they are still there."""
     message: str
+    metrics: Mapping[str, float]
+    """The last value of every metric, as the training reported them."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the last weights."""
+        return self.weights.stat().st_size if self.weights is not None and self.weights.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -54,6 +76,23 @@ class Leaderboard:
     study: str
     objectives: tuple[str, ...]
     entries: tuple[Entry, ...]
+    repeats: Mapping[int, tuple[Entry, ...]] = field(default_factory=dict)
+    """Number of a trial -> its complete repetitions with other seeds."""
+
+    def measured(self, entry: Entry) -> list[float]:
+        """The first objective at every seed that a complete trial was trained with, its own first."""
+        return [entry.own[0], *(again.own[0] for again in self.repeats.get(entry.number, ()))]
+
+    @property
+    def base(self) -> float | None:
+        """The base model's val/loss, where it is an objective and the same for all trials."""
+        if "val/loss" not in self.objectives:
+            return None
+        place = self.objectives.index("val/loss")
+        known = [
+            e.own[place] / e.metrics["val/relative"] for e in self.entries if e.own and "val/relative" in e.metrics
+        ]
+        return known[0] if known and max(known) - min(known) <= 1e-5 * known[0] else None
 
     @property
     def best(self) -> Entry | None:
@@ -70,25 +109,36 @@ class Leaderboard:
 
 def read_leaderboard(folder: Path, study: str, objectives: tuple[str, ...]) -> Leaderboard:
     """The leaderboard of `runs/<study>/`; trials with a damaged record are left out."""
-    return make_leaderboard(study, objectives, readable_trials(trial_folders(folder)))
+    return make_leaderboard(study, objectives, readable_trials([*trial_folders(folder), *replicate_folders(folder)]))
 
 
 def make_leaderboard(
     study: str, objectives: tuple[str, ...], trials: Iterable[tuple[Path, TrialRecord]]
 ) -> Leaderboard:
-    """The leaderboard of trials, each with its run folder."""
+    """The leaderboard of trials and their repetitions, each with its run folder."""
     return ranked(study, objectives, [make_entry(folder, record, len(objectives)) for folder, record in trials])
 
 
 def ranked(study: str, objectives: tuple[str, ...], entries: Sequence[Entry]) -> Leaderboard:
-    """The leaderboard of trials whose entries are known."""
-    complete = [entry for entry in entries if entry.values]
+    """The leaderboard of trials whose entries are known.
+
+    Trials that were trained again with other seeds come first, by their mean: one value of a seed is luck.
+    """
+    trials = [entry for entry in entries if entry.replicate is None]
+    repeats: dict[int, tuple[Entry, ...]] = {}
+    for entry in entries:
+        if entry.replicate is not None and entry.values:
+            repeats[entry.number] = (*repeats.get(entry.number, ()), entry)
+    complete = [entry for entry in trials if entry.values]
     dominated = dict(zip((entry.folder for entry in complete), _dominators(complete), strict=True))
 
-    def rank(entry: Entry) -> tuple[float, tuple[float, ...], int]:
-        return (dominated.get(entry.folder, math.inf), entry.values, entry.number)
+    def rank(entry: Entry) -> tuple[bool, float, tuple[float, ...], int]:
+        again = repeats.get(entry.number, ()) if entry.values and len(objectives) == 1 else ()
+        if again:
+            return (False, 0, (fmean([entry.own[0], *(one.own[0] for one in again)]),), entry.number)
+        return (True, dominated.get(entry.folder, math.inf), entry.values, entry.number)
 
-    return Leaderboard(study, objectives, tuple(sorted(entries, key=rank)))
+    return Leaderboard(study, objectives, tuple(sorted(trials, key=rank)), repeats)
 
 
 def front(board: Leaderboard) -> list[Entry]:
@@ -97,20 +147,25 @@ def front(board: Leaderboard) -> list[Entry]:
     return [entry for entry, count in zip(complete, _dominators(complete), strict=True) if count == 0]
 
 
-def write_leaderboard(folder: Path, board: Leaderboard) -> None:
-    """Write `leaderboard.csv` and `leaderboard.md` to the study's folder."""
+def write_leaderboard(folder: Path, board: Leaderboard, said: Sequence[str] = ()) -> None:
+    """Write `leaderboard.csv` and `leaderboard.md` to the study's folder; `said` is the verdict, a line each."""
     header, rows = table(board)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([header, *rows])
     write_whole(folder / "leaderboard.csv", text.getvalue())
-    write_whole(folder / "leaderboard.md", f"# {board.study}\n\n{markdown(header, rows)}\n")
+    verdict = "".join(f"- {line}\n" for line in said) + ("\n" if said else "")
+    write_whole(folder / "leaderboard.md", f"# {board.study}\n\n{verdict}{markdown(header, rows)}\n")
 
 
 def table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
-    """Header and rows, every cell a string; folder and weights are the last two columns."""
+    """Header and rows, every cell a string; folder and weights are the last two columns.
+
+    Columns that nothing is known for are left out. The last row is the base model, without a network.
+    """
     keys = list(dict.fromkeys(key for entry in board.entries for key in entry.params))
-    header = ["rank", "trial", *board.objectives, *keys, "status", "time", "folder", "weights"]
+    kinds = [*board.objectives, *_COLUMNS]
+    header = ["rank", "trial", *board.objectives, *_COLUMNS, *keys, "status", "time", "file", "folder", "weights"]
     rows = []
     for place, entry in enumerate(board.entries, 1):
         values = entry.values or (None,) * len(board.objectives)
@@ -119,14 +174,55 @@ def table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
                 str(place) if entry.values else "",
                 str(entry.number),
                 *(f"{value:.6g}" if value is not None else "" for value in values),
+                *_columns(board, entry),
                 *(number(entry.params[key], "null") if key in entry.params else "" for key in keys),
                 entry.verdict,
                 clock(entry.seconds),
+                _mebibytes(entry.size),
                 entry.folder.name,
                 entry.weights.name if entry.weights else "",
             ]
         )
-    return header, rows
+    if board.base is not None:
+        base = {"val/loss": f"{board.base:.6g}", "relative": "1"}
+        rows.append(["", "base", *(base.get(kind, "") for kind in kinds), *[""] * len(keys), "base model", *[""] * 4])
+    droppable = {*_COLUMNS, "file"}
+    kept = [i for i, name in enumerate(header) if name not in droppable or any(row[i] for row in rows)]
+    return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+def _columns(board: Leaderboard, entry: Entry) -> list[str]:
+    """The cells of _COLUMNS."""
+    values = board.measured(entry) if entry.values else []
+    several = len(values) > 1
+    best = entry.metrics.get("val/best") if "val/loss" in board.objectives and entry.values else None
+    relative = entry.metrics.get("val/relative") if entry.values else None
+    return [
+        f"{fmean(values):.6g}" if several else "",
+        f"{stdev(values) / math.sqrt(len(values)):.2g}" if several else "",
+        str(len(values)) if several else "",
+        "" if relative is None else f"{relative:.4g}",
+        "" if best is None else f"{best:.6g}",
+        best_step(entry) if best is not None else "",
+    ]
+
+
+def best_step(entry: Entry) -> str:
+    """The step of a trial's lowest val/loss, empty if it is not known."""
+    scores = RunDir(entry.folder).scores
+    return _lowest_step(scores, scores.stat().st_mtime_ns) if scores.exists() else ""
+
+
+@functools.lru_cache(maxsize=8192)
+def _lowest_step(file: Path, version: int) -> str:
+    scores = read_scores_file(file)
+    if scores is None or not scores.by_step:
+        return ""
+    return str(min(scores.by_step, key=lambda step: fmean(scores.by_step[step])))
+
+
+def _mebibytes(size: int | None) -> str:
+    return "" if not size else f"{size / 2**20:.3g} MiB"
 
 
 def lines(board: Leaderboard) -> list[str]:
@@ -149,30 +245,33 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def make_entry(folder: Path, record: TrialRecord, objectives: int) -> Entry:
-    """The entry of one trial in a study of that many objectives."""
+    """The entry of one trial, or of a repetition, in a study of that many objectives."""
     complete = record.verdict == "complete" and len(record.values) == objectives
     last = record.attempts[-1] if record.attempts else None
+    result = _result(folder)
+    weights = folder / result.weights if result is not None and result.weights else None
     return Entry(
         number=record.number or 0,
         verdict=record.verdict,
         values=record.values if complete else (),
+        own=(record.own_values or record.values) if complete else (),
+        replicate=record.replicate,
         params=record.params,
         seconds=record.seconds,
         ended=last.ended if last else None,
         trained=bool(record.attempts),
         folder=folder,
-        weights=_weights(folder) if complete else None,
+        weights=weights if complete and weights is not None and weights.is_file() else None,
         message=record.message or (last.message if last else ""),
+        metrics=result.metrics if result is not None else {},
     )
 
 
-def _weights(folder: Path) -> Path | None:
+def _result(folder: Path) -> Result | None:
     try:
-        result = read_result(RunDir(folder))
+        return read_result(RunDir(folder))
     except DamagedRecord:
         return None
-    weights = folder / result.weights if result is not None and result.weights else None
-    return weights if weights is not None and weights.is_file() else None
 
 
 def _dominators(complete: Sequence[Entry]) -> list[int]:

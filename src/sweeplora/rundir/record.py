@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -26,6 +27,7 @@ State = Literal["running", "finished", "interrupted"]
 Record = TypeVar("Record")
 
 STUDY = "study.json"
+_REPLICATE = re.compile(r"\d+\.\d+-[0-9a-f]+")
 
 
 class DamagedRecord(UserError):
@@ -80,7 +82,11 @@ class TrialRecord:
     params: Mapping[str, Scalar] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     value: float | list[float] | None = None
-    """The objective of a complete trial, a list where there are several."""
+    """The objective of a complete trial, a list where there are several; the mean over seeds with sweep.replicates."""
+    own: float | list[float] | None = None
+    """The objective of this training alone, where `value` is a mean."""
+    replicate: int | None = None
+    """Which repetition of trial `number` with another seed it is, from 1 on; None for the trial itself."""
     steps: int | None = None
     processes: int | None = None
     threads: int | None = None
@@ -98,8 +104,12 @@ class TrialRecord:
     @property
     def values(self) -> tuple[float, ...]:
         """The objectives' values; empty unless all are present and finite."""
-        values = tuple(self.value) if isinstance(self.value, list) else () if self.value is None else (self.value,)
-        return values if all(map(math.isfinite, values)) else ()
+        return _finite(self.value)
+
+    @property
+    def own_values(self) -> tuple[float, ...]:
+        """The values of this training alone, where `values` are means."""
+        return _finite(self.own)
 
     @property
     def seconds(self) -> float:
@@ -162,6 +172,12 @@ class StudyRecord:
         return objective_names(self.objective)
 
 
+def _finite(written: float | list[float] | None) -> tuple[float, ...]:
+    """The numbers of an objective or several; none unless all are finite."""
+    values = tuple(written) if isinstance(written, list) else () if written is None else (written,)
+    return values if all(map(math.isfinite, values)) else ()
+
+
 def objective_names(written: str | Sequence[str]) -> tuple[str, ...]:
     """The metrics of an objective as written in configurations and study.json: one name or a list."""
     return (written,) if isinstance(written, str) else tuple(written)
@@ -198,7 +214,16 @@ def write_study(folder: Path, record: StudyRecord) -> None:
 
 
 def trial_folders(study: Path) -> list[Path]:
-    """The run folders of a study, by name: those with a `trial.json`."""
+    """The run folders of a study's trials, by name: those with a `trial.json`, without repetitions."""
+    return [folder for folder in _with_record(study) if not _REPLICATE.fullmatch(folder.name)]
+
+
+def replicate_folders(study: Path) -> list[Path]:
+    """The run folders that repeat a trial of the study with another seed, `004.1-<signature>`, by name."""
+    return [folder for folder in _with_record(study) if _REPLICATE.fullmatch(folder.name)]
+
+
+def _with_record(study: Path) -> list[Path]:
     return sorted(path.parent for path in study.glob(f"*/{RunDir(study).trial.name}"))
 
 

@@ -14,6 +14,7 @@ from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration, Experiment, NotComposed
 from sweeplora.launch.launcher import TRAINING, Launcher
 from sweeplora.report.leaderboard import Leaderboard, lines, write_leaderboard
+from sweeplora.report.verdict import judge, said, write_verdict
 from sweeplora.report.words import near, number, params_text
 from sweeplora.rundir.disk import RESERVE, keep_reserve, remove_leftovers
 from sweeplora.rundir.files import write_whole
@@ -142,7 +143,9 @@ class _Study:
             self._close(state)
             (self._folder / RESERVE).unlink(missing_ok=True)
         board = driver.leaderboard()
-        write_leaderboard(self._folder, board)
+        found = judge(board, self._record.space)
+        write_verdict(self._folder, found)
+        write_leaderboard(self._folder, board, said(self._folder))
         if state == "finished" and open_trials > 0:
             self._draw(board)
         recorded = finish_recorder(recorder, screen, interrupt)
@@ -197,7 +200,8 @@ class _Study:
         draw_plots(board, self._folder / "plots")
 
     def _tell(self, board: Leaderboard, screen: Screen, refused: UserError | None) -> int:
-        for line in ("", *lines(board), "", *_summary(board, self._folder)):
+        verdict = (f"verdict: {line}" for line in said(self._folder))
+        for line in ("", *lines(board), "", *verdict, *_summary(board, self._folder)):
             screen.say(line)
         if refused is not None:
             screen.say(f"{refused}\nthe trials so far are kept, and found again by a study of another name")

@@ -81,10 +81,11 @@ def verdict_of(trial: TrialRecord, result: Result | None, abandoned: bool) -> st
 
 
 def short_name(trial: TrialRecord, folder: str) -> str:
-    """A trial's name for the run list: its number and searched values, `003 dim=4 alpha=1`."""
+    """A trial's name for the run list: its number and searched values, `003 dim=4 alpha=1`; `003.1 …` repeats it."""
     if trial.number is None:
         return folder
-    return f"{trial.number:03d} {params_text(trial.params)}".strip()[:KEY_LENGTH]
+    again = "" if trial.replicate is None else f".{trial.replicate}"
+    return f"{trial.number:03d}{again} {params_text(trial.params)}".strip()[:KEY_LENGTH]
 
 
 def began(trial: TrialRecord, since: float) -> float:
@@ -119,6 +120,9 @@ def trial_subject(folder: str, config: Mapping[str, Any], trial: TrialRecord, ve
         "sweeplora.verdict": verdict,
         "sweeplora.attempts": str(len(trial.attempts)),
     }
+    if trial.replicate is not None:
+        tags["sweeplora.kind"] = "replicate"
+        tags["sweeplora.replicate_of"] = f"{trial.number:03d}"
     if trial.signature:
         tags["sweeplora.signature"] = trial.signature
     if trial.overrides:
@@ -139,8 +143,8 @@ def _bullets(lines: Sequence[str]) -> str:
     return "\n".join(f"- `{without_credentials(line)}`" for line in lines)
 
 
-def study_subject(study: StudyRecord, board: Leaderboard) -> Subject:
-    """A sweep as the parent MLflow run of its trials."""
+def study_subject(study: StudyRecord, board: Leaderboard, said: Sequence[str] = ()) -> Subject:
+    """A sweep as the parent MLflow run of its trials; `said` is its verdict, a line each."""
     asked = {
         "objective": study.objective,
         "direction": study.direction,
@@ -154,7 +158,7 @@ def study_subject(study: StudyRecord, board: Leaderboard) -> Subject:
         "sweeplora.folder": study.study,
         "sweeplora.verdict": study.state,
         "sweeplora.best": board.best.folder.name if board.best is not None else "",
-        "mlflow.note.content": note(board),
+        "mlflow.note.content": study_note(board, said),
     }
     return Subject(
         identity=identity_of(study.study, study.started),
@@ -165,6 +169,11 @@ def study_subject(study: StudyRecord, board: Leaderboard) -> Subject:
         params=dict(flatten({"sweep": asked})),
         tags={key: value[:TAG_LENGTH] for key, value in tags.items()},
     )
+
+
+def study_note(board: Leaderboard, said: Sequence[str]) -> str:
+    """The verdict, then the leaderboard, in Markdown."""
+    return "\n".join([*(f"- {line}" for line in said), *([""] if said else []), note(board)])
 
 
 def command_of(study: StudyRecord) -> str:

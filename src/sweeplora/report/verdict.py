@@ -1,0 +1,192 @@
+"""The verdict of a study: which trials cannot be told from the best, and what to do about it, in sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sweeplora.report.edges import edges
+from sweeplora.report.leaderboard import Entry, Leaderboard
+from sweeplora.report.statistics import Cells, Comparison, Comparisons, Losses, compare
+from sweeplora.report.words import number
+from sweeplora.rundir.files import read_json, write_json
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.record import Scalar
+from sweeplora.rundir.scores import Scores, read_scores
+
+VERDICT = "verdict.json"
+_MOST_VALUES = 12
+_SHARES = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth", 6: "a sixth", 7: "a seventh", 8: "an eighth"}
+
+
+@dataclass(frozen=True)
+class StudyVerdict:
+    """What a study found. Differences are relative: 0.02 means 2 %.
+
+    `best` and `not_separable` are trial numbers; `seeds`: how many the best was compared over; `detectable`: the
+    difference that would have been found nine times out of ten (with one seed: below which nothing means anything).
+    """
+
+    best: int
+    not_separable: tuple[int, ...]
+    seeds: int
+    detectable: float
+    lines: tuple[str, ...]
+
+
+def judge(board: Leaderboard, space: Mapping[str, Any]) -> StudyVerdict | None:
+    """The verdict of a leaderboard; `space` as study.json has it.
+
+    None for several objectives and for fewer than two complete trials.
+    """
+    found = comparisons_of(board)
+    if found is None:
+        return None
+    by_number = {entry.number: entry for entry in board.entries}
+    best = by_number[found.best]
+    same = [best, *(by_number[number] for number in found.not_separable)]
+    told = [_headline(board, found), *_advice(same, found), *edges(space, best.params)]
+    detectable = found.detectable if found.measured else max(other.least for other in found.others)
+    seeds = max(other.seeds for other in found.others) if found.measured else 1
+    return StudyVerdict(found.best, found.not_separable, seeds, math.expm1(detectable), tuple(told))
+
+
+def comparisons_of(board: Leaderboard, alpha: float | None = None) -> Comparisons | None:
+    """Every complete trial against the best; None where there is nothing to compare or a loss is not positive."""
+    complete = [entry for entry in board.entries if entry.values]
+    if len(board.objectives) != 1 or len(complete) < 2 or any(min(board.measured(e)) <= 0 for e in complete):
+        return None
+    # With replicates every trial has the same seeds; otherwise the first seed chose the trials to train again.
+    is_mean = any(entry.own != entry.values for entry in complete)
+    arguments = {} if alpha is None else {"alpha": alpha}
+    return compare(_cells(board, complete), None if is_mean else 0, **arguments)
+
+
+def write_verdict(folder: Path, verdict: StudyVerdict | None) -> None:
+    """Write `verdict.json` to the study's folder, for the record and the report; remove one that no longer holds."""
+    if verdict is None:
+        (folder / VERDICT).unlink(missing_ok=True)
+    else:
+        write_json(folder / VERDICT, asdict(verdict))
+
+
+def said(folder: Path) -> tuple[str, ...]:
+    """The sentences of a study's verdict, none before there is one."""
+    content = read_json(folder / VERDICT) or {}
+    written = content.get("lines")
+    return tuple(map(str, written)) if isinstance(written, list) else ()
+
+
+def best_by_value(board: Leaderboard) -> dict[str, dict[Scalar, Entry]]:
+    """For each searched key with few values, the best trial of each value: value -> entry."""
+    found: dict[str, dict[Scalar, Entry]] = {}
+    for entry in board.entries:
+        for key, value in entry.params.items():
+            if entry.values:
+                found.setdefault(key, {}).setdefault(value, entry)
+    return {key: values for key, values in found.items() if 1 < len(values) <= _MOST_VALUES}
+
+
+def percent(difference: float) -> str:
+    """A difference in log(loss) as `2.1 %`."""
+    return f"{100 * math.expm1(difference):.2g} %"
+
+
+def _headline(board: Leaderboard, found: Comparisons) -> str:
+    if not found.measured:
+        least = max(other.least for other in found.others)
+        close = len(found.not_separable)
+        return (
+            f"one seed: differences below {percent(least)} mean nothing (seeds of the embedded model differ so much); "
+            f"{close} of the other {len(found.others)} trials are that close to trial {found.best}; "
+            "sweep.confirm.top=3 trains the best three with further seeds"
+        )
+    again = [other for other in found.others if other.seeds > 1]
+    seeds = max(other.seeds for other in again)
+    would = f"a difference of {percent(found.detectable)} would have been found nine times out of ten"
+    same = [other for other in found.others if not other.separable]
+    if same:
+        named = _listed([f"{other.point} ({percent(other.difference)})" for other in same])
+        return f"trial {found.best} cannot be told from trial {named} over {seeds} seeds; {would}"
+    return f"trial {found.best} is the best over {seeds} seeds: {_next(again)} is worse; {would}"
+
+
+def _next(others: Sequence[Comparison]) -> str:
+    nearest = min(others, key=lambda other: other.difference)
+    return f"the next, trial {nearest.point}, {percent(nearest.difference)}"
+
+
+def _advice(same: Sequence[Entry], found: Comparisons) -> list[str]:
+    """What to take of trials that cannot be told apart: the smallest file, where files differ."""
+    if len(same) < 2:
+        return []
+    spread = max(other.difference for other in found.others if not other.separable)
+    sizes = {entry.number: entry.size for entry in same}
+    known = [size for size in sizes.values() if size]
+    if len(known) < len(same) or min(known) > 0.9 * max(known):
+        return [f"they are equal within {percent(spread)}: any of them serves; take trial {same[0].number}"]
+    smallest = min(same, key=lambda entry: sizes[entry.number] or 0)
+    share = _share((sizes[smallest.number] or 1) / max(known))
+    key = _deciding_key(same)
+    if key is None:
+        return [f"they are equal within {percent(spread)}; take trial {smallest.number}: {share} of the largest file"]
+    values = sorted({entry.params[key] for entry in same}, key=str)
+    if all(isinstance(value, int | float) for value in values):
+        values = sorted(values, key=lambda value: float(value or 0))
+    named = _listed([number(value, "null") for value in values])
+    chosen = number(smallest.params[key], "null")
+    return [
+        f"{key} {named} are equal within {percent(spread)}; take {chosen} (trial {smallest.number}): "
+        f"{share} of the largest file"
+    ]
+
+
+def _deciding_key(same: Sequence[Entry]) -> str | None:
+    """The searched key whose values go with the sizes of the files."""
+    for key in same[0].params:
+        if not all(key in entry.params for entry in same):
+            continue
+        sizes: dict[Scalar, set[int]] = {}
+        for entry in same:
+            sizes.setdefault(entry.params[key], set()).add(round((entry.size or 0) / 2**12))
+        if 1 < len(sizes) <= _MOST_VALUES and all(max(of) - min(of) <= 2 for of in sizes.values()):
+            return key
+    return None
+
+
+def _share(ratio: float) -> str:
+    whole = round(1 / ratio)
+    if whole in _SHARES and abs(1 / ratio - whole) < 0.15 * whole:
+        return _SHARES[whole]
+    return f"{100 * ratio:.2g} %"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else list(words))
+
+
+def _cells(board: Leaderboard, complete: Sequence[Entry]) -> Cells:
+    """The losses of every trial and seed: of each triple where trials were repeated and scored alike, else the mean."""
+    means: dict[int, dict[int, Losses]] = {}
+    triples: dict[int, dict[int, Scores]] = {}
+    for entry in complete:
+        runs = {0: entry, **{again.replicate or 0: again for again in board.repeats.get(entry.number, ())}}
+        means[entry.number] = {index: np.array([run.own[0]]) for index, run in runs.items()}
+        if len(runs) > 1 and board.objectives[0] == "val/loss":
+            scores = {index: read_scores(RunDir(run.folder)) for index, run in runs.items()}
+            triples[entry.number] = {i: one for i, one in scores.items() if one is not None and one.by_step}
+    for index in {index for seeds in triples.values() for index in seeds}:
+        names = {seeds[index].triples for seeds in triples.values() if index in seeds}
+        scored = all(
+            index in triples.get(point, {}) for point in means if len(means[point]) > 1 and index in means[point]
+        )
+        if len(names) == 1 and scored:
+            for point, seeds in triples.items():
+                if index in seeds:
+                    means[point][index] = np.array(list(seeds[index].by_step.values())[-1])
+    return means

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sweeplora.report.edges import edges
+from sweeplora.report.leaderboard import lines, read_leaderboard, write_leaderboard
+from sweeplora.report.verdict import best_by_value, judge, said, write_verdict
+from sweeplora.rundir.files import write_json
+from sweeplora.rundir.record import replicate_folders, trial_folders
+from sweeplora.rundir.scores import ScoresWriter
+
+SPACE = {"network.dim": "choice(2, 4, 16)", "optimizer.lr": "tag(log, interval(0.0001, 0.01))"}
+BASE = np.geomspace(0.05, 0.6, 12)
+
+
+class Study:
+    """Run folders as a study leaves them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.random = np.random.default_rng(0)
+
+    def run(self, number: int, effect: float, params: dict[str, Any], replicate: int | None = None) -> None:
+        """A finished training whose triples are worse than the base's half by `effect`, with a seed's noise."""
+        name = f"{number:03}" if replicate is None else f"{number:03}.{replicate}"
+        run = self.folder / f"{name}-abc{number}"
+        (run / "weights").mkdir(parents=True)
+        (run / "weights/x.safetensors").write_bytes(b"0" * (2**20 * params.get("network.dim", 2)))
+        noise = np.random.default_rng(replicate or 0).normal(0, 0.02)  # what the seed does to every trial
+        losses = BASE / 2 * np.exp(effect + noise + self.random.normal(0, 0.001, len(BASE)))
+        scores = ScoresWriter(run / "scores.jsonl", [f"t{i}" for i in range(len(BASE))])
+        for step, factor in ((0, 2.0), (5, 0.9), (10, 1.0)):
+            scores.write(step, (losses * factor).tolist())
+        value = float(losses.mean())
+        record = {"number": number, "verdict": "complete", "value": value, "params": params, "replicate": replicate}
+        write_json(run / "trial.json", record)
+        metrics = {"val/loss": value, "val/relative": value / float(BASE.mean()), "val/best": value * 0.9}
+        write_json(run / "result.json", {"status": "finished", "weights": "weights/x.safetensors", "metrics": metrics})
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """Ranks 4 and 16 are equal, rank 2 is 5 % worse; one more trial was never trained again."""
+    made = Study(tmp_path)
+    for number, (effect, dim) in enumerate(((0.0, 16), (0.0002, 4), (0.05, 2))):
+        for replicate in (None, 1, 2, 3, 4):
+            made.run(number, effect, {"network.dim": dim, "optimizer.lr": 0.0098}, replicate)
+    made.run(3, 0.3, {"network.dim": 16, "optimizer.lr": 1e-4})
+    return made
+
+
+def test_equal_ranks_are_named_with_the_smaller_file(study: Study) -> None:
+    board = read_leaderboard(study.folder, "s", ("val/loss",))
+    found = judge(board, SPACE)
+    assert found is not None
+    assert {found.best, *found.not_separable} == {0, 1}
+    assert found.seeds == 4 and found.detectable < 0.01
+    assert "cannot be told from trial" in found.lines[0] and "over 4 seeds" in found.lines[0]
+    assert found.lines[1].startswith("network.dim 4 and 16 are equal within 0.")
+    assert found.lines[1].endswith("take 4 (trial 1): a quarter of the largest file")
+    assert any("widen optimizer.lr above 0.01" in line for line in found.lines)
+
+
+def test_repetitions_are_no_trials_and_their_mean_ranks(study: Study) -> None:
+    board = read_leaderboard(study.folder, "s", ("val/loss",))
+    assert [entry.number for entry in board.entries][2:] == [2, 3]
+    assert (len(trial_folders(study.folder)), len(replicate_folders(study.folder))) == (4, 12)
+    write_leaderboard(study.folder, board, ("the verdict",))
+    rows = list(csv.DictReader((study.folder / "leaderboard.csv").open()))
+    assert [row["seeds"] for row in rows] == ["5", "5", "5", "", ""]
+    assert float(rows[0]["mean"]) == pytest.approx(np.mean(board.measured(board.entries[0])), rel=1e-5)
+    assert (rows[0]["at step"], rows[2]["file"], rows[-1]["trial"]) == ("5", "2 MiB", "base")
+    assert float(rows[-1]["val/loss"]) == pytest.approx(BASE.mean(), rel=1e-5)
+    assert (study.folder / "leaderboard.md").read_text().splitlines()[2] == "- the verdict"
+    assert lines(board)[-1].split() == ["base", rows[-1]["val/loss"], "1", "base", "model"]
+
+
+def test_the_best_of_several_is_named_where_the_others_are_worse(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    for number, effect in enumerate((0.03, 0.0, 0.06)):
+        for replicate in (None, 1, 2, 3, 4):
+            study.run(number, effect, {"network.dim": 4}, replicate)
+    found = judge(read_leaderboard(tmp_path, "s", ("val/loss",)), {})
+    assert found is not None and (found.best, found.not_separable) == (1, ())
+    assert found.lines[0].startswith("trial 1 is the best over 4 seeds: the next, trial 0, 3")
+
+
+def test_one_seed_names_no_winner_among_close_trials(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    for number, effect in enumerate((0.0, 0.001, 0.2)):
+        study.run(number, effect, {"network.dim": 4})
+    found = judge(read_leaderboard(tmp_path, "s", ("val/loss",)), {})
+    assert found is not None and found.seeds == 1
+    assert found.lines[0].startswith("one seed: differences below") and "mean nothing" in found.lines[0]
+    assert "1 of the other 2 trials" in found.lines[0] and "sweep.confirm.top=3" in found.lines[0]
+    assert found.lines[1].startswith("they are equal within")
+
+
+def test_means_over_seeds_are_compared_over_all_of_them(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    for number, effect in enumerate((0.0, 0.02)):
+        for replicate in (None, 1, 2, 3, 4):
+            study.run(number, effect, {}, replicate)
+        file = tmp_path / f"{number:03}-abc{number}" / "trial.json"
+        own = read_leaderboard(tmp_path, "s", ("val/loss",)).entries[number].own[0]
+        write_json(file, {"number": number, "verdict": "complete", "value": own * 1.001, "own": own, "params": {}})
+    found = judge(read_leaderboard(tmp_path, "s", ("val/loss",)), {})
+    assert found is not None and found.seeds == 5 and found.not_separable == ()
+
+
+def test_each_values_best_trial_is_found(study: Study) -> None:
+    values = best_by_value(read_leaderboard(study.folder, "s", ("val/loss",)))
+    assert {value: entry.number for value, entry in values["network.dim"].items()} == {16: 0, 4: 1, 2: 2}
+
+
+@pytest.mark.parametrize("values", [(0.3,), (-0.1, 0.2), (0.1, 0.2, 0.3)])
+def test_a_study_that_cannot_be_compared_has_no_verdict(tmp_path: Path, values: tuple[float, ...]) -> None:
+    objectives = ("a", "b") if len(values) == 3 else ("a",)
+    for number, value in enumerate(values):
+        written = [value, value] if len(objectives) == 2 else value
+        run = tmp_path / f"{number:03}-abc"
+        run.mkdir()
+        write_json(run / "trial.json", {"number": number, "verdict": "complete", "value": written})
+    assert judge(read_leaderboard(tmp_path, "s", objectives), {}) is None
+
+
+def test_a_verdict_is_kept_and_one_that_no_longer_holds_removed(study: Study) -> None:
+    found = judge(read_leaderboard(study.folder, "s", ("val/loss",)), SPACE)
+    write_verdict(study.folder, found)
+    assert found is not None and said(study.folder) == found.lines
+    write_verdict(study.folder, None)
+    assert said(study.folder) == ()
+
+
+@pytest.mark.parametrize(
+    ("space", "best", "told"),
+    [
+        ({"a.b": "choice(1, 2, 4)"}, {"a.b": 4}, ["widen a.b above 4"]),
+        ({"a.b": "choice(1, 2, 4)"}, {"a.b": 1}, ["widen a.b below 1"]),
+        ({"a.b": "choice(1, 2, 4)"}, {"a.b": 2}, []),
+        ({"a.b": "choice(0.0, 0.1)"}, {"a.b": 0.0}, []),
+        ({"a.b": "choice(null, 5.0)"}, {"a.b": 5.0}, []),
+        ({"a.b": "choice(true, false)"}, {"a.b": True}, []),
+        ({"a.b": "range(1, 10, 2)"}, {"a.b": 8}, ["widen a.b above 8"]),
+        ({"+a.b": "interval(0.5, 1.0)"}, {"a.b": 0.99}, ["widen a.b above 1"]),
+        ({"a.b": "tag(log, interval(1e-05, 0.001))"}, {"a.b": 1.2e-5}, ["widen a.b below 1e-05"]),
+        ({"a.b": "tag(log, interval(1e-05, 0.001))"}, {"a.b": 5e-5}, []),
+        ({"a.b": "int(interval(1, 8))"}, {"a.b": 8}, ["widen a.b above 8"]),
+        ({"o": "choice(x, y)", "o=x": {"o.lr": "choice(1, 2)"}}, {"o": "x", "o.lr": 2}, ["widen o.lr above 2"]),
+        ({"o": "choice(x, y)", "o=x": {"o.lr": "choice(1, 2)"}}, {"o": "y", "o.lr": 2}, []),
+    ],
+)
+def test_the_best_at_an_edge_asks_for_a_wider_range(
+    space: dict[str, Any], best: dict[str, Any], told: list[str]
+) -> None:
+    assert [line.rpartition(": ")[2] for line in edges(space, best)] == told
