@@ -149,7 +149,8 @@ def _expect_all_keys(config: Mapping[str, Any], here: Path) -> None:
     sweep = config["sweep"]
     if not isinstance(sweep, Mapping):
         raise UserError("sweep", sweep, "give a mapping of name, objective, trials and space")
-    for key in ("name", "objective", "trials", "space", "constraints", "enqueue", "warm_start", "extend"):
+    asked = ("name", "objective", "trials", "replicates", "confirm", "space")
+    for key in (*asked, "constraints", "enqueue", "warm_start", "extend"):
         if key not in sweep:
             raise UserError(f"sweep.{key}", "missing", mend)
     if not isinstance(sweep["space"], Mapping):

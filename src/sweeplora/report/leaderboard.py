@@ -77,11 +77,11 @@ class Leaderboard:
     objectives: tuple[str, ...]
     entries: tuple[Entry, ...]
     repeats: Mapping[int, tuple[Entry, ...]] = field(default_factory=dict)
-    """Number of a trial -> its complete repetitions with other seeds."""
+    """Number of a trial -> its repetitions with other seeds, complete or not."""
 
     def measured(self, entry: Entry) -> list[float]:
         """The first objective at every seed that a complete trial was trained with, its own first."""
-        return [entry.own[0], *(again.own[0] for again in self.repeats.get(entry.number, ()))]
+        return [entry.own[0], *(again.own[0] for again in self.repeats.get(entry.number, ()) if again.values)]
 
     @property
     def base(self) -> float | None:
@@ -127,15 +127,15 @@ def ranked(study: str, objectives: tuple[str, ...], entries: Sequence[Entry]) ->
     trials = [entry for entry in entries if entry.replicate is None]
     repeats: dict[int, tuple[Entry, ...]] = {}
     for entry in entries:
-        if entry.replicate is not None and entry.values:
+        if entry.replicate is not None:
             repeats[entry.number] = (*repeats.get(entry.number, ()), entry)
     complete = [entry for entry in trials if entry.values]
     dominated = dict(zip((entry.folder for entry in complete), _dominators(complete), strict=True))
 
     def rank(entry: Entry) -> tuple[bool, float, tuple[float, ...], int]:
-        again = repeats.get(entry.number, ()) if entry.values and len(objectives) == 1 else ()
-        if again:
-            return (False, 0, (fmean([entry.own[0], *(one.own[0] for one in again)]),), entry.number)
+        again = [one.own[0] for one in repeats.get(entry.number, ()) if one.values]
+        if again and entry.values and len(objectives) == 1:
+            return (False, 0, (fmean([entry.own[0], *again]),), entry.number)
         return (True, dominated.get(entry.folder, math.inf), entry.values, entry.number)
 
     return Leaderboard(study, objectives, tuple(sorted(trials, key=rank)), repeats)

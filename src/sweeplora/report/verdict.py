@@ -12,7 +12,7 @@ import numpy as np
 
 from sweeplora.report.edges import edges
 from sweeplora.report.leaderboard import Entry, Leaderboard
-from sweeplora.report.statistics import Cells, Comparison, Comparisons, Losses, compare
+from sweeplora.report.statistics import ALPHA, Cells, Comparison, Comparisons, Losses, compare
 from sweeplora.report.words import number
 from sweeplora.rundir.files import read_json, write_json
 from sweeplora.rundir.folder import RunDir
@@ -39,32 +39,31 @@ class StudyVerdict:
     lines: tuple[str, ...]
 
 
-def judge(board: Leaderboard, space: Mapping[str, Any]) -> StudyVerdict | None:
+def judge(board: Leaderboard, space: Mapping[str, Any], alpha: float = ALPHA) -> StudyVerdict | None:
     """The verdict of a leaderboard; `space` as study.json has it.
 
     None for several objectives and for fewer than two complete trials.
     """
-    found = comparisons_of(board)
+    found = comparisons_of(board, alpha)
     if found is None:
         return None
     by_number = {entry.number: entry for entry in board.entries}
     best = by_number[found.best]
     same = [best, *(by_number[number] for number in found.not_separable)]
-    told = [_headline(board, found), *_advice(same, found), *edges(space, best.params)]
+    told = [_headline(found), *_advice(same, found), *_unsteady(board), *edges(space, best.params)]
     detectable = found.detectable if found.measured else max(other.least for other in found.others)
     seeds = max(other.seeds for other in found.others) if found.measured else 1
     return StudyVerdict(found.best, found.not_separable, seeds, math.expm1(detectable), tuple(told))
 
 
-def comparisons_of(board: Leaderboard, alpha: float | None = None) -> Comparisons | None:
+def comparisons_of(board: Leaderboard, alpha: float = ALPHA) -> Comparisons | None:
     """Every complete trial against the best; None where there is nothing to compare or a loss is not positive."""
     complete = [entry for entry in board.entries if entry.values]
     if len(board.objectives) != 1 or len(complete) < 2 or any(min(board.measured(e)) <= 0 for e in complete):
         return None
     # With replicates every trial has the same seeds; otherwise the first seed chose the trials to train again.
     is_mean = any(entry.own != entry.values for entry in complete)
-    arguments = {} if alpha is None else {"alpha": alpha}
-    return compare(_cells(board, complete), None if is_mean else 0, **arguments)
+    return compare(_cells(board, complete), None if is_mean else 0, alpha)
 
 
 def write_verdict(folder: Path, verdict: StudyVerdict | None) -> None:
@@ -97,7 +96,7 @@ def percent(difference: float) -> str:
     return f"{100 * math.expm1(difference):.2g} %"
 
 
-def _headline(board: Leaderboard, found: Comparisons) -> str:
+def _headline(found: Comparisons) -> str:
     if not found.measured:
         least = max(other.least for other in found.others)
         close = len(found.not_separable)
@@ -114,6 +113,16 @@ def _headline(board: Leaderboard, found: Comparisons) -> str:
         named = _listed([f"{other.point} ({percent(other.difference)})" for other in same])
         return f"trial {found.best} cannot be told from trial {named} over {seeds} seeds; {would}"
     return f"trial {found.best} is the best over {seeds} seeds: {_next(again)} is worse; {would}"
+
+
+def _unsteady(board: Leaderboard) -> list[str]:
+    """The trials that did not come through with every seed."""
+    told = []
+    for point, again in sorted(board.repeats.items()):
+        lost = sum(entry.verdict in ("diverged", "failed") for entry in again)
+        if lost:
+            told.append(f"trial {point} failed or diverged with {lost} of {len(again)} further seeds")
+    return told
 
 
 def _next(others: Sequence[Comparison]) -> str:
@@ -175,7 +184,8 @@ def _cells(board: Leaderboard, complete: Sequence[Entry]) -> Cells:
     means: dict[int, dict[int, Losses]] = {}
     triples: dict[int, dict[int, Scores]] = {}
     for entry in complete:
-        runs = {0: entry, **{again.replicate or 0: again for again in board.repeats.get(entry.number, ())}}
+        again = [one for one in board.repeats.get(entry.number, ()) if one.values]
+        runs = {0: entry, **{one.replicate or 0: one for one in again}}
         means[entry.number] = {index: np.array([run.own[0]]) for index, run in runs.items()}
         if len(runs) > 1 and board.objectives[0] == "val/loss":
             scores = {index: read_scores(RunDir(run.folder)) for index, run in runs.items()}

@@ -218,13 +218,14 @@ def trial_folders(study: Path) -> list[Path]:
     return [folder for folder in _with_record(study) if not _REPLICATE.fullmatch(folder.name)]
 
 
-def replicate_folders(study: Path) -> list[Path]:
-    """The run folders that repeat a trial of the study with another seed, `004.1-<signature>`, by name."""
-    return [folder for folder in _with_record(study) if _REPLICATE.fullmatch(folder.name)]
+def replicate_folders(study: Path, number: int | None = None) -> list[Path]:
+    """The run folders that repeat a trial of the study (or any) with another seed: `004.1-<signature>`, by name."""
+    begin = "*" if number is None else f"{number:03}.*"
+    return [folder for folder in _with_record(study, begin) if _REPLICATE.fullmatch(folder.name)]
 
 
-def _with_record(study: Path) -> list[Path]:
-    return sorted(path.parent for path in study.glob(f"*/{RunDir(study).trial.name}"))
+def _with_record(study: Path, name: str = "*") -> list[Path]:
+    return sorted(path.parent for path in study.glob(f"{name}/{RunDir(study).trial.name}"))
 
 
 def readable_trials(folders: Sequence[Path]) -> Iterator[tuple[Path, TrialRecord]]:

@@ -15,13 +15,14 @@ from sweeplora.report.words import number, params_text
 from sweeplora.rundir.disk import DiskFull
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import Point
-from sweeplora.rundir.record import TrialOutcome, write_trial
+from sweeplora.rundir.record import TrialOutcome, readable_trials, replicate_folders, write_trial
 from sweeplora.rundir.state import end_state
 from sweeplora.sweep import reuse
 from sweeplora.sweep.interrupt import Interrupt
-from sweeplora.sweep.jobs import Job, StudyContext, prepare, refused
+from sweeplora.sweep.jobs import Job, StudyContext, prepare, prepare_again, refused
 from sweeplora.sweep.known_runs import KnownRuns
 from sweeplora.sweep.ledger import AskedTrial
+from sweeplora.sweep.replicates import Repetition, Replicates, mean_outcome
 from sweeplora.sweep.screen import Display, Row, Screen
 from sweeplora.sweep.search.searchers import prunes
 from sweeplora.sweep.standings import Standings
@@ -40,7 +41,11 @@ class Driver:
         self._free = list(slots)
         self._disk_is_full = False
         self._left = context.ledger.left()
-        self._busy: dict[int, tuple[Slot, Job, Supervision]] = {}
+        self._busy: dict[str, tuple[Slot, Job, Supervision]] = {}
+        self._replicates = Replicates.of(context.question.replication, context.folder)
+        self._waiting: dict[int, tuple[Job, TrialOutcome]] = {}
+        """Trials whose own training is complete, while their other seeds are trained."""
+        self._confirmed = False
         self._duplicates: list[Job] = []
         self._unchecked = list(context.question.unchecked)
         self.refused: UserError | None = None
@@ -64,9 +69,8 @@ class Driver:
             self._check_one()
             self._standings.write_if_due()
             self._screen.show(self.display)
-            if not self._busy and (
-                self._stopping or self.refused is not None or self.display.ended >= self.display.total
-            ):
+            if not self._busy and (self._stopping or self.refused is not None or self.is_over):
+                self._leave_waiting()
                 return
             time.sleep(_POLL_SECONDS)
 
@@ -89,6 +93,18 @@ class Driver:
         question = self._context.question
         return read_leaderboard(self._context.folder, question.name, question.objectives)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether every trial ended, and the best few are confirmed."""
+        return self.display.ended >= self.display.total and self._confirmed
+
+    def _leave_waiting(self) -> None:
+        """Record that trials which wait for their other seeds were left; the next driver takes them up."""
+        for job, _ in self._waiting.values():
+            job.record.end(TrialOutcome("interrupted", "its other seeds are to be trained"))
+            with suppress(DiskFull):
+                write_trial(job.run, job.record)
+
     def _stop_all(self) -> None:
         for _, _, supervision in self._busy.values():
             if self._interrupt.now:
@@ -98,10 +114,25 @@ class Driver:
 
     def _fill(self) -> None:
         while self._free and self._asking:
+            if (due := self._replicates.due()) is not None:
+                self._repeat(due)
+                continue
             asked = self._left.pop(0) if self._left else self._context.ledger.ask()
-            if asked is None:
+            if asked is not None:
+                self._begin(asked)
+            elif not self._confirm():
                 return
-            self._begin(asked)
+
+    def _confirm(self) -> bool:
+        """Repeat one of the best few with another seed; False if nothing is left to find out for now."""
+        if self._confirmed:
+            return False
+        due = self._replicates.due_of_the_best(self._standings.board())
+        if due is None:
+            self._confirmed = True
+            return False
+        self._repeat(due)
+        return True
 
     def _check_one(self) -> None:
         """Compose and check one of the choices that were too many to check before the first trial."""
@@ -120,6 +151,16 @@ class Driver:
         except UserError as error:
             self._conclude(refused(self._context, asked, row), TrialOutcome("failed", str(error)))
             return
+        self._start(job)
+
+    def _repeat(self, due: Repetition) -> None:
+        row = Row(f"{due.number}.{due.place}", "", "starting", None)
+        self.display.rows.append(row)
+        self._replicates.began(due)
+        self._start(prepare_again(self._context, due, row))
+
+    def _start(self, job: Job) -> None:
+        """Launch a job, unless its folder or another run already holds the result."""
         result = result_of(job.run)
         finished = result is not None and result.status == "finished"
         wrong = reuse.fault(job.run, self._context.question.objectives) if finished else None
@@ -130,7 +171,7 @@ class Driver:
             # The training finished, but its driver died before telling Optuna.
             self._end(job, TrialOutcome("complete", job.record.message))
         elif wrong is not None:
-            self._screen.event(f"trial {asked.number} is trained again: {wrong}")
+            self._screen.event(f"trial {job.title} is trained again: {wrong}")
             self._launch(job)
         elif not (self._context.question.config["reuse"] and self._already_there(job)):
             self._launch(job)
@@ -158,11 +199,11 @@ class Driver:
     def _launch(self, job: Job) -> None:
         slot = self._free.pop(0)
         place = Place(self._context.launcher, slot, self._context.module)
-        self._busy[job.asked.number] = (slot, job, Supervision(job.run, job.record, place))
+        self._busy[job.title] = (slot, job, Supervision(job.run, job.record, place))
         job.row.state = "running"
-        self._screen.event(f"trial {job.asked.number} started: {job.row.params}")
+        self._screen.event(f"trial {job.title} started: {job.row.params}")
 
-    def _follow(self, key: int) -> None:
+    def _follow(self, key: str) -> None:
         slot, job, supervision = self._busy[key]
         attempts = len(job.record.attempts)
         points, outcome = supervision.poll()
@@ -180,7 +221,7 @@ class Driver:
     def _should_prune(self, job: Job, points: list[Point]) -> bool:
         """Report new values of the objective; True if the pruner stops the trial before its last step."""
         objectives = self._context.question.objectives
-        if not prunes(self._context.question.config["pruner"]):
+        if job.asked is None or not prunes(self._context.question.config["pruner"]):
             return False
         last = job.record.steps or 0
         given_up = False
@@ -193,7 +234,17 @@ class Driver:
     def _end(self, job: Job, outcome: TrialOutcome) -> None:
         if outcome.verdict == "complete":
             outcome = measured(job.run, self._context.question.objectives, outcome.message)
-        self._conclude(job, outcome)
+        if (
+            outcome.verdict == "complete"
+            and job.asked is not None
+            and self._context.question.replication.replicates > 1
+        ):
+            self._wait(job, outcome)
+        else:
+            self._conclude(job, outcome)
+        self._end_duplicates(job, outcome)
+
+    def _end_duplicates(self, job: Job, outcome: TrialOutcome) -> None:
         duplicates = [duplicate for duplicate in self._duplicates if duplicate.signature == job.signature]
         self._duplicates = [duplicate for duplicate in self._duplicates if duplicate.signature != job.signature]
         for duplicate in duplicates:
@@ -202,7 +253,27 @@ class Driver:
             else:
                 self._conclude(duplicate, outcome)
 
-    def _conclude(self, job: Job, outcome: TrialOutcome) -> None:
+    def _wait(self, job: Job, outcome: TrialOutcome) -> None:
+        """Have a trial's other seeds trained before it is concluded."""
+        job.record.own = outcome.values[0] if len(outcome.values) == 1 else list(outcome.values)
+        job.record.end(TrialOutcome("running"))
+        write_trial(job.run, job.record)
+        job.row.state = "other seeds"
+        number = job.record.number or 0
+        self._waiting[number] = (job, outcome)
+        self._replicates.want(number, job.run.path)
+        self._conclude_if_over(number)
+
+    def _conclude_if_over(self, number: int) -> None:
+        """Conclude a trial that waits, once all its seeds are trained."""
+        if number not in self._waiting or not self._replicates.is_over(number):
+            return
+        job, own = self._waiting.pop(number)
+        again = [record for _, record in readable_trials(replicate_folders(self._context.folder, number))]
+        outcome, errors = mean_outcome(own, again)
+        self._conclude(job, outcome, errors)
+
+    def _conclude(self, job: Job, outcome: TrialOutcome, errors: Sequence[float] = ()) -> None:
         """Write the outcome to the folder, then tell Optuna: if the driver dies in between, the next one finds it."""
         job.record.end(outcome)
         write_trial(job.run, job.record)
@@ -210,17 +281,24 @@ class Driver:
         job.row.state, job.row.note = outcome.verdict, ""
         reason = f": {outcome.message}" if outcome.message else ""
         if outcome.verdict == "interrupted":
+            if job.asked is None:
+                self._replicates.ended(job.record)
             if self._interrupt.requested or self._disk_is_full:
-                self._screen.event(f"trial {job.asked.number} interrupted{reason}")
+                self._screen.event(f"trial {job.title} interrupted{reason}")
             else:  # not requested: the disk is full, for this trial and all others
                 self._disk_is_full = True
-                self._screen.say(f"trial {job.asked.number} interrupted{reason}")
+                self._screen.say(f"trial {job.title} interrupted{reason}")
             return
-        self._context.ledger.tell(job.asked, outcome)
-        self.display.ended += 1
+        if job.asked is not None:
+            self._context.ledger.tell(job.asked, outcome, errors)
+            self.display.ended += 1
+        self._confirmed = False
         self._note(job)
         detail = " ".join(map(number, outcome.values)) or f"at step {job.row.progress.step}"
-        self._screen.event(f"trial {job.asked.number} {outcome.verdict} {detail}{reason}")
+        self._screen.event(f"trial {job.title} {outcome.verdict} {detail}{reason}")
+        if job.asked is None:
+            self._replicates.ended(job.record)
+            self._conclude_if_over(job.record.number or 0)
 
     def _note(self, job: Job) -> None:
         if job.record.verdict == "complete":

@@ -43,6 +43,8 @@ def changes(asked: Mapping[str, Any], identity: Mapping[str, Any], signed: Signe
         old, new = asked.get(key, []), identity[key]
         if old != new:
             found.append(Change(title, old, new))
+    if asked.get("replicates", 1) != identity["replicates"]:
+        found.append(Change("sweep.replicates", asked.get("replicates", 1), identity["replicates"]))
     if asked.get("signature") != identity["signature"] and not _same_elsewhere(asked, signed):
         searched = set(_keys(asked.get("space", {}))) | set(_keys(identity["space"]))
         config = [
@@ -61,6 +63,11 @@ def refuse_more_than_adding(asked: Mapping[str, Any], identity: Mapping[str, Any
     if before != after and not facts_of(search).widens:
         name = str(search["_target_"]).rpartition(".")[2]
         raise UserError("sweep.extend", "true", f"{name} keeps a state in the units of its ranges; give another name")
+    if asked.get("replicates", 1) != identity["replicates"]:
+        mend = (
+            f"each trial so far has {asked.get('replicates', 1)}; give another name, or sweep.confirm for the best few"
+        )
+        raise UserError("sweep.replicates", identity["replicates"], mend)
     if list(identity["enqueue"])[: len(asked.get("enqueue", []))] != asked.get("enqueue", []):
         raise UserError("sweep.enqueue", identity["enqueue"], "points are added at the end only; give another name")
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from sweeplora.experiment import Experiment
 from sweeplora.launch.launcher import Launcher
+from sweeplora.report.words import params_text
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.naming import Naming, is_named, weights_stem, write_naming
 from sweeplora.rundir.record import DamagedRecord, TrialRecord, read_trial
 from sweeplora.rundir.state import here, write_origin
 from sweeplora.sweep.ledger import AskedTrial, Ledger
 from sweeplora.sweep.question import Composer, Question
+from sweeplora.sweep.replicates import Repetition
 from sweeplora.sweep.screen import Row
 from sweeplora.sweep.supervise import end_leftover
 
@@ -36,12 +38,18 @@ class StudyContext:
 
 
 class Job(NamedTuple):
-    """A trial with its folder, its record (trial.json), and its row on the screen."""
+    """A trial with its folder, its record (trial.json), and its row on the screen; a repetition was not asked for."""
 
-    asked: AskedTrial
     run: RunDir
     record: TrialRecord
     row: Row
+    asked: AskedTrial | None = None
+
+    @property
+    def title(self) -> str:
+        """Its number, and with which of its further seeds: `4`, `4.1`."""
+        again = "" if self.record.replicate is None else f".{self.record.replicate}"
+        return f"{self.record.number}{again}"
 
     @property
     def signature(self) -> str:
@@ -55,28 +63,62 @@ def prepare(context: StudyContext, asked: AskedTrial, row: Row) -> Job:
     Raises UserError if the proposed configuration cannot run.
     """
     experiment = context.composer.experiment(asked.proposal.overrides)
-    row.steps = experiment.steps
     run = RunDir(context.folder / f"{asked.number:03}-{experiment.signature}")
+    record = _folder(context, run, experiment, new_record(context, asked, experiment))
+    row.steps = experiment.steps
+    return Job(run, record, row, asked)
+
+
+def prepare_again(context: StudyContext, due: Repetition, row: Row) -> Job:
+    """The same for a repetition of a trial with another seed."""
+    trial = read_trial(RunDir(due.folder))
+    assert trial is not None, "the trial is complete"
+    seed = context.question.replication.words(context.question.config, due.place)
+    experiment = context.composer.experiment((*trial.proposed, *seed))
+    run = RunDir(context.folder / f"{due.number:03}.{due.place}-{experiment.signature}")
+    new = replace(
+        trial,
+        verdict="running",
+        signature=experiment.signature,
+        overrides=(*trial.overrides, *seed),
+        attempts=[],
+        value=None,
+        own=None,
+        message="",
+        found=None,
+        steps=experiment.steps,
+        replicate=due.place,
+        contents=dict(experiment.contents),
+        code=dict(experiment.code),
+        proposed=(*trial.proposed, *seed),
+    )
+    record = _folder(context, run, experiment, new)
+    row.steps, row.params = experiment.steps, f"{params_text(trial.params)} {' '.join(seed)}"
+    return Job(run, record, row)
+
+
+def _folder(context: StudyContext, run: RunDir, experiment: Experiment, new: TrialRecord) -> TrialRecord:
+    """Create a run folder or take it over; returns its record."""
     record = _readable(run)
     # Even where there is a config.yaml: a damaged one would train something else.
     RunDir.create(run.path, experiment.yaml)
     if not is_named(run):
         name, template = experiment.config["name"], experiment.config["file_name"]
-        stem = weights_stem(template, name, experiment.signature, asked.proposal.params)
+        swept = dict(new.params) if new.replicate is None else {**new.params, "seed": experiment.config["seed"]}
+        stem = weights_stem(template, name, experiment.signature, swept)
         write_naming(run, Naming(name, stem, experiment.signature))
     write_origin(run, here(experiment.signature, experiment.contents, experiment.code))
     if record is None or record.signature != experiment.signature:
-        record = new_record(context, asked, experiment)
-    else:
-        end_leftover(run, record, context.launcher.rules.grace_seconds)
-    return Job(asked, run, record, row)
+        return new
+    end_leftover(run, record, context.launcher.rules.grace_seconds)
+    return record
 
 
 def refused(context: StudyContext, asked: AskedTrial, row: Row) -> Job:
     """The job of a proposal that cannot run: a folder with a record but no configuration."""
     run = RunDir(context.folder / f"{asked.number:03}-refused")
     run.path.mkdir(exist_ok=True)
-    return Job(asked, run, new_record(context, asked, None), row)
+    return Job(run, new_record(context, asked, None), row, asked)
 
 
 def new_record(context: StudyContext, asked: AskedTrial, experiment: Experiment | None) -> TrialRecord:

@@ -121,9 +121,10 @@ class Ledger:
         asked.trial.report(value, step)
         return bool(asked.trial.should_prune())
 
-    def tell(self, asked: AskedTrial, outcome: TrialOutcome) -> None:
+    def tell(self, asked: AskedTrial, outcome: TrialOutcome, errors: Sequence[float] = ()) -> None:
         """End a trial; if Optuna already has its result, that stays as it is.
 
+        `errors`: standard errors of the values where they are means over seeds; kept as the trial's attribute.
         A trial that diverged or ran out of memory is pruned with a violated constraint, which every sampler respects.
         """
         if asked.ended is not None:
@@ -133,6 +134,8 @@ class Ledger:
         if self._question.rules:
             for text, excess in self._question.rules.excesses(asked.proposal).items():
                 asked.trial.set_constraint(text, min(excess, 0.0))
+        if errors:
+            asked.trial.set_user_attr("standard error", list(errors))
         state = _STATES[outcome.verdict]
         if outcome.verdict == "diverged" or "out of memory" in outcome.message.lower():
             asked.trial.set_constraint("feasible", 1.0)

@@ -14,6 +14,7 @@ from sweeplora.errors import Problems, UserError
 from sweeplora.experiment import Configuration, Experiment, NotComposed
 from sweeplora.rundir.signature import is_unsigned
 from sweeplora.sweep.precision import check_precision
+from sweeplora.sweep.replicates import ReplicateRules, read_replicate_rules
 from sweeplora.sweep.search.facts import notices as search_notices
 from sweeplora.sweep.search.facts import refuse_question
 from sweeplora.sweep.search.grammar import on_command_line, parse_space
@@ -28,6 +29,15 @@ _CHECKED_AHEAD = 24
 
 _REMEMBERED = 256
 """Experiments that a composer keeps: those of a space's covers, which a study proposes again."""
+
+_MEASURES = (
+    "data.val_dir",
+    "data.val_split",
+    "data.validation_seed",
+    "train.validation_images",
+    "train.validation_timesteps",
+)
+"""Keys that decide on which images, at which noise levels and with which noise a trial is scored."""
 
 _RESERVED = ("single", "cache", "artifacts", "workspaces")
 
@@ -97,6 +107,7 @@ class Question:
     points: tuple[Point, ...] = ()
     """Tried first, in this order."""
     rules: Rules | None = None
+    replication: ReplicateRules = field(default_factory=ReplicateRules)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -126,8 +137,10 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
     points = problems.attempt((), lambda: read_points(sweep["enqueue"] or (), space, rules)) or ()
     problems.attempt((), lambda: _refuse_too_many(points, trials))
     name = problems.attempt((), lambda: _name(sweep["name"], space))
+    keys = list(all_keys(space))
+    replication = problems.attempt(("sweep",), lambda: read_replicate_rules(sweep, objectives, keys))
     problems.refuse()
-    assert trials is not None and name is not None
+    assert trials is not None and name is not None and replication is not None
     first = covers[0][1]
     identity = {
         "space": space.described(),
@@ -137,12 +150,15 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
         "signature": first.signature,
         "constraints": list(rules.texts),
         "enqueue": [dict(point) for point in points],
+        "replicates": replication.replicates,
         "config": {key: value for key, value in first.config.items() if not is_unsigned(key)},
     }
     lines = [line for _, one in covers for line in one.notices] + search_notices(search, trials)
     notices = tuple(dict.fromkeys(lines))
     later = tuple(choices[_CHECKED_AHEAD:])
-    return Question(name, space, objectives, trials, configuration, identity, notices, later, points, rules)
+    return Question(
+        name, space, objectives, trials, configuration, identity, notices, later, points, rules, replication
+    )
 
 
 def _space(written: Mapping[str, Any] | None, base: Sequence[str], swept: Space) -> Space:
@@ -150,6 +166,12 @@ def _space(written: Mapping[str, Any] | None, base: Sequence[str], swept: Space)
     if not space:
         raise UserError("sweep.space", "{}", "nothing is left to search; name keys, e.g. 'network.dim=choice(4,8)'")
     for key in all_keys(space):
+        if key == "seed":
+            mend = "a seed is no setting: the best of several is luck; sweep.replicates=3 trains every point with three"
+            raise UserError("sweep.space.seed", "searched", mend)
+        if key in _MEASURES:
+            mend = "changes what the objective is measured on, so that trials could not be compared; give it one value"
+            raise UserError(f"sweep.space.{key}", "searched", mend)
         if is_unsigned(key):
             mend = "changes how a trial runs, not what it learns; give it one value outside of the space"
             raise UserError(f"sweep.space.{key}", "searched", mend)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from sweeplora.report.leaderboard import Entry, make_entry, ranked, write_leaderboard
+from sweeplora.report.leaderboard import Entry, Leaderboard, make_entry, ranked, write_leaderboard
 from sweeplora.rundir.folder import RunDir
-from sweeplora.rundir.record import TrialRecord, readable_trials, trial_folders
+from sweeplora.rundir.record import TrialRecord, readable_trials, replicate_folders, trial_folders
 
 _SHARE = 0.02
 """Of the driver's time, what writing the leaderboard may take."""
@@ -28,7 +28,7 @@ class Standings:
         self._due = time.monotonic()
         self._changed = False
         self.best: Entry | None = None
-        for run, record in readable_trials(trial_folders(folder)):
+        for run, record in readable_trials([*trial_folders(folder), *replicate_folders(folder)]):
             self._take(run, record)
 
     def take(self, run: RunDir, record: TrialRecord) -> None:
@@ -41,17 +41,25 @@ class Standings:
         if not self._changed or time.monotonic() < self._due:
             return
         started = time.monotonic()
-        board = ranked(self._study, self._objectives, list(self._entries.values()))
+        board = self.board()
         write_leaderboard(self._folder, board)
         self.best = board.best
         self._changed = False
         ended = time.monotonic()
         self._due = ended + max(_SECONDS_BETWEEN, (ended - started) / _SHARE)
 
+    def board(self) -> Leaderboard:
+        """All trials and repetitions, ranked."""
+        return ranked(self._study, self._objectives, list(self._entries.values()))
+
     def _take(self, folder: Path, record: TrialRecord) -> None:
         entry = make_entry(folder, record, len(self._objectives))
         self._entries[folder] = entry
         self._changed = True
         # With several objectives the best is known once all are ranked.
-        if entry.values and (self.best is None or (len(entry.values) == 1 and entry.values < self.best.values)):
+        if (
+            entry.replicate is None
+            and entry.values
+            and (self.best is None or (len(entry.values) == 1 and entry.values < self.best.values))
+        ):
             self.best = entry

@@ -119,7 +119,7 @@ class _Study:
         from sweeplora.sweep.storage import storage_faults
 
         open_trials = self._question.trials - self._ledger.counted()
-        plan = self._launcher.plan(max(1, open_trials), shape_of(self._record))
+        plan = self._launcher.plan(max(1, open_trials, self._question.replication.top), shape_of(self._record))
         self._record.processes, self._record.threads = plan.slots[0].shape
         remove_leftovers(self._folder)
         keep_reserve(self._folder)
@@ -135,7 +135,7 @@ class _Study:
         try:
             with storage_faults(self._runs / DATABASE):
                 driver.run(lambda: revive_recorder(recorder))
-            state = "finished" if driver.display.ended >= driver.display.total else "interrupted"
+            state = "finished" if driver.is_over else "interrupted"
         finally:
             screen.close()
             self._launcher.close(kill=interrupt.now)
@@ -143,7 +143,7 @@ class _Study:
             self._close(state)
             (self._folder / RESERVE).unlink(missing_ok=True)
         board = driver.leaderboard()
-        found = judge(board, self._record.space)
+        found = judge(board, self._record.space, self._question.replication.alpha)
         write_verdict(self._folder, found)
         write_leaderboard(self._folder, board, said(self._folder))
         if state == "finished" and open_trials > 0:
