@@ -40,7 +40,7 @@ def loss_of(config: dict[str, Any], step: int, steps: int) -> float:
     """A loss that falls over the steps to a value that depends on rank, alpha and rate, and a little on the seed."""
     network, lr = config["network"], config["optimizer"]["lr"]
     floor = 1 + abs(math.log2(network["dim"]) - 3) + network["alpha"] / 100 + abs(math.log10(lr) + 3) / 10
-    luck = math.sin(config["seed"] * (1 + network["dim"])) / 1000
+    luck = math.sin(config.get("seed", 0) * (1 + network["dim"])) / 1000
     return float(floor + luck + (1 - step / steps))
 
 

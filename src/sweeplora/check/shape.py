@@ -35,6 +35,8 @@ _SWEEP: dict[str, Any] = {
     "name": Annotated[str, MinLen(1)] | None,
     "objective": Annotated[str, MinLen(1)] | Annotated[list[str], MinLen(1)],
     "trials": Annotated[int, Ge(1), Le(1_000_000)] | None,
+    "replicates": Annotated[int, Ge(1), Le(1000)],
+    "confirm": dict[str, Any],
     "space": dict[str, Any],
     "constraints": list[str],
     "enqueue": list[dict[str, Any]],
