@@ -43,8 +43,9 @@ def changes(asked: Mapping[str, Any], identity: Mapping[str, Any], signed: Signe
         old, new = asked.get(key, []), identity[key]
         if old != new:
             found.append(Change(title, old, new))
-    if asked.get("replicates", 1) != identity["replicates"]:
-        found.append(Change("sweep.replicates", asked.get("replicates", 1), identity["replicates"]))
+    before, after = asked.get("replicates", 1), identity.get("replicates", 1)
+    if before != after:
+        found.append(Change("sweep.replicates", before, after))
     if asked.get("signature") != identity["signature"] and not _same_elsewhere(asked, signed):
         searched = set(_keys(asked.get("space", {}))) | set(_keys(identity["space"]))
         config = [
@@ -63,11 +64,11 @@ def refuse_more_than_adding(asked: Mapping[str, Any], identity: Mapping[str, Any
     if before != after and not facts_of(search).widens:
         name = str(search["_target_"]).rpartition(".")[2]
         raise UserError("sweep.extend", "true", f"{name} keeps a state in the units of its ranges; give another name")
-    if asked.get("replicates", 1) != identity["replicates"]:
+    if asked.get("replicates", 1) != identity.get("replicates", 1):
         mend = (
             f"each trial so far has {asked.get('replicates', 1)}; give another name, or sweep.confirm for the best few"
         )
-        raise UserError("sweep.replicates", identity["replicates"], mend)
+        raise UserError("sweep.replicates", identity.get("replicates", 1), mend)
     if list(identity["enqueue"])[: len(asked.get("enqueue", []))] != asked.get("enqueue", []):
         raise UserError("sweep.enqueue", identity["enqueue"], "points are added at the end only; give another name")
 
