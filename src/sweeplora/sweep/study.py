@@ -104,9 +104,9 @@ class _Study:
             known = readable_trials(trial_folders(self._folder))
             self._ledger.compare({record.number: record for _, record in known if record.number is not None})
         if ended and not trial_folders(self._folder) and not (self._folder / STUDY).exists():
-            mend = (
-                f"runs/optuna.db has this study, its folder is gone; give sweep.name={free_name(runs, question.name)}"
-            )
+            free = free_name(runs, question.name)
+            clean = f"`python -m sweeplora clean {question.name} --yes` forgets it"
+            mend = f"runs/optuna.db has this study, its folder is gone; give sweep.name={free}, or {clean}"
             raise UserError("sweep.name", question.name, mend)
         self._lost = self._lost_trials(ended)
         self._ledger.lose(self._lost)

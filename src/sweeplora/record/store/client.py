@@ -69,6 +69,8 @@ class Store:
         that was deleted in the UI for new runs; its old runs stay deleted. Without it, raises DeletedExperiment.
         """
         self._revive = revive
+        self._artifacts: dict[str, str] = {}
+        """Where the files of a run are, by its id."""
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
         location = None if uri.startswith("http") else artifacts.resolve().as_uri()
@@ -126,6 +128,24 @@ class Store:
                 _repeated(partial(self._client.set_terminated, run.info.run_id, "KILLED"))
                 _repeated(partial(self._client.delete_run, run.info.run_id))
         return Known(fullest.info.run_id, deleted=False)
+
+    def forget(self, root: str) -> None:
+        """Delete the runs of the folder `root` and their files, but for the workspace's backup: others may share it."""
+        for run in self._search(f"tags.`{ROOT}` = '{root}'", ViewType.ACTIVE_ONLY):
+            run_id = run.info.run_id
+            for entry in _repeated(partial(self._client.list_artifacts, run_id)):
+                if entry.path != "workspace":
+                    self.remove(run_id, entry.path)
+            _repeated(partial(self._client.delete_run, run_id))
+
+    def remove(self, run_id: str, name: str) -> None:
+        """Delete one artifact or a folder of artifacts."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        if run_id not in self._artifacts:
+            self._artifacts[run_id] = str(_repeated(lambda: self._client.get_run(run_id)).info.artifact_uri)
+        uri = self._artifacts[run_id]
+        _repeated(lambda: get_artifact_repository(uri).delete_artifacts(name))
 
     def holder(self, tag: str, value: str) -> str | None:
         """The id of a run that carries this tag value."""

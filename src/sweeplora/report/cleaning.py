@@ -1,0 +1,200 @@
+"""What can be removed below a runs folder without losing a result, and its removal: only there, and only that."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeplora.errors import UserError
+from sweeplora.report.summaries import run_summary, size_on_disk
+from sweeplora.rundir.files import read_json
+from sweeplora.rundir.folder import SINGLE, RunDir
+from sweeplora.rundir.lock import is_held
+from sweeplora.rundir.metrics import read_metrics
+from sweeplora.rundir.places import every_run, run_folders, single_folders, study_folders
+from sweeplora.tensors.safetensors_header import read_metadata
+from sweeplora.tensors.stored import UnreadableFile
+
+_FRUITLESS = ("failed", "diverged", "damaged")
+_FRUITS = ("weights", "samples", "checkpoints")
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.\d+\.tmp")
+_WEIGHTS = (".safetensors", ".ckpt", ".pt")
+_ENTRY = re.compile(r"([0-9a-f]{40})-.*")
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Files or folders to remove together; `what` and `why` are for the user, `size` in bytes."""
+
+    what: str
+    why: str
+    paths: tuple[Path, ...]
+    size: int
+
+
+def failed_runs(runs: Path) -> list[Removal]:
+    """Single runs that failed and left no weights, preview or state.
+
+    A study's failed trials are part of its answer: they go with the study.
+    """
+    found = []
+    for folder in single_folders(runs):
+        run = run_summary(folder)
+        if run.state in _FRUITLESS and not is_running(folder) and not any(map(any_file, _fruits(folder))):
+            found.append(Removal(f"{SINGLE}/{folder.name}", f"{run.state}, and it left nothing", (folder,), run.size))
+    return found
+
+
+def leftovers(runs: Path) -> list[Removal]:
+    """Half-written files of ended processes, databases that were put aside, backups that no run refers to."""
+    found = []
+    for path in _walk(runs):
+        match = _TEMPORARY.fullmatch(path.name)
+        if match is not None and not Path(f"/proc/{match[1]}").exists():
+            found.append(_file(runs, path, "half-written by a process that has ended"))
+        elif path.name.endswith(".db.broken"):
+            found.append(_file(runs, path, "a database that was put aside when it was found damaged"))
+    if not any(is_running(study) for study in study_folders(runs)):
+        known = set(_backups_in_use(runs))
+        for path in sorted((runs / "workspaces").glob("*.tar.gz")):
+            if path.name.removesuffix(".tar.gz") not in known:
+                found.append(_file(runs, path, "a workspace's backup that no run refers to"))
+    return found
+
+
+def cache_orphans(runs: Path) -> list[Removal]:
+    """Cached latents and masks of images that no run lists any more, one entry for each kind.
+
+    Nothing is an orphan while something runs: a training lists its images only once it has read them.
+    """
+    folders = list(every_run(runs))
+    if any(map(is_running, [*study_folders(runs), *folders])):
+        return []
+    known = {digest[:40] for folder in folders for digest in _images(folder)}
+    found = []
+    for kind in ("latents", "masks"):
+        paths = [path for path in _walk(runs / "cache" / kind) if _is_orphan(path, known)]
+        if paths:
+            size = sum(path.stat().st_size for path in paths)
+            found.append(Removal(f"cache/{kind}: {len(paths)} entries", "no run has their images", tuple(paths), size))
+    return found
+
+
+def weights_but(folders: Sequence[Path], best: int | None) -> list[Removal]:
+    """Weights files of runs to remove: all but each run's last one, or but the `best` files of all runs together.
+
+    The best are those with the least val/loss at their step; files whose step or loss is unknown stay. The preview
+    beside a file goes with it.
+    """
+    rated = [(path, loss) for folder in folders for path, loss in _rated(folder)]
+    if best is None:
+        kept = {last for folder in folders if (last := _last(folder)) is not None}
+    else:
+        known = sorted((loss, path) for path, loss in rated if loss is not None)
+        kept = {path for _, path in known[:best]} | {path for path, loss in rated if loss is None}
+    found = []
+    for path, _ in rated:
+        if path not in kept:
+            paths = (path, *(one for one in [path.with_suffix(".png")] if one.is_file()))
+            why = "not the last weights of its run" if best is None else f"not among the {best} best"
+            size = sum(one.stat().st_size for one in paths)
+            found.append(Removal("/".join(path.parts[-4:]), why, paths, size))
+    return found
+
+
+def whole(folder: Path) -> Removal:
+    """A study or a run with everything in it. Raises UserError if it is running."""
+    if is_running(folder):
+        raise UserError(
+            "clean", folder.name, "it is running; stop it first (Ctrl-C in its terminal), nothing is removed"
+        )
+    return Removal(folder.name, "named on the command line", (folder,), size_on_disk(folder))
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a living process drives a study, one of its trials, or a single run."""
+    locks = [folder / "driver.lock", RunDir(folder).lock]
+    locks += [RunDir(run).lock for run in run_folders(folder)]
+    return any(lock.exists() and is_held(lock) for lock in locks)
+
+
+def remove(runs: Path, removal: Removal) -> None:
+    """Remove exactly these paths. Raises UserError, before anything is removed, for one that is not below `runs`."""
+    inside = runs.resolve()
+    for path in removal.paths:
+        if not path.parent.resolve().is_relative_to(inside) or path.resolve() == inside:
+            raise UserError("clean", path, f"is not below {runs}; nothing outside of it is removed")
+    for path in removal.paths:
+        if path.is_symlink() or path.is_file():
+            path.unlink(missing_ok=True)
+        elif path.is_dir():
+            shutil.rmtree(path)
+
+
+def any_file(folder: Path) -> bool:
+    """Whether there is a file below a folder."""
+    return any(names for _, _, names in os.walk(folder))
+
+
+def _fruits(folder: Path) -> Iterable[Path]:
+    return (folder / name for name in _FRUITS)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files below a folder by name; links are not followed."""
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            yield Path(place, name)
+
+
+def _file(runs: Path, path: Path, why: str) -> Removal:
+    return Removal(path.relative_to(runs).as_posix(), why, (path,), path.lstat().st_size)
+
+
+def _backups_in_use(runs: Path) -> Iterator[str]:
+    for owner in (*study_folders(runs), *single_folders(runs)):
+        for facts in owner.glob("provenance/*/session.json"):
+            yield str((read_json(facts) or {}).get("workspace") or "")
+
+
+def _images(folder: Path) -> Iterator[str]:
+    """Hashes of the images and masks that a run lists."""
+    for entry in (read_json(folder / "dataset.json") or {}).get("files") or []:
+        if isinstance(entry, dict):
+            mask = entry.get("mask")
+            yield str(entry.get("sha256") or "")
+            yield str(mask.get("sha256") or "") if isinstance(mask, dict) else ""
+
+
+def _is_orphan(path: Path, known: set[str]) -> bool:
+    match = _ENTRY.fullmatch(path.stem)
+    return path.suffix == ".safetensors" and match is not None and match[1] not in known
+
+
+def _files(folder: Path) -> list[Path]:
+    weights = RunDir(folder).weights
+    return sorted(path for path in weights.glob("*") if path.suffix in _WEIGHTS and not path.name.startswith("."))
+
+
+def _last(folder: Path) -> Path | None:
+    """The last weights by the training's own report, else the newest file."""
+    named = (read_json(RunDir(folder).result) or {}).get("weights")
+    if isinstance(named, str) and (folder / named).is_file():
+        return folder / named
+    return max(_files(folder), key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def _rated(folder: Path) -> Iterator[tuple[Path, float | None]]:
+    """Each weights file with val/loss at its step, None where one of the two is unknown."""
+    losses = read_metrics(RunDir(folder).metrics).get("val/loss", {})
+    for path in _files(folder):
+        try:
+            step = read_metadata(path)[0].get("ss_steps", "")
+        except (UnreadableFile, OSError):
+            step = ""
+        yield path, losses.get(int(step)) if step.isascii() and step.isdigit() else None

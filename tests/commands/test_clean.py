@@ -1,0 +1,166 @@
+"""clean lists first, removes what it listed and nothing else, and makes every memory of a study forget it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sweeplora.__main__ import main
+from sweeplora.record.mirror import Mirror
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.lock import hold
+from sweeplora.rundir.metrics import MetricsWriter
+from sweeplora.rundir.record import StudyRecord, TrialRecord, write_study, write_trial
+from sweeplora.sweep.forget import remembered
+from tests.record.conftest import empty_database as empty_database  # noqa: PLC0414  # a fixture
+from tests.record.mlflow_store import Contents
+from tests.record.study_folder import StudyFolder
+from tests.report.test_find import a_run, weights
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty runs folder in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    return tmp_path / "runs"
+
+
+def files(folder: Path) -> set[str]:
+    """Every file below a folder, without Optuna's and MLflow's own."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def listed(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    """The files that a clean would remove."""
+    assert main(["clean", "--json", *words]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["removed"] is False
+    return sorted(path for removal in told["removals"] for path in removal["paths"])
+
+
+def failed(path: Path) -> RunDir:
+    """A run that failed before it made anything."""
+    run = RunDir.create(path, "seed: 0\n")
+    write_trial(run, TrialRecord("failed", signature="c" * 12, message="no"))
+    run.log.write_text("no\n")
+    return run
+
+
+def test_failed_runs_leftovers_and_orphans_are_listed_and_nothing_else_goes(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = a_run(runs / "single/good", TrialRecord("complete", signature="d" * 12))
+    (good.path / "dataset.json").write_text(json.dumps({"files": [{"path": "a", "sha256": "ab" * 32}]}))
+    failed(runs / "single/bad")
+    some = failed(runs / "single/some")
+    weights(some.weights / "toy.safetensors", b"kept")
+    failed(runs / "study/003-refused")
+    write_study(runs / "study", StudyRecord("study", "val/loss", 1.0, "finished"))
+    latents = runs / "cache/latents/0123"
+    for digest in ("ab" * 20, "cd" * 20):
+        (latents / digest[:2]).mkdir(parents=True)
+        (latents / digest[:2] / f"{digest}-8x8-8x8.safetensors").write_bytes(b"latent")
+    (good.weights / ".toy.safetensors.4194305.1.tmp").write_bytes(b"half")  # above the kernel's largest process id
+    (runs / "optuna.db.broken").write_bytes(b"")
+    before = files(runs)
+    wanted = [
+        runs / "single/bad",
+        good.weights / ".toy.safetensors.4194305.1.tmp",
+        runs / "optuna.db.broken",
+        latents / "cd" / f"{'cd' * 20}-8x8-8x8.safetensors",
+    ]
+    assert listed(capsys) == sorted(map(str, wanted))
+    assert main(["clean"]) == 0
+    assert "nothing is removed yet: add --yes" in capsys.readouterr().out
+    assert files(runs) == before
+    assert main(["clean", "--yes"]) == 0
+    gone = {name for name in before if any((runs / name).is_relative_to(path) for path in wanted)}
+    assert files(runs) == before - gone
+    assert main(["clean"]) == 0
+    assert "there is nothing to remove" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_study_goes_from_its_folder_optuna_and_mlflow_together(
+    runs: Path, empty_database: Path, capsys: pytest.CaptureFixture[str], by_hand: bool
+) -> None:
+    import optuna
+
+    shutil.copy(empty_database, runs / "mlflow.db")
+    for name in ("rank", "other"):
+        study = StudyFolder(runs, name)
+        study.trial(0, 2).complete(1.0)
+        study.write("finished")
+        Mirror(study.path, study.tracking).turn()
+        optuna.create_study(storage=f"sqlite:///{runs}/optuna.db", study_name=name)
+    kept = files(runs / "other")
+    if by_hand:
+        shutil.rmtree(runs / "rank")
+    assert main(["clean", "rank"]) == 0
+    assert "Optuna's database and in 2 runs of MLflow's record" in capsys.readouterr().out
+    assert remembered(runs) == ["other", "rank"]
+    assert main(["clean", "rank", "--yes"]) == 0
+    assert remembered(runs) == ["other"]
+    contents = Contents(f"sqlite:///{runs}/mlflow.db")
+    assert set(contents.runs()) == {"other", "other/000-000000000002"}
+    assert contents.files(contents.runs()["other/000-000000000002"]) >= {"weights/toy-000001.safetensors"}
+    assert len(list((runs / "artifacts").glob("*/artifacts/weights"))) == 1
+    assert not (runs / "rank").exists() and files(runs / "other") == kept
+    assert main(["clean", "rank"]) == 2
+    assert "there is no such study or run" in capsys.readouterr().err
+
+
+def test_a_running_study_is_refused(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = a_run(runs / "study/000-aaaaaaaaaaaa", TrialRecord("running", "study", 0, "a" * 12))
+    write_study(runs / "study", StudyRecord("study", "val/loss", 1.0))
+    before = files(runs)
+    for lock in (runs / "study/driver.lock", run.lock):
+        with hold(lock):
+            for words in (["study"], ["study", "--weights", "last"]):
+                assert main(["clean", *words, "--yes"]) == 2
+                assert "it is running" in capsys.readouterr().err
+        lock.unlink()
+    assert files(runs) == before
+
+
+def test_only_whole_studies_and_runs_below_the_folder_are_removed(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_run(runs / "study/000-aaaaaaaaaaaa", TrialRecord("complete", "study", 0, "a" * 12))
+    write_study(runs / "study", StudyRecord("study", "val/loss", 1.0, "finished"))
+    elsewhere = a_run(tmp_path / "elsewhere/single/mine", TrialRecord("complete", signature="d" * 12))
+    for word in (str(elsewhere.path), "study/0", "elsewhere/single/mine"):
+        assert main(["clean", word, "--yes"]) == 2
+        assert "give a whole study or a single run below" in capsys.readouterr().err
+    (runs / "linked").symlink_to(tmp_path / "elsewhere/single/mine", target_is_directory=True)
+    main(["clean", "linked", "--yes"])
+    assert elsewhere.config.exists()
+    assert (runs / "study/000-aaaaaaaaaaaa/config.yaml").exists()
+
+
+def test_weights_but_the_last_or_the_best_are_removed(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    losses = {0: (0.5, 0.3, 0.4), 1: (0.6, 0.2, 0.1)}
+    (runs / "study").mkdir()
+    write_study(runs / "study", StudyRecord("study", "val/loss", 1.0, "finished"))
+    for number, series in losses.items():
+        record = TrialRecord("complete", "study", number, f"{number}" * 12, value=series[-1])
+        run = a_run(runs / f"study/{number:03}-{f'{number}' * 12}", record)
+        writer = MetricsWriter(run.metrics)
+        for epoch, loss in enumerate(series, start=1):
+            writer.write(10 * epoch, {"val/loss": loss})
+            name = "toy" if epoch == 3 else f"toy-{epoch:06}"
+            weights(run.weights / f"{name}.safetensors", f"{number} {epoch}".encode(), ss_steps=str(10 * epoch))
+        (run.weights / "toy-000001.png").write_bytes(b"a preview")
+    all_files = {path.relative_to(runs).as_posix() for path in runs.rglob("*") if path.is_file()}
+    assert len(listed(capsys, "--weights", "last")) == 6  # two epochs each, and the previews beside them
+    assert main(["clean", "--weights", "best:2", "study", "--yes"]) == 0
+    left = {path.parent.parent.name[:3] + path.stem for path in runs.rglob("*.safetensors")}
+    assert left == {"001toy", "001toy-000002"}
+    assert len(all_files) - len(files(runs)) == 4 + 2
+    for word in ("best:0", "first", "best:x"):
+        assert main(["clean", "--weights", word]) == 2
+        assert "give last, or best:K" in capsys.readouterr().err
