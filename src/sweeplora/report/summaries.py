@@ -62,10 +62,10 @@ class StudySummary:
         return min(complete, key=lambda run: run.values, default=None)
 
 
-def study_summary(folder: Path) -> StudySummary:
-    """A study with all of its trials."""
+def study_summary(folder: Path, measure: bool = True) -> StudySummary:
+    """A study with all of its trials; `measure`: add up the sizes of their files, which takes most of the time."""
     record = _intact(folder / STUDY) or {}
-    runs = tuple(map(run_summary, run_folders(folder)))
+    runs = tuple(run_summary(run, measure) for run in run_folders(folder))
     state = str(record.get("state") or DAMAGED)
     if state == "running" and not _is_held(folder / "driver.lock"):
         state = "interrupted"
@@ -77,12 +77,12 @@ def study_summary(folder: Path) -> StudySummary:
         objectives=objective_names(objective),
         planned=record.get("trials"),
         started=record.get("started"),
-        size=sum(run.size for run in runs) + size_on_disk(folder, skipped=frozenset(run.folder.name for run in runs)),
+        size=_size_of_study(folder, runs) if measure else 0,
         runs=tuple(sorted(runs, key=lambda run: (run.number is None, run.number))),
     )
 
 
-def run_summary(folder: Path) -> RunSummary:
+def run_summary(folder: Path, measure: bool = True) -> RunSummary:
     """A run, from its `trial.json`; a run that says `running` and has no living supervisor was interrupted."""
     record = _intact(folder / "trial.json") or {}
     attempts = record.get("attempts") or []
@@ -101,9 +101,13 @@ def run_summary(folder: Path) -> RunSummary:
         values=tuple(one for one in values if isinstance(one, int | float) and math.isfinite(one)),
         started=attempts[0].get("started") if attempts else None,
         seconds=sum(_seconds(attempt) for attempt in attempts),
-        size=size_on_disk(folder),
+        size=size_on_disk(folder) if measure else 0,
         message=str(record.get("message") or ""),
     )
+
+
+def _size_of_study(folder: Path, runs: Sequence[RunSummary]) -> int:
+    return sum(run.size for run in runs) + size_on_disk(folder, frozenset(run.folder.name for run in runs))
 
 
 def size_on_disk(folder: Path | str, skipped: frozenset[str] = frozenset()) -> int:

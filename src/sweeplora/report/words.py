@@ -11,6 +11,16 @@ def params_text(params: Mapping[str, object]) -> str:
     return " ".join(f"{key.rpartition('.')[2]}={number(value)}" for key, value in params.items())
 
 
+def named_values(params: Mapping[str, object]) -> str:
+    """Searched values as a name: `dim 8 · alpha 4`, each key by its last part."""
+    return " · ".join(f"{key.rpartition('.')[2]} {number(value, 'null')}" for key, value in params.items())
+
+
+def bare_values(params: Mapping[str, object]) -> str:
+    """Searched values alone, for a column whose heading names the keys: `8 · 4`."""
+    return " · ".join(number(value, "null") for value in params.values())
+
+
 def number(value: object, missing: str = "-") -> str:
     """A number rounded for reading; other values unchanged."""
     if value is None:
