@@ -80,12 +80,12 @@ def _of_everything(
 
 def _counts(study: StudySummary) -> str:
     told = ", ".join(f"{count} {state}" for state, count in study.counts.items())
-    missing = (study.planned or 0) - len(study.runs)
+    missing = (study.planned or 0) - len(study.trials)
     return f"{told or 'none'}{f', {missing} to come' if missing > 0 and study.state != 'finished' else ''}"
 
 
 def _of_study(study: StudySummary, as_json: bool) -> list[str]:
-    from sweeplora.report.summaries import columns, shown_size
+    from sweeplora.report.summaries import columns, display_name, shown_size
     from sweeplora.report.words import clock, number
 
     if as_json:
@@ -96,7 +96,7 @@ def _of_study(study: StudySummary, as_json: bool) -> list[str]:
     for run in study.runs:
         values = run.values if len(run.values) == len(study.objectives) else [None] * len(study.objectives)
         params = [number(run.params[key], "null") if key in run.params else "" for key in keys]
-        cells = [str(run.number), run.state, *map(number, values), *params]
+        cells = [display_name(run).rpartition("/")[2], run.state, *map(number, values), *params]
         rows.append([*cells, clock(run.seconds), shown_size(run.size), run.signature or "-"])
     return columns(rows)
 

@@ -24,11 +24,11 @@ class Difference:
 
 def differences(study: StudySummary, run: RunSummary) -> list[Difference]:
     """How a trial differs from its siblings, one entry for each searched key in which any of them differs."""
-    keys = dict.fromkeys(key for one in study.runs for key in one.params)
+    keys = dict.fromkeys(key for one in study.trials for key in one.params)
     found = []
     for key in keys:
         mine = run.params.get(key)
-        others = Counter(number(one.params.get(key), "none") for one in study.runs if one.folder != run.folder)
+        others = Counter(number(one.params.get(key), "none") for one in study.trials if one.folder != run.folder)
         others.pop(number(mine, "none"), None)
         if others:
             found.append(Difference(key, mine, tuple(others.most_common())))
@@ -37,7 +37,7 @@ def differences(study: StudySummary, run: RunSummary) -> list[Difference]:
 
 def rank_of(study: StudySummary, run: RunSummary) -> tuple[int, int] | None:
     """A trial's place by its values, and out of how many complete ones; None if it has no value."""
-    complete = [one for one in study.runs if one.state == "complete" and one.values]
+    complete = [one for one in study.trials if one.state == "complete" and one.values]
     if not run.values or run.state != "complete":
         return None
     return 1 + sum(one.values < run.values for one in complete), len(complete)

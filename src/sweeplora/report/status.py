@@ -69,7 +69,7 @@ def progress_of(run: RunSummary) -> Progress:
 def study_left(study: StudySummary, running: Sequence[Progress]) -> float | None:
     """Estimated seconds until a running study ends: the trials to come at the mean duration, over what runs at once."""
     known = [run.seconds for run in study.runs if run.state == "complete" and run.seconds > 0]
-    to_come = max(0, (study.planned or 0) - len(study.runs))
+    to_come = max(0, (study.planned or 0) - len(study.trials))
     lefts = [one.left for one in running if one.left is not None]
     if not study.planned or not running or (to_come and not known) or len(lefts) < len(running):
         return None

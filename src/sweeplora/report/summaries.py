@@ -35,11 +35,13 @@ class RunSummary:
     seconds: float
     size: int
     message: str
+    replicate: int | None = None
+    """Which repetition with another seed it is; None for a trial itself and for a single run."""
 
 
 @dataclass(frozen=True)
 class StudySummary:
-    """One study in a list, its trials by number; `best` is the complete trial with the least first objective."""
+    """One study in a list, its runs by number: the trials, and their repetitions with other seeds."""
 
     name: str
     folder: Path
@@ -51,14 +53,19 @@ class StudySummary:
     runs: tuple[RunSummary, ...]
 
     @property
+    def trials(self) -> tuple[RunSummary, ...]:
+        """The runs that repeat no other one."""
+        return tuple(run for run in self.runs if run.replicate is None)
+
+    @property
     def counts(self) -> dict[str, int]:
         """State -> number of trials in it."""
-        return dict(Counter(run.state for run in self.runs))
+        return dict(Counter(run.state for run in self.trials))
 
     @property
     def best(self) -> RunSummary | None:
         """The complete trial with the least values, the first objective first."""
-        complete = [run for run in self.runs if run.state == "complete" and run.values]
+        complete = [run for run in self.trials if run.state == "complete" and run.values]
         return min(complete, key=lambda run: run.values, default=None)
 
 
@@ -78,7 +85,7 @@ def study_summary(folder: Path, measure: bool = True) -> StudySummary:
         planned=record.get("trials"),
         started=record.get("started"),
         size=_size_of_study(folder, runs) if measure else 0,
-        runs=tuple(sorted(runs, key=lambda run: (run.number is None, run.number))),
+        runs=tuple(sorted(runs, key=lambda run: (run.number is None, run.number, run.replicate or 0))),
     )
 
 
@@ -103,6 +110,7 @@ def run_summary(folder: Path, measure: bool = True) -> RunSummary:
         seconds=sum(_seconds(attempt) for attempt in attempts),
         size=size_on_disk(folder) if measure else 0,
         message=str(record.get("message") or ""),
+        replicate=record.get("replicate"),
     )
 
 
@@ -129,10 +137,11 @@ def size_on_disk(folder: Path | str, skipped: frozenset[str] = frozenset()) -> i
 
 
 def display_name(run: RunSummary) -> str:
-    """A run's name as it can be typed: `study/3`, or a single run's own name."""
+    """A run's name as it can be typed: `study/3`, a repetition's `study/003.1`, or a single run's own name."""
     if run.folder.parent.name == SINGLE or run.number is None:
         return run.folder.name
-    return f"{run.folder.parent.name}/{run.number}"
+    number = run.number if run.replicate is None else run.folder.name.partition("-")[0]
+    return f"{run.folder.parent.name}/{number}"
 
 
 def shown_size(size: int) -> str:

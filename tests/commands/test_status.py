@@ -1,0 +1,129 @@
+"""status: what runs at this moment, told from folders and locks alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sweeplora.__main__ import main
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.lock import hold
+from sweeplora.rundir.metrics import MetricsWriter
+from sweeplora.rundir.record import Attempt, StudyRecord, TrialRecord, write_study, write_trial
+
+NOW = time.time()
+
+
+def trial(study: Path, number: int, verdict: str, value: float | None = None) -> RunDir:
+    params = {"network.dim": 2 << number, "network.alpha": 4}
+    began = NOW - 100
+    attempt = Attempt(began, slot=number, pid=4000 + number, ended=None if verdict == "running" else began + 30)
+    run = RunDir.create(study / f"{number:03}-{number:012x}", "seed: 0\n")
+    record = TrialRecord("running", study.name, number, params=params, value=value, steps=40, attempts=[attempt])
+    record.verdict = verdict  # type: ignore[assignment]
+    record.message = "out of memory at step 3" if verdict == "failed" else ""
+    write_trial(run, record)
+    return run
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study of which one trial is complete, one failed and one cut off, and a single run."""
+    monkeypatch.chdir(tmp_path)
+    study = tmp_path / "runs/ranks"
+    study.mkdir(parents=True)
+    write_study(study, StudyRecord("ranks", "val/loss", NOW - 200, "running", trials=6))
+    trial(study, 0, "complete", 0.25)
+    trial(study, 1, "failed")
+    writer = MetricsWriter(trial(study, 2, "running").metrics)
+    for step in range(11):
+        writer.write(step, {"loss": 0.5} if step else {"val/loss": 0.4})
+    writer.write(10, {"val/loss": 0.3, "val/relative": 0.75})
+    run = RunDir.create(tmp_path / "runs/single/cats", "seed: 0\n")
+    write_trial(run, TrialRecord("running", steps=8, attempts=[Attempt(NOW - 10)]))
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def alive(runs: Path) -> Iterator[Path]:
+    """The same while its driver lives: the locks are held."""
+    study = runs / "ranks"
+    locks = [hold(study / "driver.lock"), hold(RunDir(study / f"002-{2:012x}").lock)]
+    yield runs
+    for lock in locks:
+        lock.close()
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["status", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_a_running_study_says_where_how_far_since_when_and_the_best(
+    alive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = told(capsys)
+    lines = said.splitlines()
+    assert lines[0].startswith("ranks  running since 20") and "(3:2" in lines[0]
+    assert "trials  1 complete, 1 failed, 1 running of 6" in lines
+    assert "best    0.25, trial 0: dim 2 · alpha 4" in lines
+    assert "failed  trial 1: out of memory at step 3" in lines
+    head, row = lines[-2:]
+    assert head.split()[:4] == ["trial", "dim", "·", "alpha"]
+    assert row.startswith("2      8 · 4") and "10/40" in row and "75.0 %" in row and row.split()[-2:] == ["2", "4002"]
+    assert "cats" not in said  # nothing supervises it
+    assert max(map(len, lines[-2:])) <= 100
+
+
+def test_the_time_left_follows_from_the_latest_attempts_speed(alive: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDir(alive / "ranks" / f"002-{2:012x}")
+    slow = [{"step": step, "time": NOW - 400 + step, "values": {"loss": 1.0}} for step in range(5)]  # before it
+    quick = [{"step": step, "time": NOW - 90 + 2 * step, "values": {"loss": 1.0}} for step in range(5, 21)]
+    run.metrics.write_text("".join(json.dumps(line) + "\n" for line in (*slow, *quick)) + '{"step": 21, "ti')
+    facts = json.loads(told(capsys, "--json"))["studies"][0]
+    assert facts["running"][0]["left"] == pytest.approx((40 - 20) * 2)
+    assert facts["running"][0]["step"] == 20  # a torn line is no step
+    assert facts["left"] == pytest.approx(20 * 2 + 3 * 30)  # three trials to come at the 30 s of the complete one
+    assert facts["best"]["trial"] == 0 and facts["trials"] == {"complete": 1, "failed": 1, "running": 1}
+
+
+def test_repetitions_with_other_seeds_run_and_are_no_trials(alive: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDir.create(alive / "ranks/000.1-aaaaaaaaaaaa", "seed: 1\n")
+    again = TrialRecord("running", "ranks", 0, value=0.1, steps=40, attempts=[Attempt(NOW - 5)], replicate=1)
+    again.params = {"network.dim": 2, "network.alpha": 4}
+    write_trial(run, again)
+    with hold(run.lock):
+        said = told(capsys)
+    assert "trials  1 complete, 1 failed, 1 running of 6" in said
+    assert "best    0.25, trial 0" in said and "\n000.1  2 · 4" in said
+
+
+def test_what_has_no_living_driver_does_not_run(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = told(capsys)
+    assert said.splitlines()[0] == "nothing runs"
+    assert "ranks  interrupted" in said and "1 interrupted" in said and "4002" not in said
+
+
+def test_watch_ends_when_nothing_runs_any_more(alive: Path, runs: Path) -> None:
+    command = [sys.executable, "-m", "sweeplora", "status", "--watch", "--json", "ranks"]
+    watching = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+    assert watching.stdout is not None
+    assert json.loads(watching.stdout.readline())["studies"][0]["state"] == "running"
+    write_study(runs / "ranks", StudyRecord("ranks", "val/loss", NOW - 200, "finished", trials=6))
+    last = watching.communicate(timeout=120)[0].splitlines()[-1]
+    assert watching.returncode == 0 and json.loads(last)["studies"][0]["state"] == "finished"
+
+
+def test_a_named_run_and_an_empty_folder(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "cats  interrupted" in told(capsys, "cats")
+    (tmp_path / "none").mkdir()
+    assert "there are no studies" in told(capsys, "runs=none")
+    assert main(["status", "rnks"]) == 2
+    assert "nearest: ranks" in capsys.readouterr().err
