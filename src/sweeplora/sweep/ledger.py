@@ -131,8 +131,8 @@ class Ledger:
             again = set(self._study.user_attrs.get(_AGAIN, []))
             self._study.set_user_attr(_AGAIN, sorted({*again, asked.number}))
             return
-        if self._question.rules:
-            for text, excess in self._question.rules.excesses(asked.proposal).items():
+        if self._question.constraints:
+            for text, excess in self._question.constraints.excesses(asked.proposal).items():
                 asked.trial.set_constraint(text, min(excess, 0.0))
         if errors:
             asked.trial.set_user_attr("standard error", list(errors))
@@ -182,7 +182,7 @@ def open_ledger(runs: Path, question: Question, signed: Signed) -> Ledger:
     optuna.logging.enable_propagation()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     database = runs / "optuna.db"
-    build_search(question.config["search"], question.space, 0, question.rules)
+    build_search(question.config["search"], question.space, 0, question.constraints)
     pruner = build_pruner(question.config["pruner"])
     with storage_faults(database, opening=True):
         storage = open_storage(database)
@@ -202,7 +202,7 @@ def open_ledger(runs: Path, question: Question, signed: Signed) -> Ledger:
             widen(storage, question.name, question.space)
             study.set_user_attr(_QUESTION, dict(question.identity))
         begun = len(study.get_trials(deepcopy=False))
-        search = build_search(question.config["search"], question.space, begun, question.rules)
+        search = build_search(question.config["search"], question.space, begun, question.constraints)
         study.sampler, study.pruner = search.sampler, pruner
         ledger = Ledger(study, question, search.grid)
         ledger.enqueue()

@@ -20,7 +20,7 @@ from sweeplora.sweep.search.facts import refuse_question
 from sweeplora.sweep.search.grammar import on_command_line, parse_space
 from sweeplora.sweep.search.known_points import Point, read_points
 from sweeplora.sweep.search.proposals import Proposal, every_choice
-from sweeplora.sweep.search.rules import Rules, drawn, read_rules
+from sweeplora.sweep.search.rules import Rules, drawn, read_constraints
 from sweeplora.sweep.search.searchers import is_grid, num_points, prunes
 from sweeplora.sweep.search.space import Space, all_keys
 
@@ -106,7 +106,7 @@ class Question:
     """Choices of a very wide space that are still to be composed and checked, while the first trials run."""
     points: tuple[Point, ...] = ()
     """Tried first, in this order."""
-    rules: Rules | None = None
+    constraints: Rules | None = None
     replication: ReplicateRules = field(default_factory=ReplicateRules)
 
     @property
@@ -125,16 +125,16 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
     problems = Problems()
     sweep, search = configuration.config["sweep"], configuration.config["search"]
     space = problems.attempt((), lambda: _space(sweep["space"], composer.base, swept)) or Space()
-    rules = problems.attempt((), lambda: read_rules(sweep["constraints"] or (), space, composer.configured))
-    rules = rules or Rules((), space, composer.configured)
-    choices = _covering(space, rules)
+    constraints = problems.attempt((), lambda: read_constraints(sweep["constraints"] or (), space, composer.configured))
+    constraints = constraints or Rules((), space, composer.configured)
+    choices = _covering(space, constraints)
     covers = _covers(choices[:_CHECKED_AHEAD], composer, problems)
     objectives = problems.attempt((), lambda: _objectives(sweep["objective"])) or ()
     problems.attempt(("sweep",), lambda: _check_objectives(objectives, covers, configuration.config["pruner"]))
     problems.attempt((), lambda: check_precision([one.config for _, one in covers], set(all_keys(space))))
-    problems.attempt((), lambda: refuse_question(search, space, len(objectives), bool(rules)))
-    trials = problems.attempt(("sweep", "search"), lambda: _trials(sweep["trials"], search, space, rules))
-    points = problems.attempt((), lambda: read_points(sweep["enqueue"] or (), space, rules)) or ()
+    problems.attempt((), lambda: refuse_question(search, space, len(objectives), bool(constraints)))
+    trials = problems.attempt(("sweep", "search"), lambda: _trials(sweep["trials"], search, space, constraints))
+    points = problems.attempt((), lambda: read_points(sweep["enqueue"] or (), space, constraints)) or ()
     problems.attempt((), lambda: _refuse_too_many(points, trials))
     name = problems.attempt((), lambda: _name(sweep["name"], space))
     keys = list(all_keys(space))
@@ -148,7 +148,7 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
         "search": [search["_target_"], search["seed"]] if is_grid(search) else search["_target_"],
         "first": list(covers[0][0]),
         "signature": first.signature,
-        "constraints": list(rules.texts),
+        "constraints": list(constraints.texts),
         "enqueue": [dict(point) for point in points],
         "replicates": replication.replicates,
         "config": {key: value for key, value in first.config.items() if not is_unsigned(key)},
@@ -157,7 +157,7 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
     notices = tuple(dict.fromkeys(lines))
     later = tuple(choices[_CHECKED_AHEAD:])
     return Question(
-        name, space, objectives, trials, configuration, identity, notices, later, points, rules, replication
+        name, space, objectives, trials, configuration, identity, notices, later, points, constraints, replication
     )
 
 

@@ -75,7 +75,7 @@ def _composed_if_it_can(words: Sequence[str], compose: Compose) -> Configuration
 def run_study(configuration: Configuration, composer: Composer, swept: Space, training: str = TRAINING) -> int:
     """Begin a study, or continue it where an earlier driver stopped."""
     question = read_question(configuration, composer, swept)
-    rehearse(question.config, question.space, len(question.objectives), question.rules)
+    rehearse(question.config, question.space, len(question.objectives), question.constraints)
     launcher: Launcher = instantiate(configuration.config["launcher"])
     runs = Path(configuration.config["runs"]).absolute()
     folder = runs / question.name

@@ -9,7 +9,7 @@ import pytest
 from sweeplora.errors import UserError
 from sweeplora.sweep.search.grammar import parse_space
 from sweeplora.sweep.search.known_points import first_of, read_points
-from sweeplora.sweep.search.rules import Rules, read_rules
+from sweeplora.sweep.search.rules import Rules, read_constraints
 
 SPACE = parse_space(
     {
@@ -59,7 +59,7 @@ def test_a_point_given_twice_or_against_a_constraint_is_refused() -> None:
     with pytest.raises(UserError, match=r"enqueue\[1\].*is given twice"):
         read_points([{"network.dim": 4}, {"network.dim": 4.0}], SPACE, FREE)
     space = parse_space({"a": "choice(1, 2)", "b": "choice(1, 2)"})
-    ordered = read_rules(["a <= b"], space, lambda words: {"a": 1, "b": 1})
+    ordered = read_constraints(["a <= b"], space, lambda words: {"a": 1, "b": 1})
     with pytest.raises(UserError, match=r"breaks sweep\.constraints a <= b"):
         read_points([{"a": 2, "b": 1}], space, ordered)
     assert read_points([{"a": 2}], space, ordered) == ({"a": 2},)

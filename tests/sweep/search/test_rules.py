@@ -12,7 +12,7 @@ from sweeplora.config.compose import compose
 from sweeplora.errors import UserError
 from sweeplora.sweep.search.grammar import parse_space
 from sweeplora.sweep.search.proposals import Proposal, propose
-from sweeplora.sweep.search.rules import Rules, read_rules
+from sweeplora.sweep.search.rules import Rules, read_constraints
 from sweeplora.sweep.search.searchers import build_search, grid_points
 from sweeplora.sweep.search.space import Space
 
@@ -32,7 +32,7 @@ def configured(words: Sequence[str]) -> Mapping[str, Any]:
 
 
 def rules(space: Space, *constraints: str) -> Rules:
-    return read_rules(constraints, space, configured)
+    return read_constraints(constraints, space, configured)
 
 
 @pytest.mark.parametrize("search", ["tpe", "random", "qmc", "gp", "cmaes", "nsga2"])

@@ -65,7 +65,7 @@ class Rules:
         raise LookupError(key)
 
 
-def read_rules(written: Sequence[str], space: Space, configured: Configured) -> Rules:
+def read_constraints(written: Sequence[str], space: Space, configured: Configured) -> Rules:
     """Read `sweep.constraints`. Raises UserError for text that is none, an unknown key, and where nothing is left."""
     constraints = [parse_constraint(text) for text in written]
     base = configured(())

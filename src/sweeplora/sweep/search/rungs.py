@@ -1,0 +1,76 @@
+"""pruner=rungs: which trials go on from a common early point; numbers in, numbers out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+from annotated_types import Gt, Lt
+from hydra.utils import get_object
+
+from sweeplora.report.statistics import holm
+
+
+@dataclass(frozen=True)
+class Rungs:
+    """Target of conf/pruner/rungs.yaml.
+
+    Ranking is by the objective itself and the test by its differences: on real trainings the ratio of losses per triple
+    ranks otherwise at an early step (triples of little noise then weigh as much as the others), and loses the best.
+    """
+
+    at: Annotated[float, Gt(0), Lt(1)]
+    keep: Annotated[float, Gt(0), Lt(1)]
+    alpha: Annotated[float, Gt(0), Lt(1)]
+
+    def step(self, steps: int) -> int:
+        """The optimizer step from which on a trial of so many steps is at its rung."""
+        return max(1, math.ceil(self.at * steps))
+
+    def going_on(self, reached: Sequence[Reached]) -> list[int]:
+        """The numbers of the trials that go on to the end, best first: at least one."""
+        count = max(1, math.floor(self.keep * len(reached)))
+        return [one.number for one in ranked(reached)[:count]]
+
+    def hopeless(self, reached: Sequence[Reached]) -> set[int]:
+        """The trials that are significantly worse than the best one."""
+        best, *others = ranked(reached)
+        values = holm([worse(best, other) for other in others])
+        return {other.number for other, value in zip(others, values, strict=True) if value < self.alpha}
+
+
+class Reached(NamedTuple):
+    """A trial at its rung: its number, the objective there, and the loss of each validation triple by name."""
+
+    number: int
+    value: float
+    losses: Mapping[str, float]
+
+
+def ranked(reached: Sequence[Reached]) -> list[Reached]:
+    """Best first."""
+    return sorted(reached, key=lambda one: (one.value, one.number))
+
+
+def worse(best: Reached, other: Reached) -> float:
+    """The one-sided p of the paired t test that `other` has no higher mean loss; 1 without common triples."""
+    from scipy.stats import t
+
+    shared = best.losses.keys() & other.losses.keys()
+    if len(shared) < 2:
+        return 1.0
+    differences = [other.losses[name] - best.losses[name] for name in sorted(shared)]
+    mean = math.fsum(differences) / len(differences)
+    deviation = math.sqrt(math.fsum((one - mean) ** 2 for one in differences) / (len(differences) - 1))
+    if deviation == 0:
+        return 0.0 if mean > 0 else 1.0
+    return float(t.sf(mean / deviation * math.sqrt(len(differences)), len(differences) - 1))
+
+
+def rungs_of(pruner: Mapping[str, Any]) -> Rungs | None:
+    """The rungs that a pruner's configuration describes; None for a pruner of Optuna's."""
+    if get_object(pruner["_target_"]) is not Rungs:
+        return None
+    return Rungs(**{key: value for key, value in pruner.items() if not key.startswith("_")})
