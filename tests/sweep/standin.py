@@ -1,7 +1,8 @@
 """A training that trains nothing: it reads config.yaml, writes what a training writes, and honours SIGTERM.
 
 The environment variable STANDIN (JSON) says how it behaves: `steps`, `seconds` a step, and lists of ranks that
-`fail` once, `fail_always`, `crash` (SIGSEGV), `diverge`, are `refused` or `stubborn` (deaf to SIGTERM).
+`fail` once, `fail_always`, `crash` (SIGSEGV), `diverge`, are `refused` or `stubborn` (deaf to SIGTERM). With `state` it
+writes a state when it is stopped, goes on from it, and scores validation triples.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,9 +27,13 @@ from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import is_held
 from sweeplora.rundir.metrics import MetricsWriter
 from sweeplora.rundir.record import Result, write_result
+from sweeplora.rundir.scores import ScoresWriter
+from sweeplora.rundir.state import ABOUT, About, read_about, read_origin
 
 FINISHED, FAILED, REFUSED, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 4
 
+
+TRIPLES = ("a", "b", "c", "d", "e")
 
 _asked: list[int] = []
 
@@ -82,12 +88,19 @@ def _train(run: RunDir, config: dict[str, Any], behaviour: dict[str, Any], resul
     if code != FINISHED:
         return code
     metrics = MetricsWriter(run.metrics)
-    metrics.write(0, {"val/loss": loss_of(config, 0, steps)})
-    for step in range(1, steps + 1):
+    about = read_about(run.state)
+    if about is None:
+        metrics.write(0, {"val/loss": loss_of(config, 0, steps)})
+    scores = ScoresWriter(run.scores, TRIPLES) if behaviour.get("state") else None
+    for step in range(1 if about is None else about.step + 1, steps + 1):
         time.sleep(behaviour.get("seconds", 0.0))
         if _asked or not is_held(run.lock):
+            if behaviour.get("state"):
+                _write_state(run, step - 1, steps)
             raise Stopped
         loss = loss_of(config, step, steps)
+        if scores is not None:
+            scores.write(step, [loss * (1 + place / 10) for place in range(-2, 3)])
         metrics.write(step, {"loss": loss + 0.1, "val/loss": loss, "val/best": loss, "images_per_second": 9.0})
         if dim in behaviour.get("diverge", []):
             result |= {"status": "diverged", "message": "loss is nan at step 1: a.png"}
@@ -98,6 +111,14 @@ def _train(run: RunDir, config: dict[str, Any], behaviour: dict[str, Any], resul
     result["weights_sha256"] = sha256(run.weights / "standin.safetensors")
     result["metrics"] = {"val/loss": loss_of(config, steps, steps)}
     return FINISHED
+
+
+def _write_state(run: RunDir, step: int, steps: int) -> None:
+    """A file that says of itself what a state says."""
+    about = asdict(About(read_origin(run), step, steps))
+    header = json.dumps({"__metadata__": {ABOUT: json.dumps(about)}}).encode()
+    run.checkpoints.mkdir(exist_ok=True)
+    write_whole(run.state, len(header).to_bytes(8, "little") + header)
 
 
 def _misbehave(run: RunDir, dim: int, behaviour: dict[str, Any], result: dict[str, Any]) -> int:

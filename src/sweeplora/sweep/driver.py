@@ -15,7 +15,7 @@ from sweeplora.report.words import number, params_text
 from sweeplora.rundir.disk import DiskFull
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import Point
-from sweeplora.rundir.record import TrialOutcome, readable_trials, replicate_folders, write_trial
+from sweeplora.rundir.record import TrialOutcome, readable_trials, replicate_folders, trial_folders, write_trial
 from sweeplora.rundir.state import end_state
 from sweeplora.sweep import reuse
 from sweeplora.sweep.interrupt import Interrupt
@@ -25,6 +25,7 @@ from sweeplora.sweep.ledger import AskedTrial
 from sweeplora.sweep.replicates import Repetition, Replicates, mean_outcome
 from sweeplora.sweep.screen import Display, Row, Screen
 from sweeplora.sweep.search.searchers import prunes
+from sweeplora.sweep.second_part import SecondPart
 from sweeplora.sweep.standings import Standings
 from sweeplora.sweep.supervise import Place, Supervision, result_of
 
@@ -41,12 +42,19 @@ class Driver:
         self._free = list(slots)
         self._disk_is_full = False
         self._left = context.ledger.left()
+        self._come_back: dict[int, AskedTrial] = {}
+        """Trials that Optuna knows as pruned, and that may go on from their state."""
         self._busy: dict[str, tuple[Slot, Job, Supervision]] = {}
         self._replicates = Replicates.of(context.question.replication, context.folder)
         self._waiting: dict[int, tuple[Job, TrialOutcome]] = {}
         """Trials whose own training is complete, while their other seeds are trained."""
         self._confirmed = False
         self._duplicates: list[Job] = []
+        self._second = SecondPart(context.question.config["pruner"], context.question.objectives[0])
+        if self._second.rungs is not None:
+            self._come_back = {asked.number: asked for asked in context.ledger.pruned()}
+            for folder, record in readable_trials(trial_folders(context.folder)):
+                self._second.note(RunDir(folder), record, record.number in self._come_back)
         self._unchecked = list(context.question.unchecked)
         self.refused: UserError | None = None
         """What a late check of the space's choices refused; nothing more is asked then."""
@@ -69,8 +77,10 @@ class Driver:
             self._check_one()
             self._standings.write_if_due()
             self._screen.show(self.display)
-            if not self._busy and (self._stopping or self.refused is not None or self.is_over):
+            if not self._busy and (not self._asking or self.is_over):
                 self._leave_waiting()
+                if self.is_over:
+                    self._second.close()
                 return
             time.sleep(_POLL_SECONDS)
 
@@ -95,8 +105,9 @@ class Driver:
 
     @property
     def is_over(self) -> bool:
-        """Whether every trial ended, and the best few are confirmed."""
-        return self.display.ended >= self.display.total and self._confirmed
+        """Whether every trial ended, those that should go on from their rung did, and the best few are confirmed."""
+        ended = self.display.ended >= self.display.total
+        return ended and self._second.is_over(self._busy_trials()) and self._confirmed
 
     def _leave_waiting(self) -> None:
         """Record that trials which wait for their other seeds were left; the next driver takes them up."""
@@ -120,12 +131,29 @@ class Driver:
             asked = self._left.pop(0) if self._left else self._context.ledger.ask()
             if asked is not None:
                 self._begin(asked)
-            elif not self._confirm():
+            elif not self._go_on() and not self._confirm():
                 return
+
+    def _go_on(self) -> bool:
+        """Have the best trial that stopped at its rung go on in a free slot; False if none does."""
+        number = self._second.next(self._busy_trials())
+        if number is None:
+            for stopped in self._second.to_stop(self._busy_trials()):
+                self._busy[f"{stopped}"][2].stop("pruned")
+            return False
+        asked = self._come_back[number]
+        row = Row(f"{number}", params_text(asked.proposal.params), "starting", None, note="(goes on)")
+        self.display.rows.append(row)
+        self._launch(prepare(self._context, asked, row))
+        return True
+
+    def _busy_trials(self) -> list[int]:
+        """The numbers of the running trials, without repetitions."""
+        return [job.asked.number for _, job, _ in self._busy.values() if job.asked is not None]
 
     def _confirm(self) -> bool:
         """Repeat one of the best few with another seed; False if nothing is left to find out for now."""
-        if self._confirmed:
+        if self._confirmed or not self._second.is_over(self._busy_trials()):
             return False
         due = self._replicates.due_of_the_best(self._standings.board())
         if due is None:
@@ -225,15 +253,28 @@ class Driver:
             return False
         last = job.record.steps or 0
         given_up = False
+        if self._second.rungs is not None:
+            return self._is_at_rung(job.asked, last, points)
         for point in points:
             if point.key == objectives[0] and point.step > 0 and math.isfinite(point.value):
                 worse = self._context.ledger.report(job.asked, point.step, point.value)
                 given_up = given_up or (worse and point.step < last)
         return given_up
 
+    def _is_at_rung(self, asked: AskedTrial, last: int, points: list[Point]) -> bool:
+        """Whether a trial stops at its rung; the search learns its value there."""
+        at_rung = [point for point in points if self._second.is_at_rung(asked.number, last, point)]
+        if at_rung and math.isfinite(at_rung[0].value):
+            self._context.ledger.report(asked, at_rung[0].step, at_rung[0].value)
+        return bool(at_rung)
+
     def _end(self, job: Job, outcome: TrialOutcome) -> None:
         if outcome.verdict == "complete":
             outcome = measured(job.run, self._context.question.objectives, outcome.message)
+        elif outcome.verdict == "pruned" and job.asked is not None and self._second.rungs is not None:
+            job.record.end(outcome)
+            self._second.note(job.run, job.record, True)
+            outcome = TrialOutcome("pruned", self._second.place(job.asked.number))
         if (
             outcome.verdict == "complete"
             and job.asked is not None
@@ -277,7 +318,8 @@ class Driver:
         """Write the outcome to the folder, then tell Optuna: if the driver dies in between, the next one finds it."""
         job.record.end(outcome)
         write_trial(job.run, job.record)
-        end_state(job.run, outcome.verdict)
+        if outcome.verdict != "pruned" or self._second.rungs is None:
+            end_state(job.run, outcome.verdict)
         job.row.state, job.row.note = outcome.verdict, ""
         reason = f": {outcome.message}" if outcome.message else ""
         if outcome.verdict == "interrupted":
@@ -291,7 +333,9 @@ class Driver:
             return
         if job.asked is not None:
             self._context.ledger.tell(job.asked, outcome, errors)
-            self.display.ended += 1
+            self.display.ended += not job.asked.came_back
+            self._second.note(job.run, job.record, True)
+            self._come_back[job.asked.number] = job.asked._replace(came_back=True)
         self._confirmed = False
         self._note(job)
         detail = " ".join(map(number, outcome.values)) or f"at step {job.row.progress.step}"

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeplora.errors import UserError
-from sweeplora.rundir.record import Scalar, TrialOutcome, TrialRecord, Verdict
+from sweeplora.rundir.record import TrialOutcome, TrialRecord, Verdict
 from sweeplora.sweep.extension import Signed, changes, refuse_more_than_adding
 from sweeplora.sweep.question import Question
 from sweeplora.sweep.reuse import free_name
 from sweeplora.sweep.search.known_points import first_of
 from sweeplora.sweep.search.proposals import Proposal, propose
-from sweeplora.sweep.search.searchers import build_pruner, build_search
-from sweeplora.sweep.storage import open_storage, storage_faults, widen
+from sweeplora.sweep.search.searchers import Search, build_pruner, build_search
+from sweeplora.sweep.storage import complete_pruned, open_storage, storage_faults, widen
 
 
 class AskedTrial(NamedTuple):
@@ -31,13 +32,17 @@ class AskedTrial(NamedTuple):
     proposal: Proposal
     trial: optuna.Trial
     ended: FrozenTrial | None = None
+    came_back: bool = False
+    """Optuna knows it as pruned; it goes on from its state."""
 
 
 class Ledger:
     """A study's trials. COMPLETE, PRUNED and FAIL count; RUNNING ones of a dead driver are taken over."""
 
-    def __init__(self, study: optuna.Study, question: Question, grid: Sequence[dict[str, Scalar]] | None) -> None:
+    def __init__(self, study: optuna.Study, question: Question, search: Search, storage: RDBStorage) -> None:
+        grid = search.grid
         self._study = study
+        self._storage = storage
         self._question = question
         self._grid = grid
         self._lost: dict[int, FrozenTrial] = {}
@@ -131,6 +136,10 @@ class Ledger:
             again = set(self._study.user_attrs.get(_AGAIN, []))
             self._study.set_user_attr(_AGAIN, sorted({*again, asked.number}))
             return
+        if asked.came_back:
+            if outcome.verdict == "complete":
+                self.complete(asked.number, outcome.values)
+            return
         if self._question.constraints:
             for text, excess in self._question.constraints.excesses(asked.proposal).items():
                 asked.trial.set_constraint(text, min(excess, 0.0))
@@ -141,6 +150,15 @@ class Ledger:
             asked.trial.set_constraint("feasible", 1.0)
             state = TrialState.PRUNED
         self._study.tell(asked.trial, list(outcome.values) if state == TrialState.COMPLETE else None, state=state)
+
+    def pruned(self) -> list[AskedTrial]:
+        """Trials that Optuna knows as pruned, as ones that may go on."""
+        trials = self._study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+        return [self._again(trial)._replace(ended=None, came_back=True) for trial in trials]
+
+    def complete(self, number: int, values: Sequence[float]) -> None:
+        """Complete a trial that Optuna knows as pruned: it went on from its state to its end."""
+        complete_pruned(self._storage, self._study.get_trials(deepcopy=False)[number], values)
 
     def _again(self, trial: FrozenTrial) -> AskedTrial:
         # An ended trial returns its stored values.
@@ -204,7 +222,7 @@ def open_ledger(runs: Path, question: Question, signed: Signed) -> Ledger:
         begun = len(study.get_trials(deepcopy=False))
         search = build_search(question.config["search"], question.space, begun, question.constraints)
         study.sampler, study.pruner = search.sampler, pruner
-        ledger = Ledger(study, question, search.grid)
+        ledger = Ledger(study, question, search, storage)
         ledger.enqueue()
     return ledger
 

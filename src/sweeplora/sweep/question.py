@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import random
 import re
 from collections import OrderedDict
@@ -21,6 +22,7 @@ from sweeplora.sweep.search.grammar import on_command_line, parse_space
 from sweeplora.sweep.search.known_points import Point, read_points
 from sweeplora.sweep.search.proposals import Proposal, every_choice
 from sweeplora.sweep.search.rules import Rules, drawn, read_constraints
+from sweeplora.sweep.search.rungs import rungs_of
 from sweeplora.sweep.search.searchers import is_grid, num_points, prunes
 from sweeplora.sweep.search.space import Space, all_keys
 
@@ -131,6 +133,7 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
     covers = _covers(choices[:_CHECKED_AHEAD], composer, problems)
     objectives = problems.attempt((), lambda: _objectives(sweep["objective"])) or ()
     problems.attempt(("sweep",), lambda: _check_objectives(objectives, covers, configuration.config["pruner"]))
+    problems.attempt(("sweep",), lambda: _check_rungs(configuration.config["pruner"], covers))
     problems.attempt((), lambda: check_precision([one.config for _, one in covers], set(all_keys(space))))
     problems.attempt((), lambda: refuse_question(search, space, len(objectives), bool(constraints)))
     trials = problems.attempt(("sweep", "search"), lambda: _trials(sweep["trials"], search, space, constraints))
@@ -200,6 +203,23 @@ def _check_objectives(
         raise UserError("sweep.objective", ", ".join(objectives), mend)
     if len(objectives) > 1 and prunes(pruner):
         raise UserError("pruner", "on", "several objectives cannot be pruned; give pruner=none or one objective")
+
+
+def _check_rungs(pruner: Mapping[str, Any], covers: Sequence[tuple[tuple[str, ...], Experiment]]) -> None:
+    """Refuse rungs for trainings that do not validate between the rung and their end."""
+    rungs = rungs_of(pruner)
+    for _, one in covers if rungs is not None else ():
+        assert rungs is not None
+        first, train = rungs.step(one.steps), one.config["train"]
+        by_steps, by_epochs = train["validate_every_steps"], train["validate_every_epochs"]
+        every = [by_steps] if by_steps else []
+        if by_epochs:  # the number of epochs is unknown where steps are given
+            every.append(by_epochs * one.steps / train["epochs"] if train["epochs"] else first)
+        if not any(math.ceil(first / each) * each < one.steps for each in every):
+            mend = (
+                f"no validation between step {first} and the last, {one.steps}; give train.validate_every_steps={first}"
+            )
+            raise UserError("pruner", "rungs", mend)
 
 
 def _objectives(written: object) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from alembic.util.exc import CommandError
 from optuna.distributions import CategoricalDistribution, distribution_to_json
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeplora.errors import UserError
@@ -51,6 +52,20 @@ def widen(storage: RDBStorage, study_name: str, space: Space) -> None:
         for name, distribution in distributions(space).items():
             if not isinstance(distribution, CategoricalDistribution):
                 connection.exec_driver_sql(words, (distribution_to_json(distribution), name, study))
+
+
+def complete_pruned(storage: RDBStorage, trial: FrozenTrial, values: Sequence[float]) -> None:
+    """Complete a trial that the database has as pruned, and its copy in this process, which samplers see.
+
+    Optuna itself never changes a trial that ended.
+    """
+    with storage.engine.begin() as connection:
+        connection.exec_driver_sql("update trials set state = 'COMPLETE' where trial_id = ?", (trial._trial_id,))
+        connection.exec_driver_sql("delete from trial_values where trial_id = ?", (trial._trial_id,))
+        for objective, value in enumerate(values):
+            words = "insert into trial_values (trial_id, objective, value, value_type) values (?, ?, ?, 'FINITE')"
+            connection.exec_driver_sql(words, (trial._trial_id, objective, value))
+    trial.state, trial.values = TrialState.COMPLETE, list(values)
 
 
 @contextmanager

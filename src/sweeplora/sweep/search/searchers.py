@@ -17,6 +17,7 @@ from sweeplora.sweep.search.facts import facts_of
 from sweeplora.sweep.search.known_points import proposal_of
 from sweeplora.sweep.search.proposals import points, size
 from sweeplora.sweep.search.rules import Rules
+from sweeplora.sweep.search.rungs import rungs_of
 from sweeplora.sweep.search.space import Space
 
 if TYPE_CHECKING:
@@ -108,7 +109,11 @@ def num_points(config: Mapping[str, Any], space: Space, rules: Rules) -> int | N
 
 
 def build_pruner(config: Mapping[str, Any]) -> BasePruner:
-    """The pruner that a config names."""
+    """The pruner that a config names; with rungs it is the study that stops trials, and none of Optuna's."""
+    if rungs_of(config) is not None:
+        from optuna.pruners import NopPruner
+
+        return NopPruner()
     arguments = {key: value for key, value in config.items() if not key.startswith("_")}
     pruner: BasePruner = _build("pruner", get_object(config["_target_"]), arguments)
     return pruner

@@ -1,0 +1,127 @@
+"""pruner=rungs in a study: trials that stopped at their rung, and which of them go on from their state."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.metrics import Point, read_metrics
+from sweeplora.rundir.record import TrialRecord
+from sweeplora.rundir.scores import read_scores
+from sweeplora.rundir.state import end_state, read_about
+from sweeplora.sweep.search.rungs import Reached, Rungs, ranked, rungs_of
+
+_OBJECTIVE_OF_TRIPLES = "val/loss"
+
+
+class SecondPart:
+    """Where every trial of a study stands with its rung; without rungs nothing stops and nothing goes on.
+
+    First every trial runs to its rung: all are compared, and the search learns, at the same point. When nothing is left
+    to propose, the best go on in every slot that is free: those that the rungs keep, and while one of them still runs,
+    others that are not significantly worse than the best.
+    """
+
+    def __init__(self, pruner: Mapping[str, Any], objective: str) -> None:
+        self.rungs: Rungs | None = rungs_of(pruner)
+        self._objective = objective
+        self._reached: dict[int, Reached] = {}
+        self._stopped: dict[int, RunDir] = {}
+        """Trials that stopped at their rung and have their state."""
+        self._sent: set[int] = set()
+        self._compared = 0
+        self._hopeless: set[int] = set()
+
+    def is_at_rung(self, number: int, steps: int | None, point: Point) -> bool:
+        """Whether a trial stops here: it measured its objective at its rung for the first time."""
+        if self.rungs is None or number in self._sent or steps is None or point.key != self._objective:
+            return False
+        return self.rungs.step(steps) <= point.step < steps
+
+    def note(self, run: RunDir, record: TrialRecord, may_go_on: bool) -> None:
+        """Take in a trial that stopped or ended; `may_go_on`: its search knows it as pruned."""
+        if self.rungs is None or record.number is None:
+            return
+        self._stopped.pop(record.number, None)
+        if record.verdict not in ("complete", "pruned", "interrupted", "running"):
+            self._reached.pop(record.number, None)  # it diverged or failed after its rung
+            return
+        if record.number not in self._reached:
+            reached = _reached(run, record, self.rungs, self._objective)
+            if reached is not None:
+                self._reached[record.number] = reached
+        if (
+            may_go_on
+            and record.verdict != "complete"
+            and record.number in self._reached
+            and read_about(run.state) is not None
+        ):
+            self._stopped[record.number] = run
+
+    def next(self, busy: Collection[int]) -> int | None:
+        """The stopped trial that goes on in a free slot, once nothing is left to propose; None if none does."""
+        if self.rungs is None or not self._stopped:
+            return None
+        kept = self.rungs.going_on(list(self._reached.values()))
+        for number in kept:
+            if number in self._stopped:
+                return self._send(number)
+        if not self._still_needed(busy):
+            return None
+        if self._compared != len(self._reached):
+            self._compared = len(self._reached)
+            self._hopeless = self.rungs.hopeless(list(self._reached.values()))
+        for one in ranked(list(self._reached.values())):
+            if one.number in self._stopped and one.number not in self._hopeless and one.number not in self._sent:
+                return self._send(one.number)
+        return None
+
+    def to_stop(self, busy: Collection[int]) -> list[int]:
+        """Trials that went on beyond those that the rungs keep, once nothing else runs."""
+        return [] if self.rungs is None or self._still_needed(busy) else [n for n in busy if n in self._sent]
+
+    def is_over(self, busy: Collection[int]) -> bool:
+        """Whether every trial that the rungs keep has gone on, and came to its end."""
+        if self.rungs is None:
+            return True
+        return not self._still_needed(busy) and not any(
+            number in self._stopped for number in self.rungs.going_on(list(self._reached.values()))
+        )
+
+    def close(self) -> None:
+        """Remove the states that are left: nothing goes on from them any more."""
+        for run in self._stopped.values():
+            end_state(run, "pruned")
+        self._stopped.clear()
+
+    def place(self, number: int) -> str:
+        """How a stopped trial stands among those at their rung so far."""
+        order = [one.number for one in ranked(list(self._reached.values()))]
+        return f"at its rung {order.index(number) + 1} of {len(order)} so far" if number in order else "at its rung"
+
+    def _send(self, number: int) -> int:
+        self._sent.add(number)
+        del self._stopped[number]
+        return number
+
+    def _still_needed(self, busy: Collection[int]) -> bool:
+        """Whether a trial runs that is on its way to its rung, or that the rungs keep."""
+        assert self.rungs is not None
+        kept = self.rungs.going_on(list(self._reached.values())) if self._reached else []
+        return any(number not in self._sent or number in kept for number in busy)
+
+
+def _reached(run: RunDir, record: TrialRecord, rungs: Rungs, objective: str) -> Reached | None:
+    """A trial at its rung, None if it did not get there."""
+    if record.steps is None or record.number is None:
+        return None
+    first = rungs.step(record.steps)
+    series = read_metrics(run.metrics).get(objective, {})
+    step = next((step for step in series if step >= first), None)
+    if step is None:
+        return None
+    scores = read_scores(run) if objective == _OBJECTIVE_OF_TRIPLES else None
+    at_step = scores.by_step.get(step, ()) if scores is not None else ()
+    names = scores.triples if scores is not None else ()
+    return Reached(record.number, series[step], dict(zip(names, at_step, strict=False)))
