@@ -85,9 +85,8 @@ class SecondPart:
         """Whether every trial that the rungs keep has gone on, and came to its end."""
         if self.rungs is None:
             return True
-        return not self._still_needed(busy) and not any(
-            number in self._stopped for number in self.rungs.going_on(list(self._reached.values()))
-        )
+        kept = self.rungs.going_on(list(self._reached.values())) if self._reached else []
+        return not self._still_needed(busy) and not any(number in self._stopped for number in kept)
 
     def close(self) -> None:
         """Remove the states that are left: nothing goes on from them any more."""
