@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import unquote, urlsplit
 
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModelOutput,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+    ViewType,
+)
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from sweeplora.record.location import follow_artifacts, without_stray_folder
+from sweeplora.record.store.checkpoints import Checkpoint
 from sweeplora.record.store.database import have_database
+from sweeplora.record.store.datasets import DatasetPart
 from sweeplora.record.store.subject import Subject
 from sweeplora.rundir.databases import sqlite_path, store_uri
 from sweeplora.rundir.metrics import Point
@@ -29,6 +45,10 @@ _SECONDS_BETWEEN_TRIES = 0.1
 
 IDENTITY = "sweeplora.identity"
 ROOT = "sweeplora.root"
+WEIGHTS = "sweeplora.weights"
+"""A logged model's tag with the name of its weights' artifact."""
+
+_MODEL_TYPE = "LoRA"
 _TRY_AGAIN = (408, 409, 429)  # timeout, conflict, too many requests
 _METRICS_A_CALL = 1000
 _PARAMS_A_CALL = 100
@@ -142,9 +162,7 @@ class Store:
         """Delete one artifact or a folder of artifacts."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        if run_id not in self._artifacts:
-            self._artifacts[run_id] = str(_repeated(lambda: self._client.get_run(run_id)).info.artifact_uri)
-        uri = self._artifacts[run_id]
+        uri = self._place(run_id)
         _repeated(lambda: get_artifact_repository(uri).delete_artifacts(name))
 
     def holder(self, tag: str, value: str) -> str | None:
@@ -207,15 +225,96 @@ class Store:
         """The value that MLflow shows for each metric: the last one logged at the highest step."""
         return dict(_repeated(lambda: self._client.get_run(run_id)).data.metrics)
 
-    def send(self, run_id: str, points: Iterable[Point]) -> None:
-        """Log points in order; a failed call may have logged the first ones."""
-        metrics = [Metric(p.key, float(p.value), round(p.time * 1000), p.step) for p in points]
+    def send(self, run_id: str, points: Iterable[Point], model: str | None = None) -> None:
+        """Log points in order, also as a model's; a failed call may have logged the first ones.
+
+        A point that the run has already is not logged to it again.
+        """
+        metrics = [Metric(p.key, float(p.value), round(p.time * 1000), p.step, model, run_id=run_id) for p in points]
         for some in _chunks(metrics, _METRICS_A_CALL):
             self._client.log_batch(run_id, metrics=some)
 
+    def models(self, run_id: str) -> dict[str, str]:
+        """The logged models of a run: name of the weights' artifact -> the model's id."""
+        found: dict[str, str] = {}
+        token: str | None = None
+        while True:
+            search = partial(self._client.search_logged_models, [self._experiment], f"source_run_id = '{run_id}'")
+            page = _repeated(partial(search, page_token=token))
+            found |= {model.tags[WEIGHTS]: model.model_id for model in page if WEIGHTS in model.tags}
+            token = page.token
+            if not token:
+                return found
+
+    def add_model(self, run_id: str, one: Checkpoint, params: Mapping[str, str], tags: Mapping[str, str]) -> str:
+        """Create a logged model for a weights file; returns its id. The weights stay the run's artifact."""
+        kept = {WEIGHTS: one.key, "sweeplora.artifact": f"runs:/{run_id}/{one.key}", **tags}
+        told = {**params, "step": str(one.step)}
+        made = self._client.create_logged_model(self._experiment, one.name, run_id, kept, told, _MODEL_TYPE)
+        model_id = str(made.model_id)
+        self.finish_model(run_id, model_id, one)
+        return model_id
+
+    def finish_model(self, run_id: str, model_id: str, one: Checkpoint) -> None:
+        """Give a model its metrics, and name it as the run's output; doing so again changes nothing."""
+        self.send(run_id, one.points, model_id)
+        run = _repeated(lambda: self._client.get_run(run_id))
+        outputs = run.outputs.model_outputs if run.outputs is not None else []
+        if model_id not in {output.model_id for output in outputs}:
+            self._client.log_outputs(run_id, [LoggedModelOutput(model_id, one.step)])
+        _repeated(lambda: self._client.finalize_logged_model(model_id, "READY"))
+
+    def drop_model(self, model_id: str) -> None:
+        """Delete a logged model."""
+        self._client.delete_logged_model(model_id)
+
+    def log_datasets(self, run_id: str, parts: Sequence[DatasetPart]) -> None:
+        """Name the parts of a run's data set as its inputs; MLflow keeps each of them once."""
+        inputs = [
+            DatasetInput(
+                Dataset(part.name, part.digest, "local", part.source, profile=json.dumps(dict(part.counts))),
+                [InputTag("mlflow.data.context", part.context)],
+            )
+            for part in parts
+        ]
+        _repeated(lambda: self._client.log_inputs(run_id, inputs))
+
     def upload(self, run_id: str, folder: Path) -> None:
-        """Upload a folder's content under the same relative names; existing files are replaced."""
-        _repeated(lambda: self._client.log_artifacts(run_id, str(folder)))
+        """Upload a folder's content under the same relative names; existing files are replaced.
+
+        In a store on the same disk a file is a hard link to the run's own, not a copy.
+        """
+        place = self._local_place(run_id)
+        if place is None:
+            _repeated(lambda: self._client.log_artifacts(run_id, str(folder)))
+            return
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                _keep_once(path, place / path.relative_to(folder))
+
+    def _local_place(self, run_id: str) -> Path | None:
+        """The folder of a run's files, if it is one of this machine."""
+        place = urlsplit(self._place(run_id))
+        return Path(unquote(place.path)) if place.scheme in ("", "file") and place.path else None
+
+    def _place(self, run_id: str) -> str:
+        if run_id not in self._artifacts:
+            self._artifacts[run_id] = str(_repeated(lambda: self._client.get_run(run_id)).info.artifact_uri)
+        return self._artifacts[run_id]
+
+
+def _keep_once(source: Path, target: Path) -> None:
+    """Put a staged file into the store: a link to a run's file as a hard link, or copied onto another disk."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and target.samefile(source):
+        return  # renaming one of two names of a file to the other would leave both
+    temporary = target.with_name(f".{target.name}.new")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(os.path.realpath(source), temporary)
+    except OSError:
+        shutil.copyfile(source, temporary)
+    temporary.replace(target)
 
 
 def _repeated(call: Callable[[], T]) -> T:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from mlflow.exceptions import MlflowException
+
 from sweeplora.record.store.artifacts import Piece, pieces, stage
-from sweeplora.record.store.client import Known, Store
+from sweeplora.record.store.checkpoints import SUFFIXES, checkpoints, retired
+from sweeplora.record.store.client import Known, Store, is_refusal
+from sweeplora.record.store.datasets import dataset_parts
 from sweeplora.record.store.sent import Sent, read_sent
-from sweeplora.record.store.subject import Subject
+from sweeplora.record.store.subject import Subject, one_line
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsTail, Point
 
@@ -30,7 +35,8 @@ class StoredRun:
         if self._sent.run_id not in there:
             self._sent = Sent(address)
         self._logged = 0.0
-        self._opened = False
+        self._opened = self._compared = False
+        self._known_models: dict[str, str] = {}
 
     @property
     def run_id(self) -> str | None:
@@ -80,6 +86,15 @@ class StoredRun:
         self._sent.offset = tail.offset
         self._sent.save(self.path)
         self._upload(store, subject, found)
+        self._retire(store, subject, found)
+        try:
+            self._name_inputs(store)
+            self._log_models(store, subject, found)
+        except MlflowException as error:
+            if not is_refusal(error):
+                raise
+            # An older server knows neither dataset inputs nor logged models; everything else is recorded.
+            print(f"not recorded as data set or model: {one_line(error)}", file=sys.stderr, flush=True)
         if subject.status != "RUNNING" and self._sent.redone:
             self._settle(store)
 
@@ -143,6 +158,45 @@ class StoredRun:
             if any(piece.key.startswith("samples/") for piece, _ in some):
                 store.tag(self._id, {"mlflow.loggedImages": "True"})
 
+    def _name_inputs(self, store: Store) -> None:
+        """Name the data set as the run's input."""
+        listing = self.path / "dataset.json"
+        parts = dataset_parts(listing)
+        digest = " ".join(part.digest for part in parts)
+        if parts and self._sent.inputs != digest:
+            store.log_datasets(self._id, parts)
+            self._sent.inputs = digest
+            self._sent.save(self.path)
+
+    def _retire(self, store: Store, subject: Subject, found: Sequence[Piece]) -> None:
+        """Delete from the store what the run's own retention has deleted from its folder."""
+        for key in retired(self._sent.files, {piece.key for piece in found}, subject.params):
+            store.remove(self._id, key)
+            model = self._sent.models.pop(key, None)
+            if model is not None:
+                store.drop_model(model)
+            del self._sent.files[key]
+            self._sent.save(self.path)
+
+    def _log_models(self, store: Store, subject: Subject, found: Sequence[Piece]) -> None:
+        """Log every weights file as a model, once its metrics are there."""
+        keys = [piece.key for piece in found if piece.key.startswith("weights/") and piece.key.endswith(SUFFIXES)]
+        new = [key for key in keys if key not in self._sent.models]
+        if not new:
+            return
+        due = checkpoints(new, RunDir(self.path).metrics, subject.status != "RUNNING")
+        if due and not self._compared:
+            self._known_models = store.models(self._id)
+            self._compared = True
+        for one in due:
+            model = self._known_models.get(one.key)
+            if model is None:
+                model = store.add_model(self._id, one, subject.swept, _model_tags(subject))
+            else:
+                store.finish_model(self._id, model, one)
+            self._sent.models[one.key] = model
+            self._sent.save(self.path)
+
     def _settle(self, store: Store) -> None:
         """Make the store show the folder's values if a repeated step gave different ones.
 
@@ -157,6 +211,11 @@ class StoredRun:
         wrong = (p for p in truth.values() if p.key in shown and shown[p.key] != p.value == p.value)
         store.send(self._id, wrong)
         self._sent.redone = False
+
+
+def _model_tags(subject: Subject) -> dict[str, str]:
+    kept = ("sweeplora.folder", "sweeplora.signature")
+    return {key: subject.tags[key] for key in kept if key in subject.tags}
 
 
 def _is_number(value: object) -> bool:

@@ -24,6 +24,10 @@ class Sent:
     """The highest step sent, by metric."""
     files: dict[str, str] = field(default_factory=dict)
     """Fingerprint of the file last sent, by artifact name."""
+    models: dict[str, str] = field(default_factory=dict)
+    """The logged model of a weights file, by artifact name."""
+    inputs: str = ""
+    """Fingerprint of the data set last named as the run's input."""
     described: str = ""
     """Fingerprint of the name, parameters and tags last sent."""
     status: str = "RUNNING"

@@ -7,7 +7,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sweeplora.record.provenance.secret import without_credentials
@@ -44,6 +44,8 @@ class Subject:
     status: str
     params: Mapping[str, str]
     tags: Mapping[str, str]
+    swept: Mapping[str, str] = field(default_factory=dict)
+    """What a study proposed for this run."""
 
 
 def one_line(error: Exception) -> str:
@@ -135,6 +137,7 @@ def trial_subject(folder: str, config: Mapping[str, Any], trial: TrialRecord, ve
         ended=None if verdict == "running" else round(ended * 1000),
         status=status_of(verdict),
         params=dict(flatten(config)),
+        swept=dict(flatten(trial.params)),
         tags={key: value[:TAG_LENGTH] for key, value in tags.items()},
     )
 

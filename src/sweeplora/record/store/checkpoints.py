@@ -1,0 +1,79 @@
+"""Weights files as MLflow's logged models: one for each file, with the metrics of its step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeplora.rundir.metrics import MetricsTail, Point
+
+SUFFIXES = (".safetensors", ".ckpt", ".pt")
+_EPOCH = re.compile(r"-(\d{6})$")
+_STEP = re.compile(r"-step(\d{8})$")
+_ILLEGAL = re.compile(r"[/:.%\"']+")
+_OF_A_MODEL = ("val/", "probe/", "loss")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A weights file: its artifact's name, the optimizer step it was written after, and the metrics of that step."""
+
+    key: str
+    step: int
+    points: tuple[Point, ...]
+
+    @property
+    def name(self) -> str:
+        """A name that MLflow allows for a model."""
+        return _ILLEGAL.sub("_", Path(self.key).stem)
+
+
+def checkpoints(keys: Iterable[str], metrics: Path, ended: bool) -> list[Checkpoint]:
+    """The weights files whose metrics are complete: validated at their step, or followed by a later step or the end."""
+    latest = {(point.key, point.step): point for point in MetricsTail(metrics).poll()}
+    last = max((step for _, step in latest), default=0)
+    epochs = {step: point.value for (key, step), point in latest.items() if key == "epoch"}
+    validated = {step for key, step in latest if key == "val/loss"}
+    found = []
+    for key in sorted(keys):
+        step = _step_of(Path(key).stem, epochs, last)
+        if step is None or not (ended or step in validated or step < last):
+            continue
+        points = tuple(point for (_, at), point in latest.items() if at == step and point.key.startswith(_OF_A_MODEL))
+        found.append(Checkpoint(key, step, points))
+    return found
+
+
+def retired(known: Collection[str], there: Collection[str], settings: Mapping[str, str]) -> list[str]:
+    """Artifacts of weights that the run's own retention has deleted: `known` were sent, `there` are in the folder.
+
+    `settings` are the run's parameters. Files that are gone for another reason stay in the store.
+    """
+    gone = [key for key in known if key.startswith("weights/") and key not in there]
+    if not gone:
+        return []
+    everything = {*known, *there}
+    epochs = sorted((int(match[1]), key) for key in everything if (match := _EPOCH.search(Path(key).stem)))
+    steps = {key: int(match[1]) for key in everything if (match := _STEP.search(Path(key).stem))}
+    count, window = (_number(settings.get(f"train.save_last_{unit}")) for unit in ("epochs", "steps"))
+    deleted = {key for _, key in epochs[:-count]} if count else set()
+    newest = max(steps.values(), default=0)
+    deleted |= {key for key, step in steps.items() if window and step < newest - window}
+    return [key for key in gone if key in deleted]
+
+
+def _step_of(stem: str, epochs: Mapping[int, float], last: int) -> int | None:
+    """The step of a weights file by its name; None while its epoch has no metrics yet."""
+    at_step, of_epoch = _STEP.search(stem), _EPOCH.search(stem)
+    if at_step is not None:
+        return int(at_step[1])
+    if of_epoch is not None:
+        steps = [step for step, epoch in epochs.items() if epoch == int(of_epoch[1])]
+        return max(steps, default=None)
+    return last
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else 0
