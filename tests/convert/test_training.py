@@ -226,3 +226,17 @@ def test_a_compiler_that_is_not_offered_is_named_and_left_out() -> None:
     assert "train.compile" not in keys("--torch_compile --dynamo_backend=onnxrt")
     assert keys("--torch_compile --dynamo_backend=aot_eager")["train.compile"] == "aot_eager"
     assert fate(converted("--torch_compile --dynamo_backend=onnxrt"), "--dynamo_backend") == {"aside"}
+
+
+def test_states_become_one_kept_state_and_resume_names_that_of_the_converted_training() -> None:
+    made = keys("--save_state --save_every_n_steps=50 --save_last_n_steps_state=2")
+    assert (made["train.keep_state"], made["train.checkpoint_every_steps"]) == (True, 50)
+    assert keys("--save_state_on_train_end")["train.keep_state"] is True
+    for folder in ("cats-state", "cats-000003-state", "cats-step00000100-state/"):
+        made = keys(f"--resume=/out/{folder}")
+        assert made["train.resume"] == "/out/single/cats/checkpoints/state.safetensors"
+    assert keys("--resume=/out/s.safetensors")["train.resume"] == "/out/s.safetensors"
+    resumed = converted("--resume=/out/cats-state --initial_step=5 --skip_until_initial_step")
+    assert fate(resumed, "--initial_step") == fate(resumed, "--skip_until_initial_step") == {"idle"}
+    assert fate(converted("--resume=/out/elsewhere"), "--resume") == {"missing"}
+    assert fate(converted("--initial_epoch=5"), "--initial_epoch") == {"missing"}

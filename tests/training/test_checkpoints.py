@@ -15,7 +15,8 @@ from sweeplora.config.compose import compose
 from sweeplora.config.instantiate import build
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsWriter
-from sweeplora.rundir.state import About, Origin, read_about, read_origin, write_origin
+from sweeplora.rundir.record import TrialRecord, write_trial
+from sweeplora.rundir.state import About, Origin, read_about, read_origin
 from sweeplora.tensors.tree import read_tree, write_tree
 from sweeplora.training.checkpoints import Unfit, state_of
 from sweeplora.training.optim.loss_scale import LossScale
@@ -29,7 +30,8 @@ OURS = Origin("0123456789ab", {"data.dir": "1", "model.path": "2"}, CODE, "1.0")
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
     run = RunDir.create(tmp_path / "run", "train: {}\n")
-    write_origin(run, OURS)
+    signed = TrialRecord("running", signature=OURS.signature, contents=dict(OURS.contents), code=dict(OURS.code))
+    write_trial(run, signed)
     run.checkpoints.mkdir()
     return run
 
@@ -76,7 +78,7 @@ def test_a_state_ahead_of_the_metrics_is_passed_over(run: RunDir) -> None:
 
 
 def test_without_an_origin_the_config_itself_is_what_a_state_belongs_to(run: RunDir) -> None:
-    run.origin.unlink()
+    run.trial.unlink()
     write(run, read_origin(run))
     assert state_of(run, CPU)
     run.config.write_text("train: {epochs: 2}\n")

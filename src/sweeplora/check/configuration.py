@@ -13,10 +13,12 @@ from sweeplora.check.images import note_dataset, plan_length, steps_explained
 from sweeplora.check.model import note_model
 from sweeplora.check.place import note_place, remove_new
 from sweeplora.check.previews import note_previews
+from sweeplora.check.resume import check_resume, find_state
 from sweeplora.check.shape import frozen, note_shape
 from sweeplora.check.warnings import long_texts
 from sweeplora.errors import Problems
 from sweeplora.experiment import Configuration, Experiment
+from sweeplora.rundir.state import here
 from sweeplora.training.optim.too_short import too_short
 from sweeplora.training.previews.prompts import rounded_sizes
 
@@ -41,9 +43,11 @@ def _checked(configuration: Configuration, config: Mapping[str, Any]) -> Experim
     dataset = note_dataset(config, found, problems)
     prompts = note_previews(config["sample"], found, dataset, problems)
     length = problems.attempt(("train",), lambda: plan_length(config["train"], dataset)) if dataset else None
+    problems.attempt(("train",), lambda: find_state(config["train"]["resume"]))
     problems.refuse()
     assert found is not None and prompts is not None and dataset is not None and length is not None
     identity = identify(configuration.config, found.model, dataset, draws=bool(prompts))
+    origin = here(identity.signature, identity.contents, identity.code)
     return Experiment(
         config=configuration.config,
         yaml=configuration.yaml,
@@ -56,6 +60,7 @@ def _checked(configuration: Configuration, config: Mapping[str, Any]) -> Experim
         validates=bool(dataset.validation),
         notices=(
             *configuration.notices,
+            *check_resume(configuration.config, origin, length.steps),
             *found.notices,
             *dataset.notices,
             *long_texts(config, found.model, dataset, prompts),

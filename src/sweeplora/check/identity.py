@@ -48,6 +48,8 @@ def identify(config: Mapping[str, Any], model: ModelFacts, dataset: Dataset, *, 
             contents[f"data.{key}"] = contents["data.dir"]
     if config["network"]["weights"]:
         contents["network.weights"] = hashes.file(Path(config["network"]["weights"]))
+    if config["train"]["resume"]:
+        contents["train.resume"] = hashes.file(Path(config["train"]["resume"]))
     prompts = config["sample"]["prompts"]
     if not draws:
         contents["sample.prompts"] = "none"

@@ -43,10 +43,11 @@ class Parser(ArgumentParser):
 def verbs(here: Path) -> dict[str, Path]:
     """Verb -> its file, sorted: the package's verbs, and those in a folder `commands` below `here`.
 
-    A file is a verb if it defines a function `main`. A user's file cannot replace one of the package's.
+    A file is a verb if it defines a function `main`. A user's file cannot replace one of the package's. An underscore
+    at the end keeps a word that is Python's own (`continue`) from being a file's name.
     """
     files = [*sorted((here / "commands").glob("*.py")), *_HERE.glob("*.py")]
-    return dict(sorted({file.stem: file for file in files if _defines_main(file)}.items()))
+    return dict(sorted({file.stem.removesuffix("_"): file for file in files if _defines_main(file)}.items()))
 
 
 def summary(file: Path) -> str:

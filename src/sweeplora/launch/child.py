@@ -19,8 +19,14 @@ def main(arguments: Sequence[str]) -> int:
     """Import the module and train the run folder with it; returns its exit code."""
     module, run = arguments
     die_with_parent()
+    ignore_state_requests()
     code: int = importlib.import_module(module).main([run])
     return code
+
+
+def ignore_state_requests() -> None:
+    """Let SIGUSR1 do nothing until the training, which inherits this, listens to it; by default it would kill."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def die_with_parent() -> None:

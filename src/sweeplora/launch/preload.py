@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Any
 
 from sweeplora.config.imports import reachable
-from sweeplora.launch.child import die_with_parent
+from sweeplora.launch.child import die_with_parent, ignore_state_requests
 from sweeplora.rundir.folder import RunDir
 
 _GRACE_SECONDS = 10.0
@@ -31,6 +31,7 @@ _SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 def main(argv: Sequence[str]) -> int:
     """`argv`: the module whose `main([run folder])` trains, then further modules to import ahead."""
     die_with_parent()
+    ignore_state_requests()
     answers = os.dup(1)
     os.dup2(2, 1)  # what an import prints must not be read as a message
     for name in [*argv, *_late(argv)]:

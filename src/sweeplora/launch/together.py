@@ -10,12 +10,13 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from sweeplora.launch.child import PARENT, die_with_parent
+from sweeplora.launch.child import PARENT, die_with_parent, ignore_state_requests
 
 
 def main(words: Sequence[str]) -> int:
     """Run `accelerate launch` with these arguments; returns the exit code of the process that failed, 0 if none did."""
     die_with_parent()
+    ignore_state_requests()
     os.environ[PARENT] = str(os.getpid())
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing import SignalException

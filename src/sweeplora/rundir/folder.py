@@ -19,8 +19,7 @@ class RunDir:
     """Paths and files of one run.
 
     Written by rank 0 of the training: `metrics.jsonl`, `scores.jsonl`, `samples/`, `weights/`, `checkpoints/`,
-    `log.txt`, `result.json`. Written by the supervisor: `config.yaml`, `naming.json` and `origin.json` (once),
-    `trial.json`.
+    `log.txt`, `result.json`. Written by the supervisor: `config.yaml` and `naming.json` (once), `trial.json`.
     """
 
     path: Path
@@ -42,11 +41,6 @@ class RunDir:
     def naming(self) -> Path:
         """The names of the weights: signature and searched values; see `rundir.naming`."""
         return self.path / "naming.json"
-
-    @property
-    def origin(self) -> Path:
-        """The signature and what it was computed from; see `rundir.state`."""
-        return self.path / "origin.json"
 
     @property
     def metrics(self) -> Path:

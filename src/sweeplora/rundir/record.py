@@ -98,6 +98,8 @@ class TrialRecord:
     """The hash of the training's source, and the versions of the libraries that compute."""
     proposed: tuple[str, ...] = ()
     """The last of the overrides: those that a study proposed."""
+    parent: str | None = None
+    """The run folder, below `runs` or anywhere, whose state this run began from."""
     found: str | None = None
     """The run folder, relative to `runs`, that this trial was taken from instead of being trained."""
 

@@ -28,16 +28,22 @@ def signature(config: Mapping[str, Any], contents: Mapping[str, str], code: Mapp
     the content hash used in its place; `code` holds the hash of the training source and the versions of the numerical
     libraries.
     """
-    signed = {key: value for key, value in config.items() if key not in UNSIGNED}
+    signed = signed_part(config)
+    for dotted, digest in contents.items():
+        _put(signed, dotted, f"sha256:{digest}")
+    text = json.dumps([signed, dict(code)], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def signed_part(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a resolved config without the keys that no result depends on."""
+    signed: dict[str, Any] = {key: value for key, value in config.items() if key not in UNSIGNED}
     signed = json.loads(json.dumps(signed))
     for dotted in _UNSIGNED_BELOW:
         group, _, key = dotted.partition(".")
         if isinstance(signed.get(group), dict):
             signed[group].pop(key, None)
-    for dotted, digest in contents.items():
-        _put(signed, dotted, f"sha256:{digest}")
-    text = json.dumps([signed, dict(code)], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return signed
 
 
 def is_unsigned(key: str) -> bool:

@@ -6,14 +6,14 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from sweeplora.rundir.files import read_sealed, sealed, write_json
+from sweeplora.rundir.files import read_sealed
 from sweeplora.rundir.folder import RunDir
 
 ABOUT = "about"
@@ -39,11 +39,15 @@ class Origin:
 
 @dataclass(frozen=True)
 class About:
-    """What a state's file says about itself: its experiment, and the optimizer steps done of those planned."""
+    """What a state's file says about itself: its experiment, and the optimizer steps done of those planned.
+
+    `config`: the resolved configuration without the keys that no result depends on.
+    """
 
     origin: Origin
     step: int
     steps: int
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 def here(signature: str, contents: Mapping[str, str], code: Mapping[str, str]) -> Origin:
@@ -51,17 +55,12 @@ def here(signature: str, contents: Mapping[str, str], code: Mapping[str, str]) -
     return Origin(signature, contents, code, _version())
 
 
-def write_origin(run: RunDir, origin: Origin) -> None:
-    """Write a run's origin to its folder, for the training."""
-    write_json(run.origin, sealed(asdict(origin)))
-
-
 def read_origin(run: RunDir) -> Origin:
-    """The origin that a supervisor wrote to a run's folder; without one, the config's own bytes identify the run."""
-    content = read_sealed(run.origin)
+    """The origin of a run by its trial.json; without one, the config's own bytes identify the run."""
+    content = read_sealed(run.trial) or {}
     try:
-        return _origin(content or {})
-    except (KeyError, TypeError):
+        return here(str(content["signature"]), dict(content["contents"]), dict(content["code"]))
+    except (KeyError, TypeError, ValueError):
         return here(f"config {hashlib.sha256(run.config.read_bytes()).hexdigest()[:12]}", {}, {})
 
 
@@ -78,7 +77,7 @@ def read_about(file: Path) -> About | None:
 
 def about_of(content: Mapping[str, Any]) -> About:
     """An About from its JSON. Raises KeyError or TypeError if it is none."""
-    return About(_origin(content["origin"]), int(content["step"]), int(content["steps"]))
+    return About(_origin(content["origin"]), int(content["step"]), int(content["steps"]), content["config"])
 
 
 def difference(theirs: Origin, ours: Origin) -> str | None:
@@ -105,6 +104,15 @@ def _content_difference(theirs: Origin, ours: Origin) -> str | None:
         if theirs.contents.get(name) != ours.contents.get(name):
             return f"the contents of {name} are others"
     return None
+
+
+def parent_of(config: Mapping[str, Any]) -> str | None:
+    """The run folder whose state a configuration starts from: relative to `runs` if it is there; None without one."""
+    file = config["train"]["resume"]
+    if file is None:
+        return None
+    folder, runs = Path(file).absolute().parent.parent, Path(config["runs"]).absolute()
+    return str(folder.relative_to(runs) if folder.is_relative_to(runs) else folder)
 
 
 def keeps_state(run: RunDir) -> bool:

@@ -68,6 +68,9 @@ class Driver:
             watch()
             if (line := self._interrupt.news()) is not None:
                 self._screen.say(line)
+            if self._interrupt.take_state_request():
+                for _, _, supervision in self._busy.values():
+                    supervision.ask_for_state()
             if self._stopping:
                 self._stop_all()
             else:

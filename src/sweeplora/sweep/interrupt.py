@@ -1,4 +1,7 @@
-"""Requests to stop by Ctrl-C, SIGTERM or a closed terminal: the first stops at the next step, the second stops now."""
+"""Requests by signal: Ctrl-C, SIGTERM or a closed terminal stop at the next step, a second one now; SIGUSR1 does not.
+
+SIGUSR1 asks the trainings to write their state: what a cluster sends some time before it takes a machine away.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ class Interrupt:
     def __init__(self) -> None:
         self.requests = 0
         self._told = 0
+        self._state_asked = False
         self._before: dict[signal.Signals, signal._HANDLER] = {}
 
     @property
@@ -36,13 +40,22 @@ class Interrupt:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores a closed terminal
                 self._before[number] = signal.signal(number, self._count)
+        self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._ask_for_state)
         return self
+
+    def take_state_request(self) -> bool:
+        """Whether the trainings' states were asked for since the last call."""
+        asked, self._state_asked = self._state_asked, False
+        return asked
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _ask_for_state(self, number: int, frame: FrameType | None) -> None:
+        self._state_asked = True
 
     def _count(self, number: int, frame: FrameType | None) -> None:
         self.requests += 1

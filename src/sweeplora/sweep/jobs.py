@@ -12,7 +12,7 @@ from sweeplora.report.words import params_text
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.naming import Naming, is_named, weights_stem, write_naming
 from sweeplora.rundir.record import DamagedRecord, TrialRecord, read_trial
-from sweeplora.rundir.state import here, write_origin
+from sweeplora.rundir.state import parent_of
 from sweeplora.sweep.ledger import AskedTrial, Ledger
 from sweeplora.sweep.question import Composer, Question
 from sweeplora.sweep.replicates import Repetition
@@ -107,7 +107,6 @@ def _folder(context: StudyContext, run: RunDir, experiment: Experiment, new: Tri
         swept = dict(new.params) if new.replicate is None else {**new.params, "seed": experiment.config["seed"]}
         stem = weights_stem(template, name, experiment.signature, swept)
         write_naming(run, Naming(name, stem, experiment.signature))
-    write_origin(run, here(experiment.signature, experiment.contents, experiment.code))
     if record is None or record.signature != experiment.signature:
         return new
     end_leftover(run, record, context.launcher.rules.grace_seconds)
@@ -134,6 +133,7 @@ def new_record(context: StudyContext, asked: AskedTrial, experiment: Experiment 
         contents=dict(experiment.contents) if experiment else {},
         code=dict(experiment.code) if experiment else {},
         proposed=tuple(asked.proposal.overrides),
+        parent=parent_of(experiment.config) if experiment else None,
     )
 
 

@@ -26,7 +26,7 @@ from sweeplora.rundir.record import (
     read_trial,
     write_trial,
 )
-from sweeplora.rundir.state import end_state, here, read_about, write_origin
+from sweeplora.rundir.state import end_state, parent_of, read_about
 from sweeplora.sweep import reuse
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.known_runs import KnownRuns
@@ -85,7 +85,6 @@ def _train(experiment: Experiment, run: RunDir, record: TrialRecord, module: str
     RunDir.create(run.path, experiment.yaml)
     stem = weights_stem(config["file_name"], config["name"], experiment.signature, {})
     write_naming(run, Naming(config["name"], stem, experiment.signature))
-    write_origin(run, here(experiment.signature, experiment.contents, experiment.code))
     end_leftover(run, record, launcher.rules.grace_seconds)
     with Interrupt() as interrupt, logging_to(run.path / "driver.log"):
         remove_leftovers(run.path)
@@ -140,6 +139,7 @@ def _new_record(experiment: Experiment, shape: Shape | None) -> TrialRecord:
         steps=experiment.steps,
         contents=dict(experiment.contents),
         code=dict(experiment.code),
+        parent=parent_of(experiment.config),
     )
 
 
@@ -155,6 +155,8 @@ def _drive(supervision: Supervision, experiment: Experiment, screen: Screen, wat
             revive_recorder(watch.recorder)
             if (line := watch.interrupt.news()) is not None:
                 screen.say(line)
+            if watch.interrupt.take_state_request():
+                supervision.ask_for_state()
             if watch.interrupt.now:
                 supervision.kill()
             elif watch.interrupt.requested:

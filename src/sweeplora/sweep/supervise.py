@@ -124,6 +124,11 @@ class Supervision:
             self._deadline = time.monotonic() + self.place.launcher.rules.grace_seconds
             self._process.signal(signal.SIGTERM)
 
+    def ask_for_state(self) -> None:
+        """Ask the training to write its state after the current step, and to go on."""
+        if self._process.pid is not None and not self.stopping:
+            self._process.signal(signal.SIGUSR1)
+
     def kill(self) -> None:
         """Kill the training now."""
         self._stopped = self._stopped or "interrupted"
@@ -139,6 +144,7 @@ class Supervision:
     def _begin(self) -> None:
         self.run.result.unlink(missing_ok=True)
         self._oom_kills = oom_kills()
+        write_trial(self.run, self.record)  # the training reads in it which experiment its state belongs to
         self._process: Started = self.place.launcher.start(self.run, self.place.slot, self.place.module)
         self.record.attempts.append(Attempt(now(), self.place.slot.index))
         if self.record.threads is None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from sweeplora.content import sha256
 from sweeplora.errors import UserError
 from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.signature import signed_part
 from sweeplora.rundir.state import About, about_of, difference, read_origin
 from sweeplora.tensors.stored import UnreadableFile
 from sweeplora.tensors.tree import NotStorable, read_tree, write_tree
@@ -50,12 +53,13 @@ class Checkpoints:
     are not in it are made up for when a training goes on.
     """
 
-    def __init__(self, run: RunDir, trainer: Trainer, outputs: Outputs, num_steps: int) -> None:
+    def __init__(self, run: RunDir, config: Mapping[str, Any], trainer: Trainer, outputs: Outputs, steps: int) -> None:
         self._run = run
         self._trainer = trainer
         self._outputs = outputs
-        self._num_steps = num_steps
+        self._num_steps = steps
         self._origin = read_origin(run)
+        self._config = signed_part(config)
         self._seconds = 60.0 * trainer.recipe.settings.checkpoint_minutes
         self._last = time.monotonic()
         self._storable = True
@@ -63,13 +67,24 @@ class Checkpoints:
             remove_unfinished(run.checkpoints)
 
     def resume(self) -> None:
-        """Go on from the run's state if there is one; one that does not fit is passed over with a line in the log."""
+        """Go on from the run's state if there is one, else from that of another run if `train.resume` names one.
+
+        A state of the run that does not fit is passed over with a line in the log. Raises UserError for another run's.
+        """
+        file = self._run.state
         found = self._own_state()
-        if self._trainer.processes.any(found is None) or found is None:
-            return
-        self._load(found)
-        self._outputs.load(found["outputs"], is_own=True)
-        self._say(f"goes on from step {self._trainer.step} of {self._num_steps}")
+        is_own = not self._trainer.processes.any(found is None)
+        if not is_own:
+            other = self._trainer.recipe.settings.resume
+            if other is None:
+                return
+            file = Path(other)
+            found = self._others_state(file)
+        assert found is not None, "every process has the state, or none"
+        self._load(found, file)
+        self._outputs.load(found["outputs"], is_own=is_own)
+        whose = "" if is_own else f", the state {file}"
+        self._say(f"goes on from step {self._trainer.step} of {self._num_steps}{whose}")
 
     def step_done(self) -> None:
         """Write the state if it is due after this step, or was asked for."""
@@ -101,12 +116,19 @@ class Checkpoints:
             self._say(f"{self._run.state} is passed over, the training starts anew: {why}")
             return None
 
-    def _load(self, state: Mapping[str, Any]) -> None:
+    def _others_state(self, file: Path) -> dict[str, Any]:
+        try:
+            if self._origin.contents.get("train.resume", sha256(file)) != sha256(file):
+                raise UserError("train.resume", file, "has changed since this run began; begin another run from it")
+            return read_tree(file, self._trainer.processes.device)[0]
+        except (UnreadableFile, OSError) as error:
+            raise UserError("train.resume", file, f"cannot be read: {error}") from error
+
+    def _load(self, state: Mapping[str, Any], file: Path) -> None:
         try:
             self._trainer.load(state["trainer"])
         except ValueError as error:
-            mend = f"{error}; remove this file, and the same command starts anew"
-            raise UserError("state", self._run.state, mend) from error
+            raise UserError("state", file, f"{error}; without this file the training starts anew") from error
 
     def _write(self) -> None:
         """Write the state; if that fails, the file before stays and the training goes on."""
@@ -114,7 +136,7 @@ class Checkpoints:
             return
         step = self._trainer.step
         self._last = time.monotonic()
-        about = About(self._origin, step, self._num_steps)
+        about = About(self._origin, step, self._num_steps, self._config)
         try:
             self._run.checkpoints.mkdir(exist_ok=True)
             tree = {"trainer": self._trainer.state(), "outputs": self._outputs.state()}

@@ -19,7 +19,8 @@ class Train:
     Timesteps are drawn from [min_timestep, max_timestep). save_every_epochs and validate_every_epochs: 0 means only
     at the end (and for validation at the start); the options in optimizer steps add to them. save_last_epochs and
     save_last_steps delete older weights of this run, never the last. checkpoint_minutes and checkpoint_every_steps (0:
-    off) write the state that a training goes on from; keep_state keeps the last one when the run has ended.
+    off) write the state that a training goes on from; keep_state keeps the last one when the run has ended. resume:
+    another run's state to start from; the length includes its steps.
     validation_timesteps noise levels are scored for every held-out image (at most validation_images of them) and for
     probe_images training images, in float32 or, with validation_precision=run, in mixed_precision.
     """
@@ -46,6 +47,7 @@ class Train:
     checkpoint_minutes: Annotated[float, Ge(0)]
     checkpoint_every_steps: Annotated[int, Ge(0)]
     keep_state: bool
+    resume: str | None
     validate_every_epochs: Annotated[int, Ge(0)]
     validate_every_steps: Annotated[int, Ge(0)]
     validation_images: Annotated[int, Ge(1)] | None

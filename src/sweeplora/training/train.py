@@ -33,7 +33,7 @@ def train(run: RunDir, groups: ConfigGroups, base: HeldBase, processes: Processe
         trainer = build_trainer(groups, base.family, network, processes)
         outputs = Outputs(run, groups, trainer, inputs)
         _announce(processes, inputs, network)
-        checkpoints = Checkpoints(run, trainer, outputs, inputs.length.steps)
+        checkpoints = Checkpoints(run, groups.config, trainer, outputs, inputs.length.steps)
         checkpoints.resume()
         result = run_epochs(Training(trainer, inputs, outputs, groups.schedule, checkpoints))
     result.step, result.steps = trainer.step, inputs.length.steps

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
 from sweeplora.convert.entries import Entry, aside, became, idle, missing
 from sweeplora.convert.groups.network import limits_norms
 from sweeplora.convert.reading.given import Given
@@ -9,6 +13,9 @@ from sweeplora.errors import UserError
 
 _SAVED = {None: "fp32", "float": "fp32", "fp16": "fp16", "bf16": "bf16"}
 _BACKENDS = ("inductor", "cudagraphs", "aot_eager", "eager")
+_STATE = re.compile(r"(.+?)(?:-step\d{8}|-\d{6})?-state")
+"""The folder of a state: `<name>-000003-state`, `<name>-step00000100-state`, `<name>-state`."""
+
 _RATIO = "a share of the epochs, whose number is not in the command; give --save_every_n_epochs"
 
 
@@ -117,17 +124,44 @@ def _saving(given: Given) -> list[Entry]:
     saved = given["save_model_as"]
     note = "a .pt is the same pickle by another name" if saved == "pt" else ""
     entries.append(given.taken("save_model_as", "train.save_as", "ckpt" if saved == "pt" else saved, note))
+    return [*entries, *_states(given), *_resumed(given)]
+
+
+def _states(given: Given) -> list[Entry]:
+    """sd-scripts keeps a folder for each state; here there is one file, replaced by the next."""
+    entries = []
     for flag in ("save_state", "save_state_on_train_end"):
         if flag in given:
-            entries.append(aside(f"--{flag}", "the whole state of a training is not saved yet; its weights are"))
+            note = "the newest state alone, replaced by the next; `sweeplora continue` goes on from it"
+            entries.append(became(f"--{flag}", "train.keep_state", True, note))
+    if "save_state" in given and given["save_every_n_steps"]:
+        entries.append(became("--save_state", "train.checkpoint_every_steps", given["save_every_n_steps"]))
     for flag in ("save_last_n_epochs_state", "save_last_n_steps_state"):
         if flag in given:
-            entries.append(aside(f"--{flag}", "no states are saved yet"))
-    for flag in ("resume", "initial_epoch", "initial_step", "skip_until_initial_step"):
-        if flag in given:
-            note = "a training starts at its first step; to continue from weights give network.weights"
-            entries.append(missing(f"--{flag}", note))
+            entries.append(idle(f"--{flag}", "only the newest state is kept"))
     return entries
+
+
+def _resumed(given: Given) -> list[Entry]:
+    """sd-scripts' own states are pickles; the one named is that of the training that the one before converts to."""
+    entries = []
+    folder = PurePosixPath(given["resume"] or "")
+    if "resume" in given:
+        name = _STATE.fullmatch(folder.name)
+        if name is None and folder.suffix != ".safetensors":
+            note = "not a folder that --save_state makes; `sweeplora continue RUN` goes on with a run of sweeplora"
+            return [missing("--resume", note), *_placed(given, missing)]
+        file = folder if name is None else folder.parent / "single" / name[1] / "checkpoints" / "state.safetensors"
+        note = "the state that the converted training of that name keeps; one of sd-scripts is a pickle and not read"
+        entries.append(became("--resume", "train.resume", str(file), note))
+        return [*entries, *_placed(given, idle)]
+    return _placed(given, missing)
+
+
+def _placed(given: Given, fate: Callable[[str, str], Entry]) -> list[Entry]:
+    note = "the state says its step" if fate is idle else "a training starts at its first step or at that of its state"
+    flags = ("initial_epoch", "initial_step", "skip_until_initial_step")
+    return [fate(f"--{flag}", note) for flag in flags if flag in given]
 
 
 def _every_epochs(given: Given) -> list[Entry]:

@@ -127,6 +127,8 @@ def trial_subject(folder: str, config: Mapping[str, Any], trial: TrialRecord, ve
         tags["sweeplora.replicate_of"] = f"{trial.number:03d}"
     if trial.signature:
         tags["sweeplora.signature"] = trial.signature
+    if trial.parent:
+        tags["sweeplora.parent"] = trial.parent
     if trial.overrides:
         tags["sweeplora.overrides"] = without_credentials(" ".join(trial.overrides))
         tags["mlflow.note.content"] = _bullets(trial.overrides)

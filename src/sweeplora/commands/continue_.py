@@ -1,0 +1,63 @@
+"""Go on with a finished or stopped run, as a new run: longer, or with another schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweeplora.commands import Parser
+from sweeplora.errors import UserError
+from sweeplora.rundir.folder import RunDir
+
+_EXAMPLE = "python -m sweeplora continue rank_alpha/3 train.epochs=20 scheduler=constant"
+_LENGTHS = ("train.epochs", "train.steps")
+
+
+def main(words: list[str]) -> int:
+    """Train on from a run's kept state; returns 0 if all went well, 1 if something failed, 130 if interrupted."""
+    from sweeplora.check.configuration import check
+    from sweeplora.commands.place import split_runs
+    from sweeplora.config.compose import compose
+    from sweeplora.report.find import find_run
+    from sweeplora.sweep.single import run_single
+
+    parser = Parser("continue", __doc__ or "", _EXAMPLE)
+    parser.add_argument("run", metavar="RUN", help="study/number, a run's name or folder")
+    parser.add_argument("overrides", nargs="*", help="key=value; the length counts from the first step of RUN")
+    asked = parser.parse(words)
+    runs, given = split_runs(asked.overrides)
+    run = find_run(runs, asked.run)
+    return run_single(check(compose(_words(run, runs, asked.run, given))))
+
+
+def _words(run: RunDir, runs: Path, name: str, given: Sequence[str]) -> list[str]:
+    """The command line of the run that goes on: that of the one before, and what was given instead.
+
+    Raises UserError for a run whose state or whose command line is not there.
+    """
+    from sweeplora.rundir.record import read_trial
+    from sweeplora.rundir.state import read_about
+
+    record = read_trial(run)
+    if record is None:
+        raise UserError("RUN", name, f"{run.path} has no trial.json that says how it was started")
+    if read_about(run.state) is None:
+        mend = "it keeps no state to go on from; train it with train.keep_state=true"
+        raise UserError("RUN", name, f"{mend}{' reuse=false' if record.verdict == 'complete' else ''}")
+    if not any(_key(word) in _LENGTHS for word in given) and record.verdict == "complete":
+        raise UserError("RUN", name, "it is finished; say how far it shall go on, such as train.epochs=20")
+    lengths = {_key(word) for word in given} & set(_LENGTHS)
+    others = [f"{key}=null" for key in _LENGTHS if lengths and key not in lengths]
+    keys = {_key(word) for word in (*given, *others)} | {"runs", "train.resume"}
+    kept = [word for word in record.overrides if _key(word) not in keys]
+    return [*kept, f"runs={runs}", f"train.resume={_quoted(run.state.absolute())}", *others, *given]
+
+
+def _key(word: str) -> str:
+    return word.partition("=")[0].lstrip("+~")
+
+
+def _quoted(path: Path) -> str:
+    """A path as a Hydra value, whatever characters are in it."""
+    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"
