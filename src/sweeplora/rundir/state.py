@@ -129,7 +129,12 @@ def end_state(run: RunDir, ended: str) -> None:
     That of an interrupted or failed run stays: the same command goes on from it.
     """
     if ended in ("complete", "finished", "diverged", "pruned") and run.checkpoints.exists() and not keeps_state(run):
-        shutil.rmtree(run.checkpoints, ignore_errors=True)
+        drop_state(run)
+
+
+def drop_state(run: RunDir) -> None:
+    """Remove a run's state, so that its next attempt starts at the first step."""
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
 
 
 def _origin(content: Mapping[str, Any]) -> Origin:

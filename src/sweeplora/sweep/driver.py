@@ -16,7 +16,7 @@ from sweeplora.rundir.disk import DiskFull
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import Point
 from sweeplora.rundir.record import TrialOutcome, readable_trials, replicate_folders, trial_folders, write_trial
-from sweeplora.rundir.state import end_state
+from sweeplora.rundir.state import drop_state, end_state
 from sweeplora.sweep import reuse
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.jobs import Job, StudyContext, prepare, prepare_again, refused
@@ -203,6 +203,7 @@ class Driver:
             self._end(job, TrialOutcome("complete", job.record.message))
         elif wrong is not None:
             self._screen.event(f"trial {job.title} is trained again: {wrong}")
+            drop_state(job.run)
             self._launch(job)
         elif not (self._context.question.config["reuse"] and self._already_there(job)):
             self._launch(job)

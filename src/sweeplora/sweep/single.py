@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +28,7 @@ from sweeplora.rundir.record import (
     read_trial,
     write_trial,
 )
-from sweeplora.rundir.state import end_state, parent_of, read_about
+from sweeplora.rundir.state import difference, drop_state, end_state, here, parent_of, read_about
 from sweeplora.sweep import reuse
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.known_runs import KnownRuns
@@ -61,9 +63,15 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
         screen.say(line)
     if found.run is not None:
         screen.say(f"this experiment is already there: {near(found.run.path)}")
+        if config["train"]["keep_state"] and not found.run.state.exists():
+            screen.say("it kept no state, train.keep_state=true changes nothing; reuse=false trains it again")
         _say_weights(found.run, screen)
         return WELL
     run = _folder(runs / SINGLE, config["name"], experiment.signature)
+    for line in _not_continued(runs / SINGLE, run, experiment):
+        screen.say(line)
+    if reuse.is_finished(run):
+        drop_state(run)  # its files are damaged: they are made anew from the first step
     return _train(experiment, run, read_trial(run) or _new_record(experiment, None), module)
 
 
@@ -118,6 +126,15 @@ def _folder(parent: Path, name: str, signature: str) -> RunDir:
                 raise UserError("name", name, f"this experiment is running in {near(run.path)}; wait for it")
             return run
         number_ += 1
+
+
+def _not_continued(parent: Path, run: RunDir, experiment: Experiment) -> Iterator[str]:
+    """A line for each unfinished run of the same name that has a state which is not this experiment's."""
+    ours = here(experiment.signature, experiment.contents, experiment.code)
+    for folder in sorted(parent.glob(f"{glob.escape(experiment.config['name'])}*")):
+        about = None if folder == run.path else read_about(RunDir(folder).state)
+        if about is not None and about.step < about.steps and (why := difference(about.origin, ours)) is not None:
+            yield f"{near(folder)} stopped at step {about.step} and does not go on here: {why}"
 
 
 def _signature(run: RunDir) -> str | None:
