@@ -25,7 +25,7 @@ from sweeplora.config import compose as composing
 from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration
 from sweeplora.randomness import seed_of
-from sweeplora.report import plots
+from sweeplora.report import plots, study_page
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import TrialRecord, readable_trials, trial_folders, write_trial
 from sweeplora.sweep.study import run
@@ -117,6 +117,7 @@ def values(runs: Path, study: str) -> dict[tuple[object, ...], str]:
 def unsaved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots are made and not saved, which takes most of a second each."""
     monkeypatch.setattr(plots, "_save", lambda figure, target: target)
+    monkeypatch.setattr(study_page, "_figures", lambda files: "")
 
 
 @pytest.fixture(scope="module")

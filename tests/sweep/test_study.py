@@ -37,6 +37,8 @@ def test_a_grid_runs_every_point_once_and_ranks_them(tmp_path: Path) -> None:
     lines = (tmp_path / "runs/s/leaderboard.csv").read_text().splitlines()
     assert len(lines) == 7 and lines[1].startswith("1,")
     assert (tmp_path / "runs/s/plots/map.png").read_bytes().startswith(b"\x89PNG")
+    assert "report:  runs/s/report.html" in output
+    assert "<h1>s</h1>" in (tmp_path / "runs/s/report.html").read_text()
     assert json.loads((tmp_path / "runs/s/study.json").read_text())["state"] == "finished"
     assert living_in(tmp_path) == []
 

@@ -13,6 +13,9 @@ SINGLE = "single"
 MIRROR = "mirror.json"
 """What was already sent of a run's or a study's folder to the tracking server; written by the mirror."""
 
+REPORT = "report.html"
+"""A study's page for people, in its folder."""
+
 
 @dataclass(frozen=True)
 class RunDir:

@@ -18,7 +18,7 @@ from sweeplora.report.verdict import judge, said, write_verdict
 from sweeplora.report.words import near, number, params_text
 from sweeplora.rundir.disk import RESERVE, keep_reserve, remove_leftovers
 from sweeplora.rundir.files import write_whole
-from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.folder import REPORT, RunDir
 from sweeplora.rundir.lock import hold
 from sweeplora.rundir.record import (
     STUDY,
@@ -147,7 +147,7 @@ class _Study:
         write_verdict(self._folder, found)
         write_leaderboard(self._folder, board, said(self._folder))
         if state == "finished" and open_trials > 0:
-            self._draw(board)
+            self._draw()
         recorded = finish_recorder(recorder, screen, interrupt)
         code = self._tell(board, screen, driver.refused)
         return code if recorded or code != WELL else SOME_FAILED
@@ -193,11 +193,11 @@ class _Study:
         self._record.state, self._record.ended = state, now()
         write_study(self._folder, self._record)
 
-    def _draw(self, board: Leaderboard) -> None:
+    def _draw(self) -> None:
         # Importing Matplotlib takes a second: wait until there is something to draw.
-        from sweeplora.report.plots import draw_plots
+        from sweeplora.report.study_report import write_report
 
-        draw_plots(board, self._folder / "plots")
+        write_report(self._folder, self._record, "finished", now())
 
     def _tell(self, board: Leaderboard, screen: Screen, refused: UserError | None) -> int:
         verdict = (f"verdict: {line}" for line in said(self._folder))
@@ -222,6 +222,8 @@ def _summary(board: Leaderboard, folder: Path) -> list[str]:
         told.append(f"best:    trial {best.number}, {values} ({params_text(best.params)})")
         told.append(f"weights: {near(best.weights) if best.weights else _why_none(best.folder)}")
     told.append(f"study:   {near(folder)}")
+    if (folder / REPORT).is_file():
+        told.append(f"report:  {near(folder / REPORT)}")
     told.append("browse:  python -m sweeplora ui")
     return told
 

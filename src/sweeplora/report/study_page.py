@@ -1,0 +1,240 @@
+"""A study's report as one HTML file that needs nothing beside it: tables and pictures, with a script for looking."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from PIL import Image
+
+from sweeplora.report.courses import read_courses
+from sweeplora.report.leaderboard import Entry, Leaderboard, table
+from sweeplora.report.sheets import Sheet
+from sweeplora.report.summaries import shown_time
+from sweeplora.report.words import clock, named_values, number
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.record import StudyRecord
+
+_SLOT = re.compile(r"\{\{(\w+)\}\}")
+_WIDEST = 1300
+"""Pixels of a contact sheet in the page; the PNG beside it is larger."""
+
+_LINES = ("val/loss", "loss", "probe/loss")
+_CLOCK = re.compile(r"\d+(:\d\d){1,2}")
+_FIGURES = {
+    "map": "The objective over the two searched keys",
+    "slices": "The objective over each searched key",
+    "importances": "How much of the objective's variance each key explains alone",
+    "history": "The objective by trial",
+    "front": "The two objectives against each other; named trials are beaten in both by no other",
+}
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that a page shows. `target`: where it is written, which its links start from."""
+
+    study: StudyRecord
+    state: str
+    board: Leaderboard
+    target: Path
+    verdict: Sequence[str] = ()
+    following: Sequence[tuple[str, str]] = ()
+    """What to do next: a sentence, and the command or path for it (or none)."""
+    command: str = ""
+    sheets: Sequence[Sheet] = ()
+    trial_sheets: Sequence[Sheet] = ()
+    figures: Sequence[Path] = ()
+    written: float = 0.0
+    notes: Sequence[str] = ()
+    axes: str = ""
+    """What the contact sheets are spanned by, and how to choose others."""
+
+
+def page(content: Content) -> str:
+    """The page as HTML. Whatever a person named (prompts, keys, messages, commands) is text in it, never markup."""
+    parts = {
+        "title": escape(content.study.study),
+        "style": _resource("page.css"),
+        "script": _resource("page.js"),
+        "data": _json(_data(content)),
+        "head": _head(content),
+        "verdict": _verdict(content),
+        "sheets": _hint(content.axes) + _sheets(content.sheets, "There are no previews to show (sample=none)."),
+        "board": _board(content),
+        "figures": _figures(content.figures),
+        "trials": _sheets(content.trial_sheets, ""),
+        "next": _next(content.following),
+        "command": f"<pre>{escape(content.command)}</pre>" if content.command else "<p>It was not recorded.</p>",
+        "foot": f"Written {shown_time(content.written)}, from the run folders alone. This file makes no requests.",
+    }
+    return _SLOT.sub(lambda match: parts[match[1]], _resource("page.html"))
+
+
+def _resource(name: str) -> str:
+    return (resources.files("sweeplora.report") / "page_parts" / name).read_text(encoding="utf-8")
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    """JSON inside a script element: no `<` in it, so that nothing ends the element."""
+    text = json.dumps(_finite(data), allow_nan=False)
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def _finite(data: Any) -> Any:
+    """The data with numbers that JSON has no word for as text."""
+    if isinstance(data, Mapping):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return str(data) if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def _head(content: Content) -> str:
+    study, board = content.study, content.board
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in board.counts().items()) or "no trial yet"
+    ended = f" to {shown_time(study.ended)}" if study.ended and content.state != "running" else ""
+    facts = [
+        f'<span class="state {escape(content.state)}">{escape(content.state)}</span>',
+        escape(f"{counts} of {study.trials}" if study.trials else counts),
+        escape(f"{shown_time(study.started)}{ended}"),
+        escape(f"objective: {', '.join(board.objectives)}, less is better"),
+    ]
+    notes = "".join(f'<p class="notice">{escape(note)}</p>' for note in content.notes)
+    return f'<h1>{escape(study.study)}</h1><p class="facts">{" · ".join(facts)}</p>{notes}'
+
+
+def _verdict(content: Content) -> str:
+    best = content.board.best
+    if best is None:
+        return "<p>No trial is complete yet.</p>"
+    values = " · ".join(
+        f"{name} {number(value)}" for name, value in zip(content.board.objectives, best.values, strict=True)
+    )
+    against = best.metrics.get("val/relative")
+    base = f" ({100 * against:.1f} % of the base model's)" if against is not None else ""
+    file = _link(content, best.weights, best.weights.name) if best.weights is not None else "its weights are gone"
+    told = f'<p class="best">Best: <b>trial {best.number}</b>, {escape(named_values(best.params))} — '
+    told += f"{escape(values)}{base} — {file}</p>"
+    lines = "".join(f"<li>{escape(line)}</li>" for line in content.verdict)
+    return f"{told}<ul>{lines}</ul>" if lines else told
+
+
+def _sheets(sheets: Sequence[Sheet], otherwise: str) -> str:
+    if not sheets:
+        return f"<p>{escape(otherwise)}</p>" if otherwise else ""
+    shown = "".join(
+        f'<figure><img class="sheet" loading="lazy" src="{_jpeg(sheet.image)}" alt="{escape(sheet.caption)}">'
+        f"<figcaption>{escape(sheet.caption)}</figcaption></figure>"
+        for sheet in sheets
+    )
+    return f'<div class="sheets">{shown}</div>'
+
+
+def _hint(text: str) -> str:
+    return f'<p class="hint">{escape(text)}</p>' if text else ""
+
+
+def _board(content: Content) -> str:
+    header, rows = table(content.board)
+    shown = header[:-2]  # the folder and the weights become links
+    heads = "".join(f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in shown)
+    entries: list[Entry | None] = [*content.board.entries, None]
+    body = []
+    for row, entry in zip(rows, entries, strict=False):
+        cells = "".join(f'<td data-v="{escape(_sortable(cell))}">{escape(cell)}</td>' for cell in row[: len(shown)])
+        trial = "" if entry is None else f' data-trial="{entry.number}" tabindex="0"'
+        links = "" if entry is None else _links(content, entry)
+        kind = "base" if entry is None else escape(entry.verdict)
+        failed = entry is not None and not entry.values and entry.message
+        message = f'<span class="message">{escape(entry.message)}</span>' if entry is not None and failed else ""
+        body.append(f'<tr class="{kind}"{trial}>{cells}<td>{links}{message}</td></tr>')
+    head = f"<thead><tr>{heads}<th>files</th></tr></thead>"
+    return f'<div class="wide"><table id="board">{head}<tbody>{"".join(body)}</tbody></table></div>'
+
+
+def _links(content: Content, entry: Entry) -> str:
+    found = [_link(content, entry.folder, "folder")]
+    if entry.weights is not None:
+        found.append(_link(content, entry.weights, "weights"))
+    return " ".join(found) + " "
+
+
+def _link(content: Content, path: Path, text: str) -> str:
+    reference = quote(os.path.relpath(path, content.target.parent))
+    # A name such as `a:b` would be read as an address.
+    return f'<a href="./{escape(reference)}">{escape(text)}</a>'
+
+
+def _sortable(cell: str) -> str:
+    """What a cell is sorted by: a duration in seconds, a size as its number, anything else as it is."""
+    if _CLOCK.fullmatch(cell):
+        seconds = 0
+        for part in cell.split(":"):
+            seconds = 60 * seconds + int(part)
+        return str(seconds)
+    return cell.removesuffix(" MiB")
+
+
+def _figures(files: Sequence[Path]) -> str:
+    by_name = {file.stem: file for file in files}
+    shown = "".join(
+        f'<figure><img src="data:image/png;base64,{base64.b64encode(by_name[name].read_bytes()).decode()}" '
+        f'alt="{escape(said)}"><figcaption>{escape(said)}</figcaption></figure>'
+        for name, said in _FIGURES.items()
+        if name in by_name
+    )
+    return f'<div class="figures">{shown}</div>' if shown else "<p>Two complete trials are needed for a drawing.</p>"
+
+
+def _next(following: Sequence[tuple[str, str]]) -> str:
+    lines = "".join(
+        f"<li>{escape(said)}{f'<pre>{escape(command)}</pre>' if command else ''}</li>" for said, command in following
+    )
+    return f"<ul>{lines}</ul>"
+
+
+def _jpeg(image: Image.Image) -> str:
+    if image.width > _WIDEST:
+        image = image.resize((_WIDEST, round(image.height * _WIDEST / image.width)), reducing_gap=2.0)
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=86)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _data(content: Content) -> dict[str, Any]:
+    """What the script draws: the trials with their values, and their losses over the steps."""
+    board = content.board
+    keys = list(dict.fromkeys(key for entry in board.entries for key in entry.params))
+    wanted = list(dict.fromkeys([*board.objectives, *_LINES]))
+    return {
+        "objectives": board.objectives,
+        "keys": [key for key in keys if len({entry.params.get(key) for entry in board.entries}) > 1],
+        "base": board.base,
+        "lines": wanted,
+        "trials": [
+            {
+                "number": entry.number,
+                "state": entry.verdict,
+                "values": entry.values,
+                "params": dict(entry.params),
+                "name": named_values(entry.params),
+                "time": clock(entry.seconds),
+                "lines": read_courses(RunDir(entry.folder).metrics, wanted),
+            }
+            for entry in board.entries
+        ],
+    }
