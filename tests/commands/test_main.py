@@ -39,7 +39,7 @@ def test_help_lists_verbs_groups_and_sweeps_also_the_users_own(
     said = capsys.readouterr().out
     assert "locon | loha | lokr" in said
     assert "Is mine better?" in said
-    assert "Which rank and alpha suit this data?" in said
+    assert "Which rank suits this data" in said
     assert "  ui            Open the record in a browser" in said
 
 

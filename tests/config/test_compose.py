@@ -48,8 +48,8 @@ def test_an_asset_is_an_absolute_path_inside_the_package() -> None:
 
 
 def test_a_sweep_sets_its_section_and_its_choices_and_the_command_line_wins() -> None:
-    config = compose(["+sweep=rank_alpha", "network=loha", "sweep.trials=3"]).config
-    assert config["sweep"]["name"] == "rank_alpha"
+    config = compose(["+sweep=lr", "network=loha", "sweep.trials=3"]).config
+    assert config["sweep"]["name"] == "lr"
     assert config["sweep"]["trials"] == 3
     assert config["search"]["_target_"].endswith("grid")
     assert config["network"]["_target_"].endswith("LoHa")

@@ -25,9 +25,16 @@ def asked(*words: str) -> Question:
 
 
 def test_a_sweep_file_and_the_command_line_make_one_question() -> None:
-    question = asked("+sweep=rank_alpha", "network.alpha=2", "network.dim=choice(4,32)")
+    question = asked("+sweep=rank_alpha", "network.alpha=2", "optimizer.lr=2e-3", "network.dim=choice(4,32)")
     assert question.space.described() == {"network.dim": "choice(4, 32)"}
-    assert (question.name, question.trials, question.objectives) == ("rank_alpha", 2, ("val/loss",))
+    assert (question.name, question.trials, question.objectives) == ("rank_alpha", 20, ("val/loss",))
+    assert question.replication.by == "network.dim"
+
+
+def test_confirming_by_a_key_that_the_command_line_fixes_confirms_the_best_few() -> None:
+    question = asked("+sweep=rank_alpha", "network.dim=8")
+    assert (question.replication.by, question.replication.top) == (None, 4)
+    assert any("sweep.confirm.by=network.dim has one value here" in line for line in question.notices)
 
 
 def test_a_sweep_on_the_command_line_alone_is_named_after_its_keys() -> None:
@@ -41,7 +48,7 @@ def test_a_sweep_on_the_command_line_alone_is_named_after_its_keys() -> None:
         (["network.dim=choice(4,8)"], r"sweep\.trials=None: give a number of trials"),
         (["network.dim=choice(4,8)", "search=grid", "sweep.trials=3"], "the space has 2 points"),
         (["network.dim=interval(4,8)", "search=grid"], "a grid needs choice"),
-        (["+sweep=rank_alpha", "network.dim=4", "network.alpha=1"], "nothing is left to search"),
+        (["+sweep=rank_alpha", "network.dim=4", "network.alpha=1", "optimizer.lr=1e-3"], "nothing is left to search"),
         (["network.dims=choice(4,8)", "search=grid"], r"network\.dims=4: no such key; nearest: network\.dim"),
         (["network=choice(locon,lokon)", "search=grid"], "network=lokon: no such choice"),
         (["network.dim=choice(4,13)", "search=grid"], "network.dim=13: give another"),

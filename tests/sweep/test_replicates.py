@@ -178,7 +178,7 @@ def read_trial_of(folder: Path) -> TrialRecord:
         (["network.dim=choice(4,8)", "sweep.confirm.top=-2"], "sweep.confirm.top=-2"),
         (["network.dim=choice(4,8)", "sweep.confirm.seeds=1"], "sweep.confirm.seeds=1: give a whole number of 2"),
         (["network.dim=choice(4,8)", "sweep.confirm=3"], "sweep.confirm=3: give {top: 3, seeds: 5}"),
-        (["network.dim=choice(4,8)", "sweep.confirm.by=network.alpha"], "is not searched; give one of network.dim"),
+        (["network.dim=choice(4,8)", "sweep.confirm.by=network.alfa"], "is not searched; give one of network.dim"),
         (["network.dim=choice(4,8)", "sweep.confirm.split=maybe"], "give true or false"),
         (["network.dim=choice(4,8)", "sweep.confirm.top=2", "sweep.replicates=3"], "has no effect beside"),
         (["network.dim=choice(4,8)", "sweep.confirm.top=2", "sweep.objective=[val/loss,probe/loss]"], "no best few"),

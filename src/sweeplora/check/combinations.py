@@ -16,6 +16,7 @@ from sweeplora.errors import Problems, UserError
 from sweeplora.experiment import Group
 from sweeplora.models.layout import Layout
 from sweeplora.networks.algorithms import algorithm_of, check_norm_limit
+from sweeplora.report.objectives import FILE_SIZE
 from sweeplora.training.optim.rates import Rates
 
 Node = Mapping[str, Any]
@@ -40,8 +41,9 @@ _ADAFACTOR_SCHEDULE = "sweeplora.training.optim.schedules.adafactor"
 METRICS = (
     *("val/loss", "val/best", "val/relative", "val/band_0", "val/band_1", "val/band_2", "val/band_3"),
     *("probe/loss", "loss"),
+    FILE_SIZE,
 )
-"""The metrics that a study can minimise: those of training/outputs.py that are comparable between trainings."""
+"""The metrics that a study can minimise: those of training/outputs.py that are comparable, and the file's size."""
 
 
 def note_combinations(config: Mapping[str, Any], problems: Problems) -> None:

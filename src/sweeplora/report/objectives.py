@@ -7,13 +7,28 @@ from collections.abc import Sequence
 
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import read_metrics
-from sweeplora.rundir.record import TrialOutcome
+from sweeplora.rundir.record import DamagedRecord, TrialOutcome, read_result
+
+FILE_SIZE = "file_mib"
+"""The objective that is no metric: the size of the last weights file in MiB."""
 
 
 def last_values(run: RunDir, objectives: Sequence[str]) -> tuple[float | None, ...]:
     """The last value of each objective, None if it was never measured."""
     series = read_metrics(run.metrics)
-    return tuple(list(series[key].values())[-1] if key in series else None for key in objectives)
+    known = {key: list(values.values())[-1] for key, values in series.items() if values}
+    if FILE_SIZE in objectives and (size := _file_mib(run)) is not None:
+        known[FILE_SIZE] = size
+    return tuple(known.get(key) for key in objectives)
+
+
+def _file_mib(run: RunDir) -> float | None:
+    try:
+        result = read_result(run)
+    except DamagedRecord:
+        return None
+    weights = run.path / result.weights if result is not None and result.weights else None
+    return weights.stat().st_size / 2**20 if weights is not None and weights.is_file() else None
 
 
 def measured(run: RunDir, objectives: Sequence[str], message: str) -> TrialOutcome:

@@ -140,8 +140,7 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
     points = problems.attempt((), lambda: read_points(sweep["enqueue"] or (), space, constraints)) or ()
     problems.attempt((), lambda: _refuse_too_many(points, trials))
     name = problems.attempt((), lambda: _name(sweep["name"], space))
-    keys = list(all_keys(space))
-    replication = problems.attempt(("sweep",), lambda: read_replicate_rules(sweep, objectives, keys))
+    replication = problems.attempt(("sweep",), lambda: _replication(configuration.config, objectives, space))
     problems.refuse()
     assert trials is not None and name is not None and replication is not None
     first = covers[0][1]
@@ -157,11 +156,35 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
         "config": {key: value for key, value in first.config.items() if not is_unsigned(key)},
     }
     lines = [line for _, one in covers for line in one.notices] + search_notices(search, trials)
+    if replication.by is None and sweep["confirm"].get("by") is not None:
+        lines.append(
+            f"sweep.confirm.by={sweep['confirm']['by']} has one value here: the best few are confirmed as they are"
+        )
     notices = tuple(dict.fromkeys(lines))
     later = tuple(choices[_CHECKED_AHEAD:])
     return Question(
         name, space, objectives, trials, configuration, identity, notices, later, points, constraints, replication
     )
+
+
+def _replication(config: Mapping[str, Any], objectives: Sequence[str], space: Space) -> ReplicateRules:
+    """How trials are repeated; a key of `by` that the command line fixed is left out."""
+    sweep, keys = config["sweep"], list(all_keys(space))
+    confirm = sweep["confirm"]
+    by = confirm.get("by") if isinstance(confirm, Mapping) else None
+    if isinstance(by, str) and by not in keys and _has(config, by):
+        sweep = {**sweep, "confirm": {**confirm, "by": None}}
+    return read_replicate_rules(sweep, objectives, keys)
+
+
+def _has(config: Mapping[str, Any], dotted: str) -> bool:
+    """Whether a configuration has a key."""
+    node: Any = config
+    for part in dotted.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return False
+        node = node[part]
+    return True
 
 
 def _space(written: Mapping[str, Any] | None, base: Sequence[str], swept: Space) -> Space:
