@@ -4,9 +4,9 @@
     python tools/replicate_table.py pack TABLE.jsonl benchmarks/replicates.npz
 
 What it trains: LoRAs on the embedded model and emoji for `STEPS` optimizer steps, every rank with every scale and every
-learning rate at `SEEDS` seeds, a few of them at `MORE_SEEDS`. The scale is alpha over sqrt(rank), as rsLoRA has it. A
-parent loads the model and encodes the data once, then forks a child for each training, so that none sees another's
-state. `benchmarks/verdict.py` and `benchmarks/search_regret.py` replay the table.
+learning rate at `SEEDS` seeds, a few of them at `MORE_SEEDS`. The scale is alpha over sqrt(rank), as rsLoRA has it. The
+base is held once, and every training attaches a network to it. `benchmarks/verdict.py` and
+`benchmarks/search_regret.py` replay the table.
 """
 
 from __future__ import annotations
@@ -14,12 +14,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,19 +25,13 @@ import torch
 import yaml
 
 from sweeplora.config.compose import compose
-from sweeplora.data.batches import plan, windows
-from sweeplora.data.dataset import Dataset
-from sweeplora.data.loader import Loader, stills
-from sweeplora.models.family import Family
 from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.scores import read_scores
 from sweeplora.training.distributed import Processes
-from sweeplora.training.evaluate import Triples, score, subset_of
-from sweeplora.training.groups import ConfigGroups, build_groups
-from sweeplora.training.loop import Diverged
-from sweeplora.training.optim.optimizer import weights_for_use
-from sweeplora.training.prepare import Encoded, encode_data, load_model, place_model
+from sweeplora.training.groups import build_groups
+from sweeplora.training.prepare import HeldBase, base_settings, hold
 from sweeplora.training.stop import Stop
-from sweeplora.training.train import build_network, build_trainer
+from sweeplora.training.train import train as train_on
 
 STEPS = 24
 SCORED_AT = (6, 12, 24)
@@ -57,6 +48,9 @@ COMMON = (
     f"train.steps={STEPS}",
     "train.batch_size=2",
     "train.validation_timesteps=2",
+    f"train.validate_every_steps={SCORED_AT[0]}",
+    "train.probe_images=0",
+    "train.save_every_epochs=0",
     "sample=none",
 )
 
@@ -74,24 +68,6 @@ class Setting(NamedTuple):
         return [f"network.dim={self.rank}", f"network.alpha={self.scale}", f"optimizer.lr={self.rate}"]
 
 
-@dataclass(frozen=True)
-class Shared:
-    """What every training has in common: the base, the data and the triples."""
-
-    groups: ConfigGroups
-    family: Family
-    processes: Processes
-    dataset: Dataset
-    encoded: Encoded
-
-    @property
-    def triples(self) -> Triples:
-        """The validation triples."""
-        settings, seed = self.groups.train, self.dataset.validation_seed
-        chosen = subset_of(self.dataset.validation, settings.validation_images, seed, "validation")
-        return Triples(stills(chosen, self.encoded.latents), settings.validation_timesteps, seed, self.encoded.encode)
-
-
 def trainings() -> Iterator[tuple[Setting, int]]:
     """Every setting with its seeds, seed by seed, so that a table that is cut short is still complete in its seeds."""
     every = [Setting(*values) for values in itertools.product(RANKS, SCALES, RATES)]
@@ -101,70 +77,30 @@ def trainings() -> Iterator[tuple[Setting, int]]:
                 yield setting, seed
 
 
-def load(folder: Path) -> Shared:
-    """Load the base and encode the data, once for all trainings."""
-    config = _config(folder, Setting(RANKS[0], SCALES[0], RATES[0]), 0)
-    groups = build_groups(config)
-    processes = Processes(groups.train.mixed_precision, "cpu", Stop(None))
-    family = load_model(groups, processes)
-    dataset = groups.data.read(family.divisor, family.resolution, groups.cache)
-    encoded = encode_data(groups, dataset, family, processes)
-    place_model(groups, family, processes, encoded)
-    return Shared(groups, family, processes, dataset, encoded)
-
-
-def train(shared: Shared, setting: Setting, seed: int, folder: Path) -> dict[int, list[float]]:
+def train(base: HeldBase, processes: Processes, config: dict[str, Any], folder: Path) -> dict[int, list[float]]:
     """Train once: scored step -> losses of all triples; without the steps after a divergence."""
-    groups = build_groups(_config(folder, setting, seed))
-    network = build_network(groups, shared.family, shared.processes)
-    trainer = build_trainer(groups, shared.family, network, shared.processes)
-    loader = Loader(shared.dataset, shared.encoded.latents, shared.encoded.encode, seed)
-    triples, found = shared.triples, {}
-    try:
-        for epoch in itertools.count(1):
-            batches = plan(shared.dataset, groups.train.batch_size, seed, epoch)
-            parts = windows(batches, groups.train.accumulation)[: STEPS - trainer.step]
-            with closing(loader.stream(trainer.requests(parts, epoch, STEPS))) as stream:
-                for window in parts:
-                    trainer.train_window(window, epoch, stream, groups.schedule(trainer.step, STEPS))
-                    if trainer.step in SCORED_AT:
-                        network.train(False)
-                        with weights_for_use(trainer.optimizer):
-                            losses = score(triples, shared.family, trainer.recipe.noising, shared.processes).losses
-                        network.train(True)
-                        found[trainer.step] = [float(f"{value:.5g}") for value in losses.flatten().tolist()]
-            if trainer.step >= STEPS:
-                return found
-    except Diverged:
-        return found
-    raise AssertionError("the loop above ends by itself")
+    run = RunDir.create(folder, yaml.safe_dump(config))
+    train_on(run, build_groups(config), base, processes)
+    scores = read_scores(run)
+    assert scores is not None, "images are held out"
+    rounded = {step: [float(f"{loss:.5g}") for loss in losses] for step, losses in scores.by_step.items()}
+    return {step: rounded[step] for step in SCORED_AT if step in rounded}
 
 
 def fill(file: Path) -> None:
     """Train what the file lacks, one after the other, and append a line for each."""
     torch.set_num_threads(1)
     known = {_key(line) for line in _lines(file)}
-    with tempfile.TemporaryDirectory() as folder:
-        shared = load(Path(folder))
-        for setting, seed in trainings():
+    with tempfile.TemporaryDirectory() as folder, file.open("a") as stream:
+        runs = Path(folder)
+        groups = build_groups(_config(runs, Setting(RANKS[0], SCALES[0], RATES[0]), 0))
+        processes = Processes(groups.train.mixed_precision, "cpu", Stop(None))
+        base = hold(base_settings(groups), processes)
+        for number, (setting, seed) in enumerate(trainings()):
             if (*setting, seed) not in known:
-                _in_a_child(shared, setting, seed, file)
-
-
-def _in_a_child(shared: Shared, setting: Setting, seed: int, file: Path) -> None:
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            losses = train(shared, setting, seed, shared.groups.cache.parent)
-            line = json.dumps({**setting._asdict(), "seed": seed, "losses": losses})
-            with file.open("a") as stream:
-                stream.write(line + "\n")
-            code = 0
-        finally:
-            os._exit(code)
-    if os.waitpid(pid, 0)[1] != 0:
-        raise SystemExit(f"{setting} at seed {seed} failed")
+                losses = train(base, processes, _config(runs, setting, seed), runs / str(number))
+                stream.write(json.dumps({**setting._asdict(), "seed": seed, "losses": losses}) + "\n")
+                stream.flush()
 
 
 def pack(file: Path, target: Path, commit: str) -> None:
@@ -190,11 +126,11 @@ def pack(file: Path, target: Path, commit: str) -> None:
     )
 
 
-def _config(folder: Path, setting: Setting, seed: int) -> dict[str, Any]:
-    words = [*COMMON, *setting.overrides, f"seed={seed}", f"runs={folder}"]
-    config: dict[str, Any] = yaml.safe_load(compose(words).yaml)
-    RunDir.create(folder / "run", yaml.safe_dump(config))
-    return config
+def _config(runs: Path, setting: Setting, seed: int) -> dict[str, Any]:
+    composed: dict[str, Any] = yaml.safe_load(
+        compose([*COMMON, *setting.overrides, f"seed={seed}", f"runs={runs}"]).yaml
+    )
+    return composed
 
 
 def _lines(file: Path) -> Iterator[dict[str, Any]]:
