@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sweeplora.report.figures import Mark, explained, front, heat_map, history, importances, slices
+from sweeplora.report.figures import Mark, best_of_each, explained, front, heat_map, history, importances, slices
 
 MARKS = [
     Mark(dim + alpha, (dim / alpha,), {"network.dim": dim, "network.alpha": alpha, "kind": kind})
@@ -17,6 +17,13 @@ def test_a_map_holds_each_pairs_mean() -> None:
     assert np.asarray(axes.images[0].get_array()).tolist() == [[3.0, 8.0], [0.5, 2.0]]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "8"]
     assert sorted(text.get_text() for text in axes.texts) == ["0.5", "2", "3", "8"]
+
+
+def test_the_best_of_each_value_is_joined_and_several_seeds_count_as_their_mean() -> None:
+    axes = best_of_each(MARKS, "network.dim", {3: [2.0, 4.0]}, "val/loss").axes[0]
+    assert np.asarray(axes.lines[0].get_ydata()).tolist() == [3.0, 2.0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "8"]
+    assert best_of_each(MARKS, "network.dim", {}, "val/loss").axes[0].lines[0].get_ydata()[0] == 0.5
 
 
 def test_history_falls_with_the_best_and_shows_pruned_trials_apart() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
@@ -62,6 +62,33 @@ def slices(marks: Sequence[Mark], keys: Sequence[str], name: str) -> Figure:
         axes.set_xlabel(key)
         axes.grid(alpha=0.3)
     panels[0].set_ylabel(name)
+    return figure
+
+
+def best_of_each(marks: Sequence[Mark], key: str, again: Mapping[int, Sequence[float]], name: str) -> Figure:
+    """Every trial over the values of a key, and the best trial of each value, joined.
+
+    `again`: the values of a trial at all its seeds; where there are several, their mean with its standard error counts.
+    """
+    known = sorted({mark.params[key] for mark in marks}, key=order)
+    places = {value: place for place, value in enumerate(known)}
+    figure, axes = _blank(5.5, 4.0)
+    axes.scatter([places[m.params[key]] for m in marks], [m.values[0] for m in marks], color=_PRUNED, label="trials")
+    seen = {mark.number: list(again.get(mark.number, ())) or [mark.values[0]] for mark in marks}
+    means, errors = [], []
+    for value in known:
+        best = min((m for m in marks if m.params[key] == value), key=lambda m: (len(seen[m.number]) < 2, m.values[0]))
+        values = seen[best.number]
+        means.append(fmean(values))
+        errors.append(stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0)
+    label = "best of each, mean and standard error over seeds" if any(errors) else "best of each"
+    axes.errorbar(range(len(known)), means, yerr=errors, color=_BEST, marker="o", capsize=4, label=label)
+    axes.set_xticks(range(len(known)), [_short(value) for value in known])
+    middle = sorted(mark.values[0] for mark in marks)[len(marks) // 2]
+    low, high = min([*means, *(m.values[0] for m in marks)]), max([*means, middle])
+    axes.set_ylim(low - 0.1 * (high - low), high + 0.4 * (high - low))  # hopeless trials would flatten the rest
+    axes.set(xlabel=key, ylabel=name)
+    axes.legend(frameon=False)
     return figure
 
 

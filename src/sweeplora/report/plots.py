@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from sweeplora.report import figures
 from sweeplora.report.figures import Mark
 from sweeplora.report.leaderboard import Entry, Leaderboard, front
+from sweeplora.report.verdict import best_by_value
 from sweeplora.rundir.files import write_whole
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import read_metrics
@@ -32,7 +33,7 @@ def draw_plots(board: Leaderboard, folder: Path) -> list[Path]:
     drawn: dict[str, Figure] = {}
     if len(board.objectives) == 1:
         pruned = [mark for entry in entries if (mark := _pruned(entry, board.objectives[0])) is not None]
-        drawn = _of_one(complete, pruned, board.objectives[0])
+        drawn = _of_one(complete, pruned, board.objectives[0]) | _of_each_value(board, complete)
     elif len(board.objectives) == 2:
         best = [_mark(entry) for entry in front(board)]
         drawn = {"front": figures.front(complete, best, (board.objectives[0], board.objectives[1]))}
@@ -51,6 +52,19 @@ def _of_one(complete: Sequence[Mark], pruned: Sequence[Mark], name: str) -> dict
     if len(shared) >= 2 and len(complete) >= _ENOUGH_FOR_IMPORTANCE and len({m.values for m in complete}) > 1:
         shares = {key: figures.explained(complete, key) for key in shared}
         drawn["importances"] = figures.importances(shares, name)
+    return drawn
+
+
+def _of_each_value(board: Leaderboard, complete: Sequence[Mark]) -> dict[str, Figure]:
+    """`best_<key>` for the keys with few values, where another key varies too."""
+    if len(_varying(complete)) < 2:
+        return {}
+    again = {entry.number: board.measured(entry) for entry in board.entries if entry.values}
+    drawn = {}
+    for key in list(best_by_value(board))[:_MOST_PANELS]:
+        if len({mark.params[key] for mark in complete if key in mark.params}) < len(complete) / 2:
+            having = [mark for mark in complete if key in mark.params]
+            drawn[f"best_{key.rpartition('.')[2]}"] = figures.best_of_each(having, key, again, board.objectives[0])
     return drawn
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from sweeplora.rundir.scores import Scores, read_scores
 
 VERDICT = "verdict.json"
 _MOST_VALUES = 12
+_MOST_KEYS = 3
 _SHARES = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth", 6: "a sixth", 7: "a seventh", 8: "an eighth"}
 
 
@@ -50,7 +52,7 @@ def judge(board: Leaderboard, space: Mapping[str, Any], alpha: float = ALPHA) ->
     by_number = {entry.number: entry for entry in board.entries}
     best = by_number[found.best]
     same = [best, *(by_number[number] for number in found.not_separable)]
-    told = [_headline(found), *_advice(same, found), *_unsteady(board), *edges(space, best.params)]
+    told = [_headline(found), *_advice(same, found), *_each_value(board), *_unsteady(board), *edges(space, best.params)]
     detectable = found.detectable if found.measured else max(other.least for other in found.others)
     seeds = max(other.seeds for other in found.others) if found.measured else 1
     return StudyVerdict(found.best, found.not_separable, seeds, math.expm1(detectable), tuple(told))
@@ -89,6 +91,17 @@ def best_by_value(board: Leaderboard) -> dict[str, dict[Scalar, Entry]]:
             if entry.values:
                 found.setdefault(key, {}).setdefault(value, entry)
     return {key: values for key, values in found.items() if 1 < len(values) <= _MOST_VALUES}
+
+
+def _each_value(board: Leaderboard) -> list[str]:
+    """For each key with few values, how far the best trial of each value is from the best of all."""
+    told = []
+    for key, values in list(best_by_value(board).items())[:_MOST_KEYS]:
+        means = {value: fmean(board.measured(entry)) for value, entry in values.items()}
+        first, *others = sorted(values, key=lambda value: means[value])
+        behind = [f"{number(one, 'null')} {percent(math.log(means[one] / means[first]))} worse" for one in others]
+        told.append(f"{key}, each at its best trial: {number(first, 'null')} first, {', '.join(behind)}")
+    return told
 
 
 def percent(difference: float) -> str:
