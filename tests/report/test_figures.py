@@ -23,7 +23,9 @@ def test_the_best_of_each_value_is_joined_and_several_seeds_count_as_their_mean(
     axes = best_of_each(MARKS, "network.dim", {3: [2.0, 4.0]}, "val/loss").axes[0]
     assert np.asarray(axes.lines[0].get_ydata()).tolist() == [3.0, 2.0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "8"]
-    assert best_of_each(MARKS, "network.dim", {}, "val/loss").axes[0].lines[0].get_ydata()[0] == 0.5
+    assert (
+        np.asarray(best_of_each(MARKS, "network.dim", {}, "val/loss").axes[0].lines[0].get_ydata()).tolist()[0] == 0.5
+    )
 
 
 def test_history_falls_with_the_best_and_shows_pruned_trials_apart() -> None:

@@ -17,7 +17,7 @@ from sweeplora.sweep.question import Composer, read_question
 from sweeplora.sweep.replicates import Repetition, ReplicateRules, Replicates, mean_outcome, read_replicate_rules
 from sweeplora.sweep.search.grammar import split_command_line
 from tests.sweep.commands import command, living_in, records, start, until
-from tests.sweep.drive import check
+from tests.sweep.drive import check, main
 
 GRID = ("sweep.name=s", "search=grid", "network.dim=choice(2,4,8)")
 
@@ -188,6 +188,12 @@ def test_what_makes_no_sense_is_refused(words: list[str], told: str) -> None:
     plain, swept = split_command_line(["search=random", "sweep.trials=3", *words])
     with pytest.raises(UserError, match=told):
         read_question(compose(plain), Composer(plain, compose, check), swept)
+
+
+@pytest.mark.parametrize("word", ["sweep.replicates=3", "sweep.confirm.top=3"])
+def test_a_single_run_is_not_repeated(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word]) == 2
+    assert "there is nothing to search, and a single run has one seed" in capsys.readouterr().err
 
 
 def test_a_split_seed_draws_the_validation_anew() -> None:

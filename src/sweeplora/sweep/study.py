@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import instantiate
 
@@ -61,7 +62,18 @@ def run(overrides: Sequence[str], compose: Compose, check: Check, training: str 
         if sweep[key] is not None:
             mend = "there is nothing to search; add +sweep=…, or name a space such as 'network.dim=choice(4,8)'"
             raise UserError(f"sweep.{key}", sweep[key], mend)
+    _refuse_repetitions(sweep)
     return run_single(Composer(plain, compose, check).experiment(()), training)
+
+
+def _refuse_repetitions(sweep: Mapping[str, Any]) -> None:
+    """Raise UserError where a single run is asked to be repeated, which only a sweep does."""
+    mend = "there is nothing to search, and a single run has one seed; add +sweep=…, or name a space"
+    confirm = sweep["confirm"]
+    if sweep["replicates"] != 1:
+        raise UserError("sweep.replicates", sweep["replicates"], mend)
+    if not isinstance(confirm, Mapping) or confirm.get("top", 0) != 0:
+        raise UserError("sweep.confirm", confirm, mend)
 
 
 def _composed_if_it_can(words: Sequence[str], compose: Compose) -> Configuration:

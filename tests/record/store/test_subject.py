@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sweeplora.record.provenance.secret import without_credentials
-from sweeplora.record.store.subject import best_so_far, closed, flatten, trial_subject, verdict_of
+from sweeplora.record.store.subject import best_so_far, closed, flatten, study_note, trial_subject, verdict_of
 from sweeplora.report.leaderboard import Leaderboard, make_leaderboard
 from sweeplora.rundir.record import Attempt, Result, TrialRecord, Verdict
 
@@ -52,6 +52,17 @@ def test_names_and_values_that_mlflow_refuses_are_made_to_fit() -> None:
 )
 def test_addresses_lose_their_credentials(text: str, clean: str) -> None:
     assert without_credentials(text) == clean
+
+
+def test_a_repetition_is_tagged_as_one_and_named_after_its_trial() -> None:
+    record = TrialRecord("complete", "s", 4, params={"network.dim": 8}, value=0.3, replicate=2)
+    subject = trial_subject("s/004.2-a", {}, record, "complete", 5.0)
+    assert (subject.tags["sweeplora.kind"], subject.tags["sweeplora.replicate_of"]) == ("replicate", "004")
+    assert subject.name == "004.2 dim=8"
+    ranked = board(("val/loss",), trial(4, 0.4, 30.0), (Path("004.2-a"), record))
+    assert [entry.number for entry in ranked.entries] == [4]
+    assert [(p.step, p.value) for p in best_so_far(ranked)] == [(1, 0.4)]
+    assert study_note(ranked, ("trial 4 is the best",)).startswith("- trial 4 is the best\n\n| rank |")
 
 
 def test_the_best_value_so_far_follows_the_order_of_ending() -> None:
