@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeplora.data.batches import Batch, Item, length, plan, share, windows
+from sweeplora.data.batches import Batch, Item, length, plan, share, split, windows
 from sweeplora.data.buckets import Size
 from sweeplora.data.dataset import Dataset
 from tests.data.folders import dataset, entry
@@ -73,6 +73,15 @@ def test_windows_take_the_accumulation_and_the_last_may_be_short() -> None:
     batches = plan(UNEVEN, 4, seed=0, epoch=1)
     assert [len(window) for window in windows(batches, 2)] == [2, 2, 1]
     assert [batch for window in windows(batches, 2) for batch in window] == batches
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 4, 8])
+def test_pieces_of_a_window_hold_its_images_in_order(pieces: int) -> None:
+    for window in windows(plan(UNEVEN, 4, seed=0, epoch=1), 2):
+        parts = split(window, pieces)
+        assert [item for part in parts for item in part.items] == [item for batch in window for item in batch.items]
+        assert max(len(part.items) for part in parts) == max(-(-len(batch.items) // pieces) for batch in window)
+        assert len(parts) <= pieces * len(window)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 8])

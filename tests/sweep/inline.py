@@ -41,11 +41,12 @@ class Inline:
     """One slot, in this process."""
 
     attempts: int = 2
+    on_oom: str = "fail"
 
     @property
     def rules(self) -> AttemptRules:
         """As many attempts as were given."""
-        return AttemptRules(self.attempts, False, 1.0)
+        return AttemptRules(self.attempts, False, 1.0, self.on_oom == "halve")
 
     def plan(self, most: int, shape: Shape | None = None) -> Plan:
         """The one slot."""
@@ -62,7 +63,7 @@ class Inline:
         """Nothing is left to end."""
 
 
-FILE = "# The stand-in, in this process.\n_target_: tests.sweep.inline.Inline\nattempts: 2\n"
+FILE = "# The stand-in, in this process.\n_target_: tests.sweep.inline.Inline\nattempts: 2\non_oom: fail\n"
 
 
 def study(folder: Path, *words: str, check: Callable[[Configuration], Experiment] = sign) -> tuple[int, str]:

@@ -1,7 +1,8 @@
 """A training that trains nothing: it reads config.yaml, writes what a training writes, and honours SIGTERM.
 
 The environment variable STANDIN (JSON) says how it behaves: `steps`, `seconds` a step, and lists of ranks that
-`fail` once, `fail_always`, `crash` (SIGSEGV), `diverge`, are `refused` or `stubborn` (deaf to SIGTERM). With `state` it
+`fail` once, `fail_always`, `crash` (SIGSEGV), `diverge`, are `refused` or `stubborn` (deaf to SIGTERM). `oom` has the
+pieces of a batch that each rank needs: with fewer it runs out of memory. With `state` it
 writes a state when it is stopped, goes on from it, and scores validation triples.
 """
 
@@ -26,7 +27,7 @@ from sweeplora.rundir.files import write_json, write_whole
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import is_held
 from sweeplora.rundir.metrics import MetricsWriter
-from sweeplora.rundir.record import Result, write_result
+from sweeplora.rundir.record import Result, read_trial, write_result
 from sweeplora.rundir.scores import ScoresWriter
 from sweeplora.rundir.state import ABOUT, About, read_about, read_origin
 
@@ -128,6 +129,10 @@ def _misbehave(run: RunDir, dim: int, behaviour: dict[str, Any], result: dict[st
         os.kill(os.getpid(), signal.SIGSEGV)
     if dim in behaviour.get("fail_always", []) or (first_time and dim in behaviour.get("fail", [])):
         result |= {"status": "failed", "message": f"rank {dim} does not work"}
+        return FAILED
+    record = read_trial(run)
+    if record is not None and record.pieces < behaviour.get("oom", {}).get(str(dim), 1):
+        result |= {"status": "failed", "message": "CUDA out of memory. Tried to allocate 3.00 GiB"}
         return FAILED
     if dim in behaviour.get("refused", []):
         result |= {"status": "refused", "message": f"network.dim={dim}: give another"}

@@ -20,12 +20,13 @@ class AttemptRules:
 
     `attempts`: total attempts for a training that fails by itself. `outside_counts`: whether an attempt that was ended
     from outside (a foreign signal, a lost machine) counts towards it. `grace_seconds`: time between SIGTERM and
-    SIGKILL.
+    SIGKILL. `halve`: a training that ran out of memory is tried again with batches in twice as many pieces.
     """
 
     attempts: int
     outside_counts: bool
     grace_seconds: float
+    halve: bool = False
 
 
 class Plan(NamedTuple):

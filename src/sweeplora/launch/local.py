@@ -39,6 +39,7 @@ class Local:
     device: Literal["cpu", "cuda"] | None
     trials_per_gpu: Annotated[int, Ge(1)]
     attempts: Annotated[int, Ge(1)]
+    on_oom: Literal["fail", "halve"] = "fail"  # for launcher files of before
     _forks: bool = field(default=False, init=False)
     _server: ForkClient | None = field(default=None, init=False)
     _server_deaths: int = field(default=0, init=False)
@@ -47,7 +48,7 @@ class Local:
     @property
     def rules(self) -> AttemptRules:
         """The configured limits; on this machine an end from outside does not count."""
-        return AttemptRules(self.attempts, outside_counts=False, grace_seconds=_GRACE_SECONDS)
+        return AttemptRules(self.attempts, False, _GRACE_SECONDS, halve=self.on_oom == "halve")
 
     @property
     def server_pid(self) -> int | None:

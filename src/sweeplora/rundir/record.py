@@ -91,6 +91,8 @@ class TrialRecord:
     processes: int | None = None
     threads: int | None = None
     """CPU threads of each process. All attempts run with the first one's numbers: last digits depend on them."""
+    pieces: int = 1
+    """In how many pieces each batch goes through the model: doubled when memory ran out and launcher.on_oom=halve."""
     message: str = ""
     contents: Mapping[str, str] = field(default_factory=dict)
     """Hashes of what the configuration's paths hold, by dotted key."""

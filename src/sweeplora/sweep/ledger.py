@@ -20,6 +20,7 @@ from sweeplora.sweep.search.known_points import first_of
 from sweeplora.sweep.search.proposals import Proposal, propose
 from sweeplora.sweep.search.searchers import Search, build_pruner, build_search
 from sweeplora.sweep.storage import complete_pruned, open_storage, storage_faults, widen
+from sweeplora.sweep.supervise import missing_memory, out_of_memory
 
 
 class AskedTrial(NamedTuple):
@@ -146,8 +147,11 @@ class Ledger:
         if errors:
             asked.trial.set_user_attr("standard error", list(errors))
         state = _STATES[outcome.verdict]
-        if outcome.verdict == "diverged" or "out of memory" in outcome.message.lower():
+        if outcome.verdict == "diverged":
             asked.trial.set_constraint("feasible", 1.0)
+            state = TrialState.PRUNED
+        elif outcome.verdict == "failed" and out_of_memory(outcome.message):
+            asked.trial.set_constraint("GiB of memory missing", missing_memory(outcome.message))
             state = TrialState.PRUNED
         self._study.tell(asked.trial, list(outcome.values) if state == TrialState.COMPLETE else None, state=state)
 

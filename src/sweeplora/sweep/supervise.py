@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import re
 import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
+
+import yaml
 
 from sweeplora.launch.launcher import Launcher, Started
 from sweeplora.launch.process import EXIT_LOST, end_all, oom_kills, start_ticks, trainings_of
@@ -31,6 +35,10 @@ from sweeplora.rundir.record import (
 
 _LOCK_SECONDS = 5.0
 _MOST_FRUITLESS = 10
+_TRIED, _FREE = r"ried to allocate ([\d.]+) (\w+)", r"of which ([\d.]+) (\w+) is free"
+_UNITS = {"bytes": 2.0**-30, "KiB": 2.0**-20, "MiB": 2.0**-10, "GiB": 1.0, "TiB": 1024.0}
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+_LEAST_MISSING = 2.0**-10
 _SENT = frozenset(
     (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 )
@@ -106,12 +114,24 @@ class Supervision:
         if outcome.verdict == "failed" and is_full(self.run.path, outcome.message):
             needed = max(map(size_of, [self.run.path, *trial_folders(self.run.path.parent)]))
             outcome = TrialOutcome("interrupted", full_line(self.run.path, needed))
+        outcome = self._halved(outcome)
         self._close_attempt(code, outcome)
         if not outcome.final and self._may_try_again(outcome):
             self._begin()
             return points, None
         self._lock.close()
         return points, outcome if outcome.final or outcome.verdict == "failed" else self._given_up(outcome)
+
+    def _halved(self, outcome: TrialOutcome) -> TrialOutcome:
+        """The outcome, to be tried again with batches in twice as many pieces if memory ran out and that may help."""
+        if not (self.place.launcher.rules.halve and outcome.verdict == "failed" and out_of_memory(outcome.message)):
+            return outcome
+        pieces, batch_size = 2 * self.record.pieces, _batch_size(self.run)
+        if pieces >= 2 * batch_size:
+            return outcome._replace(message=f"{outcome.message}; even at one image at a time", final=True)
+        self.record.pieces = pieces
+        told = f"tried again with micro-batches of {math.ceil(batch_size / pieces)} of {batch_size} images"
+        return TrialOutcome("failed", f"{outcome.message}; {told}, {pieces} times the accumulation", final=False)
 
     def stop(self, verdict: Literal["pruned", "interrupted"]) -> None:
         """Ask the training to write its state and stop; it is killed after the launcher's grace period.
@@ -144,7 +164,7 @@ class Supervision:
     def _begin(self) -> None:
         self.run.result.unlink(missing_ok=True)
         self._oom_kills = oom_kills()
-        write_trial(self.run, self.record)  # the training reads in it which experiment its state belongs to
+        write_trial(self.run, self.record)  # the training reads in it its experiment and its pieces
         self._process: Started = self.place.launcher.start(self.run, self.place.slot, self.place.module)
         self.record.attempts.append(Attempt(now(), self.place.slot.index))
         if self.record.threads is None:
@@ -172,6 +192,8 @@ class Supervision:
         rules, attempts = self.place.launcher.rules, self.record.attempts
         if outcome.verdict != "failed" and not rules.outside_counts:
             return fruitless(attempts) < _MOST_FRUITLESS
+        if rules.halve and out_of_memory(outcome.message):
+            return True  # each attempt has smaller pieces than the one before
         counted = [one for one in attempts if one.verdict == "failed" or (one.outside and rules.outside_counts)]
         return len(counted) < rules.attempts
 
@@ -201,7 +223,33 @@ def classify(result: Result | None, code: int, stopped: Verdict | None) -> Trial
         return TrialOutcome("interrupted", _ended_from_outside(code), final=False)
     if status == "refused":
         return TrialOutcome("failed", message)
-    return TrialOutcome("failed", message or _died(code), final="out of memory" in message.lower())
+    return TrialOutcome("failed", message or _died(code), final=out_of_memory(message))
+
+
+def out_of_memory(message: str) -> bool:
+    """Whether a training's last words are that memory ran out, on the GPU or on the host."""
+    return any(words in message.lower() for words in _OUT_OF_MEMORY)
+
+
+def missing_memory(message: str) -> float:
+    """GiB that were missing when memory ran out, as torch says it; 1 where it does not say."""
+    asked, free = (re.search(pattern, message) for pattern in (_TRIED, _FREE))
+    if asked is None:
+        return 1.0
+    missing = _gib(asked) - (0.0 if free is None else _gib(free))
+    return max(missing, _LEAST_MISSING)
+
+
+def _gib(found: re.Match[str]) -> float:
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def _batch_size(run: RunDir) -> int:
+    """The batch size of a run; 1 where its configuration does not say."""
+    try:
+        return int(yaml.safe_load(run.config.read_text())["train"]["batch_size"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+        return 1
 
 
 def fruitless(attempts: Sequence[Attempt]) -> int:

@@ -51,6 +51,8 @@ class Recipe:
     noising: Noising
     settings: Train
     seed: int
+    pieces: int = 1
+    """In how many pieces a batch goes through the model, where memory is short."""
 
 
 class Trainer:
@@ -74,7 +76,7 @@ class Trainer:
         self.largest_gradient = 0.0
         self._rates = LearningRates(optimizer)
         trained = [p for group in optimizer.param_groups for p in group["params"]]
-        self._flat = FlatGradients(trained, extras=recipe.settings.accumulation + 1)
+        self._flat = FlatGradients(trained, extras=recipe.settings.accumulation * recipe.pieces + 1)
         self._scale = LossScale() if recipe.settings.mixed_precision == "fp16" else None
 
     def requests(self, parts: Sequence[Sequence[Batch]], epoch: int, num_steps: int) -> list[Request]:

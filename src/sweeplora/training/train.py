@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import torch
 
-from sweeplora.data.batches import plan, windows
+from sweeplora.data.batches import plan, split, windows
 from sweeplora.diffusion.targets import Noising
 from sweeplora.models.family import Family
 from sweeplora.networks.network import PARTS, Network, attach
 from sweeplora.rundir.folder import RunDir
-from sweeplora.rundir.record import Result
+from sweeplora.rundir.record import Result, read_trial
 from sweeplora.training.checkpoints import Checkpoints
 from sweeplora.training.distributed import DTYPES, Processes
 from sweeplora.training.groups import ConfigGroups
@@ -30,7 +30,7 @@ def train(run: RunDir, groups: ConfigGroups, base: HeldBase, processes: Processe
     """Train a network on a held base, which is afterwards as before; each of the run's processes calls this."""
     inputs = prepare(run, groups, base, processes)
     with attached_network(groups, base.family, processes) as network:
-        trainer = build_trainer(groups, base.family, network, processes)
+        trainer = build_trainer(groups, base.family, network, processes, pieces_of(run))
         outputs = Outputs(run, groups, trainer, inputs)
         _announce(processes, inputs, network)
         checkpoints = Checkpoints(run, groups.config, trainer, outputs, inputs.length.steps)
@@ -41,6 +41,12 @@ def train(run: RunDir, groups: ConfigGroups, base: HeldBase, processes: Processe
     result.weights, result.metrics = outputs.weights, outputs.last
     processes.end()
     return result
+
+
+def pieces_of(run: RunDir) -> int:
+    """In how many pieces the supervisor has batches go through the model: more than 1 after memory ran out."""
+    record = read_trial(run)
+    return 1 if record is None else record.pieces
 
 
 @contextmanager
@@ -63,11 +69,13 @@ def build_network(groups: ConfigGroups, family: Family, processes: Processes) ->
     return network
 
 
-def build_trainer(groups: ConfigGroups, family: Family, network: Network, processes: Processes) -> Trainer:
+def build_trainer(
+    groups: ConfigGroups, family: Family, network: Network, processes: Processes, pieces: int = 1
+) -> Trainer:
     """The state of the training before its first step."""
     optimizer = make_optimizer(groups.optimizer, network, groups.rates)
     noising = Noising(family.alphas_cumprod, family.prediction)
-    recipe = Recipe(groups.noise, groups.loss, noising, groups.train, groups.seed)
+    recipe = Recipe(groups.noise, groups.loss, noising, groups.train, groups.seed, pieces)
     return Trainer(recipe, family, network, optimizer, processes)
 
 
@@ -112,7 +120,8 @@ def run_epoch(training: Training, epoch: int) -> None:
     settings, steps = trainer.recipe.settings, inputs.length.steps
     batches = plan(inputs.dataset, settings.batch_size, trainer.recipe.seed, epoch)
     done = trainer.step - (epoch - 1) * inputs.length.steps_per_epoch
-    parts = windows(batches, settings.accumulation)[done : done + steps - trainer.step]
+    whole = windows(batches, settings.accumulation)[done : done + steps - trainer.step]
+    parts = [split(window, trainer.recipe.pieces) for window in whole]
     with closing(inputs.loader.stream(trainer.requests(parts, epoch, steps))) as stream:
         for window in parts:
             values = trainer.train_window(window, epoch, stream, schedule(trainer.step, steps))
