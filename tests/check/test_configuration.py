@@ -82,6 +82,8 @@ def _refusal(checked: Checked, *overrides: str) -> str:
         (["optimizer._target_=3"], "optimizer._target_=3: expected text"),
         (["train.mixed_precision=fp16"], "train.mixed_precision=fp16: a CPU has no half precision"),
         (["sweep.objective=[val/loss,probe/loss]", "pruner=median"], "Optuna cannot prune on several objectives"),
+        (["sweep.objective=probe/loss", "pruner=median"], "train.probe_every_epochs=0: a pruner sees no probe/loss"),
+        (["train.probe_images=0", "train.probe_every_epochs=2"], "train.probe_every_epochs=2: has no effect with"),
         (["sweep.objective=probe/loss", "train.probe_images=0"], "train.probe_images=0: sweep.objective=probe/loss"),
         (["network.use_tucker=true", "network.preset=attn-only"], "network.use_tucker=True: "),
         (["network.dora=true", "network.dropout=0.1"], "network.dropout=0.1: has no effect"),

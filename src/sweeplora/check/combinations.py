@@ -145,11 +145,15 @@ def _check_objectives(config: Mapping[str, Any]) -> None:
             raise UserError("sweep.objective", name, f"no such metric; {nearest(name, METRICS)}")
         if wanted.count(name) > 1:
             raise UserError("sweep.objective", json.dumps(wanted), f"names {name} twice; give it once")
-    if len(wanted) > 1 and config["pruner"]["_target_"] != "optuna.pruners.NopPruner":
+    prunes = config["pruner"]["_target_"] != "optuna.pruners.NopPruner"
+    if len(wanted) > 1 and prunes:
         mend = "Optuna cannot prune on several objectives; use pruner=none or one objective"
         raise UserError("sweep.objective", json.dumps(wanted), mend)
     if "probe/loss" in wanted and config["train"]["probe_images"] == 0:
         raise UserError("train.probe_images", 0, "sweep.objective=probe/loss needs some")
+    if wanted == ["probe/loss"] and prunes and config["train"]["probe_every_epochs"] == 0:
+        mend = "a pruner sees no probe/loss before the end; give 1, or pruner=none"
+        raise UserError("train.probe_every_epochs", 0, mend)
 
 
 def _given(rates: Node) -> dict[str, Any]:

@@ -6,13 +6,13 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweeplora.check.parts import slot_of
+from sweeplora.check.parts import built, slot_of
 from sweeplora.data.captions import plain
 from sweeplora.data.dataset import Dataset
 from sweeplora.models.facts import ModelFacts
 from sweeplora.models.text.tokens import TokenizerFiles, over_limit
+from sweeplora.training.previews.batches import Places, idle, in_batches
 from sweeplora.training.previews.prompt import Prompt
-from sweeplora.training.previews.prompts import idle
 
 Named = tuple[str, str]
 """A text's name, and the text."""
@@ -29,7 +29,10 @@ def long_texts(
     numbered = list(enumerate(prompts, 1))
     texts = [(f"prompt {number}", one.prompt) for number, one in numbered]
     texts += [(f"the negative of prompt {number}", one.negative) for number, one in numbered if one.negative]
-    waiting = idle(len(prompts), slot_of(config["launcher"]).processes) if prompts else None
+    batches = in_batches(
+        prompts, built(config["sample"]), dataset.resolution, Places(model.divisor, model.scale_factor)
+    )
+    waiting = idle(len(batches), slot_of(config["launcher"]).processes)
     long_captions = too_long(model, "caption", captions, dataset.weighted_captions)
     long_prompts = too_long(model, "prompt", texts, config["sample"]["weighted"])
     return (*long_captions, *long_prompts, *([] if waiting is None else [waiting]))

@@ -63,12 +63,16 @@ class EntryStore:
                 self._keep(key, tensors)
                 tick(done, len(missing))
 
+    def find(self, key: str) -> Tensors | None:
+        """The tensors of a key, None where there is no valid entry."""
+        return self._kept.get(key) or self._load(key)
+
     def read(self, key: str) -> Tensors:
         """The tensors of a key that was filled.
 
         Raises KeyError for one that was not, and UserError where its file has gone or been damaged since.
         """
-        tensors = self._kept.get(key) or self._load(key)
+        tensors = self.find(key)
         if tensors is None and key in self._filled:
             raise UserError("runs", self._path(key), "the cache entry has gone or been damaged; start the run again")
         if tensors is None:

@@ -7,7 +7,6 @@ import math
 import resource
 import shutil
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,12 @@ from sweeplora.rundir.metrics import MetricsWriter, has_logged, read_metrics
 from sweeplora.rundir.naming import read_naming
 from sweeplora.rundir.scores import ScoresWriter
 from sweeplora.training.distributed import DTYPES
-from sweeplora.training.evaluate import Score, Triples, score
+from sweeplora.training.evaluate import Score, Triples
+from sweeplora.training.evaluator import Evaluator
 from sweeplora.training.groups import ConfigGroups
 from sweeplora.training.loop import Diverged, Trainer
 from sweeplora.training.metadata import Trained, metadata, model_hashes
-from sweeplora.training.optim.optimizer import weights_for_use
 from sweeplora.training.prepare import Inputs
-from sweeplora.training.previews.draw import Previews
-from sweeplora.training.previews.prompts import read_prompts
 from sweeplora.training.previews.settings import is_due
 from sweeplora.training.retention import Retention, SavedWeights, remove_unfinished
 
@@ -44,15 +41,12 @@ class Outputs:
         self._config = groups.config
         self._trainer = trainer
         self._inputs = inputs
-        sample = groups.sample
-        prompts = read_prompts(sample.prompts, sample.weighted, inputs.dataset) if sample.draws else []
-        self._previews = Previews(prompts, sample, inputs.dataset.resolution)
-        self._scored_at = self._drawn_at = -1
+        self._evaluator = Evaluator(groups, trainer, inputs)
+        self._scored_at = self._probed_at = self._drawn_at = -1
         self._main = trainer.processes.is_main
         self._earlier = read_metrics(run.metrics) if self._main else {}
         self._writer = MetricsWriter(run.metrics) if self._main else None
         self._baseline: float | None = None
-        self._starts_from_file = groups.algorithm.weights is not None
         self.last: dict[str, float] = {}
         settings = groups.train
         retention = Retention(settings.save_last_epochs, settings.save_last_steps)
@@ -139,12 +133,14 @@ class Outputs:
         self._trainer.check_weights()
         if last or epoch == 0 or is_due(epoch, settings.validate_every_epochs):
             self._validate()
+        if last or epoch == 0 or is_due(epoch, settings.probe_every_epochs):
+            self._probe()
         write = partial(self._write_weights, epoch)
         if last:
             self._saved.last(write)
         elif epoch > 0 and is_due(epoch, settings.save_every_epochs):
             self._saved.epoch(epoch, write)
-        if self._previews.settings.due(epoch, epochs):
+        if self._evaluator.previews.settings.due(epoch, epochs):
             self._preview()
         if last:
             self._show_weights()
@@ -162,31 +158,34 @@ class Outputs:
         if is_due(step, settings.save_every_steps):
             self._trainer.check_weights()
             self._saved.step(step, partial(self._write_weights, epoch))
-        if is_due(step, self._previews.settings.every_steps):
+        if is_due(step, self._evaluator.previews.settings.every_steps):
             self._preview()
 
     def _validate(self) -> None:
-        """Score the held-out triples and the probe's in evaluation mode, and log the results."""
-        if self._scored_at == self._trainer.step:
+        """Score the held-out triples in evaluation mode, and log the results."""
+        if self._scored_at == self._trainer.step or not self._inputs.validation.examples:
             return
-        values: dict[str, float] = {}
-        with self._for_use():
-            if self._inputs.validation.examples:
-                values |= self._validation(self._score(self._inputs.validation))
-            if self._inputs.probe.examples:
-                values["probe/loss"] = self._score(self._inputs.probe).mean
-        if values:
-            self.log(values)
+        self.log(self._validation(self._score(self._inputs.validation)))
         self._scored_at = self._trainer.step
+
+    def _probe(self) -> None:
+        """Score the probe's triples, and log their mean."""
+        if self._probed_at == self._trainer.step or not self._inputs.probe.examples:
+            return
+        self.log({"probe/loss": self._score(self._inputs.probe).mean})
+        self._probed_at = self._trainer.step
+
+    def _score(self, triples: Triples) -> Score:
+        found = self._evaluator.score(triples)
+        self._trainer.stop_if_asked()
+        return found
 
     def _preview(self) -> None:
         """Draw the prompts with the network as it is now."""
         if self._drawn_at == self._trainer.step:
             return
-        trainer, settings = self._trainer, self._trainer.recipe.settings
-        with self._for_use(), self._merged(settings.forward_precision):
-            self._previews.write(self._run.samples, trainer.step, trainer.family, trainer.processes)
-            trainer.stop_if_asked()
+        self._evaluator.draw(self._run.samples)
+        self._trainer.stop_if_asked()
         self._drawn_at = self._trainer.step
 
     def _show_weights(self) -> None:
@@ -212,7 +211,7 @@ class Outputs:
         path.parent.mkdir(exist_ok=True)
         trainer = self._trainer
         described = metadata(self._trained, epoch, trainer.step)
-        with self._for_use():
+        with self._evaluator.in_use():
             state = trainer.network.state_dict()
             try:
                 save(path, state, described, DTYPES[trainer.recipe.settings.save_precision])
@@ -220,32 +219,9 @@ class Outputs:
                 return fault
         return None
 
-    def _score(self, triples: Triples) -> Score:
-        trainer, settings = self._trainer, self._trainer.recipe.settings
-        with self._merged(settings.measured_precision):
-            found = score(
-                triples, trainer.family, trainer.recipe.noising, trainer.processes, settings.validation_precision
-            )
-        trainer.stop_if_asked()
-        return found
-
-    def _merged(self, precision: str) -> AbstractContextManager[None]:
-        """The network merged if forward passes are in float32; in half precision a sum would lose small updates."""
-        return self._trainer.network.merged() if precision == "fp32" else nullcontext()
-
-    def _score_base(self) -> Score:
-        """The losses of the held-out triples without the network; `model.base_weights` belong to the base."""
-        network = self._trainer.network
-        network.set_strength(0.0)
-        try:
-            return self._score(self._inputs.validation)
-        finally:
-            network.set_strength(1.0)
-
     def _validation(self, found: Score) -> dict[str, float]:
         if self._baseline is None:
-            # A newly initialised network does not change the base, so the base's score needs no second pass.
-            base = self._score_base() if self._starts_from_file else found
+            base = self._evaluator.base_score(self._inputs.validation)
             self._baseline = base.mean
             if self._scores is not None and math.isfinite(base.mean):
                 self._scores.write_base(base.flat())
@@ -256,15 +232,6 @@ class Outputs:
         bands = {f"val/band_{number}": value for number, value in found.bands().items()}
         relative = found.mean / self._baseline
         return {"val/loss": found.mean, "val/best": best, "val/relative": relative, **bands}
-
-    def _for_use(self) -> ExitStack:
-        """Evaluation mode, with the averaged weights if the optimizer keeps an average."""
-        stack = ExitStack()
-        network = self._trainer.network
-        network.train(False)
-        stack.callback(network.train, True)
-        stack.enter_context(weights_for_use(self._trainer.optimizer))
-        return stack
 
 
 def _step_and_first(sample: Path) -> tuple[str, int]:

@@ -21,8 +21,9 @@ class Train:
     save_last_steps delete older weights of this run, never the last. checkpoint_minutes and checkpoint_every_steps (0:
     off) write the state that a training goes on from; keep_state keeps the last one when the run has ended. resume:
     another run's state to start from; the length includes its steps.
-    validation_timesteps noise levels are scored for every held-out image (at most validation_images of them) and for
-    probe_images training images, in float32 or, with validation_precision=run, in mixed_precision.
+    validation_timesteps noise levels are scored for every held-out image (at most validation_images of them), in
+    float32 or, with validation_precision=run, in mixed_precision; and for probe_images training images, at the start,
+    at the end and every probe_every_epochs.
     """
 
     epochs: Annotated[int, Ge(1), Le(1_000_000)] | None
@@ -54,6 +55,7 @@ class Train:
     validation_timesteps: Annotated[int, Ge(1), Le(1000)]
     validation_precision: Literal["run", "fp32"]
     probe_images: Annotated[int, Ge(0)]
+    probe_every_epochs: Annotated[int, Ge(0)]
 
     @property
     def forward_precision(self) -> Literal["fp32", "fp16", "bf16"]:
@@ -77,6 +79,9 @@ class Train:
         if self.network_precision not in ("fp32", self.mixed_precision):
             mend = f"needs train.mixed_precision={self.network_precision}; or keep the network in fp32"
             raise UserError("train.network_precision", self.network_precision, mend)
+        if self.probe_every_epochs and not self.probe_images:
+            mend = "has no effect with train.probe_images=0; use 0"
+            raise UserError("train.probe_every_epochs", self.probe_every_epochs, mend)
         for last, every in (("save_last_epochs", "save_every_epochs"), ("save_last_steps", "save_every_steps")):
             if getattr(self, last) and not getattr(self, every):
                 raise UserError(f"train.{last}", getattr(self, last), f"has no effect without train.{every}; give both")

@@ -14,7 +14,8 @@ from sweeplora.config.rules import check_rules
 from sweeplora.data.buckets import Size
 from sweeplora.errors import UserError
 from sweeplora.models.family import Family
-from sweeplora.training.previews.draw import Previews, draw
+from sweeplora.training.previews.draw import Previews
+from sweeplora.training.previews.draw import draw as draw_together
 from sweeplora.training.previews.prompt import Prompt
 from sweeplora.training.previews.samplers import Sampler
 from sweeplora.training.previews.schedulers import make_scheduler
@@ -51,6 +52,11 @@ def settings(sampler: str, **changes: Any) -> Sample:
     return Sample(**(given | changes))
 
 
+def draw(family: Family, prompt: Prompt, how: Sample, size: Size) -> Tensor:
+    """One image [3, H, W], drawn alone."""
+    return draw_together(family, [prompt], how, size)[0]
+
+
 def drawn_by(pipe: Any, family: Family, **options: Any) -> Tensor:
     """The picture [3, H, W] of a diffusers pipeline with the sampler `euler` and our settings."""
     pipe.scheduler = make_scheduler("euler", False, family.prediction, family.alphas_cumprod)
@@ -85,6 +91,16 @@ def test_every_sampler_draws_the_same_picture_twice(sampler: str, model: Family)
     one, two = (draw(model, Prompt("a shape"), settings(sampler), SQUARE) for _ in range(2))
     assert one.shape == (3, 64, 64) and bool(one.isfinite().all())
     assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("sampler", ["euler_a", "dpm_2_a", "ddim"])
+def test_images_drawn_together_are_those_drawn_alone(sampler: str, model: Family) -> None:
+    prompts = [Prompt("a shape"), Prompt("a shape", "dull", seed=5), Prompt("two", guidance=7.5), Prompt("a shape")]
+    together = draw_together(model, prompts, settings(sampler), SQUARE)
+    alone = torch.stack([draw(model, prompt, settings(sampler), SQUARE) for prompt in prompts])
+    torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)
+    assert torch.equal(together[0], together[3])
+    assert all((one - together[0]).abs().max() > 0.01 for one in together[1:3])
 
 
 def test_a_prompt_says_what_the_settings_leave_open(model: Family) -> None:

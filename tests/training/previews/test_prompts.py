@@ -7,7 +7,7 @@ import pytest
 
 from sweeplora.errors import UserError
 from sweeplora.training.previews.prompt import Prompt, parse_line
-from sweeplora.training.previews.prompts import check_prompts, idle, read_file, rounded_sizes
+from sweeplora.training.previews.prompts import check_prompts, read_file, rounded_sizes
 
 
 def _read(tmp_path: Path, name: str, text: str) -> list[Prompt]:
@@ -170,15 +170,3 @@ def test_what_cannot_start_from_pure_noise_is_refused_on_a_model_of_zero_termina
         check_prompts([Prompt("a cat", sampler="heun")], "euler_a", 20, False, True)
     with pytest.raises(UserError, match=r"sample\.karras=True: a model of zero terminal SNR"):
         check_prompts([Prompt("a cat")], "euler", 20, True, True)
-
-
-@pytest.mark.parametrize(("prompts", "processes", "waiting"), [(5, 4, 3), (1, 2, 1), (7, 3, 2)])
-def test_a_remainder_that_idles_processes_is_said(prompts: int, processes: int, waiting: int) -> None:
-    said = idle(prompts, processes)
-    assert said is not None and f"{prompts} sample prompts over {processes} processes: {waiting} of them wait" in said
-    assert f"{prompts + waiting} prompts would take no longer" in said
-
-
-@pytest.mark.parametrize(("prompts", "processes"), [(4, 4), (6, 3), (5, 1), (0, 2)])
-def test_prompts_that_share_out_evenly_are_not_worth_a_line(prompts: int, processes: int) -> None:
-    assert idle(prompts, processes) is None

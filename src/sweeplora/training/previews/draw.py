@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from inspect import signature
 from io import BytesIO
 from pathlib import Path
@@ -17,52 +18,60 @@ from sweeplora.data.buckets import Size
 from sweeplora.models.family import Family, Text
 from sweeplora.rundir.files import write_whole
 from sweeplora.training.distributed import Processes
+from sweeplora.training.previews.batches import Places, drawing_of, guidance_of, in_batches
 from sweeplora.training.previews.prompt import Prompt
-from sweeplora.training.previews.prompts import check_prompts, drawn_side
+from sweeplora.training.previews.prompts import check_prompts
 from sweeplora.training.previews.schedulers import make_scheduler
 from sweeplora.training.previews.settings import Sample
 
+Kept = Callable[[Sequence[Prompt], Sample, Size, Callable[[], list[bytes]]], list[bytes]]
+"""(prompts of a batch, settings, size, how to draw them) -> their PNG files."""
+
 
 @torch.no_grad()
-def draw(family: Family, prompt: Prompt, settings: Sample, size: Size) -> Tensor:
-    """One image [3, H, W] in [0, 1]: the result of diffusers' pipeline for prompt, seed and scheduler on the CPU.
+def draw(family: Family, prompts: Sequence[Prompt], settings: Sample, size: Size) -> Tensor:
+    """Images [B, 3, H, W] in [0, 1]: each is the result of diffusers' pipeline for its prompt, seed and scheduler.
 
-    `size` is used if the prompt gives none; sides are rounded down to what the model accepts. A guidance of 1 or
-    less turns guidance off, at half the cost. The VAE must be on the U-Net's device.
+    All prompts must have the same `Drawing`; `size` is used if they give none. A guidance of 1 or less turns guidance
+    off, at half the cost. The size of the batch changes last bits. The VAE must be on the U-Net's device.
     """
-    device = next(family.unet.parameters()).device
-    sides = (prompt.width or size.width, prompt.height or size.height)
-    width, height = (drawn_side(side, family.divisor) for side in sides)
-    guidance = settings.guidance if prompt.guidance is None else prompt.guidance
-    text = _text(family, prompt, settings.weighted, guided=guidance > 1)
-    count = len(text.pooled)
-    sizes = torch.tensor([[height, width, 0, 0, height, width]] * count, dtype=torch.float32, device=device)
+    device, count = next(family.unet.parameters()).device, len(prompts)
+    (drawing,) = {drawing_of(prompt, settings, size, family.divisor) for prompt in prompts}
+    width, height = drawing.width, drawing.height
+    text = _text(family, prompts, settings.weighted, guided=drawing.is_guided)
+    rows = len(text.pooled)
+    sizes = torch.tensor([[height, width, 0, 0, height, width]] * rows, dtype=torch.float32, device=device)
+    guidance = torch.tensor([guidance_of(prompt, settings) for prompt in prompts], device=device).view(-1, 1, 1, 1)
 
-    generator = Generator().manual_seed(settings.seed if prompt.seed is None else prompt.seed)
-    sampler = prompt.sampler or settings.sampler
-    scheduler = make_scheduler(sampler, settings.karras, family.prediction, family.alphas_cumprod)
-    scheduler.set_timesteps(prompt.steps or settings.steps)
-    extra = {"generator": generator} if "generator" in signature(scheduler.step).parameters else {}
+    generators = [Generator().manual_seed(settings.seed if one.seed is None else one.seed) for one in prompts]
+    scheduler = make_scheduler(drawing.sampler, settings.karras, family.prediction, family.alphas_cumprod)
+    scheduler.set_timesteps(drawing.steps)
+    extra = {"generator": generators} if "generator" in signature(scheduler.step).parameters else {}
     shape = (1, family.latent_channels, height // family.scale_factor, width // family.scale_factor)
-    latents = torch.randn(shape, generator=generator).to(device) * scheduler.init_noise_sigma
+    noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
+    latents = noise.to(device) * scheduler.init_noise_sigma
     for timestep in scheduler.timesteps:
-        noisy = scheduler.scale_model_input(latents, timestep).expand(count, -1, -1, -1)
-        output = family.predict(noisy, timestep.to(device).expand(count), text, sizes)
-        if count == 2:
+        noisy = scheduler.scale_model_input(latents, timestep).repeat(rows // count, 1, 1, 1)
+        output = family.predict(noisy, timestep.to(device).expand(rows), text, sizes)
+        if drawing.is_guided:
             unconditional, conditional = output.chunk(2)
             output = unconditional + guidance * (conditional - unconditional)
         latents = scheduler.step(output, timestep, latents, **extra).prev_sample
     with torch.autocast(device.type, enabled=False):
-        return family.decode(latents)[0].float().cpu()
+        return family.decode(latents).float().cpu()
 
 
-def _text(family: Family, prompt: Prompt, weighted: bool, guided: bool) -> Text:
-    """The prompt's encoding, preceded by that of the negative prompt if there is guidance."""
-    wanted = family.encode_text([prompt.prompt], weighted)
+def _text(family: Family, prompts: Sequence[Prompt], weighted: bool, guided: bool) -> Text:
+    """The prompts' encodings, preceded by those of the negative prompts if there is guidance."""
+    wanted = family.encode_text([prompt.prompt for prompt in prompts], weighted)
     if not guided:
         return wanted
-    negative = family.encode_text([prompt.negative], weighted) if prompt.negative else family.unconditional(1)
-    return Text(*(torch.cat(pair) for pair in zip(negative, wanted, strict=True)))
+    negatives = {
+        text: family.encode_text([text], weighted) if text else family.unconditional(1)
+        for text in dict.fromkeys(prompt.negative for prompt in prompts)
+    }
+    parts = [*(negatives[prompt.negative] for prompt in prompts), wanted]
+    return Text(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -79,19 +88,27 @@ class Previews:
     def __post_init__(self) -> None:
         check_prompts(self.prompts, self.settings.sampler, self.settings.steps, self.settings.karras)
 
-    def write(self, folder: Path, step: int, family: Family, processes: Processes) -> None:
-        """Draw every prompt, distributed over the processes, and write each `<step>_<index>.png` atomically.
+    def write(self, folder: Path, step: int, family: Family, processes: Processes, kept: Kept | None = None) -> None:
+        """Draw every prompt, in batches distributed over the processes; write each `<step>_<index>.png` atomically.
 
-        Ends early if the training was asked to stop.
+        `kept`: where images of the base model are found again. Ends early if the training was asked to stop.
         """
         folder.mkdir(exist_ok=True)
-        with _on_device(family, processes.device):
-            for index in range(processes.rank, len(self.prompts), processes.world_size):
-                if processes.stop.requested:
-                    return
-                with processes.autocast():
-                    image = draw(family, self.prompts[index], self.settings, self.size)
-                write_whole(folder / f"{step:08d}_{index:02d}.png", _png(image, self.prompts[index]))
+        batches = in_batches(self.prompts, self.settings, self.size, Places(family.divisor, family.scale_factor))
+        for batch in batches[processes.rank :: processes.world_size]:
+            if processes.stop.requested:
+                return
+            prompts = [self.prompts[index] for index in batch]
+            make = partial(self._drawn, prompts, family, processes)
+            files = make() if kept is None else kept(prompts, self.settings, self.size, make)
+            for index, content in zip(batch, files, strict=True):
+                write_whole(folder / f"{step:08d}_{index:02d}.png", content)
+
+    def _drawn(self, prompts: Sequence[Prompt], family: Family, processes: Processes) -> list[bytes]:
+        """The PNG files of a batch."""
+        with _on_device(family, processes.device), processes.autocast():
+            images = draw(family, prompts, self.settings, self.size)
+        return [_png(image, prompt) for image, prompt in zip(images, prompts, strict=True)]
 
 
 @contextmanager

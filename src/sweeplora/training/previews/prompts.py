@@ -100,17 +100,6 @@ def check_prompts(
             check_from_pure_noise(prompt.sampler or sampler, prompt.steps or steps, karras, whose)
 
 
-def idle(num_prompts: int, num_processes: int) -> str | None:
-    """A line that says how many processes wait at the end of every preview; None if none does."""
-    waiting = -num_prompts % num_processes
-    if not waiting:
-        return None
-    return (
-        f"{num_prompts} sample prompts over {num_processes} processes: {waiting} of them wait while the last "
-        f"{num_processes - waiting} are drawn; {num_prompts + waiting} prompts would take no longer"
-    )
-
-
 def rounded_sizes(prompts: Sequence[Prompt], divisor: int) -> list[str]:
     """A line that says which prompts are drawn at another size than they ask for, if any."""
     found = []
