@@ -93,15 +93,13 @@ class Outputs:
     def load(self, state: Mapping[str, Any], *, is_own: bool) -> None:
         """Go on from what `state` returned.
 
-        The files of another run are not this run's, and the base model's score is measured again, since it is in them.
+        The files of another run are not this run's; the base model's losses are in them, so they are asked for again.
         """
         self.last = dict(state["last"])
         self._scored_at, self._drawn_at = state["scored_at"], state["drawn_at"]
         if is_own:
             self._baseline = state["baseline"]
             self._saved.load(state["saved"])
-        else:
-            self._starts_from_file = True
 
     def _written_bytes(self) -> dict[str, int]:
         """Sizes of the files that grow, by name, once what is in them has reached the disk."""
