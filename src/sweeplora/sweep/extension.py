@@ -18,6 +18,7 @@ _ASKED = {
     "search": "search",
     "constraints": "sweep.constraints",
     "enqueue": "sweep.enqueue",
+    "warm_start": "sweep.warm_start",
 }
 _MISSING = "nothing"
 _ELSEWHERE = "the contents of model, data or prompts, or the program's own version"
@@ -40,7 +41,7 @@ def changes(asked: Mapping[str, Any], identity: Mapping[str, Any], signed: Signe
     """What changed since the study of this name began; empty if the question is the same."""
     found = [*_changed("space", asked.get("space", {}), identity["space"])]
     for key, title in _ASKED.items():
-        old, new = asked.get(key, []), identity[key]
+        old, new = asked.get(key) or [], identity[key] or []
         if old != new:
             found.append(Change(title, old, new))
     before, after = asked.get("replicates", 1), identity.get("replicates", 1)

@@ -16,7 +16,8 @@ from sweeplora.rundir.record import TrialOutcome, TrialRecord, Verdict
 from sweeplora.sweep.extension import Signed, changes, refuse_more_than_adding
 from sweeplora.sweep.question import Question
 from sweeplora.sweep.reuse import free_name
-from sweeplora.sweep.search.known_points import first_of
+from sweeplora.sweep.search.constrained import distributions
+from sweeplora.sweep.search.known_points import first_of, proposal_of
 from sweeplora.sweep.search.proposals import Proposal, propose
 from sweeplora.sweep.search.searchers import Search, build_pruner, build_search
 from sweeplora.sweep.storage import complete_pruned, open_storage, storage_faults, widen
@@ -49,7 +50,8 @@ class Ledger:
         self._lost: dict[int, FrozenTrial] = {}
         trials = study.get_trials(deepcopy=False)
         self._places = {json.dumps(point, sort_keys=True): place for place, point in enumerate(grid or ())}
-        self._begun = sum(trial.state != TrialState.WAITING for trial in trials)
+        own = [trial for trial in trials if _GIVEN not in trial.user_attrs]
+        self._begun = sum(trial.state != TrialState.WAITING for trial in own)
         taken = {self._place(trial) for trial in trials} if grid is not None else set()
         order = first_of(grid or (), question.points)
         self._open_points = [index for index in order if index not in taken]
@@ -62,7 +64,8 @@ class Ledger:
 
     def ended(self) -> list[int]:
         """Numbers of the trials that ended, in any state."""
-        return [trial.number for trial in self._study.get_trials(deepcopy=False, states=_ENDED)]
+        trials = self._study.get_trials(deepcopy=False, states=_ENDED)
+        return [trial.number for trial in trials if _GIVEN not in trial.user_attrs]
 
     def compare(self, records: Mapping[int, TrialRecord]) -> None:
         """Raise ValueError where the database differs from the trials' own records: number -> record."""
@@ -109,6 +112,25 @@ class Ledger:
         self._points_wait = False
         self._begun += 1
         return self._asked(self._study.ask())
+
+    def give(self) -> None:
+        """Give the search what it is to learn from another study; what an earlier driver gave is not doubled."""
+        there = {trial.user_attrs.get(_GIVEN) for trial in self._study.get_trials(deepcopy=False)}
+        every = distributions(self._question.space)
+        for given in self._question.given:
+            if given.source in there:
+                continue
+            proposal = proposal_of(self._question.space, given.params)
+            rules = self._question.constraints
+            excesses = rules.excesses(proposal) if rules and proposal is not None else {}
+            trial = optuna.trial.create_trial(
+                params=given.params,
+                distributions={name: every[name] for name in given.params},
+                values=list(given.values),
+                user_attrs={_GIVEN: given.source},
+                constraints={text: min(excess, 0.0) for text, excess in excesses.items()},
+            )
+            self._study.add_trial(trial)
 
     def enqueue(self) -> None:
         """Have the known points tried first; those that an earlier driver enqueued are not doubled."""
@@ -182,6 +204,9 @@ _AGAIN = "trained again"
 """The study's attribute with the numbers of lost trials that ended again, perhaps with another value."""
 
 _QUESTION = "question"
+_GIVEN = "given"
+"""The attribute of a trial that was another study's: where it comes from."""
+
 _KNOWN = "known point"
 """The attribute of a trial that was enqueued: its place in sweep.enqueue."""
 
@@ -227,6 +252,7 @@ def open_ledger(runs: Path, question: Question, signed: Signed) -> Ledger:
         search = build_search(question.config["search"], question.space, begun, question.constraints)
         study.sampler, study.pruner = search.sampler, pruner
         ledger = Ledger(study, question, search, storage)
+        ledger.give()
         ledger.enqueue()
     return ledger
 

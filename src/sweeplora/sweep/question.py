@@ -9,6 +9,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from sweeplora.errors import Problems, UserError
@@ -16,8 +17,8 @@ from sweeplora.experiment import Configuration, Experiment, NotComposed
 from sweeplora.rundir.signature import is_unsigned
 from sweeplora.sweep.precision import check_precision
 from sweeplora.sweep.replicates import ReplicateRules, read_replicate_rules
+from sweeplora.sweep.search.facts import facts_of, refuse_question
 from sweeplora.sweep.search.facts import notices as search_notices
-from sweeplora.sweep.search.facts import refuse_question
 from sweeplora.sweep.search.grammar import on_command_line, parse_space
 from sweeplora.sweep.search.known_points import Point, read_points
 from sweeplora.sweep.search.proposals import Proposal, every_choice
@@ -25,6 +26,7 @@ from sweeplora.sweep.search.rules import Rules, drawn, read_constraints
 from sweeplora.sweep.search.rungs import rungs_of
 from sweeplora.sweep.search.searchers import is_grid, num_points, prunes
 from sweeplora.sweep.search.space import Space, all_keys
+from sweeplora.sweep.warm_start import Given, Here, read_warm_start
 
 _CHECKED_AHEAD = 24
 """Proposals that are composed and checked before the first trial: a second's work. Few spaces need more."""
@@ -109,6 +111,8 @@ class Question:
     points: tuple[Point, ...] = ()
     """Tried first, in this order."""
     constraints: Rules | None = None
+    given: tuple[Given, ...] = ()
+    """Trials of another study that the search learns from (sweep.warm_start)."""
     replication: ReplicateRules = field(default_factory=ReplicateRules)
 
     @property
@@ -139,6 +143,7 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
     trials = problems.attempt(("sweep", "search"), lambda: _trials(sweep["trials"], search, space, constraints))
     points = problems.attempt((), lambda: read_points(sweep["enqueue"] or (), space, constraints)) or ()
     problems.attempt((), lambda: _refuse_too_many(points, trials))
+    given = problems.attempt(("sweep",), lambda: _given(configuration.config, space, constraints, covers)) or ()
     name = problems.attempt((), lambda: _name(sweep["name"], space))
     replication = problems.attempt(("sweep",), lambda: _replication(configuration.config, objectives, space))
     problems.refuse()
@@ -152,10 +157,14 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
         "signature": first.signature,
         "constraints": list(constraints.texts),
         "enqueue": [dict(point) for point in points],
+        "warm_start": sweep["warm_start"],
         "replicates": replication.replicates,
         "config": {key: value for key, value in first.config.items() if not is_unsigned(key)},
     }
-    lines = [line for _, one in covers for line in one.notices] + search_notices(search, trials)
+    told = (
+        [f"{len(given)} trials of {sweep['warm_start']} are given to the search, as the first numbers"] if given else []
+    )
+    lines = told + [line for _, one in covers for line in one.notices] + search_notices(search, trials)
     if replication.by is None and sweep["confirm"].get("by") is not None:
         lines.append(
             f"sweep.confirm.by={sweep['confirm']['by']} has one value here: the best few are confirmed as they are"
@@ -163,8 +172,35 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
     notices = tuple(dict.fromkeys(lines))
     later = tuple(choices[_CHECKED_AHEAD:])
     return Question(
-        name, space, objectives, trials, configuration, identity, notices, later, points, constraints, replication
+        name,
+        space,
+        objectives,
+        trials,
+        configuration,
+        identity,
+        notices,
+        later,
+        points,
+        constraints,
+        given,
+        replication,
     )
+
+
+def _given(
+    config: Mapping[str, Any],
+    space: Space,
+    rules: Rules,
+    covers: Sequence[tuple[tuple[str, ...], Experiment]],
+) -> tuple[Given, ...]:
+    name = config["sweep"]["warm_start"]
+    if name is None or not covers:
+        return ()
+    if not facts_of(config["search"]).learns:
+        search = str(config["search"]["_target_"]).rpartition(".")[2]
+        raise UserError("sweep.warm_start", name, f"{search} learns from no trial; leave it out, or use search=tpe")
+    here = Here(space, rules, _objectives(config["sweep"]["objective"]))
+    return read_warm_start(Path(config["runs"]), name, here, covers[0][1])
 
 
 def _replication(config: Mapping[str, Any], objectives: Sequence[str], space: Space) -> ReplicateRules:
