@@ -374,6 +374,20 @@ def test_a_sweeps_deleted_run_is_made_anew_for_new_trials_and_said(
     assert len(look(study).runs()) == 4
 
 
+def test_a_folder_is_known_to_be_recorded_without_asking_the_store(runs: Path) -> None:
+    study = finished_study(runs)
+    there = {run.info.run_id for run in look(study).runs().values()}
+
+    def is_complete(ids: set[str]) -> bool:
+        return Mirror(study.path, study.tracking, revive=False).is_complete(ids, abandoned=True)
+
+    assert is_complete(there)
+    assert not is_complete(there - {next(iter(there))})  # a store that lost a run is filled again
+    assert sync(runs, {}) == []
+    next(study.path.glob("001-*/log.txt")).write_text("one line more\n")
+    assert not is_complete(there)
+
+
 def test_sync_leaves_a_deleted_experiment_deleted_and_names_it(runs: Path) -> None:
     study = finished_study(runs)
     contents = look(study)

@@ -21,13 +21,27 @@ def main(words: list[str]) -> int:
     from sweeplora.record.sync import sync
 
     parser = Parser("sync", __doc__ or "", _EXAMPLE)
-    parser.add_argument("overrides", nargs="*", help="runs=FOLDER, or keys of tracking that replace the folders' own")
-    overrides = parser.parse(words).overrides
+    parser.add_argument(
+        "words", nargs="*", metavar="WORD", help="studies or runs, all by default; runs=FOLDER; tracking.…"
+    )
+    given_words = parser.parse(words).words
+    overrides = [word for word in given_words if "=" in word]
+    names = [word for word in given_words if "=" not in word]
     config = compose(overrides).config
     check_node("tracking", config["tracking"])
     given = {word.partition("=")[0].lstrip("+") for word in overrides}
     changed = {key: value for key, value in config["tracking"].items() if f"tracking.{key}" in given}
-    troubles = sync(Path(config["runs"]), changed)
+    runs = Path(config["runs"])
+    troubles = sync(runs, changed, [_folder(runs, name) for name in names])
     for trouble in troubles:
         print(trouble, file=sys.stderr)
     return _FAILED if troubles else 0
+
+
+def _folder(runs: Path, name: str) -> Path:
+    """The folder that is sent as one: a study, also for one of its trials, or a single run."""
+    from sweeplora.report.find import find_folder
+    from sweeplora.rundir.places import is_study
+
+    folder = find_folder(runs, name)
+    return folder.parent if is_study(folder.parent) else folder

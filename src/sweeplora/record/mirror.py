@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +11,7 @@ from sweeplora.record.provenance.session import backups_of, session_of, tags_of
 from sweeplora.record.provenance.workspace import FOLDER
 from sweeplora.record.run_folders import RunFolders, SeenTrial, is_held_by_anyone
 from sweeplora.record.store.artifacts import session_pieces
+from sweeplora.record.store.seen_run import SeenRun
 from sweeplora.record.store.subject import (
     TAG_LENGTH,
     Subject,
@@ -46,6 +47,30 @@ class ParentRun(NamedTuple):
     run_id: str | None
     started: float
     command: str
+
+
+class _ToSend(Exception):
+    """There is something to send."""
+
+
+class Glance:
+    """Takes the place of a connection to the store, to find out whether anything would be sent."""
+
+    def __init__(self, address: str, there: Collection[str]) -> None:
+        self._address = address
+        self._there = there
+
+    def of(self, folder: Path) -> SeenRun:
+        """What was sent of a folder."""
+        return SeenRun(folder, self._address, self._there)
+
+    def has(self, identity: str) -> bool:
+        """Not known without a connection."""
+        return False
+
+    def is_deleted(self, identity: str) -> bool:
+        """Not known without a connection; a deleted run that is complete needs nothing."""
+        return False
 
 
 class Mirror:
@@ -87,6 +112,16 @@ class Mirror:
         if failure is not None:
             raise failure
 
+    def is_complete(self, there: Collection[str], abandoned: bool = False) -> bool:
+        """Whether nothing is left to send, told by the folders and the ids of the runs in the store alone."""
+        if self._event_files is not None:
+            return False
+        try:
+            self._send(Glance(self._tracking.address, there), abandoned)
+        except _ToSend:
+            return False
+        return True
+
     def _connected(self) -> StoredRuns:
         if self._stored is None:
             from sweeplora.record.store.stored_runs import StoredRuns
@@ -105,7 +140,7 @@ class Mirror:
             if started := began(trial.record, since):
                 self._event_files.update(trial.path, self.folders.name_of(trial.path), int(started))
 
-    def _send(self, stored: StoredRuns, abandoned: bool) -> None:
+    def _send(self, stored: StoredRuns | Glance, abandoned: bool) -> None:
         study = self.folders.study()
         trials = self.folders.trials()
         parent = self._send_study(stored, study, trials, abandoned) if study is not None else None
@@ -116,7 +151,7 @@ class Mirror:
                 self._send_trial(stored, trial, above, abandoned)
 
     def _send_study(
-        self, stored: StoredRuns, study: StudyRecord, trials: Sequence[SeenTrial], abandoned: bool
+        self, stored: StoredRuns | Glance, study: StudyRecord, trials: Sequence[SeenTrial], abandoned: bool
     ) -> ParentRun | None:
         """Send the sweep's own run; None if it was deleted in the UI and has no new trial below it."""
         board = make_leaderboard(study.study, study.objectives, [(trial.path, trial.record) for trial in trials])
@@ -126,7 +161,7 @@ class Mirror:
             study = replace(study, state="interrupted", ended=max([study.started, *ends]))
         subject = study_subject(study, board, verdict)
         subject = _with_session(subject, session_of(self.path, float("inf")), command_of(study))
-        run = stored.of(self.path)
+        run: SeenRun = stored.of(self.path)
         found, mark = run.look(f"{subject.tags['sweeplora.verdict']} {study_note(board, verdict)}")
         deleted = stored.is_deleted(subject.identity)
         if deleted:
@@ -138,32 +173,38 @@ class Mirror:
                 flush=True,
             )
         if deleted or not run.is_complete(mark):
-            stored.open(run, subject, None)
-            run.update(stored.store, subject, found, best_so_far(board))
-            self._keep_backups(stored, run)
-            run.finish(stored.store, subject, mark)
+            if isinstance(stored, Glance):
+                raise _ToSend
+            sent = stored.of(self.path)
+            stored.open(sent, subject, None)
+            sent.update(stored.store, subject, found, best_so_far(board))
+            self._keep_backups(stored, sent)
+            sent.finish(stored.store, subject, mark)
         return ParentRun(run.run_id, study.started, command_of(study))
 
-    def _send_trial(self, stored: StoredRuns, trial: SeenTrial, parent: ParentRun, abandoned: bool) -> None:
+    def _send_trial(self, stored: StoredRuns | Glance, trial: SeenTrial, parent: ParentRun, abandoned: bool) -> None:
         """Send the run of one trial, or a single run."""
         dead = abandoned and not is_held_by_anyone(RunDir(trial.path).lock)
         verdict = verdict_of(trial.record, _result(trial.path) if dead else None, dead)
         session = session_of(self.path, began(trial.record, parent.started))
         carried = [] if self.folders.single or session is None else session_pieces(self.path, session)
-        run = stored.of(trial.path)
+        run: SeenRun = stored.of(trial.path)
         found, mark = run.look(verdict, carried)
         if not run.is_complete(mark):
+            if isinstance(stored, Glance):
+                raise _ToSend
+            sent = stored.of(trial.path)
             config, name = self.folders.config(trial.path), self.folders.name_of(trial.path)
             record = closed(trial.record, RunDir(trial.path).last_written()) if dead else trial.record
             subject = trial_subject(name, config, record, verdict, parent.started)
             subject = _with_session(subject, session, parent.command)
             if stored.is_deleted(subject.identity):
                 return
-            stored.open(run, subject, parent.run_id)
-            run.update(stored.store, subject, found)
+            stored.open(sent, subject, parent.run_id)
+            sent.update(stored.store, subject, found)
             if self.folders.single:
-                self._keep_backups(stored, run)
-            run.finish(stored.store, subject, mark)
+                self._keep_backups(stored, sent)
+            sent.finish(stored.store, subject, mark)
         if verdict != "running":
             self._ended[trial.path] = trial.version
 

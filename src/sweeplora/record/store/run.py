@@ -11,56 +11,27 @@ from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 
-from sweeplora.record.store.artifacts import Piece, pieces, stage
+from sweeplora.record.store.artifacts import Piece, stage
 from sweeplora.record.store.checkpoints import SUFFIXES, checkpoints, retired
 from sweeplora.record.store.client import Known, Store, is_refusal
 from sweeplora.record.store.datasets import dataset_parts
-from sweeplora.record.store.sent import Sent, read_sent
+from sweeplora.record.store.seen_run import SeenRun
+from sweeplora.record.store.sent import Sent
 from sweeplora.record.store.subject import Subject, one_line
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsTail, Point
 
-_LOG_SECONDS = 60.0
 _FILES_A_CALL = 16
 
 
-class StoredRun:
+class StoredRun(SeenRun):
     """The MLflow run that one folder is sent to; what was sent is remembered in the folder's `mirror.json`."""
 
     def __init__(self, path: Path, address: str, there: Collection[str]) -> None:
         """`there`: the runs in the store; what was sent to a run that is gone is forgotten."""
-        self.path = path
-        self._address = address
-        self._sent = read_sent(path, address)
-        if self._sent.run_id not in there:
-            self._sent = Sent(address)
-        self._logged = 0.0
+        super().__init__(path, address, there)
         self._opened = self._compared = False
         self._known_models: dict[str, str] = {}
-
-    @property
-    def run_id(self) -> str | None:
-        """The MLflow run's id, None until there is one."""
-        return self._sent.run_id
-
-    def look(self, subject_state: str, more: Sequence[Piece] = ()) -> tuple[list[Piece], str]:
-        """The files to keep up to date, with `more`, and a fingerprint that changes when there is something to send.
-
-        A growing log counts as changed once a minute, and when the run has ended; the scores are sent at the end.
-        """
-        found = [*pieces(self.path), *more]
-        if subject_state == "running":
-            found = [piece for piece in found if piece.key != "scores.jsonl"]
-        if subject_state == "running" and time.monotonic() - self._logged < _LOG_SECONDS:
-            found = [piece for piece in found if piece.key != "log.txt"]
-        metrics = RunDir(self.path).metrics
-        size = metrics.stat().st_size if metrics.exists() else 0
-        text = "\n".join([subject_state, str(size), *(f"{p.key} {p.fingerprint}" for p in found)])
-        return found, hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def is_complete(self, fingerprint: str) -> bool:
-        """Whether everything found by this look has been sent."""
-        return self._sent.complete == fingerprint
 
     def open(self, store: Store, subject: Subject, known: Known | None, root: str, parent: str | None) -> None:
         """Find or create the run, once per process; what was sent to another run is forgotten."""
