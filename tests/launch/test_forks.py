@@ -18,7 +18,7 @@ def test_a_server_that_cannot_import_loses_its_children_and_says_why(
 ) -> None:
     behave(monkeypatch, {})
     server = ForkClient(["no_such_training"], {}, tmp_path / "preload.log")
-    child = server.fork(made_run(tmp_path, "a"), SLOT)
+    child = server.train(made_run(tmp_path, "a"), SLOT)
     until(lambda: child.poll() is not None)
     assert child.poll() == EXIT_LOST and child.pid is None
     assert "no_such_training" in (tmp_path / "preload.log").read_text()

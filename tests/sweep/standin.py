@@ -2,8 +2,9 @@
 
 The environment variable STANDIN (JSON) says how it behaves: `steps`, `seconds` a step, and lists of ranks that
 `fail` once, `fail_always`, `crash` (SIGSEGV), `diverge`, are `refused` or `stubborn` (deaf to SIGTERM). `oom` has the
-pieces of a batch that each rank needs: with fewer it runs out of memory. With `state` it
-writes a state when it is stopped, goes on from it, and scores validation triples.
+pieces of a batch that each rank needs: with fewer it runs out of memory. With `state` it writes a state when it is
+stopped, goes on from it, and scores validation triples. In a process that trains several, ranks `alone` are left to a
+new process, and after ranks `leave` it is not sound.
 """
 
 from __future__ import annotations
@@ -39,6 +40,30 @@ TRIPLES = ("a", "b", "c", "d", "e")
 _asked: list[int] = []
 
 
+class Worker:
+    """Pretends to train one run folder after another."""
+
+    def __init__(self) -> None:
+        self.is_sound = True
+
+    def fits(self, run: RunDir) -> bool:
+        """Whether the rank is none of those that want a process of their own."""
+        return _rank(run) not in _behaviour().get("alone", [])
+
+    def train(self, run: RunDir) -> int:
+        """One run folder."""
+        self.is_sound = _rank(run) not in _behaviour().get("leave", [])
+        return main([str(run.path)])
+
+
+def _rank(run: RunDir) -> int:
+    return int(yaml.safe_load(run.config.read_text())["network"]["dim"])
+
+
+def _behaviour() -> dict[str, Any]:
+    return dict(json.loads(os.environ.get("STANDIN", "{}")))
+
+
 class Stopped(Exception):
     """SIGTERM came, or the supervisor is gone."""
 
@@ -53,11 +78,12 @@ def loss_of(config: dict[str, Any], step: int, steps: int) -> float:
 
 def main(argv: Sequence[str]) -> int:
     """Pretend to train the run folder `argv[0]`."""
+    _asked.clear()
     run = RunDir(Path(argv[0]))
     if os.environ.get("RANK", "0") != "0":
         return _accompany(run)
     config = yaml.safe_load(run.config.read_text())
-    behaviour = json.loads(os.environ.get("STANDIN", "{}"))
+    behaviour = _behaviour()
     dim = config["network"]["dim"]
     signal.signal(signal.SIGTERM, signal.SIG_IGN if dim in behaviour.get("stubborn", []) else _stop)
     started = time.monotonic()

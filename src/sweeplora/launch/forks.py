@@ -1,4 +1,4 @@
-"""The driver's side of the fork server: requests a child per training and learns how each ended."""
+"""The driver's side of the preloaded parent: asks it for trainings and learns how each ended."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.signature import UNSIGNED
 
 _CLOSE_SECONDS = 15.0
+_UNFORKED_GPU = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+"""Has `torch.cuda.is_available`, which libraries ask when they are imported, start no CUDA: it cannot be forked."""
 
 
 def modules_ahead(module: str, config: Mapping[str, Any]) -> list[str]:
@@ -31,7 +33,7 @@ def modules_ahead(module: str, config: Mapping[str, Any]) -> list[str]:
 
 
 class ForkedProcess:
-    """One child of the fork server."""
+    """One training in a worker of the preloaded parent; the worker's process may train others before and after it."""
 
     def __init__(self, server: ForkClient) -> None:
         self._server = server
@@ -42,31 +44,31 @@ class ForkedProcess:
 
     @property
     def pid(self) -> int | None:
-        """The child's process id, None until the server has forked it."""
+        """The worker's process id, None until it has begun this training."""
         return self._pid
 
     def poll(self) -> int | None:
-        """Exit code, None while it runs; EXIT_LOST if the server died first, since the child's code is then unknown."""
+        """Exit code, None while it runs; EXIT_LOST if the server died first, since the code is then unknown."""
         self._server.hear()
         if self._exit is None and not self._server.alive and not self._lives():
             self._exit = EXIT_LOST
         return self._exit
 
     def signal(self, number: signal.Signals) -> None:
-        """Signal the child's session; a child that is not forked yet receives it once it is."""
+        """Signal the worker's session while it trains this; a training that has not begun receives it once it has."""
         if self._pid is None:
             self._owed = number
         elif self._exit is None and self._lives():
             signal_family(self._pid, number)
 
-    def forked(self, pid: int) -> None:
-        """Take the server's report that the child was forked."""
+    def begun(self, pid: int) -> None:
+        """Take the server's report that the training has begun."""
         self._pid, self._start_ticks = pid, start_ticks(pid)
         if self._owed is not None:
             signal_family(pid, self._owed)
 
     def ended(self, code: int) -> None:
-        """Take the server's report that the child ended."""
+        """Take the server's report that the training ended."""
         self._exit = code
 
     def _lives(self) -> bool:
@@ -84,7 +86,7 @@ class ForkClient:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=inherited(os.environ) | environment | {PARENT: str(os.getpid())},
+                env=inherited(os.environ) | environment | _UNFORKED_GPU | {PARENT: str(os.getpid())},
                 start_new_session=True,
             )
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -103,11 +105,11 @@ class ForkClient:
         """The server's process id."""
         return self._process.pid
 
-    def fork(self, run: RunDir, slot: Slot) -> ForkedProcess:
-        """Request a child that trains this folder; the request waits while the server is still importing."""
+    def train(self, run: RunDir, slot: Slot) -> ForkedProcess:
+        """Ask the slot's worker to train this folder; the request waits while the server is still importing."""
         child = ForkedProcess(self)
         self._children[str(run.path)] = child
-        line = json.dumps({"run": str(run.path), "env": slot.environment()})
+        line = json.dumps({"slot": slot.index, "run": str(run.path), "env": slot.environment()})
         try:
             self._requests.write(line.encode() + b"\n")
             self._requests.flush()
@@ -126,7 +128,7 @@ class ForkClient:
                 self._answer(json.loads(line))
 
     def close(self) -> None:
-        """Shut the server down: it terminates its children and exits, immediately if it is still importing."""
+        """Shut the server down: it terminates its workers and exits, immediately if it is still importing."""
         self._process.terminate()
         with suppress(BrokenPipeError):
             self._requests.close()
@@ -138,7 +140,7 @@ class ForkClient:
         self._answers.close()
 
     def kill(self) -> None:
-        """Kill the server and its children now."""
+        """Kill the server and the workers that train now; the others end by themselves, since nothing can ask them."""
         self._process.kill()
         self._process.wait()
         self.hear()
@@ -149,6 +151,6 @@ class ForkClient:
         child = self._children[str(message["run"])]
         pid, code = message.get("pid"), message.get("exit")
         if isinstance(pid, int):
-            child.forked(pid)
+            child.begun(pid)
         if isinstance(code, int):
             child.ended(code)

@@ -29,8 +29,9 @@ _GRACE_SECONDS = 10.0
 class Local:
     """Target of conf/launcher/local.yaml: several trainings at once on this machine.
 
-    If several single-process trainings are planned, they are forked from a server that has imported everything. A
-    server that died is replaced once; if that one dies too, trainings start as separate processes.
+    If several single-process trainings are planned, each slot keeps a worker that trains one after another, forked from
+    a parent that has imported everything. A parent that died is replaced once; if that one dies too, trainings start as
+    separate processes.
     """
 
     slots: Annotated[int, Ge(1)] | None
@@ -71,9 +72,9 @@ class Local:
         return Plan(slots, self._notices(slots, most, cores) if shape is not None else ())
 
     def start(self, run: RunDir, slot: Slot, module: str) -> Started:
-        """Start one training, forked if that saves the imports."""
+        """Start one training, in the slot's worker if several are planned."""
         server = self._fork_server(run, slot, module) if self._forks and slot.processes == 1 else None
-        started = start_subprocess(run, slot, module) if server is None else server.fork(run, slot)
+        started = start_subprocess(run, slot, module) if server is None else server.train(run, slot)
         self._running = [*(one for one in self._running if one.poll() is None), started]
         return started
 

@@ -1,7 +1,9 @@
-"""The fork server: imports the training once and forks a child per trial, which saves each trial the imports.
+"""The preloaded parent: imports the training once and forks workers, which saves each of them the imports.
 
-JSON lines: `{"run": path, "env": {...}}` comes in; `{"run": path, "pid": n}` and, when that child ended,
-`{"run": path, "exit": code}` go out. End of input stops the server and, by SIGTERM, its children.
+JSON lines: `{"slot": n, "run": path, "env": {...}}` comes in; `{"run": path, "pid": n}` and, when that training ended,
+`{"run": path, "exit": code}` go out. A slot keeps one worker (see `launch.workers`); one that died, or leaves a run to
+another, is replaced. End of input stops the parent and, by SIGTERM, its workers. It starts no thread and touches no
+GPU, since neither survives a fork.
 """
 
 from __future__ import annotations
@@ -10,112 +12,144 @@ import gc
 import importlib
 import json
 import os
-import selectors
+import select
 import signal
+import socket
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 from sweeplora.config.imports import reachable
 from sweeplora.launch.child import die_with_parent, ignore_state_requests
-from sweeplora.rundir.folder import RunDir
+from sweeplora.launch.workers import SIGNALS, Trains, work
 
 _GRACE_SECONDS = 10.0
-_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
+_HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 
 
 def main(argv: Sequence[str]) -> int:
-    """`argv`: the module whose `main([run folder])` trains, then further modules to import ahead."""
+    """`argv`: the module whose `Worker` trains, then further modules to import ahead."""
     die_with_parent()
     ignore_state_requests()
     answers = os.dup(1)
     os.dup2(2, 1)  # what an import prints must not be read as a message
     for name in [*argv, *_late(argv)]:
         importlib.import_module(name)
-    # Objects alive now stay shared with the children: the garbage collector no longer touches them.
+    # Objects alive now stay shared with the workers: the garbage collector no longer touches them.
     gc.collect()
     gc.freeze()
-    ForkServer(importlib.import_module(argv[0]).main, answers).serve()
+    ForkServer(importlib.import_module(argv[0]).Worker, answers).serve()
     return 0
 
 
 def _late(modules: Sequence[str]) -> list[str]:
-    """Our own modules that these import lazily: otherwise every child would import them again."""
+    """Our own modules that these import lazily: otherwise every worker would import them again."""
     own = [module for module in modules if module.partition(".")[0] == __name__.partition(".")[0]]
     return sorted(reachable(own, late=True))
 
 
-class ForkServer:
-    """The children by process id, and the pipes. Must not start threads, since it forks."""
+@dataclass
+class _Worker:
+    """A worker as its parent sees it; `request`: what it was given and has not ended, `begun` once it took it."""
 
-    def __init__(self, train: Callable[[list[str]], int], answers: int) -> None:
-        self._train = train
+    slot: int
+    pid: int
+    channel: socket.socket
+    request: dict[str, Any] | None = None
+    begun: bool = False
+    used: bool = False
+    pending: bytes = b""
+
+
+class ForkServer:
+    """The workers by slot, and the pipes to the driver."""
+
+    def __init__(self, make: Callable[[], Trains], answers: int) -> None:
+        self._make = make
         self._answers = answers
-        self._children: dict[int, str] = {}
+        self._workers: list[_Worker] = []
         self._pending = b""
         self._told, self._tell = os.pipe()
         os.set_blocking(self._tell, False)
 
     def serve(self) -> None:
-        """Fork for every request until end of input or SIGTERM; then terminate the children."""
+        """Pass requests to workers until end of input or SIGTERM; then terminate them."""
         signal.signal(signal.SIGCHLD, _wake)
         signal.signal(signal.SIGTERM, _leave)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.set_wakeup_fd(self._tell, warn_on_full_buffer=False)
         try:
-            self._loop()
+            while self._pass():
+                pass
         except SystemExit:
             pass
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            self._end_children()
+            self._end_workers()
 
-    def _loop(self) -> None:
-        with selectors.DefaultSelector() as ready:
-            ready.register(0, selectors.EVENT_READ)
-            ready.register(self._told, selectors.EVENT_READ)
-            while True:
-                for key, _ in ready.select():
-                    data = os.read(key.fd, 1 << 16)
-                    if key.fd == 0 and not data:
-                        return
-                    if key.fd == 0:
-                        self._requests(data)
-                self._reap()
+    def _pass(self) -> bool:
+        """Handle what is there, or wait for it; False at the end of input."""
+        open_ = [worker for worker in self._workers if worker.channel.fileno() >= 0]
+        ready, _, _ = select.select([0, self._told, *(worker.channel for worker in open_)], [], [])
+        if self._told in ready:
+            os.read(self._told, 1 << 16)
+        for worker in open_:
+            if worker.channel in ready:
+                self._hear(worker)
+        self._reap()
+        if 0 in ready:
+            data = os.read(0, 1 << 16)
+            *lines, self._pending = (self._pending + data).split(b"\n")
+            for line in lines:
+                self._give(json.loads(line))
+            return bool(data)
+        return True
 
-    def _requests(self, data: bytes) -> None:
-        *lines, self._pending = (self._pending + data).split(b"\n")
-        for line in lines:
-            request = json.loads(line)
-            # A signal between the fork and the child's own handlers would run the server's handler in the child.
-            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-            pid = os.fork()
-            if pid == 0:
-                self._child(request)
-            self._children[pid] = request["run"]
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            self._say({"run": request["run"], "pid": pid})
+    def _give(self, request: dict[str, Any]) -> None:
+        """Pass a request to its slot's worker, or to a new one."""
+        idle = [one for one in self._workers if one.slot == request["slot"] and one.request is None]
+        worker = idle[-1] if idle else self._fork(request["slot"])
+        worker.request, worker.begun = request, False
+        try:
+            worker.channel.sendall(json.dumps(request).encode() + b"\n")
+        except OSError:
+            return  # it is dying, which tells what to do with its request
 
-    def _child(self, request: dict[str, Any]) -> None:
-        """Become a training with its own session, log and environment; never returns."""
+    def _fork(self, slot: int) -> _Worker:
+        mine, theirs = socket.socketpair()
+        # A signal between the fork and the worker's own handlers would run the parent's handler in the worker.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+        pid = os.fork()
+        if pid == 0:
+            mine.close()
+            self._become_worker(theirs)
+        theirs.close()
+        worker = _Worker(slot, pid, mine)
+        self._workers.append(worker)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+        return worker
+
+    def _become_worker(self, channel: socket.socket) -> None:
+        """Work in a session of one's own; never returns."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in _SIGNALS:
+            for number in SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
             os.setsid()
             for pipe in (self._told, self._tell, self._answers):
                 os.close(pipe)
-            _redirect(RunDir(Path(request["run"])).log)
-            os.environ.update(request["env"])
-            code = self._train([request["run"]])
-        except SystemExit as leaving:
-            code = leaving.code if isinstance(leaving.code, int) else 1
+            for other in self._workers:
+                other.channel.close()
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(nothing, 0)
+            work(self._make(), channel)
+            code = 0
         except BaseException:
             traceback.print_exc()
         finally:
@@ -123,12 +157,50 @@ class ForkServer:
             sys.stderr.flush()
             os._exit(code)
 
+    def _hear(self, worker: _Worker) -> None:
+        """Process what a worker says."""
+        try:
+            data = worker.channel.recv(1 << 16, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            worker.channel.close()
+            return
+        *lines, worker.pending = (worker.pending + data).split(b"\n")
+        for line in lines:
+            self._heard(worker, json.loads(line))
+
+    def _heard(self, worker: _Worker, message: dict[str, Any]) -> None:
+        assert worker.request is not None
+        run = worker.request["run"]
+        match message:
+            case {"begun": _}:
+                worker.begun = worker.used = True
+                self._say({"run": run, "pid": worker.pid})
+            case {"ended": code}:
+                worker.request = None
+                self._say({"run": run, "exit": code})
+
     def _reap(self) -> None:
-        while self._children:
+        while self._workers:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            self._say({"run": self._children.pop(pid), "exit": os.waitstatus_to_exitcode(status)})
+            worker = next(one for one in self._workers if one.pid == pid)
+            while worker.channel.fileno() >= 0:
+                self._hear(worker)
+            self._workers.remove(worker)
+            if worker.request is not None:
+                self._lost(worker, worker.request, os.waitstatus_to_exitcode(status))
+
+    def _lost(self, worker: _Worker, request: dict[str, Any], code: int) -> None:
+        """A worker ended with a request: it died of it, or, having trained others, had not begun it."""
+        if worker.used and not worker.begun:
+            self._give(request)
+            return
+        self._say({"run": request["run"], "exit": code})
 
     def _say(self, message: dict[str, Any]) -> None:
         """Write one line to the driver; a dead driver is noticed by the end of input."""
@@ -137,26 +209,21 @@ class ForkServer:
         except BrokenPipeError:
             return
 
-    def _end_children(self) -> None:
+    def _end_workers(self) -> None:
         deadline = time.monotonic() + _GRACE_SECONDS
-        _signal_all(self._children, signal.SIGTERM)
-        while self._children and time.monotonic() < deadline:
+        for worker in self._workers:
+            worker.channel.close()
+        living = {worker.pid for worker in self._workers}
+        _signal_all(living, signal.SIGTERM)
+        while living and time.monotonic() < deadline:
             pid, _ = os.waitpid(-1, os.WNOHANG)
-            self._children.pop(pid, None)
+            living.discard(pid)
             if pid == 0:
                 time.sleep(0.05)
-        _signal_all(self._children, signal.SIGKILL)
+        _signal_all(living, signal.SIGKILL)
 
 
-def _redirect(log: Path) -> None:
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    for source, target in ((nothing, 0), (output, 1), (output, 2)):
-        os.dup2(source, target)
-        os.set_inheritable(target, True)
-
-
-def _signal_all(pids: dict[int, str], number: signal.Signals) -> None:
+def _signal_all(pids: set[int], number: signal.Signals) -> None:
     for pid in pids:
         try:
             os.killpg(pid, number)

@@ -19,26 +19,55 @@ from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import Result, Status, write_result
 from sweeplora.rundir.state import end_state
 from sweeplora.training.distributed import Processes
-from sweeplora.training.groups import build_groups
-from sweeplora.training.prepare import base_settings, hold
+from sweeplora.training.groups import ConfigGroups, build_groups
+from sweeplora.training.prepare import BaseSettings, HeldBase, base_settings, hold
 from sweeplora.training.stop import INTERRUPTED, Interrupted, Stop
 from sweeplora.training.train import train
 
 EXIT_CODES: dict[Status, int] = {"finished": 0, "failed": 1, "refused": 2, "diverged": 3, "interrupted": INTERRUPTED}
 
 
+class Worker:
+    """Trains run folders one after another in one process, on one base for as long as it fits them."""
+
+    def __init__(self) -> None:
+        self._settings: BaseSettings | None = None
+        self._base: HeldBase | None = None
+
+    def fits(self, run: RunDir) -> bool:
+        """Whether the base that is held is the one that the run folder's training needs."""
+        return self._settings is None or self._settings.key == base_settings(_groups(run)).key
+
+    def train(self, run: RunDir) -> int:
+        """Train one run folder; returns the exit code of EXIT_CODES."""
+        stop = Stop(run.lock if os.environ.get("SWEEPLORA_SUPERVISED") == "1" else None)
+        try:
+            return reported(run, lambda: self._trained(run, stop))
+        finally:
+            stop.close()
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the base is as it was before the last training."""
+        return True
+
+    def _trained(self, run: RunDir, stop: Stop) -> Result:
+        groups = _groups(run)
+        processes = Processes(groups.train.mixed_precision, _device(), stop)
+        _use_given_threads()
+        if self._base is None:
+            self._settings = base_settings(groups)
+            self._base = hold(self._settings, processes)
+        return train(run, groups, self._base, processes)
+
+
+def _groups(run: RunDir) -> ConfigGroups:
+    return build_groups(yaml.safe_load(run.config.read_text()))
+
+
 def main(arguments: Sequence[str]) -> int:
     """Train the run folder named on the command line; returns the exit code of EXIT_CODES."""
-    run = RunDir(Path(arguments[0]))
-    stop = Stop(run.lock if os.environ.get("SWEEPLORA_SUPERVISED") == "1" else None)
-    return reported(run, lambda: _trained(run, stop))
-
-
-def _trained(run: RunDir, stop: Stop) -> Result:
-    groups = build_groups(yaml.safe_load(run.config.read_text()))
-    processes = Processes(groups.train.mixed_precision, _device(), stop)
-    _use_given_threads()
-    return train(run, groups, hold(base_settings(groups), processes), processes)
+    return Worker().train(RunDir(Path(arguments[0])))
 
 
 def reported(run: RunDir, work: Callable[[], Result]) -> int:

@@ -1,0 +1,134 @@
+"""A worker: a process that trains one run folder after another, and the loop that it runs."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from sweeplora.rundir.folder import RunDir
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
+"""What a training may handle in its own way."""
+
+_FIRST_TRAININGS = 3
+_MOST_GROWTH = 1.25
+_ROOM_BYTES = 64 << 20
+
+
+class Trains(Protocol):
+    """What a training's module calls `Worker`: made once a process, before it trains."""
+
+    def fits(self, run: RunDir) -> bool:
+        """Whether this process, which has trained others, can train the run folder as a new one would."""
+
+    def train(self, run: RunDir) -> int:
+        """Train a run folder; returns the exit code of a process that trains it alone."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the last training left this process as it found it."""
+
+
+def work(trains: Trains, requests: socket.socket) -> None:
+    """Train what is asked for until the other end closes, or until another process should take over.
+
+    JSON lines: `{"run": path, "env": {...}}` comes in. `{"begun": path}` and then `{"ended": exit code}` go out, or
+    `{"unfit": path}` from a process that has trained others and leaves this one to a new process. Between its trainings
+    it is ended by any signal.
+    """
+    memory = Memory()
+    first = True
+    with requests.makefile("r") as lines, suppress(BrokenPipeError, ConnectionResetError):
+        for line in lines:
+            request = json.loads(line)
+            run = RunDir(Path(request["run"]))
+            if not first and not trains.fits(run):
+                _say(requests, {"unfit": request["run"]})
+                return
+            first = False
+            _say(requests, {"begun": request["run"]})
+            code = _trained(trains, run, request["env"])
+            _say(requests, {"ended": code})
+            if not trains.is_sound or memory.has_grown():
+                return
+
+
+def _trained(trains: Trains, run: RunDir, environment: Mapping[str, str]) -> int:
+    with _surroundings(run, environment):
+        try:
+            return trains.train(run)
+        except SystemExit as leaving:
+            return leaving.code if isinstance(leaving.code, int) else 1
+        except BaseException:
+            traceback.print_exc()
+            raise
+        finally:
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def _surroundings(run: RunDir, environment: Mapping[str, str]) -> Iterator[None]:
+    """A training's own log, environment and working directory; the process's own are back afterwards."""
+    before, here, home = dict(os.environ), os.getcwd(), os.dup(2)
+    os.environ.update(environment)
+    redirect(run.log)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        ctypes.CDLL(None).fflush(None)  # what libraries printed belongs to this log too
+        for output in (1, 2):
+            os.dup2(home, output)
+        os.close(home)
+        os.environ.clear()
+        os.environ.update(before)
+        os.chdir(here)
+
+
+def redirect(log: Path) -> None:
+    """Append this process's output to a file, and read nothing."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+        os.set_inheritable(target, True)
+    os.close(nothing)
+    os.close(output)
+
+
+class Memory:
+    """The memory that a process keeps between trainings, against what it kept after its first ones."""
+
+    def __init__(self) -> None:
+        self._kept: list[int] = []
+
+    def has_grown(self) -> bool:
+        """Give free memory back, and say whether clearly more stays than after the first trainings."""
+        gc.collect()
+        gc.freeze()  # what lives now is not searched again
+        ctypes.CDLL(None).malloc_trim(0)
+        now = resident_bytes()
+        if len(self._kept) < _FIRST_TRAININGS:
+            self._kept.append(now)
+        return now > max(self._kept) * _MOST_GROWTH + _ROOM_BYTES
+
+
+def resident_bytes() -> int:
+    """This process's resident memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _say(channel: socket.socket, message: Mapping[str, Any]) -> None:
+    channel.sendall(json.dumps(message).encode() + b"\n")
