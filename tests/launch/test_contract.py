@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import pytest
 from sweeplora.__main__ import main
 from sweeplora.launch.launcher import Launcher
 from sweeplora.launch.local import Local
+from sweeplora.launch.process import trainings_of
 from sweeplora.launch.slot import Slot
 from sweeplora.rundir.files import read_json
 from sweeplora.rundir.lock import hold
@@ -132,6 +134,60 @@ class TestLocalForked(LauncherContract):
             launcher.close()
         assert (read_json(run.result) or {})["status"] == "interrupted"
         until(lambda: living_in(tmp_path) == [os.getpid()], seconds=5)
+
+    def test_a_slot_keeps_one_process_for_its_trainings_each_with_its_own_log(
+        self, launcher: Local, slots: list[Slot], tmp_path: Path
+    ) -> None:
+        pids = {
+            slot.index: {self.trained(launcher, slot, tmp_path / f"{name}{slot.index}") for name in "ab"}
+            for slot in slots
+        }
+        assert [len(found) for found in pids.values()] == [1] * len(slots)
+        assert len(set.union(*pids.values())) == len(slots)
+        assert all((tmp_path / name / "log.txt").read_text().count("rank") == 1 for name in ("a0", "b0"))
+
+    def trained(self, launcher: Local, slot: Slot, folder: Path, dim: int = 8) -> int | None:
+        """Train to the end; returns the process that did."""
+        run = made_run(folder.parent, folder.name, dim)
+        with hold(run.lock):
+            started = launcher.start(run, slot, MODULE)
+            self.ended(started)
+            assert trainings_of(run.path) == []
+        return started.pid
+
+    def test_a_training_that_is_asked_to_stop_ends_and_its_process_goes_on(
+        self, launcher: Local, slots: list[Slot], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        behave(monkeypatch, BEHAVIOUR | SLOW)
+        found = []
+        for name in ("a", "b"):
+            run = made_run(tmp_path, name)
+            with hold(run.lock):
+                started = launcher.start(run, slots[0], MODULE)
+                until(run.metrics.exists, seconds=60)
+                assert started.poll() is None
+                assert trainings_of(run.path) == [started.pid]
+                started.signal(signal.SIGTERM)
+                self.ended(started)
+                started.signal(signal.SIGKILL)
+            assert (read_json(run.result) or {})["status"] == "interrupted"
+            found.append(started.pid)
+        assert found[0] == found[1]
+
+    @pytest.mark.parametrize("how", ["crash", "alone", "leave", "killed while it waits"])
+    def test_a_process_that_crashed_or_does_not_fit_is_replaced(
+        self, launcher: Local, slots: list[Slot], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    ) -> None:
+        behave(monkeypatch, {"steps": 2, how: [5]})
+        found = [self.trained(launcher, slots[0], tmp_path / "first")]
+        if how.startswith("killed"):
+            assert found[0] is not None
+            os.kill(found[0], signal.SIGTERM)
+        found += [self.trained(launcher, slots[0], tmp_path / name, dim) for name, dim in (("a", 5), ("b", 8))]
+        status = [(read_json(tmp_path / name / "result.json") or {}).get("status") for name in ("first", "a", "b")]
+        assert status == ["finished", None if how == "crash" else "finished", "finished"]
+        stays = [one == other for one, other in itertools.pairwise(found)]
+        assert stays == ([True, False] if how in ("crash", "leave") else [False, True])
 
 
 class TestLocalUnforked(LauncherContract):

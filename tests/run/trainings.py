@@ -46,10 +46,10 @@ class Trainings:
         composed = compose([*self._common, "name=test", *overrides])
         return RunDir.create(self.runs / name, composed.yaml)
 
-    def start(self, run: RunDir) -> Started:
-        """A training of one process, unsupervised."""
+    def start(self, run: RunDir, slot: int = 0) -> Started:
+        """A training of one process, unsupervised, in the worker of a slot."""
         with contextlib.chdir(ROOT):  # a test may have gone elsewhere, and the tests' own losses are found here
-            return self._launcher.start(run, _Alone(0, 1, 1, "cpu", ()), TRAINING)
+            return self._launcher.start(run, _Alone(slot, 1, 1, "cpu", ()), TRAINING)
 
     def train(self, name: str, *overrides: str) -> RunDir:
         """Train to the end, however that is."""

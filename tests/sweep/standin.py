@@ -44,7 +44,7 @@ class Worker:
     """Pretends to train one run folder after another."""
 
     def __init__(self) -> None:
-        self.is_sound = True
+        self._left = False
 
     def fits(self, run: RunDir) -> bool:
         """Whether the rank is none of those that want a process of their own."""
@@ -52,8 +52,12 @@ class Worker:
 
     def train(self, run: RunDir) -> int:
         """One run folder."""
-        self.is_sound = _rank(run) not in _behaviour().get("leave", [])
+        self._left = _rank(run) in _behaviour().get("leave", [])
         return main([str(run.path)])
+
+    def is_sound(self) -> bool:
+        """Whether the last rank was none after which it is not."""
+        return not self._left
 
 
 def _rank(run: RunDir) -> int:

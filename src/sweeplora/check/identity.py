@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sweeplora.config.imports import is_own, reachable
+from sweeplora.config.imports import is_own, is_users, reachable
 from sweeplora.config.sources import module_file, module_of, source_of, text_that_runs
 from sweeplora.content import ContentHashes
 from sweeplora.data.dataset import Dataset, content_hash
@@ -22,7 +21,6 @@ from sweeplora.networks.file.kinds import file_kinds, shipped_kinds
 from sweeplora.rundir.signature import UNSIGNED, signature
 
 _LIBRARIES = ("torch", "diffusers", "transformers", "lycoris_lora")
-_INSTALLED = {"site-packages", "dist-packages"}
 
 
 @dataclass(frozen=True)
@@ -107,11 +105,9 @@ def _code(targets: tuple[str, ...]) -> dict[str, str]:
     return {"source": _source_hash(read | unversioned), **versions}
 
 
-@functools.lru_cache(maxsize=256)
 def _is_read(package: str) -> bool:
     """Whether a package counts by its source rather than its version: this one, and a user's own modules."""
-    file = None if package in sys.stdlib_module_names else module_file(package)
-    return is_own(package) or (file is not None and not _INSTALLED & set(file.parts))
+    return is_own(package) or is_users(package)
 
 
 def _source_hash(modules: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ _LIGHT = frozenset({"annotated_types", "hydra", "numpy", "omegaconf", "PIL", "py
 """Third-party packages that import in a fraction of a second."""
 
 _OWN = "sweeplora"
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 def imported(source: Source, *, late: bool) -> set[str]:
@@ -28,6 +29,13 @@ def imported(source: Source, *, late: bool) -> set[str]:
 def is_own(package: str) -> bool:
     """Whether a top-level package is this one."""
     return package == _OWN
+
+
+@functools.lru_cache(maxsize=256)
+def is_users(package: str) -> bool:
+    """Whether a top-level package is a user's own: neither this one, nor Python's, nor installed."""
+    file = None if is_own(package) or package in sys.stdlib_module_names else module_file(package)
+    return file is not None and not _INSTALLED & set(file.parts)
 
 
 def reachable(modules: Iterable[str], *, late: bool, within: Callable[[str], bool] = is_own) -> set[str]:

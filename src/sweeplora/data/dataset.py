@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from sweeplora.data.buckets import Size
 from sweeplora.data.captions import CaptionRules, is_fixed
@@ -90,6 +90,15 @@ class Dataset:
     def fixed_captions(self) -> bool:
         """Whether every training image has the same caption at every step."""
         return all(is_fixed(treatment.rules) for treatment in self.treatments)
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A target of conf/data that can tell whether its files are as they were; what it read need not be read again."""
+
+    def state(self) -> str:
+        """Text that is another one once a file that decides the data set was added, removed or written."""
+        ...
 
 
 def keeps_text(dataset: Dataset, trains_text_encoders: bool) -> bool:

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Lt
 
+from sweeplora.content import state_of_files
 from sweeplora.data.dataset import Dataset, Picture
+from sweeplora.data.listing import names_below
 from sweeplora.data.notices import counted
 from sweeplora.data.reader import FolderReader
 from sweeplora.data.source_folder import SourceFolder, refuse_overlaps
@@ -114,6 +116,18 @@ class Folder(SubsetOptions):
             vae_batch_size=self.vae_batch_size,
             notices=tuple(notices),
         )
+
+    def state(self) -> str:
+        """Text that is another one once a visible file in the folders was added, removed or written.
+
+        Raises UserError for a folder that cannot be read.
+        """
+        sources = self.sources()
+        folders = [(source.key, source.path) for source in sources]
+        folders += [(f"{one.owner}.mask_dir", Path(one.mask_dir).expanduser()) for one in sources if one.mask_dir]
+        folders += [("data.val_dir", Path(self.val_dir).expanduser())] if self.val_dir else []
+        found = (folder / name for key, folder in folders for name in names_below(key, folder, "images"))
+        return state_of_files(found)
 
     def _owner(self, number: int) -> str:
         return f"data.subsets[{number}]"

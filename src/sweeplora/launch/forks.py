@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeplora.launch.child import PARENT
-from sweeplora.launch.process import EXIT_LOST, inherited, signal_family, start_ticks
+from sweeplora.launch.process import EXIT_LOST, WORKERS, inherited, signal_family, start_ticks
 from sweeplora.launch.slot import Slot
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.signature import UNSIGNED
@@ -82,7 +82,7 @@ class ForkClient:
     def __init__(self, modules: Sequence[str], environment: dict[str, str], log: Path) -> None:
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "sweeplora.launch.preload", *modules],
+                [sys.executable, "-m", WORKERS, *modules],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -94,7 +94,8 @@ class ForkServer:
     def _pass(self) -> bool:
         """Handle what is there, or wait for it; False at the end of input."""
         open_ = [worker for worker in self._workers if worker.channel.fileno() >= 0]
-        ready, _, _ = select.select([0, self._told, *(worker.channel for worker in open_)], [], [])
+        sources: list[Any] = [0, self._told, *(worker.channel for worker in open_)]
+        ready, _, _ = select.select(sources, [], [])
         if self._told in ready:
             os.read(self._told, 1 << 16)
         for worker in open_:

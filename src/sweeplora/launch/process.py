@@ -10,8 +10,13 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from sweeplora.rundir.folder import LOG
+
 EXIT_LOST = 256
 """Exit code of a training whose parent died, so that nobody saw its own; no process ends with it."""
+
+WORKERS = "sweeplora.launch.preload"
+"""The module that a worker's command line names: that of the parent that it was forked from."""
 
 _ANOTHER_LAUNCHERS = re.compile(
     r"(RANK|WORLD_SIZE|LOCAL_RANK|LOCAL_WORLD_SIZE|GROUP_RANK|MASTER_\w+|ACCELERATE_\w+|TORCHELASTIC_\w+)$"
@@ -86,17 +91,42 @@ def start_ticks(pid: int) -> int | None:
 
 
 def trainings_of(run: Path) -> list[int]:
-    """Processes whose command line ends with this run folder: trainings that were not forked."""
-    found = []
-    for entry in _listed(Path("/proc")):
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-            except OSError:
-                continue
-            if len(words) > 2 and b"-m" in words and words[-1] == str(run).encode():
-                found.append(int(entry.name))
-    return found
+    """Processes that train this run folder: their output goes to its log, or their command line ends with it.
+
+    A worker's command line names no run; its output goes to the log of the one that it trains.
+    """
+    log = os.path.realpath(run / LOG)
+    return [
+        int(entry.name)
+        for entry in _listed(Path("/proc"))
+        if entry.name.isdigit() and (_output(entry) == log or _names(entry, run))
+    ]
+
+
+def is_worker(pid: int) -> bool:
+    """Whether a process trains one run folder after another (see `launch.workers`)."""
+    return WORKERS.encode() in _words(Path(f"/proc/{pid}"))
+
+
+def _output(process: Path) -> str | None:
+    """Where a process's standard output goes; None if it has ended or is somebody else's."""
+    try:
+        return os.readlink(process / "fd" / "1")
+    except OSError:
+        return None
+
+
+def _names(process: Path, run: Path) -> bool:
+    words = _words(process)
+    return len(words) > 2 and b"-m" in words and words[-1] == str(run).encode()
+
+
+def _words(process: Path) -> list[bytes]:
+    """A process's command line; empty if it has ended."""
+    try:
+        return (process / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    except OSError:
+        return []
 
 
 def end_all(pids: Iterable[int], grace_seconds: float) -> None:

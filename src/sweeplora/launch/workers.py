@@ -34,7 +34,6 @@ class Trains(Protocol):
     def train(self, run: RunDir) -> int:
         """Train a run folder; returns the exit code of a process that trains it alone."""
 
-    @property
     def is_sound(self) -> bool:
         """Whether the last training left this process as it found it."""
 
@@ -59,7 +58,7 @@ def work(trains: Trains, requests: socket.socket) -> None:
             _say(requests, {"begun": request["run"]})
             code = _trained(trains, run, request["env"])
             _say(requests, {"ended": code})
-            if not trains.is_sound or memory.has_grown():
+            if not trains.is_sound() or memory.has_grown():
                 return
 
 
@@ -119,15 +118,15 @@ class Memory:
         gc.collect()
         gc.freeze()  # what lives now is not searched again
         ctypes.CDLL(None).malloc_trim(0)
-        now = resident_bytes()
+        now = resident_bytes(os.getpid())
         if len(self._kept) < _FIRST_TRAININGS:
             self._kept.append(now)
         return now > max(self._kept) * _MOST_GROWTH + _ROOM_BYTES
 
 
-def resident_bytes() -> int:
-    """This process's resident memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def resident_bytes(pid: int) -> int:
+    """A process's resident memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _say(channel: socket.socket, message: Mapping[str, Any]) -> None:

@@ -16,6 +16,8 @@ MIRROR = "mirror.json"
 REPORT = "report.html"
 """A study's page for people, in its folder."""
 
+LOG = "log.txt"
+
 
 @dataclass(frozen=True)
 class RunDir:
@@ -78,7 +80,7 @@ class RunDir:
     @property
     def log(self) -> Path:
         """The training's output, standard error included."""
-        return self.path / "log.txt"
+        return self.path / LOG
 
     @property
     def result(self) -> Path:

@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal, NamedTuple
 import yaml
 
 from sweeplora.launch.launcher import Launcher, Started
-from sweeplora.launch.process import EXIT_LOST, end_all, oom_kills, start_ticks, trainings_of
+from sweeplora.launch.process import EXIT_LOST, end_all, is_worker, oom_kills, start_ticks, trainings_of
 from sweeplora.launch.slot import Shape, Slot
 from sweeplora.rundir.disk import full_line, is_full, size_of
 from sweeplora.rundir.folder import RunDir
@@ -312,8 +312,15 @@ def _signal_name(number: int) -> str:
 
 
 def _recorded(record: TrialRecord) -> list[int]:
-    known = [(attempt.pid, attempt.start_ticks) for attempt in record.attempts]
-    return [pid for pid, ticks in known if pid is not None and ticks is not None and start_ticks(pid) == ticks]
+    """The attempts' processes that live; a worker lives on after an attempt that ended, and may train another trial."""
+    return [
+        attempt.pid
+        for attempt in record.attempts
+        if attempt.pid is not None
+        and attempt.start_ticks is not None
+        and start_ticks(attempt.pid) == attempt.start_ticks
+        and (attempt.ended is None or not is_worker(attempt.pid))
+    ]
 
 
 def _hold_soon(lock: Path) -> BinaryIO:

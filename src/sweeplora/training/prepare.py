@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from sweeplora.content import ContentHashes
+from sweeplora.content import ContentHashes, state_of_files
 from sweeplora.data.batches import Length, length
 from sweeplora.data.cache import Cache
-from sweeplora.data.dataset import Dataset, Picture, keeps_latents, keeps_text, manifest
+from sweeplora.data.dataset import Dataset, Picture, Watched, keeps_latents, keeps_text, manifest
 from sweeplora.data.latents import Latents
 from sweeplora.data.loader import Encode, Loader, stills
 from sweeplora.models import eight_bits
@@ -86,11 +86,22 @@ class Encoded:
 
 @dataclass(frozen=True)
 class HeldBase:
-    """A frozen base on its device in the run's precision, the data set, and its encoded images and captions."""
+    """A frozen base on its device in the run's precision, the data set, and its encoded images and captions.
+
+    `images`: the state of the files of the data set before they were read, None if its target cannot tell it;
+    `files`: that of the model's files.
+    """
 
     family: Family
     dataset: Dataset
     encoded: Encoded
+    images: str | None
+    files: str
+
+    def is_current(self, data: Images) -> bool:
+        """Whether the files of model and data set are as they were, so that both would be read the same again."""
+        unchanged = self.images is not None and self.images == state_of_images(data)
+        return unchanged and self.files == state_of_files(self.family.facts.files)
 
 
 @dataclass(frozen=True)
@@ -107,6 +118,7 @@ class Inputs:
 def hold(settings: BaseSettings, processes: Processes) -> HeldBase:
     """Load the base, read the images, encode what is not cached, and keep on the device what every step needs."""
     family = load_model(settings, processes)
+    images, files = state_of_images(settings.data), state_of_files(family.facts.files)
     dataset = settings.data.read(family.divisor, family.resolution, settings.cache)
     encoded = encode_data(settings, dataset, family, processes)
     place_model(settings, family, processes, encoded)
@@ -114,7 +126,12 @@ def hold(settings: BaseSettings, processes: Processes) -> HeldBase:
         family.checkpoint_gradients(encoders=settings.trains_encoders)
     if settings.compile is not None:
         family.unet.compile(backend=settings.compile)
-    return HeldBase(family, dataset, encoded)
+    return HeldBase(family, dataset, encoded, images, files)
+
+
+def state_of_images(data: Images) -> str | None:
+    """The state of a data set's files, None if its target cannot tell it."""
+    return data.state() if isinstance(data, Watched) else None
 
 
 def prepare(run: RunDir, groups: ConfigGroups, base: HeldBase, processes: Processes) -> Inputs:

@@ -18,6 +18,7 @@ from sweeplora.rundir.record import Result, read_trial
 from sweeplora.training.checkpoints import Checkpoints
 from sweeplora.training.distributed import DTYPES, Processes
 from sweeplora.training.groups import ConfigGroups
+from sweeplora.training.leftovers import seed_ambient
 from sweeplora.training.loop import Diverged, Recipe, Trainer
 from sweeplora.training.optim.optimizer import make_optimizer
 from sweeplora.training.optim.schedules import Schedule
@@ -28,6 +29,7 @@ from sweeplora.training.stop import Interrupted
 
 def train(run: RunDir, groups: ConfigGroups, base: HeldBase, processes: Processes) -> Result:
     """Train a network on a held base, which is afterwards as before; each of the run's processes calls this."""
+    seed_ambient(groups.seed)
     inputs = prepare(run, groups, base, processes)
     with attached_network(groups, base.family, processes) as network:
         trainer = build_trainer(groups, base.family, network, processes, pieces_of(run))

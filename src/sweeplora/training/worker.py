@@ -8,57 +8,100 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import yaml
 
-from sweeplora.content import sha256
+from sweeplora.content import sha256, state_of_files
 from sweeplora.errors import UserError
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import Result, Status, write_result
 from sweeplora.rundir.state import end_state
 from sweeplora.training.distributed import Processes
 from sweeplora.training.groups import ConfigGroups, build_groups
-from sweeplora.training.prepare import BaseSettings, HeldBase, base_settings, hold
+from sweeplora.training.leftovers import State, differences, forget, free_memory, state_of, users_modules
+from sweeplora.training.prepare import HeldBase, base_settings, hold
 from sweeplora.training.stop import INTERRUPTED, Interrupted, Stop
 from sweeplora.training.train import train
 
 EXIT_CODES: dict[Status, int] = {"finished": 0, "failed": 1, "refused": 2, "diverged": 3, "interrupted": INTERRUPTED}
 
 
-class Worker:
-    """Trains run folders one after another in one process, on one base for as long as it fits them."""
+class _Held(NamedTuple):
+    """A base, what it was held for, and the state that a training has to leave it in; None where none follows.
 
-    def __init__(self) -> None:
-        self._settings: BaseSettings | None = None
-        self._base: HeldBase | None = None
+    `sources`: the user's own files that were loaded when it was made.
+    """
+
+    base: HeldBase
+    key: str
+    state: State | None
+    sources: tuple[Path, ...]
+    sources_state: str
+
+
+class Worker:
+    """Trains run folders one after another in one process, on one base for as long as it fits them.
+
+    A user's own modules are imported anew for every training. `once`: only one training will be asked for.
+    """
+
+    def __init__(self, once: bool = False) -> None:
+        self._once = once
+        self._modules = set(sys.modules)
+        self._held: _Held | None = None
+        self._last_failed = False
 
     def fits(self, run: RunDir) -> bool:
-        """Whether the base that is held is the one that the run folder's training needs."""
-        return self._settings is None or self._settings.key == base_settings(_groups(run)).key
+        """Whether the run folder's training would load what is held; one to be refused fits, since it loads nothing."""
+        held = self._held
+        if held is None:
+            return True
+        try:
+            groups = _groups(run)
+            same = base_settings(groups).key == held.key and held.base.is_current(groups.data)
+        except Exception:  # the training says what is wrong
+            return True
+        return same and held.sources_state == state_of_files(held.sources)
 
     def train(self, run: RunDir) -> int:
         """Train one run folder; returns the exit code of EXIT_CODES."""
         stop = Stop(run.lock if os.environ.get("SWEEPLORA_SUPERVISED") == "1" else None)
         try:
-            return reported(run, lambda: self._trained(run, stop))
+            code = reported(run, lambda: self._trained(run, stop))
         finally:
             stop.close()
+        self._last_failed = code == EXIT_CODES["failed"]
+        forget(users_modules(sys.modules.keys() - self._modules))
+        return code
 
-    @property
     def is_sound(self) -> bool:
-        """Whether the base is as it was before the last training."""
-        return True
+        """Whether a base is held, and is as before the last training, which did not fail."""
+        held = self._held
+        if held is None or held.state is None or self._last_failed:
+            return False
+        different = differences(held.state, state_of(held.base.family))
+        if different:
+            print(f"this worker ends, since a training left {different[:5]} changed", file=sys.stderr, flush=True)
+        return not different
 
     def _trained(self, run: RunDir, stop: Stop) -> Result:
         groups = _groups(run)
         processes = Processes(groups.train.mixed_precision, _device(), stop)
         _use_given_threads()
-        if self._base is None:
-            self._settings = base_settings(groups)
-            self._base = hold(self._settings, processes)
-        return train(run, groups, self._base, processes)
+        if self._held is None:
+            self._held = self._hold(groups, processes)
+        else:
+            free_memory(processes.device)
+        return train(run, groups, self._held.base, processes)
+
+    def _hold(self, groups: ConfigGroups, processes: Processes) -> _Held:
+        settings = base_settings(groups)
+        base = hold(settings, processes)
+        sources = tuple(users_modules(sys.modules.keys() - self._modules).values())
+        state = None if self._once else state_of(base.family)
+        return _Held(base, settings.key, state, sources, state_of_files(sources))
 
 
 def _groups(run: RunDir) -> ConfigGroups:
@@ -67,7 +110,7 @@ def _groups(run: RunDir) -> ConfigGroups:
 
 def main(arguments: Sequence[str]) -> int:
     """Train the run folder named on the command line; returns the exit code of EXIT_CODES."""
-    return Worker().train(RunDir(Path(arguments[0])))
+    return Worker(once=True).train(RunDir(Path(arguments[0])))
 
 
 def reported(run: RunDir, work: Callable[[], Result]) -> int:

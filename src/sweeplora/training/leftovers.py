@@ -1,0 +1,128 @@
+"""What a training must not leave in a process that goes on: changes of the base and of torch, and modules of a user."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import random
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sweeplora.config.imports import is_users
+from sweeplora.models.family import Family
+from sweeplora.randomness import seed_of
+
+State = dict[str, Any]
+
+_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_LIBRARIES = ("transformers", "diffusers")
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def state_of(family: Family) -> State:
+    """All that a training could change in a base and in torch: name -> something to compare.
+
+    Every tensor counts with the sum of its bits, which takes as long as reading it once.
+    """
+    parts = {"unet": family.unet, "vae": family.vae}
+    parts |= {f"text_encoder_{number}": encoder for number, encoder in enumerate(family.text_encoders, start=1)}
+    return {"torch": _settings()} | {
+        f"{part}.{name}": found for part, model in parts.items() for name, found in _parts_of(model)
+    }
+
+
+def differences(before: State, after: State) -> list[str]:
+    """The names whose state is another one, or which are new or gone."""
+    return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+
+
+def seed_ambient(seed: int) -> None:
+    """Seed the generators that nothing of ours draws from, but a user's part may: the same before every training."""
+    number = seed_of(seed, "ambient")
+    random.seed(number)
+    np.random.seed(number % 2**32)
+    torch.manual_seed(number)
+
+
+def users_modules(names: Iterable[str]) -> dict[str, Path]:
+    """Those of the loaded modules that are a user's own, with their files."""
+    found = {}
+    for name in names:
+        module = sys.modules[name]
+        file = getattr(module, "__file__", None)
+        if file is not None and module.__spec__ is not None and is_users(name.partition(".")[0]):
+            found[name] = Path(file)
+    return found
+
+
+def forget(modules: Iterable[str]) -> None:
+    """Have modules imported anew when they are next asked for, in case their files or their values have changed."""
+    for name in modules:
+        sys.modules.pop(name, None)
+    importlib.invalidate_caches()
+
+
+def free_memory(device: torch.device) -> None:
+    """Give back what the last training used, and count the peak anew."""
+    torch.clear_autocast_cache()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    ctypes.CDLL(None).malloc_trim(0)
+    with suppress(OSError), open("/proc/self/clear_refs", "w") as peak:
+        peak.write("5")
+
+
+def _settings() -> list[Any]:
+    return [
+        torch.is_grad_enabled(),
+        torch.is_anomaly_enabled(),
+        torch.get_default_dtype(),
+        torch.get_default_device(),
+        torch.get_num_threads(),
+        torch.get_float32_matmul_precision(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.backends.cudnn.benchmark,
+        torch.backends.cudnn.allow_tf32,
+        torch.is_autocast_enabled("cpu"),
+        torch.is_autocast_enabled("cuda"),
+        gc.isenabled(),
+    ]
+
+
+def _parts_of(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    for name, module in model.named_modules():
+        hooks = [_foreign(vars(module)[kind] or {}) for kind in _HOOKS]
+        yield f"{name}:", [type(module), module.training, "forward" in vars(module), hooks]
+    tensors = dict([*model.named_parameters(), *model.named_buffers()])
+    for (name, tensor), total in zip(tensors.items(), _totals(list(tensors.values())), strict=True):
+        yield name, [tensor.shape, tensor.dtype, tensor.device, tensor.requires_grad, tensor.grad is None, total]
+
+
+def _foreign(hooks: Mapping[int, Any]) -> int:
+    """How many hooks are not the model's own library's: transformers adds some when an encoder is first used."""
+    return sum(str(hook.__module__).partition(".")[0] not in _LIBRARIES for hook in hooks.values())
+
+
+@torch.no_grad()
+def _totals(tensors: Sequence[Tensor]) -> list[int]:
+    sums = [_total(tensor) for tensor in tensors]
+    return [int(one) for one in torch.stack([one.cpu() for one in sums]).tolist()] if sums else []
+
+
+def _total(tensor: Tensor) -> Tensor:
+    """The sum of a tensor's bits as integers, modulo 2**64."""
+    flat = tensor.detach().flatten()
+    size = flat.element_size()
+    if flat.numel() * size % 8 == 0 and flat.numel():
+        return flat.view(torch.int64).sum()
+    return flat.view(_WORDS[size]).sum(dtype=torch.int64)

@@ -1,0 +1,154 @@
+"""Trainings one after another in one worker end as each would in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeplora.launch.workers import resident_bytes
+from sweeplora.rundir.folder import RunDir
+from tests.run.trainings import ROOT, Trainings
+from tests.sweep.commands import until
+
+ALGORITHMS = sorted(path.stem for path in (ROOT / "conf" / "network").glob("*.yaml"))
+SCORED_LITTLE = ("train.validation_timesteps=1", "train.probe_images=0", "train.validation_images=1")
+SHORT = ("train.epochs=null", "train.steps=2", "sample=none", *SCORED_LITTLE)
+DRAWN = ("train.epochs=null", "train.steps=2", "sample.prompts=[a red shape]", "sample.steps=2", *SCORED_LITTLE)
+WARM, COLD = 20, 30  # slots that no other test uses; from COLD on each is used once
+
+
+def trained(trainings: Trainings, slot: int, name: str, *overrides: str) -> tuple[RunDir, int]:
+    """Train in a slot; returns the folder and the process."""
+    run = trainings.folder(name, *overrides)
+    started = trainings.start(run, slot)
+    trainings.wait(started, run)
+    assert started.pid is not None
+    return run, started.pid
+
+
+def content(run: RunDir) -> dict[str, Any]:
+    """What a training made, without what depends on the machine's load."""
+    result = json.loads(run.result.read_text())
+    entries = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    for entry in entries:
+        del entry["time"]
+        for key in ("images_per_second", "memory_mib"):
+            entry["values"].pop(key, None)
+    files = {file.name: file.read_bytes() for folder in (run.weights, run.samples) for file in folder.glob("*")}
+    return {"status": result["status"], "metrics": entries} | files
+
+
+def test_warm_trainings_have_a_cold_ones_bytes_in_one_process(trainings: Trainings) -> None:
+    cases = {
+        "drawn": ["network=full", "network.train_norm=true", *DRAWN],
+        "dropped": ["network=lokr", "network.rank_dropout=0.3", "network.module_dropout=0.2", "seed=3", *SHORT],
+        "rotated": ["network=boft", "network.preset=attn-only", "optimizer=prodigy", "train.batch_size=3", *SHORT],
+        "again": ["network=full", "network.train_norm=true", *DRAWN],
+    }
+    pids = set()
+    for number, (name, overrides) in enumerate(cases.items()):
+        warm, pid = trained(trainings, WARM, f"warm-{name}", *overrides)
+        pids.add(pid)
+        if name != "again":
+            cold, other = trained(trainings, COLD + number, f"cold-{name}", *overrides)
+            assert content(warm) == content(cold) and other not in pids, name
+            assert content(warm)["status"] == "finished"
+    assert len(pids) == 1
+    first = content(RunDir(trainings.runs / "warm-drawn"))
+    assert content(RunDir(trainings.runs / "warm-again")) == first
+
+
+def test_a_worker_is_replaced_where_another_base_is_needed_or_a_training_failed(
+    trainings: Trainings, pictures: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(pictures / "train", tmp_path / "train")
+    own = (f"data.dir={tmp_path / 'train'}", *SHORT)
+    slot = WARM + 1
+    _, first = trained(trainings, slot, "r-first", *own)
+    _, other = trained(trainings, slot, "r-precision", "train.mixed_precision=bf16", *own)
+    _, failed = trained(trainings, slot, "r-failed", "train.mixed_precision=bf16", "loss._target_=os.getcwd", *own)
+    _, after = trained(trainings, slot, "r-after", "train.mixed_precision=bf16", *own)
+    caption = next((tmp_path / "train").glob("*.txt"))
+    caption.write_text("another caption of this picture")
+    run, changed = trained(trainings, slot, "r-changed", "train.mixed_precision=bf16", *own)
+    assert [first == other, other == failed, failed == after, after == changed] == [False, True, False, False]
+    assert "another caption of this picture" in (run.path / "dataset.json").read_text()
+
+
+def test_a_users_changed_module_is_read_anew_by_the_same_worker(
+    trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = ROOT / "loss_that_a_test_edits.py"
+    slot, overrides = WARM + 2, ("loss._target_=loss_that_a_test_edits.Loss", *SHORT)
+    head = "CALLS = []\n\nclass Loss:\n    def __call__(self, output, target, timesteps, noising):\n"
+    code = head + "        CALLS.append(1)\n        return {}\n"
+    square = "(output - target).square().flatten(1).mean(1)"
+    try:
+        file.write_text(code.format(f"{square} * len(CALLS)"))
+        runs = [trained(trainings, slot, f"u-{number}", *overrides) for number in range(2)]
+        file.write_text(code.format(f"2 * {square}"))
+        runs.append(trained(trainings, slot, "u-2", *overrides))
+    finally:
+        file.unlink()
+    losses = [[entry["values"].get("loss") for entry in content(run)["metrics"]] for run, _ in runs]
+    assert losses[0] == losses[1] != losses[2]
+    assert runs[0][1] == runs[1][1]
+
+
+@pytest.mark.slow
+def test_fifty_trainings_of_all_algorithms_in_one_worker_equal_their_cold_runs(trainings: Trainings) -> None:
+    memory, pids = [], set()
+    cold = {}
+    for number in range(50):
+        name = ALGORITHMS[number % len(ALGORITHMS)]
+        more = DRAWN if number % 7 == 0 else SHORT
+        if (key := (name, more)) not in cold:
+            run, _ = trained(trainings, COLD + 10 + number, f"f-cold-{number}", f"network={name}", *more)
+            cold[key] = content(run)
+        run, pid = trained(trainings, WARM + 3, f"f-warm-{number}", f"network={name}", *more)
+        pids.add(pid)
+        assert content(run) == cold[key], name
+        memory.append(resident_bytes(pid))
+    assert len(pids) == 1
+    assert memory[-1] <= 1.05 * memory[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("network.text_encoders=true", "train.gradient_checkpointing=true"),
+        ("model.base_precision=fp8", "train.mixed_precision=bf16"),
+        ("train.compile=aot_eager",),
+        ("data.cache_latents=false", "data.color=true", "data.cache_text=false"),
+    ],
+    ids=lambda overrides: overrides[0],
+)
+def test_other_ways_to_hold_a_base_are_warm_as_they_are_cold(trainings: Trainings, overrides: tuple[str, ...]) -> None:
+    slot = WARM + 4
+    found = []
+    for number, network in enumerate(("loha", "locon", "locon")):
+        name = f"o-{overrides[0]}-{number}"
+        place = slot if number < 2 else COLD + 100 + len(overrides[0])
+        run, pid = trained(trainings, place, name, f"network={network}", *overrides, *DRAWN)
+        found.append((content(run), pid))
+    assert found[1][0] == found[2][0] and found[0][1] == found[1][1]
+
+
+def test_a_training_stopped_by_a_signal_leaves_a_worker_that_goes_on(trainings: Trainings) -> None:
+    slot = WARM + 6
+    run = trainings.folder("s-stopped", "train.epochs=500", "sample=none", *SCORED_LITTLE)
+    started = trainings.start(run, slot)
+    until(lambda: run.metrics.exists() and '"loss"' in run.metrics.read_text(), seconds=60)
+    assert started.pid is not None and started.poll() is None
+    os.kill(started.pid, signal.SIGTERM)
+    trainings.wait(started, run)
+    assert content(run)["status"] == "interrupted"
+    run, pid = trained(trainings, slot, "s-after", *SHORT)
+    assert pid == started.pid and content(run)["status"] == "finished"
