@@ -17,7 +17,8 @@ def test_a_server_that_cannot_import_loses_its_children_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     behave(monkeypatch, {})
-    server = ForkClient(["no_such_training"], {}, tmp_path / "preload.log")
+    server = ForkClient(["no_such_training"], {})
+    server.log_to(tmp_path / "preload.log")
     child = server.train(made_run(tmp_path, "a"), SLOT)
     until(lambda: child.poll() is not None)
     assert child.poll() == EXIT_LOST and child.pid is None

@@ -86,7 +86,8 @@ def test_a_users_changed_module_is_read_anew_by_the_same_worker(
 ) -> None:
     file = ROOT / "loss_that_a_test_edits.py"
     slot, overrides = WARM + 2, ("loss._target_=loss_that_a_test_edits.Loss", *SHORT)
-    head = "CALLS = []\n\nclass Loss:\n    def __call__(self, output, target, timesteps, noising):\n"
+    head = "CALLS = []\n\nclass Loss:\n    def __init__(self, **given):\n        pass\n\n"
+    head += "    def __call__(self, output, target, timesteps, noising):\n"
     code = head + "        CALLS.append(1)\n        return {}\n"
     square = "(output - target).square().flatten(1).mean(1)"
     try:
@@ -146,7 +147,7 @@ def test_a_training_stopped_by_a_signal_leaves_a_worker_that_goes_on(trainings: 
     run = trainings.folder("s-stopped", "train.epochs=500", "sample=none", *SCORED_LITTLE)
     started = trainings.start(run, slot)
     until(lambda: run.metrics.exists() and '"loss"' in run.metrics.read_text(), seconds=60)
-    assert started.pid is not None and started.poll() is None
+    assert started.poll() is None and started.pid is not None
     os.kill(started.pid, signal.SIGTERM)
     trainings.wait(started, run)
     assert content(run)["status"] == "interrupted"

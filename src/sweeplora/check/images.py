@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from sweeplora.check.model import CheckedModel
 from sweeplora.check.parts import built
 from sweeplora.config.signatures import signature_of
 from sweeplora.data.batches import Length, length
-from sweeplora.data.dataset import Dataset, keeps_text
+from sweeplora.data.dataset import Dataset, Watched, keeps_text
 from sweeplora.data.folder import Folder
 from sweeplora.errors import Problems, UserError
+from sweeplora.experiment import Group
 
 _ANY_DIVISOR, _ANY_RESOLUTION = 1, 512
 """Used in place of an unreadable model's values, so that the images are still checked."""
@@ -43,11 +45,31 @@ def steps_explained(train: Mapping[str, Any], planned: Length) -> str:
 
 
 def _read(config: Mapping[str, Any], found: CheckedModel | None) -> Dataset:
-    images: Folder = built(config["data"])
-    cache = Path(config["runs"], "cache")
-    if found is None:
-        return images.read(_ANY_DIVISOR, _ANY_RESOLUTION, cache)
-    return images.read(found.model.divisor, found.model.resolution, cache)
+    model = None if found is None else found.model
+    sides = (_ANY_DIVISOR, _ANY_RESOLUTION) if model is None else (model.divisor, model.resolution)
+    state = _state(built(config["data"]))
+    if state is None:
+        return _read_folders(config["data"], sides, str(config["runs"]))
+    return _read_once(config["data"], sides, str(config["runs"]), state)
+
+
+def _state(images: object) -> str | None:
+    """The state of the folders' files; None where it cannot be told, or where reading them will say what is wrong."""
+    try:
+        return images.state() if isinstance(images, Watched) else None
+    except UserError:
+        return None
+
+
+@functools.lru_cache(maxsize=4)
+def _read_once(data: Group, sides: tuple[int, int], runs: str, _state: str) -> Dataset:
+    """The data set, read once for as long as its files are in this state."""
+    return _read_folders(data, sides, runs)
+
+
+def _read_folders(data: Group, sides: tuple[int, int], runs: str) -> Dataset:
+    images: Folder = built(data)
+    return images.read(*sides, Path(runs, "cache"))
 
 
 def _check_masks(loss: Mapping[str, Any], dataset: Dataset) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from sweeplora.launch.child import PARENT
+from sweeplora.launch.child import PARENT, WAIT
 from sweeplora.launch.process import Subprocess, inherited
 from sweeplora.launch.slot import Slot
 from sweeplora.rundir.folder import RunDir
@@ -25,6 +27,41 @@ def start_subprocess(run: RunDir, slot: Slot, module: str) -> Subprocess:
             start_new_session=True,
         )
     return Subprocess(process, run.path)
+
+
+class Waiting:
+    """A process of one training that has begun to import, and waits for its run folder."""
+
+    def __init__(self, slot: Slot, module: str, ahead: Sequence[str]) -> None:
+        self.slot = slot
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "sweeplora.launch.child", module, WAIT, *ahead],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=inherited(os.environ) | slot.environment() | {PARENT: str(os.getpid())},
+            start_new_session=True,
+        )
+
+    def train(self, run: RunDir, slot: Slot) -> Subprocess | None:
+        """Have it train a run folder; None if it cannot, because it died or was started for another slot."""
+        line = json.dumps({"run": str(run.path), "env": slot.environment()}).encode()
+        stdin = self._process.stdin
+        assert stdin is not None
+        if self.slot != slot or self._process.poll() is not None:
+            self.end()
+            return None
+        try:
+            stdin.write(line + b"\n")
+            stdin.close()
+        except BrokenPipeError:
+            return None
+        return Subprocess(self._process, run.path)
+
+    def end(self) -> None:
+        """End it, whatever it does."""
+        self._process.kill()
+        self._process.wait()
 
 
 def command(run: Path, slot: Slot, module: str) -> list[str]:

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -79,16 +80,17 @@ class ForkedProcess:
 class ForkClient:
     """A running `python -m sweeplora.launch.preload`."""
 
-    def __init__(self, modules: Sequence[str], environment: dict[str, str], log: Path) -> None:
-        with log.open("ab") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", WORKERS, *modules],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=inherited(os.environ) | environment | _UNFORKED_GPU | {PARENT: str(os.getpid())},
-                start_new_session=True,
-            )
+    def __init__(self, modules: Sequence[str], environment: dict[str, str]) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+        self._log: Path | None = None
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", WORKERS, *modules],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=inherited(os.environ) | environment | _UNFORKED_GPU | {PARENT: str(os.getpid())},
+            start_new_session=True,
+        )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._requests, self._answers = self._process.stdin, self._process.stdout
         os.set_blocking(self._answers.fileno(), False)
@@ -98,7 +100,10 @@ class ForkClient:
     @property
     def alive(self) -> bool:
         """Whether the server still responds."""
-        return self._process.poll() is None
+        if self._process.poll() is None:
+            return True
+        self._keep_errors()
+        return False
 
     @property
     def pid(self) -> int:
@@ -109,13 +114,14 @@ class ForkClient:
         """Ask the slot's worker to train this folder; the request waits while the server is still importing."""
         child = ForkedProcess(self)
         self._children[str(run.path)] = child
-        line = json.dumps({"slot": slot.index, "run": str(run.path), "env": slot.environment()})
-        try:
-            self._requests.write(line.encode() + b"\n")
-            self._requests.flush()
-        except BrokenPipeError:
-            self._process.wait()
+        self._ask({"slot": slot.index, "run": str(run.path), "env": slot.environment()})
         return child
+
+    def log_to(self, log: Path) -> None:
+        """Have the server's output appended to a file, with what it has said so far; only the first call counts."""
+        if self._log is None:
+            self._log = log
+            self._ask({"log": str(log)})
 
     def hear(self) -> None:
         """Process the server's messages."""
@@ -146,6 +152,21 @@ class ForkClient:
         self.hear()
         for child in self._children.values():
             child.signal(signal.SIGKILL)
+
+    def _keep_errors(self) -> None:
+        """Copy what the server said before it had a log."""
+        if self._log is not None and not self._errors.closed:
+            self._errors.seek(0)
+            with self._log.open("ab") as log:
+                log.write(self._errors.read())
+            self._errors.close()
+
+    def _ask(self, request: Mapping[str, object]) -> None:
+        try:
+            self._requests.write(json.dumps(request).encode() + b"\n")
+            self._requests.flush()
+        except BrokenPipeError:
+            self._process.wait()
 
     def _answer(self, message: dict[str, object]) -> None:
         child = self._children[str(message["run"])]

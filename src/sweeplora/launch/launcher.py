@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from sweeplora.launch.slot import Shape, Slot
 from sweeplora.rundir.folder import RunDir
@@ -74,4 +74,15 @@ class Launcher(Protocol):
         """Stop the trainings that still run, gracefully or at once, and all of the launcher's own processes.
 
         May be called repeatedly, and before anything was started.
+        """
+
+
+@runtime_checkable
+class Preloads(Protocol):
+    """A launcher that can get ready while a configuration is still being checked."""
+
+    def preload(self, most: int, module: str, config: Mapping[str, Any]) -> None:
+        """Begin what the first of `most` trainings would wait for; `close` ends it. Raises what `plan` raises.
+
+        `config` is the whole configuration, which may be refused yet.
         """

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from annotated_types import Ge
 
 from sweeplora.errors import UserError
-from sweeplora.launch.command import start_subprocess
+from sweeplora.launch.command import Waiting, start_subprocess
 from sweeplora.launch.forks import ForkClient, modules_ahead
 from sweeplora.launch.gpus import NoAnswer, visible_gpus
 from sweeplora.launch.launcher import AttemptRules, Plan, Started
@@ -43,6 +43,8 @@ class Local:
     on_oom: Literal["fail", "halve"] = "fail"  # for launcher files of before
     _forks: bool = field(default=False, init=False)
     _server: ForkClient | None = field(default=None, init=False)
+    _preloaded_for: Shape | None = field(default=None, init=False)
+    _waiting: Waiting | None = field(default=None, init=False)
     _server_deaths: int = field(default=0, init=False)
     _running: list[Started] = field(default_factory=list, init=False)
 
@@ -71,16 +73,32 @@ class Local:
         slots = [Slot(index, each, threads, device, teams[index]) for index in range(count)]
         return Plan(slots, self._notices(slots, most, cores) if shape is not None else ())
 
+    def preload(self, most: int, module: str, config: Mapping[str, Any]) -> None:
+        """Begin to import: in the parent of the workers, or where only one training comes, in its own process."""
+        slot = self.plan(most).slots[0]
+        if slot.processes == 1 and most > 1:
+            self._server = ForkClient(modules_ahead(module, config), slot.environment())
+            self._preloaded_for = slot.shape
+        elif slot.processes == 1:
+            self._waiting = Waiting(slot, module, modules_ahead(module, config)[1:])
+
     def start(self, run: RunDir, slot: Slot, module: str) -> Started:
-        """Start one training, in the slot's worker if several are planned."""
+        """Start one training: in the slot's worker if several are planned."""
         server = self._fork_server(run, slot, module) if self._forks and slot.processes == 1 else None
-        started = start_subprocess(run, slot, module) if server is None else server.train(run, slot)
+        started: Started | None = None if server is None else server.train(run, slot)
+        if server is None and self._waiting is not None:
+            started, self._waiting = self._waiting.train(run, slot), None
+        if started is None:
+            started = start_subprocess(run, slot, module)
         self._running = [*(one for one in self._running if one.poll() is None), started]
         return started
 
     def close(self, kill: bool = False) -> None:
         """Stop every training that still runs, then the fork server."""
         self._signal(signal.SIGKILL if kill else signal.SIGTERM)
+        if self._waiting is not None:
+            self._waiting.end()
+            self._waiting = None
         if self._server is not None and kill:
             self._server.kill()
         elif self._server is not None:
@@ -158,13 +176,19 @@ class Local:
                 raise UserError(f"launcher.{key}", value, f"{mend}; give {kept}, or begin anew under another name")
 
     def _fork_server(self, run: RunDir, slot: Slot, module: str) -> ForkClient | None:
-        if self._server is not None and not self._server.alive:
+        if self._server is not None and self._preloaded_for not in (None, slot.shape):
+            # The thread count is fixed when the libraries load, not when a worker is forked.
+            self._server.kill()
+            self._server = None
+        elif self._server is not None and not self._server.alive:
             self._server_deaths += 1
             self._server = None
         if self._server is None and self._server_deaths < _MOST_SERVER_DEATHS:
-            # The thread count is fixed when the libraries load, not when a child is forked.
             modules = modules_ahead(module, yaml.safe_load(run.config.read_text()))
-            self._server = ForkClient(modules, slot.environment(), run.path.parent / "preload.log")
+            self._server = ForkClient(modules, slot.environment())
+        self._preloaded_for = None
+        if self._server is not None:
+            self._server.log_to(run.path.parent / "preload.log")
         return self._server
 
     def _signal(self, number: signal.Signals | None) -> bool:

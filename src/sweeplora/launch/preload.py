@@ -1,9 +1,9 @@
 """The preloaded parent: imports the training once and forks workers, which saves each of them the imports.
 
-JSON lines: `{"slot": n, "run": path, "env": {...}}` comes in; `{"run": path, "pid": n}` and, when that training ended,
-`{"run": path, "exit": code}` go out. A slot keeps one worker (see `launch.workers`); one that died, or leaves a run to
-another, is replaced. End of input stops the parent and, by SIGTERM, its workers. It starts no thread and touches no
-GPU, since neither survives a fork.
+JSON lines: `{"slot": n, "run": path, "env": {...}}` comes in, and `{"log": path}` for the parent's own output;
+`{"run": path, "pid": n}` and, when that training ended, `{"run": path, "exit": code}` go out. A slot keeps one worker
+(see `launch.workers`); one that died, or leaves a run to another, is replaced. End of input stops the parent and, by
+SIGTERM, its workers. It starts no thread and touches no GPU, since neither survives a fork.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from sweeplora.config.imports import reachable
-from sweeplora.launch.child import die_with_parent, ignore_state_requests
+from sweeplora.launch.child import die_with_parent, ignore_state_requests, redirect_output
 from sweeplora.launch.workers import SIGNALS, Trains, work
 
 _GRACE_SECONDS = 10.0
@@ -106,7 +107,11 @@ class ForkServer:
             data = os.read(0, 1 << 16)
             *lines, self._pending = (self._pending + data).split(b"\n")
             for line in lines:
-                self._give(json.loads(line))
+                request = json.loads(line)
+                if "log" in request:
+                    redirect_output(Path(request["log"]))
+                else:
+                    self._give(request)
             return bool(data)
         return True
 

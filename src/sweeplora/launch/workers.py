@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from sweeplora.launch.child import redirect
 from sweeplora.rundir.folder import RunDir
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
@@ -94,17 +95,6 @@ def _surroundings(run: RunDir, environment: Mapping[str, str]) -> Iterator[None]
         os.environ.clear()
         os.environ.update(before)
         os.chdir(here)
-
-
-def redirect(log: Path) -> None:
-    """Append this process's output to a file, and read nothing."""
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    for source, target in ((nothing, 0), (output, 1), (output, 2)):
-        os.dup2(source, target)
-        os.set_inheritable(target, True)
-    os.close(nothing)
-    os.close(output)
 
 
 class Memory:

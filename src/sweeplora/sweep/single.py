@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hydra.utils import instantiate
-
 from sweeplora.errors import UserError
 from sweeplora.experiment import Experiment
-from sweeplora.launch.launcher import TRAINING, Launcher
+from sweeplora.launch.launcher import TRAINING
 from sweeplora.launch.slot import Shape
 from sweeplora.report.objectives import measured
 from sweeplora.report.words import near, number
@@ -33,6 +31,7 @@ from sweeplora.sweep import reuse
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.known_runs import KnownRuns
 from sweeplora.sweep.library_logs import logging_to
+from sweeplora.sweep.preloading import Trains, launcher_of
 from sweeplora.sweep.recorder import Recorder, finish_recorder, revive_recorder, start_recorder
 from sweeplora.sweep.screen import Display, Row, Screen, open_screen
 from sweeplora.sweep.supervise import Place, Supervision, end_leftover, result_of, shape_of
@@ -48,7 +47,7 @@ class Watch(NamedTuple):
     recorder: Recorder | None
 
 
-def run_single(experiment: Experiment, module: str = TRAINING) -> int:
+def run_single(experiment: Experiment, trains: Trains) -> int:
     """Train one configuration in `runs/single/<name>/` and return the exit code.
 
     An experiment that finished before is reused (`reuse=false` trains it again); an interrupted one continues in
@@ -72,7 +71,7 @@ def run_single(experiment: Experiment, module: str = TRAINING) -> int:
         screen.say(line)
     if reuse.is_finished(run):
         drop_state(run)  # its files are damaged: they are made anew from the first step
-    return _train(experiment, run, read_trial(run) or _new_record(experiment, None), module)
+    return _train(experiment, run, read_trial(run) or _new_record(experiment, None), trains)
 
 
 def train_anew(experiment: Experiment, shape: Shape | None, module: str = TRAINING) -> tuple[RunDir, int]:
@@ -82,13 +81,13 @@ def train_anew(experiment: Experiment, shape: Shape | None, module: str = TRAINI
     """
     parent, name = Path(experiment.config["runs"]).absolute() / SINGLE, experiment.config["name"]
     run = RunDir(parent / (reuse.free_name(parent, name) if (parent / name).exists() else name))
-    return run, _train(experiment, run, _new_record(experiment, shape), module)
+    return run, _train(experiment, run, _new_record(experiment, shape), Trains(module))
 
 
-def _train(experiment: Experiment, run: RunDir, record: TrialRecord, module: str) -> int:
+def _train(experiment: Experiment, run: RunDir, record: TrialRecord, trains: Trains) -> int:
     config, screen = experiment.config, open_screen()
     runs = run.path.parent.parent
-    launcher: Launcher = instantiate(config["launcher"])
+    launcher = trains.launcher or launcher_of(config)
     plan = launcher.plan(1, shape_of(record))
     RunDir.create(run.path, experiment.yaml)
     stem = weights_stem(config["file_name"], config["name"], experiment.signature, {})
@@ -101,7 +100,7 @@ def _train(experiment: Experiment, run: RunDir, record: TrialRecord, module: str
         arguments = ["--runs", str(runs), "--single", run.path.name, "--config", str(run.config)]
         recorder = start_recorder(config, arguments, run.path / "mirror.log")
         try:
-            supervision = Supervision(run, record, Place(launcher, plan.slots[0], module))
+            supervision = Supervision(run, record, Place(launcher, plan.slots[0], trains.module))
             for notice in plan.notices:
                 screen.event(notice)
             outcome = _drive(supervision, experiment, screen, Watch(interrupt, recorder))

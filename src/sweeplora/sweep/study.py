@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
-
 from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration, Experiment, NotComposed
 from sweeplora.launch.launcher import TRAINING, Launcher
@@ -33,6 +31,7 @@ from sweeplora.rundir.record import (
 )
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.library_logs import logging_to
+from sweeplora.sweep.preloading import Trains, launcher_of, preloading
 from sweeplora.sweep.question import Compose, Composer, Question, read_question
 from sweeplora.sweep.recorder import Recorder, finish_recorder, revive_recorder, start_recorder
 from sweeplora.sweep.reuse import free_name, has_damaged_weights, weights_fault
@@ -50,20 +49,23 @@ Check = Callable[[Configuration], Experiment]
 def run(overrides: Sequence[str], compose: Compose, check: Check, training: str = TRAINING) -> int:
     """Run what the command line asks for, a single run or a study, and return the exit code.
 
-    Exit codes: 0 success, 1 something failed, 130 interrupted. Raises UserError for bad input, before any process is
-    started. `training` is the module whose `main` takes a run folder.
+    Exit codes: 0 success, 1 something failed, 130 interrupted. Raises UserError for bad input, before any training is
+    started; a process that imports for it meanwhile is ended. `training` is the module whose `main` takes a run folder.
     """
     plain, swept = split_command_line(overrides)
-    configuration = _composed_if_it_can(plain, compose)
+    configuration, composes = _composed_if_it_can(plain, compose)
     sweep = configuration.config["sweep"]
-    if swept or sweep["space"]:
-        return run_study(configuration, Composer(plain, compose, check), swept, training)
-    for key in ("name", "trials"):
-        if sweep[key] is not None:
-            mend = "there is nothing to search; add +sweep=…, or name a space such as 'network.dim=choice(4,8)'"
-            raise UserError(f"sweep.{key}", sweep[key], mend)
-    _refuse_repetitions(sweep)
-    return run_single(Composer(plain, compose, check).experiment(()), training)
+    searches = bool(swept or sweep["space"])
+    with preloading(configuration.config if composes else None, searches, training) as launcher:
+        composer = Composer(plain, compose, check)
+        if searches:
+            return run_study(configuration, composer, swept, Trains(training, launcher))
+        for key in ("name", "trials"):
+            if sweep[key] is not None:
+                mend = "there is nothing to search; add +sweep=…, or name a space such as 'network.dim=choice(4,8)'"
+                raise UserError(f"sweep.{key}", sweep[key], mend)
+        _refuse_repetitions(sweep)
+        return run_single(composer.experiment(()), Trains(training, launcher))
 
 
 def _refuse_repetitions(sweep: Mapping[str, Any]) -> None:
@@ -76,25 +78,25 @@ def _refuse_repetitions(sweep: Mapping[str, Any]) -> None:
         raise UserError("sweep.confirm", confirm, mend)
 
 
-def _composed_if_it_can(words: Sequence[str], compose: Compose) -> Configuration:
-    """The configuration of the words that compose; the composer refuses the rest together with all other faults."""
+def _composed_if_it_can(words: Sequence[str], compose: Compose) -> tuple[Configuration, bool]:
+    """The configuration of the words that compose, and whether all do; the composer refuses the rest later."""
     try:
-        return compose(words)
+        return compose(words), True
     except NotComposed as error:
-        return error.rest
+        return error.rest, False
 
 
-def run_study(configuration: Configuration, composer: Composer, swept: Space, training: str = TRAINING) -> int:
+def run_study(configuration: Configuration, composer: Composer, swept: Space, trains: Trains) -> int:
     """Begin a study, or continue it where an earlier driver stopped."""
     question = read_question(configuration, composer, swept)
     rehearse(question.config, question.space, len(question.objectives), question.constraints)
-    launcher: Launcher = instantiate(configuration.config["launcher"])
+    launcher = trains.launcher or launcher_of(configuration.config)
     runs = Path(configuration.config["runs"]).absolute()
     folder = runs / question.name
     launcher.plan(question.trials, shape_of(read_study(folder)))
     folder.mkdir(parents=True, exist_ok=True)
     with _only_driver(folder, question.name), Interrupt() as interrupt, logging_to(folder / "driver.log"):
-        return _Study(question, composer, launcher, runs).run(training, interrupt)
+        return _Study(question, composer, launcher, runs).run(trains.module, interrupt)
 
 
 class _Study:
