@@ -68,7 +68,7 @@ def attach(family: Family, algorithm: Algorithm, seed: int) -> Network:
     try:
         with torch.random.fork_rng(devices=[]):
             for key, place in places.items():
-                torch.manual_seed(seed_of(seed, "init", key))
+                torch.default_generator.manual_seed(seed_of(seed, "init", key))
                 if isinstance(place.layer, Norm):
                     adapters[key] = NormAdapter(algorithm, key, place.layer)
                 else:

@@ -44,12 +44,14 @@ def differences(before: State, after: State) -> list[str]:
     return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
 
 
-def seed_ambient(seed: int) -> None:
+def seed_ambient(seed: int, device: torch.device) -> None:
     """Seed the generators that nothing of ours draws from, but a user's part may: the same before every training."""
     number = seed_of(seed, "ambient")
     random.seed(number)
     np.random.seed(number % 2**32)
-    torch.manual_seed(number)
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
 
 
 def users_modules(names: Iterable[str]) -> dict[str, Path]:

@@ -266,7 +266,10 @@ class Trainer:
 def _library_draws(seed: int, device: torch.device) -> Iterator[None]:
     """Seed the global generators, which libraries use (rank and module dropout), and restore them afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        # torch.manual_seed also queues a call, with its traceback, for every kind of device that is not in use.
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            torch.cuda.manual_seed(seed)
         yield
 
 

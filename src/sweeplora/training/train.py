@@ -29,7 +29,7 @@ from sweeplora.training.stop import Interrupted
 
 def train(run: RunDir, groups: ConfigGroups, base: HeldBase, processes: Processes) -> Result:
     """Train a network on a held base, which is afterwards as before; each of the run's processes calls this."""
-    seed_ambient(groups.seed)
+    seed_ambient(groups.seed, processes.device)
     inputs = prepare(run, groups, base, processes)
     with attached_network(groups, base.family, processes) as network:
         trainer = build_trainer(groups, base.family, network, processes, pieces_of(run))

@@ -52,6 +52,7 @@ class Worker:
         self._modules = set(sys.modules)
         self._held: _Held | None = None
         self._last_failed = False
+        self._config: tuple[str, ConfigGroups] | None = None
 
     def fits(self, run: RunDir) -> bool:
         """Whether the run folder's training would load what is held; one to be refused fits, since it loads nothing."""
@@ -59,7 +60,7 @@ class Worker:
         if held is None:
             return True
         try:
-            groups = _groups(run)
+            groups = self._read(run)
             same = base_settings(groups).key == held.key and held.base.is_current(groups.data)
         except Exception:  # the training says what is wrong
             return True
@@ -86,8 +87,15 @@ class Worker:
             print(f"this worker ends, since a training left {different[:5]} changed", file=sys.stderr, flush=True)
         return not different
 
+    def _read(self, run: RunDir) -> ConfigGroups:
+        """The run's configuration, built once for the question whether it fits and for its training."""
+        text = run.config.read_text()
+        if self._config is None or self._config[0] != text:
+            self._config = text, build_groups(yaml.load(text, Loader=yaml.CSafeLoader))
+        return self._config[1]
+
     def _trained(self, run: RunDir, stop: Stop) -> Result:
-        groups = _groups(run)
+        groups, self._config = self._read(run), None
         processes = Processes(groups.train.mixed_precision, _device(), stop)
         _use_given_threads()
         if self._held is None:
@@ -102,10 +110,6 @@ class Worker:
         sources = tuple(users_modules(sys.modules.keys() - self._modules).values())
         state = None if self._once else state_of(base.family)
         return _Held(base, settings.key, state, sources, state_of_files(sources))
-
-
-def _groups(run: RunDir) -> ConfigGroups:
-    return build_groups(yaml.safe_load(run.config.read_text()))
 
 
 def main(arguments: Sequence[str]) -> int:
