@@ -26,7 +26,7 @@ from typing import Any
 
 from sweeplora.config.imports import reachable
 from sweeplora.launch.child import die_with_parent, ignore_state_requests, redirect_output
-from sweeplora.launch.workers import SIGNALS, Trains, work
+from sweeplora.launch.workers import Trains, handle_no_signal, work
 
 _GRACE_SECONDS = 10.0
 _HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
@@ -144,8 +144,7 @@ class ForkServer:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
+            handle_no_signal()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
             os.setsid()
             for pipe in (self._told, self._tell, self._answers):

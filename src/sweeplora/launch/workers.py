@@ -15,11 +15,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from sweeplora.launch.child import redirect
+from sweeplora.launch.child import ignore_state_requests, redirect
 from sweeplora.rundir.folder import RunDir
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
-"""What a training may handle in its own way."""
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 
 _FIRST_TRAININGS = 3
 _MOST_GROWTH = 1.25
@@ -73,8 +72,14 @@ def _trained(trains: Trains, run: RunDir, environment: Mapping[str, str]) -> int
             traceback.print_exc()
             raise
         finally:
-            for number in SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
+            handle_no_signal()
+
+
+def handle_no_signal() -> None:
+    """Handle signals as a process that trains nothing: a request for a state does nothing, the others end it."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    ignore_state_requests()
 
 
 @contextmanager
