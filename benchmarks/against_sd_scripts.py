@@ -2,10 +2,12 @@
 
     python benchmarks/against_sd_scripts.py --checkout SD_SCRIPTS --python SD_SCRIPTS_VENV/bin/python
 
-`--python` is a separate environment with that checkout's requirements and lycoris_lora. Both sides train the same
-narrow model with SDXL's architecture and random weights. The two trainings stay loaded and take turns of `--steps`
-optimizer steps, `--rounds` times; the result is the median of the rounds' ratios. Both cache latents and text encoder
-outputs. A ratio is sd-scripts' time over ours: above 1 means that sweeplora is faster.
+`--python` is a separate environment with that checkout's requirements (torchvision may be missing), lycoris_lora and
+the torch of ours. Both sides train the same narrow model with SDXL's architecture and random weights. The two trainings
+start and warm up one after the other, since the threads of two busy processes would wait for each other. Then they stay
+loaded and take turns of `--steps` optimizer steps, `--rounds` times; the result is the median of the rounds' ratios.
+Both cache latents and text encoder outputs. A ratio is sd-scripts' time over ours: above 1 means that sweeplora is
+faster. `cpu`: the same of the CPU time, which says more on a machine that others use too.
 """
 
 from __future__ import annotations
@@ -84,8 +86,10 @@ def main() -> None:
         place = Path(folder)
         make_model(place)
         make_pictures(place / "pictures" / "1_set", arguments.pictures, arguments.resolution)
-        for name in arguments.cases.split(","):
-            print(json.dumps({"case": name, **compare(CASES[name], place / name, arguments)}), flush=True)
+        for precision in arguments.precision:
+            for name in arguments.cases.split(","):
+                found = compare(CASES[name], place / f"{name}-{precision}", precision, arguments)
+                print(json.dumps({"case": name, "precision": precision, **found}), flush=True)
 
 
 def parse() -> argparse.Namespace:
@@ -99,7 +103,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=4, help="micro-batches a turn, over the accumulation")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--precision", default="no", choices=["no", "fp16", "bf16"])
+    parser.add_argument("--precision", nargs="+", default=["no", "bf16"], choices=["no", "fp16", "bf16"])
     parser.add_argument("--ours", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -137,24 +141,26 @@ def make_pictures(folder: Path, count: int, side: int) -> None:
         (folder / f"{index}.txt").write_text(f"picture {index}")
 
 
-def compare(case: Case, place: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+def compare(case: Case, place: Path, precision: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Let both sides take turns; return the medians and the ratio."""
     place.mkdir()
     segment = max(1, arguments.steps // case.accumulation)
     images = segment * case.accumulation * arguments.batch
-    common = {"segment": segment, "warmup": WARM_UP, "threads": arguments.threads}
-    sides = [_start_ours(case, place, arguments, common), _start_theirs(case, place, arguments, common)]
-    for side in sides:
-        _report(side)
+    common = {"segment": segment, "warmup": WARM_UP, "threads": arguments.threads, "precision": precision}
+    sides = []
+    for start in (_start_ours, _start_theirs):
+        sides.append(start(case, place, arguments, common))
+        _report(sides[-1])
     rounds = [[_turn(side) for side in sides] for _ in range(arguments.rounds)]
     for side in sides:
         side.process.communicate()
     ours, theirs = (statistics.median(images / turn[n]["seconds"] for turn in rounds) for n in (0, 1))
-    ratios = [turn[1]["seconds"] / turn[0]["seconds"] for turn in rounds]
+    ratios, of_cpu = ([turn[1][what] / turn[0][what] for turn in rounds] for what in ("seconds", "cpu_seconds"))
     memory = [round(rounds[-1][n]["memory_mib"]) for n in (0, 1)]
     return {
         "images_a_second": {"ours": round(ours, 3), "theirs": round(theirs, 3)},
         "faster": round(statistics.median(ratios), 3),
+        "cpu": round(statistics.median(of_cpu), 3),
         "rounds": [round(ratio, 3) for ratio in ratios],
         "memory_mib": {"ours": memory[0], "theirs": memory[1]},
     }
@@ -182,7 +188,7 @@ def _start_ours(case: Case, place: Path, arguments: argparse.Namespace, common: 
     overrides = [
         "model=sdxl", f"model.path={place.parent / 'model'}", "data=folder", f"data.dir={place.parent / 'pictures'}",
         f"data.resolution={arguments.resolution}", f"train.batch_size={arguments.batch}", "train.epochs=1000",
-        f"train.accumulation={case.accumulation}", f"train.mixed_precision='{arguments.precision}'",
+        f"train.accumulation={case.accumulation}", f"train.mixed_precision='{common['precision']}'",
         "scheduler=constant", "train.probe_images=0", *case.ours,
     ]  # fmt: skip
     spec = json.dumps({**common, "overrides": overrides, "place": str(place)})
@@ -195,7 +201,7 @@ def _start_theirs(case: Case, place: Path, arguments: argparse.Namespace, common
         f"--pretrained_model_name_or_path={place.parent / 'model.safetensors'}",
         f"--train_data_dir={place.parent / 'pictures'}", "--caption_extension=.txt", f"--resolution={side},{side}",
         f"--train_batch_size={arguments.batch}", f"--gradient_accumulation_steps={case.accumulation}",
-        f"--mixed_precision={arguments.precision}", "--max_train_epochs=1000", "--learning_rate=2e-3", "--seed=0",
+        f"--mixed_precision={common['precision']}", "--max_train_epochs=1000", "--learning_rate=2e-3", "--seed=0",
         f"--output_dir={place / 'output'}", "--output_name=theirs", "--network_module=lycoris.kohya", "--sdpa",
         "--cache_latents", "--cache_text_encoder_outputs", "--network_train_unet_only", "--optimizer_type=AdamW",
         "--max_data_loader_n_workers=1", "--persistent_data_loader_workers", "--max_grad_norm=1.0", *case.theirs,

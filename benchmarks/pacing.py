@@ -17,7 +17,7 @@ class Pace:
     def __init__(self, warmup: int, segment: int) -> None:
         self._segment = segment
         self._left = warmup
-        self._started = time.perf_counter()
+        self._started, self._cpu = time.perf_counter(), time.process_time()
         self._output = sys.stdout
         sys.stdout = sys.stderr  # what the training prints must not mix with the reports
 
@@ -27,9 +27,13 @@ class Pace:
         if self._left > 0:
             return
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-        report = {"seconds": time.perf_counter() - self._started, "memory_mib": peak}
+        report = {
+            "seconds": time.perf_counter() - self._started,
+            "cpu_seconds": time.process_time() - self._cpu,
+            "memory_mib": peak,
+        }
         print(json.dumps(report), file=self._output, flush=True)
         if not sys.stdin.readline():
             sys.exit(0)
         self._left = self._segment
-        self._started = time.perf_counter()
+        self._started, self._cpu = time.perf_counter(), time.process_time()

@@ -9,13 +9,50 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 SPEC: dict[str, Any] = json.loads(sys.argv[1])
 sys.path.insert(0, SPEC["checkout"])
 sys.path.insert(1, str(Path(__file__).parent))
 os.chdir(SPEC["checkout"])
+
+
+def stand_in_for_torchvision() -> None:
+    """The three transforms that the loop uses, where torchvision has no build for this torch."""
+    package, transforms = ModuleType("torchvision"), ModuleType("torchvision.transforms")
+    for module in (package, transforms):
+        module.__spec__ = ModuleSpec(module.__name__, None)
+    transforms.Compose = Compose  # type: ignore[attr-defined]
+    transforms.ToTensor = lambda: to_tensor  # type: ignore[attr-defined]
+    transforms.Normalize = lambda mean, std: lambda x: (x - mean[0]) / std[0]  # type: ignore[attr-defined]
+    package.transforms = transforms  # type: ignore[attr-defined]
+    sys.modules |= {"torchvision": package, "torchvision.transforms": transforms}
+
+
+class Compose:
+    """Functions one after another."""
+
+    def __init__(self, functions: list[Any]) -> None:
+        self._functions = functions
+
+    def __call__(self, value: Any) -> Any:
+        """The last function's result."""
+        for function in self._functions:
+            value = function(value)
+        return value
+
+
+def to_tensor(image: Any) -> Any:
+    """An image [H, W, 3] of levels as a tensor [3, H, W] in [0, 1]."""
+    return torch.from_numpy(image).permute(2, 0, 1).contiguous().float() / 255
+
+
+if find_spec("torchvision") is None:
+    stand_in_for_torchvision()
 
 import library.sdxl_original_unet as original  # noqa: E402
 import sdxl_train_network  # noqa: E402

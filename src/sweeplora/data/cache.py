@@ -9,7 +9,6 @@ from contextlib import closing
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from sweeplora.data.captions import plain
 from sweeplora.data.dataset import Dataset, Picture
@@ -78,7 +77,7 @@ class Cache:
         wanted += [(picture, False) for picture in dataset.validation]
         pictures = {latent_key(*one): one for one in wanted}
         together = dataset.vae_batch_size
-        digest = _digest(vae_hash, _precision(family.vae), _PIXEL_RULES, str(together))
+        digest = _digest(vae_hash, _name(family.precision("vae")), _PIXEL_RULES, str(together))
         store = self._store("latents", digest)
 
         def make(keys: Sequence[str]) -> Iterator[tuple[str, Tensors]]:
@@ -107,7 +106,7 @@ class Cache:
         """
         weighted = dataset.weighted_captions
         named = {_text_key(caption): caption for caption in captions_of(dataset)}
-        precision = _precision(family.text_encoders[0])
+        precision = _name(family.precision("text_encoder"))
         parts = (precision, str(family.token_limit), str(weighted), str(_CAPTIONS_TOGETHER))
         store = self._store("texts", _digest(encoders_hash, *parts))
 
@@ -178,5 +177,5 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
-def _precision(module: nn.Module) -> str:
-    return str(next(module.parameters()).dtype).removeprefix("torch.")
+def _name(precision: torch.dtype) -> str:
+    return str(precision).removeprefix("torch.")

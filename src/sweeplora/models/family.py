@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -104,6 +105,26 @@ class Family(Protocol):
     @property
     def text_paths(self) -> tuple[Path, ...]:
         """The files that determine the text encoders' output."""
+        ...
+
+    def held(self) -> dict[str, nn.Module]:
+        """The networks that are in memory, by the names of `ModelFacts.parts`; the others are read when used."""
+        ...
+
+    def precision(self, name: str) -> torch.dtype:
+        """The precision of a network, by its name in `ModelFacts.parts`, in memory or not."""
+        ...
+
+    def place(self, part: Literal["unet", "vae", "text_encoders"], device: torch.device, dtype: torch.dtype) -> None:
+        """Move a network that is in memory; one that is not will be read there, in this precision."""
+        ...
+
+    def release(self, part: Literal["vae", "text_encoders"]) -> None:
+        """Take a frozen network out of memory; it is read again, for as long as it is needed, if it is used."""
+        ...
+
+    def whole_on(self, device: torch.device) -> AbstractContextManager[None]:
+        """Within the context, VAE and text encoders are used on this device; afterwards they are where they were."""
         ...
 
     def encode_text(self, captions: Sequence[str], weighted: bool = False) -> Text:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sweeplora.models.architecture import Architecture, Conditioning
+from sweeplora.models.attention import Kind
 from sweeplora.models.attention_processors import apply
 from sweeplora.models.base import Base
-from sweeplora.models.facts import ModelFacts
+from sweeplora.models.facts import ModelFacts, Part
 from sweeplora.models.family import Text
-from sweeplora.models.opening import open_encoder, open_unet, open_vae
+from sweeplora.models.on_demand import OnDemand
+from sweeplora.models.opening import build_encoder, build_unet, build_vae, fill
 from sweeplora.models.text.text import TextOptions, encode, open_tokenizer
 from sweeplora.models.widening import widened
+
+_KEPT_PROMPTS = 64
 
 
 class Placement(NamedTuple):
@@ -30,23 +37,21 @@ class Placement(NamedTuple):
 def load(
     base: Base, architecture: Architecture, facts: ModelFacts, conditioning: Conditioning, to: Placement
 ) -> Loaded:
-    """Load a model onto its device and set how its attention is computed.
+    """A model whose networks are read onto their device when they are first used.
 
     The U-Net is in float32 if `base` names files to merge into it; everything else always is.
     """
     to = to._replace(precision=None) if base.merged else to
-    family = Loaded(base.name, architecture, facts, conditioning, to)
-    apply(family.unet, base.attention)
-    return family
+    return Loaded(base, architecture, facts, conditioning, to)
 
 
 class Loaded:
     """One model of any family; `conditioning` says how captions reach the U-Net."""
 
     def __init__(
-        self, name: str, architecture: Architecture, facts: ModelFacts, conditioning: Conditioning, to: Placement
+        self, base: Base, architecture: Architecture, facts: ModelFacts, conditioning: Conditioning, to: Placement
     ) -> None:
-        self.name = name
+        self.name = base.name
         self.facts = facts
         self.scheduler_config = dict(facts.scheduler)
         self.alphas_cumprod = alphas_cumprod(facts.scheduler)
@@ -57,25 +62,104 @@ class Loaded:
         self.divisor = facts.divisor
         self.token_limit = facts.max_tokens + 2
         self.vae_paths = facts.vae.files
-        self.unet = open_unet(facts.unet, to.device, to.precision or torch.float32)
-        self.vae = open_vae(facts.vae, to.device)
-        self.text_encoders: list[PreTrainedModel] = [
-            open_encoder(part, encoder.projects, to.device)
+        self._unet: OnDemand[UNet2DConditionModel] = OnDemand(
+            partial(_blank_unet, facts.unet, base.attention), partial(fill, facts.unet), to.device
+        )
+        self._unet.precision = to.precision or torch.float32
+        self._vae: OnDemand[AutoencoderKL] = OnDemand(
+            partial(build_vae, facts.vae), partial(fill, facts.vae), to.device
+        )
+        self._encoders = [
+            OnDemand(partial(build_encoder, part, encoder.projects), partial(fill, part), to.device)
             for part, encoder in zip(facts.text_encoders, architecture.encoders, strict=True)
         ]
         self.tokenizers = [open_tokenizer(files) for files in facts.tokenizers]
         self.text_paths = (*facts.tokenizer_files, *(file for part in facts.text_encoders for file in part.files))
         self._conditioning = conditioning
-        self._widened = False
         self._latent_scale = float(facts.vae.entry("scaling_factor"))
         self._latent_shift = float(facts.vae.config.get("shift_factor") or 0.0)
+        self._widened = False
+        self._prompts: dict[tuple[bool, tuple[str, ...]], Text] = {}
+
+    @property
+    def unet(self) -> UNet2DConditionModel:
+        """The denoising network."""
+        return self._unet.module
+
+    @property
+    def vae(self) -> AutoencoderKL:
+        """The autoencoder between pixels and latents."""
+        return self._vae.module
+
+    @property
+    def text_encoders(self) -> list[PreTrainedModel]:
+        """The text encoders, in the order in which their hidden states are concatenated."""
+        return [encoder.module for encoder in self._encoders]
+
+    def held(self) -> dict[str, nn.Module]:
+        """The networks that are in memory, by the names of `ModelFacts.parts`."""
+        return {name: one.module for name, one in self._parts().items() if one.is_held}
+
+    def precision(self, name: str) -> torch.dtype:
+        """The precision of a network, by its name in `ModelFacts.parts`, in memory or not."""
+        return self._parts()[name].precision
+
+    def place(self, part: Literal["unet", "vae", "text_encoders"], device: torch.device, dtype: torch.dtype) -> None:
+        """Move a network that is in memory; one that is not will be read there, in this precision."""
+        for one in self._chosen(part):
+            one.place(device, dtype)
+
+    def release(self, part: Literal["vae", "text_encoders"]) -> None:
+        """Take a frozen network out of memory; it is read again, for as long as it is needed, if it is used.
+
+        What was merged into it or trained in it is lost.
+        """
+        for one in self._chosen(part):
+            one.release()
+
+    @contextmanager
+    def whole_on(self, device: torch.device) -> Iterator[None]:
+        """Within the context, VAE and text encoders are on this device when they are used; afterwards where they were.
+
+        What has been released leaves memory again.
+        """
+        parts = [self._vae, *self._encoders]
+        places = [one.device for one in parts]
+        for one in parts:
+            one.place(device, one.precision)
+        try:
+            yield
+        finally:
+            for one, place in zip(parts, places, strict=True):
+                if one.is_released:
+                    one.release()
+                one.place(place, one.precision)
+
+    def _parts(self) -> dict[str, OnDemand[Any]]:
+        return dict(zip(self.facts.parts, (self._unet, self._vae, *self._encoders), strict=True))
+
+    def _chosen(self, part: str) -> list[OnDemand[Any]]:
+        return self._encoders if part == "text_encoders" else [self._parts()[part]]
 
     def encode_text(self, captions: Sequence[str], weighted: bool = False) -> Text:
         """Encode captions: the encoders' hidden states, concatenated, and the last encoder's pooled output.
 
         `hidden` [B, T, D], `pooled` [B, P], or [B, 0] if the family has none. float32 on the encoders' device;
-        captions over the token limit are truncated. `weighted`: `(word:1.2)` is emphasis rather than text.
+        captions over the token limit are truncated. `weighted`: `(word:1.2)` is emphasis rather than text. If the
+        encoders have been released, the last encodings are kept, so that previews read them once.
         """
+        if not self._encoders[0].is_released:
+            return self._encode_text(captions, weighted)
+        key = (weighted, tuple(captions))
+        if key not in self._prompts:
+            encoded = self._encode_text(captions, weighted)
+            self._prompts[key] = Text(encoded.hidden.cpu(), encoded.pooled.cpu())
+            while len(self._prompts) > _KEPT_PROMPTS:
+                del self._prompts[next(iter(self._prompts))]
+        device = self._encoders[0].device
+        return Text(*(tensor.to(device) for tensor in self._prompts[key]))
+
+    def _encode_text(self, captions: Sequence[str], weighted: bool) -> Text:
         how = TextOptions(self.facts.max_tokens, self._conditioning.layer, self._conditioning.final_norm, weighted)
         encoded = [
             encode(tokenizer, encoder, captions, how)
@@ -114,7 +198,7 @@ class Loaded:
         """Compute the U-Net and the text encoders in float32 within the context, at the memory of one layer."""
         self._widened = True
         try:
-            with widened(self.unet, *self.text_encoders):
+            with widened(self.unet, *(one.module for one in self._encoders if one.is_held)):
                 yield
         finally:
             self._widened = False
@@ -134,6 +218,12 @@ class Loaded:
         for encoder in self.text_encoders if encoders else []:
             encoder.activation_checkpointing_enable()
             encoder.train()
+
+
+def _blank_unet(part: Part, kind: Kind) -> UNet2DConditionModel:
+    unet = build_unet(part)
+    apply(unet, kind)
+    return unet
 
 
 def alphas_cumprod(scheduler_config: Mapping[str, Any]) -> Tensor:

@@ -20,33 +20,40 @@ from sweeplora.tensors.reading import read_tensors
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
-def open_unet(part: Part, device: torch.device, precision: torch.dtype) -> UNet2DConditionModel:
-    """The U-Net of a part, in `precision` on `device`."""
+def build_unet(part: Part) -> UNet2DConditionModel:
+    """The U-Net of a part on the meta device; raises UserError for tensors that are missing or of another shape."""
     with init_empty_weights(include_buffers=False):
         unet: UNet2DConditionModel = UNet2DConditionModel.from_config(dict(part.config))
-    return fill(unet, part, device, precision)
+    return _fitting(unet, part)
 
 
-def open_vae(part: Part, device: torch.device) -> AutoencoderKL:
-    """The VAE of a part, in float32 on `device`."""
+def build_vae(part: Part) -> AutoencoderKL:
+    """The VAE of a part on the meta device; raises UserError for tensors that are missing or of another shape."""
     with init_empty_weights(include_buffers=False):
         vae: AutoencoderKL = AutoencoderKL.from_config(dict(part.config))
-    return fill(vae, part, device)
+    return _fitting(vae, part)
 
 
-def open_encoder(part: Part, projects: bool, device: torch.device) -> CLIPTextModel | CLIPTextModelWithProjection:
-    """The text encoder of a part, in float32 on `device`; `projects`: with its projection of the end token."""
+def build_encoder(part: Part, projects: bool) -> CLIPTextModel | CLIPTextModelWithProjection:
+    """The text encoder of a part on the meta device; `projects`: with its projection of the end token.
+
+    Raises UserError for tensors that are missing or of another shape.
+    """
     config = CLIPTextConfig(**_without_dtype(part.config))
     with init_empty_weights(include_buffers=False):
         encoder = CLIPTextModelWithProjection(config) if projects else CLIPTextModel(config)
-    return fill(encoder, part, device)
+    return _fitting(encoder, part)
 
 
-def fill(module: ModuleT, part: Part, device: torch.device, precision: torch.dtype = torch.float32) -> ModuleT:
-    """Fill a module on the meta device with the tensors of its part, frozen and in evaluation mode.
+def fill(part: Part, module: ModuleT, device: torch.device, precision: torch.dtype) -> ModuleT:
+    """Fill a module on the meta device with the tensors of its part, frozen and in evaluation mode."""
+    places = {name: part.tensors[name] for name in module.state_dict()}
+    module.load_state_dict(dict(read_tensors(places, device, precision)), assign=True)
+    module.to(device)  # buffers that no file holds
+    return module.requires_grad_(False).eval()
 
-    Raises UserError for tensors that are missing or have another shape in the part.
-    """
+
+def _fitting(module: ModuleT, part: Part) -> ModuleT:
     wanted = module.state_dict()
     missing = [name for name in wanted if name not in part.tensors]
     if missing:
@@ -57,10 +64,7 @@ def fill(module: ModuleT, part: Part, device: torch.device, precision: torch.dty
         if found != tuple(tensor.shape):
             mend = f"{name} is {list(found)}, its config says {list(tensor.shape)}; get the whole model"
             raise UserError(part.key, part.path, mend)
-    places = {name: part.tensors[name] for name in wanted}
-    module.load_state_dict(dict(read_tensors(places, device, precision)), assign=True)
-    module.to(device)  # buffers that no file holds
-    return module.requires_grad_(False).eval()
+    return module
 
 
 def _without_dtype(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sweeplora.tensors.stored import Stored, UnreadableFile
+from sweeplora.tensors.stored import ITEM_SIZES, Stored, UnreadableFile, contiguous
 
 _DTYPES = {
     **{"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16},
@@ -22,13 +22,34 @@ _DTYPES = {
 def read_tensors(
     places: Mapping[str, Stored], device: torch.device, precision: torch.dtype = torch.float32
 ) -> Iterator[tuple[str, Tensor]]:
-    """Read tensors one at a time in file order; floating-point tensors become `precision` on `device`."""
+    """Read tensors one at a time in file order; floating-point tensors become `precision` on `device`.
+
+    On the CPU, tensors that the file holds in that precision are not copied: their memory is the file's, mapped, which
+    processes share. Writing to them changes this process' copy of a page, never the file.
+    """
     ordered = sorted(places.items(), key=lambda item: (item[1].file, item[1].offset))
     for file, items in groupby(ordered, key=lambda item: item[1].file):
+        mapped: Tensor | None = None
         with file.open("rb") as stream:
             for name, stored in items:
-                stream.seek(stored.offset)
-                yield name, _placed(_tensor(stored, stream.readinto), device, precision)
+                if device.type == "cpu" and _is_usable(stored, precision):
+                    if mapped is None:
+                        mapped = torch.from_file(str(file), False, file.stat().st_size, dtype=torch.uint8)
+                    yield name, _in_place(stored, mapped)
+                else:
+                    stream.seek(stored.offset)
+                    yield name, _placed(_tensor(stored, stream.readinto), device, precision)
+
+
+def _is_usable(stored: Stored, precision: torch.dtype) -> bool:
+    """Whether a tensor can be used where it lies in its file: of this precision, contiguous, at a whole element."""
+    is_plain = stored.stride == contiguous(stored.shape) and stored.offset % ITEM_SIZES[stored.dtype] == 0
+    return is_plain and _DTYPES[stored.dtype] == precision and stored.extent > 0
+
+
+def _in_place(stored: Stored, mapped: Tensor) -> Tensor:
+    data = mapped[stored.offset : stored.offset + stored.extent]
+    return data.view(_DTYPES[stored.dtype]).view(stored.shape)
 
 
 def _tensor(stored: Stored, read_into: Any) -> Tensor:

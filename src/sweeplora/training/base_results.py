@@ -99,7 +99,7 @@ def base_identity(groups: ConfigGroups, family: Family, dataset: Dataset, proces
     if processes.is_main:
         hashes.save()
     settings = {key: value for key, value in model.items() if key not in _NO_SETTINGS}
-    precisions = [str(next(part.parameters()).dtype) for part in (family.unet, family.vae, *family.text_encoders)]
+    precisions = [str(family.precision(name)) for name in family.facts.parts]
     return json.dumps([
         _code(type(groups.model).__module__),
         _machine(processes.device),

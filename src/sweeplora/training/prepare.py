@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from sweeplora.content import ContentHashes, state_of_files
 from sweeplora.data.batches import Length, length
@@ -156,19 +155,15 @@ def prepare(run: RunDir, groups: ConfigGroups, base: HeldBase, processes: Proces
 
 
 def load_model(settings: BaseSettings, processes: Processes) -> Family:
-    """The frozen base with `model.base_weights` merged in: in float32 in host memory, or on the device with lowram.
+    """The frozen base; each network is read when it is first used, onto the device, in the precision it is used in.
 
-    With lowram the U-Net is in the run's precision, since the device may be too small for a wider one.
+    Files of `model.base_weights` are merged into float32 weights in host memory, or on the device with lowram.
     """
-    if settings.lowram:
-        family = settings.model.load(processes.device, processes.dtype)
-    else:
-        family = settings.model.load(torch.device("cpu"))
-    if settings.model.merged:
-        files, multipliers = zip(*settings.model.merged, strict=True)
-        merge(family, files, multipliers)
-    # nn.Module's `to`, because that of diffusers warns about half precision on a CPU.
-    nn.Module.to(family.vae, DTYPES[settings.model.vae_precision])
+    if not settings.model.merged:
+        return settings.model.load(processes.device, processes.dtype)
+    family = settings.model.load(processes.device if settings.lowram else torch.device("cpu"))
+    files, multipliers = zip(*settings.model.merged, strict=True)
+    merge(family, files, multipliers)
     return family
 
 
@@ -176,8 +171,8 @@ def encode_data(settings: BaseSettings, dataset: Dataset, family: Family, proces
     """Fill the cache with the latents and text outputs that never change; the others are encoded at every step."""
     hashes = ContentHashes(settings.cache / "hashes.json")
     cache = Cache(settings.cache, _progress(processes.stop))
-    for part in (family.vae, *family.text_encoders):
-        part.to(processes.device)
+    family.place("vae", processes.device, DTYPES[settings.model.vae_precision])
+    family.place("text_encoders", processes.device, torch.float32)
     keeps_pictures = keeps_latents(dataset)
     pictures = cache.latents if keeps_pictures else cache.online
     latents = pictures(dataset, family, _vae_hash(family, hashes))
@@ -206,16 +201,23 @@ def _text_hash(settings: BaseSettings, family: Family, hashes: ContentHashes) ->
 
 
 def place_model(settings: BaseSettings, family: Family, processes: Processes, encoded: Encoded) -> None:
-    """Move what every step needs to the device, in the run's precision; the rest stays on the CPU."""
-    family.vae.to(processes.device if encoded.vae_stays else "cpu")
-    for encoder in family.text_encoders:
-        encoder.to(processes.device if encoded.encoders_stay else "cpu", processes.dtype)
-    nn.Module.to(family.unet, processes.dtype)
-    if settings.model.base_precision == "fp8":
-        eight_bits.store(family.unet)  # before it is moved, so the device only ever holds the 8 bits
-    family.unet.to(processes.device)
-    if processes.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(processes.device)
+    """Keep on the device what every step needs, in the run's precision; the rest leaves it.
+
+    Text encoders that previews alone use leave memory too, unless files were merged into them.
+    """
+    host, device = torch.device("cpu"), processes.device
+    family.place("vae", device if encoded.vae_stays else host, family.precision("vae"))
+    family.place("text_encoders", device if encoded.encoders_stay else host, processes.dtype)
+    if not (encoded.encoders_stay or settings.model.merged):
+        family.release("text_encoders")
+    is_narrow = settings.model.base_precision == "fp8"
+    # The device only ever holds the 8 bits, unless it is to hold everything.
+    family.place("unet", host if is_narrow and not settings.lowram else device, processes.dtype)
+    if is_narrow:
+        eight_bits.store(family.unet)
+        family.place("unet", device, processes.dtype)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def _progress(stop: Stop) -> Callable[[str, int, int], None]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
@@ -95,33 +94,21 @@ class Previews:
         """
         folder.mkdir(exist_ok=True)
         batches = in_batches(self.prompts, self.settings, self.size, Places(family.divisor, family.scale_factor))
-        for batch in batches[processes.rank :: processes.world_size]:
-            if processes.stop.requested:
-                return
-            prompts = [self.prompts[index] for index in batch]
-            make = partial(self._drawn, prompts, family, processes)
-            files = make() if kept is None else kept(prompts, self.settings, self.size, make)
-            for index, content in zip(batch, files, strict=True):
-                write_whole(folder / f"{step:08d}_{index:02d}.png", content)
+        with family.whole_on(processes.device):
+            for batch in batches[processes.rank :: processes.world_size]:
+                if processes.stop.requested:
+                    return
+                prompts = [self.prompts[index] for index in batch]
+                make = partial(self._drawn, prompts, family, processes)
+                files = make() if kept is None else kept(prompts, self.settings, self.size, make)
+                for index, content in zip(batch, files, strict=True):
+                    write_whole(folder / f"{step:08d}_{index:02d}.png", content)
 
     def _drawn(self, prompts: Sequence[Prompt], family: Family, processes: Processes) -> list[bytes]:
         """The PNG files of a batch."""
-        with _on_device(family, processes.device), processes.autocast():
+        with processes.autocast():
             images = draw(family, prompts, self.settings, self.size)
         return [_png(image, prompt) for image, prompt in zip(images, prompts, strict=True)]
-
-
-@contextmanager
-def _on_device(family: Family, device: torch.device) -> Iterator[None]:
-    """Move the parts that only previews use to the U-Net's device, and back afterwards."""
-    places = {part: next(part.parameters()).device for part in (family.vae, *family.text_encoders)}
-    for part in places:
-        part.to(device)
-    try:
-        yield
-    finally:
-        for part, place in places.items():
-            part.to(place)
 
 
 def _png(image: Tensor, prompt: Prompt) -> bytes:
