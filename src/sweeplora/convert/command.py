@@ -19,6 +19,7 @@ from sweeplora.convert.scripts.decode import decode
 from sweeplora.convert.scripts.reading import Reading
 from sweeplora.convert.scripts.source import read
 from sweeplora.convert.scripts.text import Script, ScriptCommand, Text
+from sweeplora.convert.search_file import search_text
 from sweeplora.convert.sweep_file import shown, text
 from sweeplora.errors import UserError
 
@@ -45,14 +46,18 @@ def take_over(source: Sequence[str], output: Path | None, number: int | None, *,
     conversion = convert(_chosen(read_source(source), number))
     output = output or Path("sweeps", f"{_file_name(conversion.name)}.yaml")
     written = output.with_name(f"{output.stem}.conversion.md")
-    for file in (output, written):
+    search = output.with_name(f"{output.stem}_search.yaml")
+    around = search_text(conversion, search.stem)
+    for file in (output, written, *((search,) if around is not None else ())):
         if file.exists() and not force:
             raise UserError("--output", file, "is there already; give another file, or --force to replace it")
     page = report(conversion, output.stem)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text(conversion, output.stem), encoding="utf-8")
+        output.write_text(text(conversion, output.stem, search.stem if around else None), encoding="utf-8")
         written.write_text(page, encoding="utf-8")
+        if around is not None:
+            search.write_text(around, encoding="utf-8")
         for linked in conversion.links:
             linked.write()
     except OSError as error:
@@ -62,6 +67,8 @@ def take_over(source: Sequence[str], output: Path | None, number: int | None, *,
     for trouble in (*lacking, *_not_installed(conversion), *_refused(output)):
         print(trouble, file=sys.stderr)
     print(f"wrote {output} and {written}; run it with: python -m sweeplora +sweep={output.stem}")
+    if around is not None:
+        print(f"wrote {search}, a search around these settings: python -m sweeplora +sweep={search.stem}")
     return TO_MEND if lacking else DONE
 
 

@@ -42,16 +42,20 @@ def _represent_text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _represent_text)
 
 
-def text(conversion: Conversion, name: str) -> str:
-    """The whole file; `name` is the one that `+sweep=name` selects it by."""
-    values = settings(conversion.entries)
+def text(conversion: Conversion, name: str, search: str | None = None) -> str:
+    """The whole file; `name` is the one that `+sweep=name` selects it by, `search` that of the search around it."""
+    return f"# @package _global_\n{_header(conversion, name, search)}{written(settings(conversion.entries))}"
+
+
+def written(values: Mapping[str, Any]) -> str:
+    """Choices of groups as a defaults list, then the other values as a tree."""
     groups = group_order()
     defaults = "\n".join(f"  - override /{group}: {values[group]}" for group in groups if group in values)
     tree = nested({key: value for key, value in values.items() if key not in groups})
     order = (*(key for key in tree if key not in groups), *(group for group in groups if group in tree))
     ordered = {key: tree[key] for key in order}
     body = yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)
-    return f"# @package _global_\n{_header(conversion, name)}defaults:\n{defaults}\n{body}"
+    return f"defaults:\n{defaults}\n{body}"
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,13 +94,17 @@ def is_secret(flag: str) -> bool:
     return _SECRET.search(full[0] if len(full) == 1 else name) is not None
 
 
-def _header(conversion: Conversion, name: str) -> str:
+def _header(conversion: Conversion, name: str, search: str | None) -> str:
     command = conversion.command
     whole = shown([*command.launcher, command.script, *command.words])
     lines = [
         f"# One training, converted from a command of sd-scripts ({command.script}).",
         f"# Run it with: python -m sweeplora +sweep={name}",
-        "# To search around it, add a `sweep:` block with a name and a space, as the other files here have.",
+        *(
+            []
+            if search is None
+            else [f"# To search around it, these settings first: python -m sweeplora +sweep={search}"]
+        ),
         f"# What became of each flag: {name}.conversion.md. The command was:",
         *textwrap.wrap(whole, _WIDTH, initial_indent="#   ", subsequent_indent="#   ", **_WHOLE),
     ]
