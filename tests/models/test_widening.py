@@ -97,3 +97,10 @@ def test_a_layer_that_fails_is_narrow_again() -> None:
         assert layer.weight is weight
         assert layer(torch.ones(1, 4)).dtype == torch.float32
     assert layer.weight is weight and layer.weight.dtype == torch.bfloat16
+
+
+def test_a_compiled_model_gives_the_numbers_of_the_uncompiled_one(tiny_model: Path) -> None:
+    family = half("sdxl", tiny_model)
+    expected = in_float32(family)
+    family.unet.compile(backend="eager")
+    assert torch.equal(in_float32(family), expected)
