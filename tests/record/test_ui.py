@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -119,3 +120,30 @@ def test_a_database_that_is_not_there_is_not_made(
     assert main(["ui", "tracking.uri=sqlite:///elsewhere/mine.db"]) == 2
     assert "tracking.uri=sqlite:///elsewhere/mine.db: there is no record yet" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_printed_address_opens_the_last_studys_view(tmp_path: Path) -> None:
+    from sweeplora.record.ui import first_page
+    from tests.record.study_folder import tracking_of
+
+    class Api(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path.startswith("/api/2.0/mlflow/experiments/get-by-name") else 404)
+            self.end_headers()
+            tags = '[{"key": "mlflow.sharedViewState.one"}, {"key": "mlflow.sharedViewState.two"}]'
+            self.wfile.write(f'{{"experiment": {{"experiment_id": "3", "tags": {tags}}}}}'.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    for name, when in (("one", 50), ("two", 90), ("three", 10)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "study.json").write_text("{}")
+        os.utime(tmp_path / name / "study.json", (when, when))
+    with HTTPServer(("127.0.0.1", 0), Api) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_port}"
+        found = first_page(base, tracking_of(tmp_path), tmp_path)
+        server.shutdown()
+    assert found == f"{base}/#/experiments/3/runs?workflowType=machine_learning&viewStateShareKey=two"
+    assert first_page(f"http://127.0.0.1:{closed_port()}", tracking_of(tmp_path), tmp_path).startswith("http://127")

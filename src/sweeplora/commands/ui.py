@@ -1,4 +1,4 @@
-"""Open the record in a browser: MLflow's UI for the runs of a folder."""
+"""Open the record in a browser: MLflow's UI, at the runs of the last study, the best first."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ def main(words: list[str]) -> int:
 
     parser = Parser("ui", __doc__ or "", _EXAMPLE)
     parser.add_argument("--port", type=_port, metavar="N", help=f"port to serve at, {PORT} by default")
+    parser.add_argument("--no-browser", action="store_true", help="print the address only")
     parser.add_argument("overrides", nargs="*", help="runs=FOLDER, tracking.uri=ADDRESS, or other overrides")
     asked = parser.parse(words)
     config = compose(asked.overrides).config
     check_node("tracking", config["tracking"])
     runs = Path(config["runs"])
-    return show(tracking_of(config, runs), runs, asked.port)
+    return show(tracking_of(config, runs), runs, asked.port, not asked.no_browser)
 
 
 def _port(text: str) -> int:

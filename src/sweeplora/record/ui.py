@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+import urllib.request
+import webbrowser
 from contextlib import nullcontext
 from pathlib import Path
+from urllib.parse import quote
 
 from sweeplora.errors import UserError
 from sweeplora.record.location import follow_artifacts, have_home, without_stray_folder
 from sweeplora.record.provenance.secret import without_credentials
 from sweeplora.record.server import Server, answers
+from sweeplora.record.store.shared_view import address_of
 from sweeplora.record.tracking import Tracking
 from sweeplora.rundir.databases import sqlite_path, store_uri
+from sweeplora.rundir.places import study_folders
+from sweeplora.rundir.record import STUDY
 
 PORT = 5000
+_ANSWER_SECONDS = 10
 
 
-def show(tracking: Tracking, runs: Path, port: int | None) -> int:
+def show(tracking: Tracking, runs: Path, port: int | None, browser: bool) -> int:
     """Print the URL of the record's UI once it responds; the UI of a database is served until Ctrl-C.
 
     Raises UserError if there is no record, a server does not respond, or the port is taken.
     """
     have_home()
     if tracking.uri.startswith("http"):
-        return _show_server(tracking.uri, port)
+        return _show_server(tracking, runs, port, browser)
     server = server_of(tracking, runs, PORT if port is None else port)
     database = sqlite_path(tracking.uri)
     try:
         with without_stray_folder(database) if database is not None else nullcontext():
             server.start()
-        print(server.address, flush=True)
+        _say(first_page(server.address, tracking, runs), browser)
         return server.wait()
     except KeyboardInterrupt:
         return 0
@@ -49,11 +59,37 @@ def server_of(tracking: Tracking, runs: Path, port: int) -> Server:
     return Server(store, port, ["--default-artifact-root", Path(tracking.artifacts).resolve().as_uri()])
 
 
-def _show_server(uri: str, port: int | None) -> int:
+def first_page(base: str, tracking: Tracking, runs: Path) -> str:
+    """The address of the runs of the study that ran last, the best first; else of all runs, or of the home page."""
+    asked = f"{base}/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(tracking.experiment)}"
+    try:
+        with urllib.request.urlopen(asked, timeout=_ANSWER_SECONDS) as answer:
+            experiment = json.load(answer)["experiment"]
+        return address_of(base, experiment, _by_last_change(runs))
+    except (OSError, ValueError, KeyError, TypeError):
+        return base  # a server that wants a password, or has no such experiment yet
+
+
+def _by_last_change(runs: Path) -> list[str]:
+    """The names of the studies below a folder, the one that ran last first."""
+    folders = study_folders(runs)
+    return [folder.name for folder in sorted(folders, key=lambda f: -(f / STUDY).stat().st_mtime)]
+
+
+def _say(address: str, browser: bool) -> None:
+    """Print an address, and open it where a person sits at a desktop."""
+    print(address, flush=True)
+    desktop = "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ or sys.platform == "darwin"
+    if browser and desktop and sys.stdout.isatty() and "SSH_CONNECTION" not in os.environ:
+        webbrowser.open(address)
+
+
+def _show_server(tracking: Tracking, runs: Path, port: int | None, browser: bool) -> int:
+    uri = tracking.uri.rstrip("/")
     shown = without_credentials(uri)
     if port is not None:
         raise UserError("--port", port, f"has no effect: the record is on a server, {shown}; leave it out")
     if not answers(uri):
         raise UserError("tracking.uri", shown, "the server does not answer; start it, or see that the address is right")
-    print(shown, flush=True)
+    _say(without_credentials(first_page(uri, tracking, runs)), browser)
     return 0

@@ -58,7 +58,7 @@ def test_a_repetition_is_tagged_as_one_and_named_after_its_trial() -> None:
     record = TrialRecord("complete", "s", 4, params={"network.dim": 8}, value=0.3, replicate=2)
     subject = trial_subject("s/004.2-a", {}, record, "complete", 5.0)
     assert (subject.tags["sweeplora.kind"], subject.tags["sweeplora.replicate_of"]) == ("replicate", "004")
-    assert subject.name == "004.2 dim=8"
+    assert subject.name == "dim 8 (4.2)"
     ranked = board(("val/loss",), trial(4, 0.4, 30.0), (Path("004.2-a"), record))
     assert [entry.number for entry in ranked.entries] == [4]
     assert [(p.step, p.value) for p in best_so_far(ranked)] == [(1, 0.4)]

@@ -215,6 +215,11 @@ class Store:
         """Set tags."""
         _repeated(lambda: self._client.log_batch(run_id, tags=[RunTag(key, text) for key, text in tags.items()]))
 
+    def tag_experiment(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the experiment."""
+        for key, text in tags.items():
+            _repeated(partial(self._client.set_experiment_tag, self._experiment, key, text))
+
     def newest(self, run_id: str) -> dict[str, int]:
         """The highest step in the run, by metric."""
         keys = _repeated(lambda: self._client.get_run(run_id)).data.metrics

@@ -17,6 +17,7 @@ from sweeplora.record.store.client import Known, Store, is_refusal
 from sweeplora.record.store.datasets import dataset_parts
 from sweeplora.record.store.seen_run import SeenRun
 from sweeplora.record.store.sent import Sent
+from sweeplora.record.store.shared_view import with_file_size
 from sweeplora.record.store.subject import Subject, one_line
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsTail, Point
@@ -51,7 +52,7 @@ class StoredRun(SeenRun):
 
     def update(self, store: Store, subject: Subject, found: Sequence[Piece], points: Iterable[Point] = ()) -> None:
         """Send what is new in the description, in `points` or else metrics.jsonl, and in the files found."""
-        self._describe(store, subject)
+        self._describe(store, with_file_size(subject, found))
         tail = MetricsTail(RunDir(self.path).metrics, self._sent.offset)
         self._send(store, [*points, *tail.poll()])
         self._sent.offset = tail.offset

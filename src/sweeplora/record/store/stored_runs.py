@@ -6,7 +6,8 @@ from pathlib import Path
 
 from sweeplora.record.store.client import Known, Store
 from sweeplora.record.store.run import StoredRun
-from sweeplora.record.store.subject import Subject
+from sweeplora.record.store.shared_view import TAG, key_of, view_of
+from sweeplora.record.store.subject import OBJECTIVE, Subject
 from sweeplora.record.tracking import Tracking
 
 
@@ -22,6 +23,7 @@ class StoredRuns:
         self._address = tracking.address
         self._known: dict[str, Known] = self.store.known(root)
         self._runs: dict[Path, StoredRun] = {}
+        self._view = ""
 
     def of(self, folder: Path) -> StoredRun:
         """The run that a folder is sent to."""
@@ -43,4 +45,13 @@ class StoredRuns:
         known = None if self.is_deleted(subject.identity) else self._known.get(subject.identity)
         run.open(self.store, subject, known, self._root, parent)
         assert run.run_id is not None, "it was opened"
+        if OBJECTIVE in subject.params:
+            self._share_view(subject)
         self._known[subject.identity] = Known(run.run_id, deleted=False)
+
+    def _share_view(self, subject: Subject) -> None:
+        """Keep MLflow's view of a sweep up to date: its columns grow with what the trials searched."""
+        view = view_of(subject, self._root)
+        if view != self._view:
+            self.store.tag_experiment({f"{TAG}{key_of(self._root)}": view})
+            self._view = view

@@ -12,13 +12,21 @@ from typing import Any
 
 from sweeplora.record.provenance.secret import without_credentials
 from sweeplora.report.leaderboard import Leaderboard, note
-from sweeplora.report.words import params_text
+from sweeplora.report.words import named_values
 from sweeplora.rundir.metrics import Point
 from sweeplora.rundir.record import Result, StudyRecord, TrialRecord
 
 PARAM_LENGTH = 6000
 KEY_LENGTH = 250
 TAG_LENGTH = 8000
+
+OBJECTIVE = "sweep.objective"
+"""The parameter of a sweep's run with its objective, or a JSON list of several."""
+
+SWEPT = "sweeplora.swept"
+"""The tag of a sweep's run with the searched keys, as a JSON list."""
+
+_MOST_SWEPT = 24
 
 _STATUS = {
     "running": "RUNNING",
@@ -83,11 +91,11 @@ def verdict_of(trial: TrialRecord, result: Result | None, abandoned: bool) -> st
 
 
 def short_name(trial: TrialRecord, folder: str) -> str:
-    """A trial's name for the run list: its number and searched values, `003 dim=4 alpha=1`; `003.1 …` repeats it."""
+    """A trial's name for the run list, what tells trials apart first: `dim 4 · alpha 1 (3)`; `(3.1)` repeats it."""
     if trial.number is None:
         return folder
     again = "" if trial.replicate is None else f".{trial.replicate}"
-    return f"{trial.number:03d}{again} {params_text(trial.params)}".strip()[:KEY_LENGTH]
+    return f"{named_values(trial.params)[:KEY_LENGTH]} ({trial.number}{again})".strip()
 
 
 def began(trial: TrialRecord, since: float) -> float:
@@ -138,7 +146,7 @@ def trial_subject(folder: str, config: Mapping[str, Any], trial: TrialRecord, ve
         started=round(start * 1000),
         ended=None if verdict == "running" else round(ended * 1000),
         status=status_of(verdict),
-        params=dict(flatten(config)),
+        params={**dict(flatten(trial.params)), **dict(flatten(config))},  # a group's choice is no key of the config
         swept=dict(flatten(trial.params)),
         tags={key: value[:TAG_LENGTH] for key, value in tags.items()},
     )
@@ -164,6 +172,7 @@ def study_subject(study: StudyRecord, board: Leaderboard, said: Sequence[str] = 
         "sweeplora.verdict": study.state,
         "sweeplora.best": board.best.folder.name if board.best is not None else "",
         "mlflow.note.content": study_note(board, said),
+        SWEPT: json.dumps(list(dict.fromkeys(key for entry in board.entries for key in entry.params))[:_MOST_SWEPT]),
     }
     return Subject(
         identity=identity_of(study.study, study.started),

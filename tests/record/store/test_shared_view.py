@@ -1,0 +1,76 @@
+"""The view of a sweep in MLflow's own pages: what it sorts by, which columns it has, where it opens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeplora.record.mirror import Mirror
+from sweeplora.record.store.shared_view import TAG, address_of, key_of, view_of
+from sweeplora.record.store.subject import study_subject
+from sweeplora.report.leaderboard import make_leaderboard
+from sweeplora.rundir.record import StudyRecord, TrialRecord
+from tests.record.mlflow_store import Contents
+from tests.record.study_folder import StudyFolder, tracking_of
+
+
+def view(objective: Any, *params: dict[str, Any]) -> dict[str, Any]:
+    study = StudyRecord("s", objective, 1.0)
+    trials = [(Path(f"{n:03}-a"), TrialRecord("complete", "s", n, params=of)) for n, of in enumerate(params)]
+    told: dict[str, Any] = json.loads(view_of(study_subject(study, make_leaderboard("s", ("a",), trials)), "s"))
+    return told
+
+
+def test_a_view_sorts_by_the_objective_and_has_what_was_searched_as_columns() -> None:
+    found = view("val/loss", {"network.dim": 4}, {"network.dim": 8, "optimizer": "lion"})
+    assert (found["orderByKey"], found["orderByAsc"]) == ("metrics.`val/loss`", True)
+    assert found["searchFilter"] == "tags.`sweeplora.root` = 's'"
+    assert found["selectedColumns"] == [
+        "metrics.`val/loss`",
+        "metrics.`val/relative`",
+        "params.`network.dim`",
+        "params.`optimizer`",
+        "tags.`sweeplora.verdict`",
+        "attributes.`Duration`",
+        "tags.`sweeplora.file`",
+    ]
+    assert view(["probe/loss", "seconds"])["selectedColumns"][:2] == ["metrics.`probe/loss`", "metrics.`seconds`"]
+
+
+@pytest.mark.parametrize("study", ["rank_alpha", "a b", "käse", "x&y=1#"])
+def test_keys_can_stand_in_an_address_and_differ(study: str) -> None:
+    assert key_of(study).replace("-", "").replace("_", "").isalnum() and key_of(study).isascii()
+    assert key_of(study) != key_of(f"{study}/") and (key_of(study) == study) == (study == "rank_alpha")
+
+
+def test_the_address_is_the_view_of_the_first_study_that_has_one() -> None:
+    experiment = {"experiment_id": "7", "tags": [{"key": f"{TAG}old"}, {"key": "other"}]}
+    page = "http://h/#/experiments/7/runs?workflowType=machine_learning"
+    assert address_of("http://h", experiment, ["new", "old"]) == f"{page}&viewStateShareKey=old"
+    assert address_of("http://h", {"experiment_id": "7"}, ["new"]) == page
+
+
+def test_the_store_has_the_view_and_its_columns_are_filled(runs: Path) -> None:
+    study = StudyFolder(runs)
+    trial = study.trial(0, 4)
+    trial.steps(0, 20)
+    trial.complete(0.25)
+    record = json.loads(trial.run.trial.read_text())
+    record["params"] = {"network.dim": 4, "optimizer": "lion"}
+    trial.run.trial.write_text(json.dumps({key: value for key, value in record.items() if key != "digest"}))
+    study.write("finished")
+    Mirror(study.path, tracking_of(runs)).turn()
+    contents = Contents(tracking_of(runs).uri)
+    experiment = contents.client.get_experiment_by_name("sweeplora")
+    assert experiment is not None
+    shared = json.loads(experiment.tags[f"{TAG}rank"])
+    assert "params.`optimizer`" in shared["selectedColumns"]
+    run = contents.runs()[f"rank/000-{4:012x}"]
+    assert (run.data.params["optimizer"], run.data.params["network.dim"]) == ("lion", "4")
+    assert run.data.tags["sweeplora.file"] == "700 B"
+    assert run.info.run_name == "dim 4 · optimizer lion (0)"
+    named = contents.client.search_runs([experiment.experiment_id], shared["searchFilter"])
+    assert len(named) == 2  # the sweep and its trial
