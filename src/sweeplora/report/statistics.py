@@ -157,8 +157,9 @@ def compare(cells: Cells, search_seed: int | None = None, alpha: float = ALPHA) 
     detectable = error * (critical + _quantile(fit.noise.freedom))
     if rest and search_seed is not None:
         at_search = {point: seeds[search_seed] for point, seeds in cells.items() if search_seed in seeds}
-        critical = _critical(len(at_search), fit.noise.freedom, spent)
-        others += [_at_one_seed(at_search, fit.noise, (best, point), critical) for point in rest if point in at_search]
+        noise = Noise(max(fit.noise.deviation, SEED_NOISE), math.inf)  # a few seeds alone would say next to nothing
+        critical = _critical(len(at_search), noise.freedom, spent)
+        others += [_at_one_seed(at_search, noise, (best, point), critical) for point in rest if point in at_search]
     return Comparisons(best, fit.noise, True, detectable, _in_order(others))
 
 

@@ -51,8 +51,14 @@ def judge(board: Leaderboard, space: Mapping[str, Any], alpha: float = ALPHA) ->
         return None
     by_number = {entry.number: entry for entry in board.entries}
     best = by_number[found.best]
-    same = [best, *(by_number[number] for number in found.not_separable)]
-    told = [_headline(found), *_advice(same, found), *_each_value(board), *_unsteady(board), *edges(space, best.params)]
+    same = [other for other in found.others if not other.separable and (other.seeds > 1 or not found.measured)]
+    told = [
+        _headline(found),
+        *_advice([best, *(by_number[other.point] for other in same)], same),
+        *_each_value(board),
+        *_unsteady(board),
+        *edges(space, best.params),
+    ]
     detectable = found.detectable if found.measured else max(other.least for other in found.others)
     seeds = max(other.seeds for other in found.others) if found.measured else 1
     return StudyVerdict(found.best, found.not_separable, seeds, math.expm1(detectable), tuple(told))
@@ -121,10 +127,15 @@ def _headline(found: Comparisons) -> str:
     again = [other for other in found.others if other.seeds > 1]
     seeds = max(other.seeds for other in again)
     would = f"a difference of {percent(found.detectable)} would have been found nine times out of ten"
-    same = [other for other in found.others if not other.separable]
+    same = [other for other in again if not other.separable]
+    close = [other for other in found.others if other.seeds == 1 and not other.separable]
+    if close:
+        least = percent(max(other.least for other in close))
+        would += f"; {len(close)} trials with one seed are within {least}, too close to say"
     if same:
         named = _listed([f"{other.point} ({percent(other.difference)})" for other in same])
-        return f"trial {found.best} cannot be told from trial {named} over {seeds} seeds; {would}"
+        trials = "trials" if len(same) > 1 else "trial"
+        return f"trial {found.best} cannot be told from {trials} {named} over {seeds} seeds; {would}"
     return f"trial {found.best} is the best over {seeds} seeds: {_next(again)} is worse; {would}"
 
 
@@ -143,11 +154,11 @@ def _next(others: Sequence[Comparison]) -> str:
     return f"the next, trial {nearest.point}, {percent(nearest.difference)}"
 
 
-def _advice(same: Sequence[Entry], found: Comparisons) -> list[str]:
+def _advice(same: Sequence[Entry], compared: Sequence[Comparison]) -> list[str]:
     """What to take of trials that cannot be told apart: the smallest file, where files differ."""
     if len(same) < 2:
         return []
-    spread = max(other.difference for other in found.others if not other.separable)
+    spread = max(other.difference for other in compared)
     sizes = {entry.number: entry.size for entry in same}
     known = [size for size in sizes.values() if size]
     if len(known) < len(same) or min(known) > 0.9 * max(known):
