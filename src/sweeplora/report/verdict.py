@@ -117,26 +117,28 @@ def percent(difference: float) -> str:
 
 def _headline(found: Comparisons) -> str:
     if not found.measured:
-        least = max(other.least for other in found.others)
-        close = len(found.not_separable)
+        close, others = len(found.not_separable), len(found.others)
         return (
-            f"one seed: differences below {percent(least)} mean nothing (seeds of the embedded model differ so much); "
-            f"{close} of the other {len(found.others)} trials are that close to trial {found.best}; "
+            f"one seed: differences below {_least(found.others)} mean nothing (seeds of the embedded model differ so "
+            f"much); {close} of the other {others} trials are that close to trial {found.best}; "
             "sweep.confirm.top=3 trains the best three with further seeds"
         )
     again = [other for other in found.others if other.seeds > 1]
     seeds = max(other.seeds for other in again)
     would = f"a difference of {percent(found.detectable)} would have been found nine times out of ten"
     same = [other for other in again if not other.separable]
-    close = [other for other in found.others if other.seeds == 1 and not other.separable]
-    if close:
-        least = percent(max(other.least for other in close))
-        would += f"; {len(close)} trials with one seed are within {least}, too close to say"
+    close_by = [other for other in found.others if other.seeds == 1 and not other.separable]
+    if close_by:
+        would += f"; {len(close_by)} trials with one seed are within {_least(close_by)}, too close to say"
     if same:
         named = _listed([f"{other.point} ({percent(other.difference)})" for other in same])
         trials = "trials" if len(same) > 1 else "trial"
         return f"trial {found.best} cannot be told from {trials} {named} over {seeds} seeds; {would}"
     return f"trial {found.best} is the best over {seeds} seeds: {_next(again)} is worse; {would}"
+
+
+def _least(others: Sequence[Comparison]) -> str:
+    return percent(max(other.least for other in others))
 
 
 def _unsteady(board: Leaderboard) -> list[str]:
