@@ -105,15 +105,16 @@ def _make_trial(study: Path, number: int) -> None:
 
 def _insert(runs: Path) -> None:
     """Give the database a row for every run that was marked."""
+    artifacts = (runs / "artifacts").resolve().as_uri()
     with closing(sqlite3.connect(runs / "mlflow.db")) as connection:
-        row = (
-            "insert or ignore into experiments(experiment_id, name, lifecycle_stage) values (7, 'sweeplora', 'active')"
-        )
-        connection.execute(row)
+        columns = "experiment_id, name, lifecycle_stage, artifact_location"
+        row = f"insert or replace into experiments({columns}) values (?, ?, ?, ?)"
+        connection.execute(row, (7, "sweeplora", "active", artifacts))
         for memory in runs.glob("study*/**/mirror.json"):
             run_id = json.loads(memory.read_text())["run_id"]
-            insert = "insert into runs(run_uuid, experiment_id, lifecycle_stage) values (?, 7, 'active')"
-            connection.execute(insert, (run_id,))
+            columns = "run_uuid, experiment_id, lifecycle_stage, artifact_uri"
+            insert = f"insert or replace into runs({columns}) values (?, 7, 'active', ?)"
+            connection.execute(insert, (run_id, f"{artifacts}/{run_id}/artifacts"))
         connection.commit()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeplora.rundir.files import is_intact, read_json
+from sweeplora.rundir.files import is_intact
 from sweeplora.rundir.folder import SINGLE, RunDir
 from sweeplora.rundir.lock import is_held
 from sweeplora.rundir.places import run_folders
@@ -91,7 +92,7 @@ def study_summary(folder: Path, measure: bool = True) -> StudySummary:
 
 def run_summary(folder: Path, measure: bool = True) -> RunSummary:
     """A run, from its `trial.json`; a run that says `running` and has no living supervisor was interrupted."""
-    record = _intact(folder / "trial.json") or {}
+    record = _intact(f"{folder}/trial.json") or {}
     attempts = record.get("attempts") or []
     state = str(record.get("verdict") or DAMAGED)
     if state == "running" and not _is_held(RunDir(folder).lock):
@@ -170,9 +171,15 @@ def _seconds(attempt: Mapping[str, Any]) -> float:
     return ended - started if isinstance(ended, int | float) and isinstance(started, int | float) else 0.0
 
 
-def _intact(file: Path) -> dict[str, Any] | None:
-    content = read_json(file)
-    return content if content is not None and is_intact(content) else None
+def _intact(file: Path | str) -> dict[str, Any] | None:
+    try:
+        with open(file, "rb") as stream:  # quicker than Path's own reading, which counts for thousands of runs
+            content = json.loads(stream.read())
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(content, dict):
+        return None
+    return content if is_intact(content) else None
 
 
 def _is_held(lock: Path) -> bool:
