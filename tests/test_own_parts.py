@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shlex
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import Generator, nn
 
+from sweeplora.__main__ import main
 from sweeplora.check.combinations import check_loss, check_optimizer
 from sweeplora.check.shape import check_shape
 from sweeplora.config.compose import compose
@@ -19,6 +21,8 @@ from sweeplora.config.instantiate import build
 from sweeplora.diffusion.noise import PerturbsInput
 from sweeplora.diffusion.targets import Noising
 from sweeplora.errors import UserError
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.metrics import MetricsWriter
 
 PAGE = (Path(__file__).parents[1] / "docs" / "own-parts.md").read_text()
 FILES = re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL)
@@ -130,3 +134,12 @@ def test_an_annotated_argument_of_ones_own_is_checked_by_its_type(folder: Path) 
     (folder / "conf/noise/typed.yaml").write_text("_target_: typed_noise.shared\n_partial_: true\nshare: much\n")
     with pytest.raises(UserError, match=r"noise\.share=much: expected a number"):
         check_shape(compose(["noise=typed"]).config)
+
+
+def test_the_pages_tracker_reads_a_run_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDir.create(folder / "runs/single/mine", "seed: 0\n")
+    writer = MetricsWriter(run.metrics)
+    writer.write(3, {"loss": 0.5})
+    writer.close()
+    assert main(["lines", "mine"]) == 0
+    assert json.loads(capsys.readouterr().out) | {"time": 0} == {"step": 3, "key": "loss", "value": 0.5, "time": 0}
