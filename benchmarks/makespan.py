@@ -2,6 +2,7 @@
 
     python benchmarks/makespan.py --before COMMIT [--trials 12] [--singles 3] [--rounds 3] [--set train.epochs=2 ...]
 
+The sweep is a grid over `--space`, which is spelled out, since an earlier commit's sweep files may ask something else.
 Every round runs all of them one after another, each in a folder of runs of its own, in an order that turns from round
 to round. Of the points `--singles` run as commands of their own, and their mean counts for all. Prints a JSON object a
 round, with seconds by the clock and of the processors (all processes), and at last the median ratios to the sweep.
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,12 +40,11 @@ class Spent(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--before", help="a commit to compare with; none if left out")
-    parser.add_argument("--sweep", nargs="*", default=["+sweep=rank_alpha"], help="what makes it a sweep")
-    parser.add_argument("--single", nargs="*", default=["network=locon"], help="the same settings without a space")
+    parser.add_argument("--space", nargs="*", default=["network.dim=choice(2,4,8,16)", "network.alpha=choice(1,2,4)"])
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--singles", type=int, default=3, help="0: none")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--set", nargs="*", default=[], help="overrides of all")
+    parser.add_argument("--set", nargs="*", default=["network=locon"], help="overrides of all")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         earlier = None if chosen.before is None else checked_out(chosen.before, Path(folder, "before"))
@@ -61,7 +62,7 @@ def main() -> None:
 
 def round_(chosen: argparse.Namespace, number: int, earlier: Path | None, folder: Path) -> dict[str, Any]:
     """One measurement of each."""
-    sweep = [*chosen.sweep, "sweep.name=s", f"sweep.trials={chosen.trials}", *chosen.set]
+    sweep = [*chosen.space, "search=grid", "sweep.name=s", f"sweep.trials={chosen.trials}", *chosen.set]
     runs = {name: folder / f"{name}-{number}" for name in ("sweep", "before", "singles")}
     found: dict[str, Any] = {}
 
@@ -76,8 +77,7 @@ def round_(chosen: argparse.Namespace, number: int, earlier: Path | None, folder
 
     def singles() -> None:
         if chosen.singles:
-            points = list(trial_params(chosen.single, chosen))[: chosen.singles]
-            spent = [timed(ROOT, runs["singles"], [*chosen.single, *chosen.set, *point]) for point in points]
+            spent = [timed(ROOT, runs["singles"], [*chosen.set, *point]) for point in points(chosen)]
             means = [statistics.mean(values) * chosen.trials for values in zip(*spent, strict=True)]
             found["singles"] = Spent(*means)._asdict()
 
@@ -88,17 +88,12 @@ def round_(chosen: argparse.Namespace, number: int, earlier: Path | None, folder
     return found
 
 
-def trial_params(single: Sequence[str], chosen: argparse.Namespace) -> list[list[str]]:
-    """Points of the sweep's grid as overrides, spread over it."""
-    command = [sys.executable, "-m", "sweeplora", "run", "--cfg", *chosen.sweep]
-    done = subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True, check=True)
-    space = yaml.safe_load(done.stdout)["sweep"]["space"]
-    values = {key: str(text).partition("(")[2].rstrip(")").split(",") for key, text in space.items()}
-    count = max(map(len, values.values()))
-    return [
-        [f"{key}={choices[number % len(choices)].strip()}" for key, choices in values.items()]
-        for number in range(min(count, chosen.trials))
-    ]
+def points(chosen: argparse.Namespace) -> list[list[str]]:
+    """Points of the grid as overrides, spread over it."""
+    keys = [word.partition("=")[0] for word in chosen.space]
+    choices = [word.partition("(")[2].rstrip(")").split(",") for word in chosen.space]
+    grid = [[f"{key}={value}" for key, value in zip(keys, values, strict=True)] for values in product(*choices)]
+    return grid[:: max(1, len(grid) // chosen.singles)][: chosen.singles]
 
 
 def timed(source: Path, runs: Path, words: Sequence[str]) -> Spent:
