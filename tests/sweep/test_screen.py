@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from io import StringIO
 
+import pytest
 from rich.console import Console
 
 from sweeplora.report.words import clock, number, params_text
 from sweeplora.rundir.metrics import Point
-from sweeplora.sweep.screen import Display, Row, drawn, left, visible
+from sweeplora.sweep.screen import Display, PlainScreen, Row, drawn, left, visible
 from sweeplora.sweep.supervise import Progress
 
 
@@ -20,12 +21,41 @@ def row(title: str, state: str) -> Row:
 def test_a_row_shows_step_loss_and_the_time_left() -> None:
     display = Display("rank_alpha", 12, 3, "0.25 (trial 1: dim=8)", [row("4", "running")])
     console = Console(file=StringIO(), width=120)
-    console.print(drawn(display, 20))
+    console.print(drawn(display, 20, 120))
     assert isinstance(console.file, StringIO)
     text = console.file.getvalue()
     assert "rank_alpha  3/12 trials  best 0.25 (trial 1: dim=8)" in text
     assert "4/10" in text and "0.25" in text and "0:12" in text
     assert left(row("4", "complete")) is None
+
+
+def shown(rows: list[Row], width: int) -> list[str]:
+    console = Console(file=StringIO(), width=width)
+    console.print(drawn(Display("ranks", 12, 3, rows=rows), 20, width))
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def test_values_are_seen_at_80_columns_under_the_names_of_their_keys() -> None:
+    rows = [row("4", "running"), row("11", "complete")]
+    for one, dim in zip(rows, (8, 16), strict=True):
+        one.swept = {"network.dim": dim, "network.alpha": 4, "optimizer.lr": 0.0003}
+    lines = shown(rows, 80)
+    assert "dim · alpha · lr" in lines[1] and "left" in lines[1]
+    assert "8 · 4 · 0.0003" in lines[2] and "16 · 4 · 0.0003" in lines[3] and "0:12" in lines[2]
+    rows[1].swept = {"optimizer": "lion"}
+    assert "dim=8" in shown(rows, 80)[2]  # of several kinds, each value with its name
+
+
+def test_without_a_terminal_a_line_every_so_often_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    times = iter(range(0, 200, 5))
+    screen = PlainScreen(lambda: float(next(times)))
+    one = row("4", "running")
+    one.progress.values |= {"loss": 0.5, "val/relative": 0.75}
+    for _ in range(40):
+        screen.show(Display("ranks", 12, rows=[one, row("3", "complete")]))
+    line = "trial 4: step 4/10, loss 0.5, val/loss 0.25 (75.0 % of the base model's), 0:12 left"
+    assert capsys.readouterr().out.splitlines() == [line] * 3  # after 30 s, then every minute
 
 
 def test_too_many_rows_leave_the_running_ones_and_the_latest() -> None:

@@ -146,6 +146,7 @@ class Driver:
             return False
         asked = self._come_back[number]
         row = Row(f"{number}", params_text(asked.proposal.params), "starting", None, note="(goes on)")
+        row.swept = asked.proposal.params
         self.display.rows.append(row)
         self._launch(prepare(self._context, asked, row))
         return True
@@ -176,6 +177,7 @@ class Driver:
 
     def _begin(self, asked: AskedTrial) -> None:
         row = Row(str(asked.number), params_text(asked.proposal.params), "starting", None)
+        row.swept = asked.proposal.params
         self.display.rows.append(row)
         try:
             job = prepare(self._context, asked, row)
@@ -342,7 +344,8 @@ class Driver:
             self._come_back[job.asked.number] = job.asked._replace(came_back=True)
         self._confirmed = False
         self._note(job)
-        detail = " ".join(map(number, outcome.values)) or f"at step {job.row.progress.step}"
+        named = zip(self._context.question.objectives, outcome.values, strict=False)
+        detail = ", ".join(f"{name} {number(value)}" for name, value in named) or f"at step {job.row.progress.step}"
         self._screen.event(f"trial {job.title} {outcome.verdict} {detail}{reason}")
         if job.asked is None:
             self._replicates.ended(job.record)

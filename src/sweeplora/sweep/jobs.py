@@ -93,6 +93,7 @@ def prepare_again(context: StudyContext, due: Repetition, row: Row) -> Job:
         proposed=(*trial.proposed, *seed),
     )
     record = _folder(context, run, experiment, new)
+    row.swept = {**trial.params, "seed": experiment.config["seed"]}
     row.steps, row.params = experiment.steps, f"{params_text(trial.params)} {' '.join(seed)}"
     return Job(run, record, row)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,10 +14,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweeplora.report.words import clock, number
+from sweeplora.report.words import bare_values, clock, number
 from sweeplora.sweep.supervise import Progress
 
 _REFRESH_SECONDS = 1.0
+_FIRST_LINE_SECONDS, _LINE_SECONDS = 30.0, 60.0
+_WIDE = 110
+"""Columns of a terminal that has room for a bar and for images per second."""
+
 _STYLES = {
     "complete": "green",
     "running": "bold",
@@ -31,7 +35,7 @@ _STYLES = {
 
 @dataclass
 class Row:
-    """One trial on the screen; `steps` is its total number of steps, if known."""
+    """One trial on the screen; `steps` is its total number of steps, if known. `params` are the values `swept`."""
 
     title: str
     params: str
@@ -39,6 +43,7 @@ class Row:
     steps: int | None
     progress: Progress = field(default_factory=Progress)
     note: str = ""
+    swept: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass
@@ -69,7 +74,12 @@ class Screen(Protocol):
 
 
 class PlainScreen:
-    """No terminal: a line per event."""
+    """No terminal: a line per event, and every so often one for each running trial."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._due: dict[str, float] = {}
+        """When the next line of a trial is due, by its title."""
 
     def event(self, line: str) -> None:
         """Print it."""
@@ -80,7 +90,14 @@ class PlainScreen:
         print(line, flush=True)
 
     def show(self, display: Display) -> None:
-        """Do nothing: the events have been printed."""
+        """Print how far the running trials are, each half a minute after its start and then every minute."""
+        now = self._clock()
+        for row in display.rows:
+            if row.state != "running":
+                self._due.pop(row.title, None)
+            elif now >= self._due.setdefault(row.title, now + _FIRST_LINE_SECONDS):
+                self._due[row.title] = now + _LINE_SECONDS
+                print(progress_line(row), flush=True)
 
     def close(self) -> None:
         """Do nothing."""
@@ -121,7 +138,8 @@ class LiveScreen:
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, redirect_stderr=False)
             self._live.start()
-        self._live.update(drawn(display, self._console.height - 6), refresh=True)
+        picture = drawn(display, self._console.height - 6, self._console.width)
+        self._live.update(picture, refresh=True)
 
 
 def open_screen() -> Screen:
@@ -129,22 +147,43 @@ def open_screen() -> Screen:
     return LiveScreen(Console()) if sys.stdout.isatty() else PlainScreen()
 
 
-def drawn(display: Display, most: int) -> Group:
-    """The display as a rich renderable with at most `most` rows: the running trials and the latest others."""
+def drawn(display: Display, most: int, width: int) -> Group:
+    """The display as a rich renderable of that width with at most `most` rows: the running trials, the latest others.
+
+    Where all of them have values of the same keys, the heading names the keys and the rows have the bare values.
+    """
     heading = Text.assemble((display.heading, "bold"), f"  {display.ended}/{display.total} trials")
     if display.best:
         heading.append(f"  best {display.best}", "green")
+    rows = visible(display.rows, most)
+    keys = {tuple(row.swept) for row in rows}
+    shared = keys.pop() if len(keys) == 1 else ()
+    is_wide = width >= _WIDE
     table = Table(box=None, padding=(0, 1), expand=True)
     table.add_column("trial", no_wrap=True)
-    table.add_column("values", ratio=3, no_wrap=True, overflow="ellipsis")
+    name = " · ".join(key.rpartition(".")[2] for key in shared) or ("values" if any(row.params for row in rows) else "")
+    table.add_column(name, ratio=3, no_wrap=True, overflow="ellipsis")
     table.add_column("state", no_wrap=True)
     table.add_column("step", no_wrap=True, justify="right")
-    table.add_column("", width=12)
-    for name in ("loss", "val/loss", "img/s", "left"):
+    if is_wide:
+        table.add_column("", width=12)
+    for name in ("loss", "val/loss", *(["img/s"] if is_wide else []), "left"):
         table.add_column(name, no_wrap=True, justify="right")
-    for row in visible(display.rows, most):
-        table.add_row(*_cells(row))
+    for row in rows:
+        table.add_row(*_cells(row, bare_values(row.swept) if shared else row.params, is_wide))
     return Group(heading, table)
+
+
+def progress_line(row: Row) -> str:
+    """How far a trial is, on a line: step, loss, val/loss against the base model's, time left."""
+    values = row.progress.values
+    told = [f"step {row.progress.step}{f'/{row.steps}' if row.steps else ''}"]
+    told += [f"{name} {number(values[name])}" for name in ("loss", "val/loss") if name in values]
+    if "val/loss" in values and "val/relative" in values:
+        told[-1] += f" ({100 * values['val/relative']:.1f} % of the base model's)"
+    if (rest := left(row)) is not None:
+        told.append(f"{clock(rest)} left")
+    return f"{f'trial {row.title}: ' if row.title else ''}{', '.join(told)}"
 
 
 def visible(rows: Sequence[Row], most: int) -> list[Row]:
@@ -161,17 +200,17 @@ def left(row: Row) -> float | None:
     return max(0, row.steps - row.progress.step) * pace
 
 
-def _cells(row: Row) -> list[Text | ProgressBar | str]:
+def _cells(row: Row, params: str, is_wide: bool) -> list[Text | ProgressBar | str]:
     values, step = row.progress.values, row.progress.step
     bar: ProgressBar | str = ProgressBar(total=row.steps, completed=step) if row.steps else ""
     return [
         row.title,
-        row.params,
+        params,
         Text(f"{row.state} {row.note}".strip(), _STYLES.get(row.state, "")),
         f"{step}/{row.steps}" if row.steps else str(step),
-        bar,
+        *([bar] if is_wide else []),
         number(values.get("loss")),
         number(values.get("val/loss")),
-        number(values.get("images_per_second")),
+        *([number(values.get("images_per_second"))] if is_wide else []),
         clock(left(row)),
     ]

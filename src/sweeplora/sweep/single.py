@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,7 +109,7 @@ def _train(experiment: Experiment, run: RunDir, record: TrialRecord, trains: Tra
             (run.path / RESERVE).unlink(missing_ok=True)
         _conclude(run, record, outcome, config)
         recorded = finish_recorder(recorder, screen, interrupt)
-        code = _tell(run, record, screen)
+        code = _tell(run, record, screen, objective_names(config["sweep"]["objective"]))
         return code if recorded or code != WELL else SOME_FAILED
 
 
@@ -202,10 +202,11 @@ def _conclude(run: RunDir, record: TrialRecord, outcome: TrialOutcome, config: d
     end_state(run, outcome.verdict)
 
 
-def _tell(run: RunDir, record: TrialRecord, screen: Screen) -> int:
+def _tell(run: RunDir, record: TrialRecord, screen: Screen, objectives: Sequence[str]) -> int:
     verdict, message = record.verdict, record.message
     if verdict == "complete":
-        screen.say(f"complete, {' '.join(map(number, record.values)) or 'without validation'}")
+        told = [f"{name} {number(value)}" for name, value in zip(objectives, record.values, strict=False)]
+        screen.say(f"complete, {', '.join(told) or 'without validation'}")
         _say_weights(run, screen)
         return WELL
     screen.say(f"{verdict}{': ' + message if message else ''}")
