@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from sweeplora.content import sha256
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsTail, read_metrics
+from sweeplora.rundir.state import read_about
 from tests.run.test_train import result
 from tests.run.trainings import Trainings
 
@@ -88,7 +92,10 @@ def test_killed_several_times_in_the_middle_of_an_epoch_it_ends_in_the_same_byte
 def test_whatever_is_trained_goes_on_exactly(
     trainings: Trainings, name: str, overrides: Sequence[str], pictures: Path, tmp_path: Path
 ) -> None:
-    values = {"masks": pictures / "train", "weights": ""}
+    values = {"masks": tmp_path, "weights": Path()}
+    if name == "masks":
+        for picture in (pictures / "train").glob("*.png"):
+            Image.new("L", Image.open(picture).size, 128).save(tmp_path / picture.name)
     if name == "file":
         before = trainings.train("before", "train.epochs=1", "sample=none")
         values["weights"] = before.weights / "test.safetensors"
@@ -111,6 +118,35 @@ def test_a_state_that_does_not_fit_is_passed_over_by_name_and_the_training_start
     trainings.wait(trainings.start(run), run)
     assert f"{run.state} is passed over, the training starts anew: is not as it was written" in run.log.read_text()
     assert_same(run, trainings.train("fit", *words))
+
+
+@pytest.mark.slow
+def test_a_full_disk_keeps_the_last_state_and_ends_no_training(trainings: Trainings, small_disk: Path) -> None:
+    words = ("train.epochs=2", "sample=none", "train.save_every_epochs=0", "loss._target_=tests.run.losses.Struck")
+    run = trainings.folder(str(small_disk / "run"), *words, "train.checkpoint_every_steps=2")
+    (run.path / "strikes").write_text("4 SIGKILL")
+    trainings.wait(trainings.start(run), run)
+    first = read_about(run.state)
+    assert first is not None and first.step == 2
+    room = shutil.disk_usage(small_disk).free - (3 << 20)
+    (small_disk / "filler").write_bytes(b"\0" * room)
+    trainings.wait(trainings.start(run), run)
+    said = run.log.read_text()
+    assert "goes on from step 2 of 8" in said
+    assert f"the state of step 4 is not written, an earlier one stays: disk={small_disk}" in said
+    assert_same(run, trainings.train("room-enough", *words))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 16 MiB, where this user may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("mounting a small disk is not allowed here")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import os
 import signal
 from pathlib import Path
 
+from sweeplora.rundir.metrics import read_metrics
 from tests.sweep.commands import command, living_in, start, until
 
 
@@ -59,9 +60,12 @@ def test_a_continued_run_keeps_its_threads(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_goes_on_in_its_folder(tmp_path: Path) -> None:
     first = start(tmp_path, "name=one", behaviour={"steps": 400, "seconds": 0.1})
-    until((tmp_path / "runs/single/one/metrics.jsonl").exists)
+    metrics = tmp_path / "runs/single/one/metrics.jsonl"
+    until(metrics.exists)
     refused = command(tmp_path, "name=one", behaviour={"steps": 400, "seconds": 0.1})
     assert refused[0] == 2 and "is running in runs/single/one" in refused[2]
+    first.send_signal(signal.SIGUSR1)  # asks for the state, and ends neither the command nor the training
+    until(lambda: len(read_metrics(metrics).get("loss", ())) > 3)
     first.send_signal(signal.SIGINT)
     output, _ = first.communicate(timeout=20)
     assert first.returncode == 130 and "the same command starts it again" in output
