@@ -45,7 +45,8 @@ def main() -> None:
         words = [*COMMON, f"runs={folder}", *asked.set]
         told = write_costs(words, Path(folder))
         stops = [seconds_to_stop(words, Path(folder), number) for number in range(asked.stops)]
-    told["sigterm_to_end_seconds"] = {"median": statistics.median(stops), "largest": max(stops)} if stops else None
+    for name, seconds in zip(("wall", "processor"), zip(*stops, strict=True), strict=True) if stops else ():
+        told[f"sigterm_to_end_{name}_seconds"] = {"median": statistics.median(seconds), "largest": max(seconds)}
     print(json.dumps(told, indent=2))
 
 
@@ -77,8 +78,8 @@ def write_costs(words: list[str], folder: Path) -> dict[str, Any]:
     }
 
 
-def seconds_to_stop(words: list[str], folder: Path, number: int) -> float:
-    """From SIGTERM to the training to the end of its process, with its state written."""
+def seconds_to_stop(words: list[str], folder: Path, number: int) -> tuple[float, float]:
+    """From SIGTERM to the training to the end of its process, with its state written: wall clock and processor."""
     moment = ["train.steps=2000", "sample.every_steps=4", "sample.every_epochs=0", "train.validate_every_steps=4"]
     command = [sys.executable, "-m", "sweeplora", *words, *moment, f"name=stopped{number}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -97,7 +98,16 @@ def seconds_to_stop(words: list[str], folder: Path, number: int) -> float:
     finally:
         process.kill()
         process.wait()
-    return round(seconds, 3)
+    return round(seconds, 3), round((spent or 0.0) - (before or 0.0), 3)
+
+
+def processor_seconds(pid: int) -> float | None:
+    """What a process has taken of the processors so far, None once it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

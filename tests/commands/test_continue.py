@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from sweeplora.__main__ import main
 from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.lock import hold
 from sweeplora.rundir.metrics import read_metrics
 from sweeplora.rundir.record import TrialRecord, read_trial, write_trial
 
@@ -28,6 +29,9 @@ def test_an_unknown_run_a_run_without_a_state_and_one_without_a_goal_are_refused
     assert "cats" in capsys.readouterr().err
     assert main(["continue", "cats", f"runs={tmp_path}", "train.epochs=3"]) == 2
     assert "train it with train.keep_state=true reuse=false" in capsys.readouterr().err
+    with hold(run.lock):
+        assert main(["continue", "cats", f"runs={tmp_path}", "train.epochs=3"]) == 2
+    assert "it is running" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -33,12 +33,15 @@ def main(words: list[str]) -> int:
 def _words(run: RunDir, runs: Path, name: str, given: Sequence[str]) -> list[str]:
     """The command line of the run that goes on: that of the one before, and what was given instead.
 
-    Raises UserError for a run whose state or whose command line is not there.
+    Raises UserError for a run that is running, and for one whose state or whose command line is not there.
     """
+    from sweeplora.rundir.lock import is_held
     from sweeplora.rundir.record import read_trial
     from sweeplora.rundir.state import read_about
 
     record = read_trial(run)
+    if run.lock.exists() and is_held(run.lock):
+        raise UserError("RUN", name, "it is running; wait for its end, or stop it first")
     if record is None:
         raise UserError("RUN", name, f"{run.path} has no trial.json that says how it was started")
     if read_about(run.state) is None:
