@@ -88,9 +88,11 @@ def seconds_to_stop(words: list[str], folder: Path, number: int) -> tuple[float,
         while len(read_metrics(run.metrics).get("loss", {})) < 3 + number:
             time.sleep(0.02)
         pid = (read_json(run.trial) or {})["attempts"][-1]["pid"]
-        asked = time.monotonic()
+        asked, before = time.monotonic(), processor_seconds(pid)
         os.kill(pid, signal.SIGTERM)
-        while Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():
+        spent = before
+        while (now := processor_seconds(pid)) is not None:
+            spent = now
             time.sleep(0.005)
         seconds = time.monotonic() - asked
         process.send_signal(signal.SIGKILL)  # or it would begin another attempt

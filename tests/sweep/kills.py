@@ -41,9 +41,11 @@ class Loss(NamedTuple):
     def steps(self) -> int:
         """How many steps the next attempt trained again."""
         later = self.run.log.read_bytes()[self.log_bytes :]
+        begun = [match.start() for match in _BEGINS.finditer(later)]
+        if not begun:  # it was killed when all was done
+            return 0
         resumed = _GOES_ON.search(later)
-        second = [match.start() for match in _BEGINS.finditer(later)][1:2]
-        if resumed is None or (second and resumed.start() > second[0]):
+        if resumed is None or (len(begun) > 1 and resumed.start() > begun[1]):
             return self.reached
         return self.reached - int(resumed[1])
 
@@ -213,6 +215,8 @@ def recorded(folder: Path, study: str) -> dict[str, Any]:
             for key, history in points.items():
                 assert len({step for step, _ in history}) == len(history), f"{key} of {name} has a step twice"
             values = {key: history for key, history in points.items() if key not in MEASURED}
+            # The best so far depends on which trial ended first: only its last value and its length are the same.
+            values |= {key: history[-1:] for key, history in points.items() if key.startswith("best/")}
             steps = {key: [step for step, _ in points[key]] for key in points.keys() & set(MEASURED)}
             weights = {file for file in store.files(run) if file.startswith("weights/")}
             params = {key: value for key, value in run.data.params.items() if not _is_about_place(key)}
