@@ -163,4 +163,4 @@ def test_several_processes_go_on_together(trainings: Trainings) -> None:
 
 
 def _files(folder: Path) -> dict[str, str]:
-    return {path.name: sha256(path) for path in folder.iterdir()}
+    return {path.name: sha256(path) for path in folder.glob("*")}
