@@ -25,8 +25,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -111,13 +109,15 @@ def processors() -> float:
 
 
 def rest_share(study: Path) -> float:
-    """The share of the trials' seconds outside of training windows."""
+    """The share of the trials' seconds outside of training windows, which count with an epoch's mean of images."""
     windows = total = 0.0
     for folder in sorted(study.glob("[0-9]*")):
-        config = yaml.safe_load((folder / "config.yaml").read_text())["train"]
-        images = config["batch_size"] * config["accumulation"]
+        files = json.loads((folder / "dataset.json").read_text())["files"]
+        images = sum(file["repeats"] for file in files if file["split"] != "validation")
         entries = [json.loads(line)["values"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        windows += sum(images / values["images_per_second"] for values in entries if "images_per_second" in values)
+        steps = [values for values in entries if "images_per_second" in values]
+        a_window = images / sum(values["epoch"] == 1 for values in steps)
+        windows += sum(a_window / values["images_per_second"] for values in steps)
         attempts = json.loads((folder / "trial.json").read_text())["attempts"]
         total += sum(attempt["ended"] - attempt["started"] for attempt in attempts)
     return round(1 - windows / total, 3)

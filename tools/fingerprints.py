@@ -24,6 +24,7 @@ from typing import Any
 from PIL import Image
 
 from sweeplora.models import tiny
+from sweeplora.tensors.safetensors_header import split
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "src" / "sweeplora" / "assets" / "data" / "twemoji-style" / "train"
@@ -88,7 +89,14 @@ def fingerprint(overrides: list[str], runs: Path) -> dict[str, Any]:
         for key in series.keys() & entry["values"].keys():
             series[key][str(entry["step"])] = entry["values"][key]
     weights = run / "weights" / json.loads((run / "result.json").read_text())["weights"].rpartition("/")[2]
-    return {**series, "weights": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    return {**series, "weights": tensors_hash(weights.read_bytes())}
+
+
+def tensors_hash(data: bytes) -> str:
+    """Hex sha256 of a file's tensors; its metadata names the run's signature, which changes with any source."""
+    header, start = split(data)
+    del header["__metadata__"]
+    return hashlib.sha256(json.dumps(header, sort_keys=True).encode() + data[start:]).hexdigest()
 
 
 def main() -> int:
