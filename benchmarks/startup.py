@@ -3,10 +3,10 @@
     python benchmarks/startup.py [--trials 6] [--set model=sdxl model.path=FOLDER ...]
 
 Runs one training, and a study in one slot, each of one step on one image without previews, in a temporary folder whose
-caches the first training fills. Prints one JSON object with wall-clock seconds: `alone` from the start of the command; `asked`
-for every trial from the end of the trial before (the first: from the start of the command) to the begin of its first
-training window, so with telling Optuna, asking, composing, checking, starting and the first validation; `started` from
-when the driver starts it. `warm` is the median of `asked` from the second trial on.
+caches the first training fills. Prints one JSON object with wall-clock seconds: `alone` from the start of the command;
+`asked` for every trial from the end of the trial before (the first: from the start of the command) to the begin of its
+first training window, so with telling Optuna, asking, composing, checking, starting and the first validation; `started`
+from when the driver starts it. `warm` is the median of `asked` from the second trial on.
 """
 
 from __future__ import annotations
