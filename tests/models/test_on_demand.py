@@ -67,6 +67,15 @@ def test_released_text_encoders_leave_memory_and_encode_the_same_again(tiny_mode
     assert "text_encoder" not in family.held(), "a known prompt needs no encoder"
 
 
+def test_what_previews_read_leaves_memory_again(tiny_model: Path) -> None:
+    family = half(tiny_model)
+    assert family.unet.dtype == torch.bfloat16
+    with family.whole_on(CPU):
+        family.decode(torch.zeros(1, 4, 8, 8))
+        assert "vae" in family.held()
+    assert set(family.held()) == {"unet"}
+
+
 def test_what_stays_is_where_it_was_after_a_preview(tiny_model: Path) -> None:
     family = half(tiny_model)
     encoder, vae = family.text_encoders[0], family.vae

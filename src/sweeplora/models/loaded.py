@@ -121,18 +121,18 @@ class Loaded:
     def whole_on(self, device: torch.device) -> Iterator[None]:
         """Within the context, VAE and text encoders are on this device when they are used; afterwards where they were.
 
-        What has been released leaves memory again.
+        What was not in memory before leaves it again.
         """
         parts = [self._vae, *self._encoders]
-        places = [one.device for one in parts]
+        places = [(one.device, one.is_held) for one in parts]
         for one in parts:
             one.place(device, one.precision)
         try:
             yield
         finally:
-            for one, place in zip(parts, places, strict=True):
-                if one.is_released:
-                    one.release()
+            for one, (place, was_held) in zip(parts, places, strict=True):
+                if not was_held:
+                    one.drop()
                 one.place(place, one.precision)
 
     def _parts(self) -> dict[str, OnDemand[Any]]:

@@ -52,8 +52,12 @@ class OnDemand(Generic[ModuleT]):
             nn.Module.to(self._module, device, precision)
 
     def release(self) -> None:
-        """Take it out of memory, until it is used again."""
+        """Take it out of memory, where it is from now on only while it is needed."""
         self.is_released = True
+        self.drop()
+
+    def drop(self) -> None:
+        """Take it out of memory, until it is used again."""
         if self._module is None:
             return
         self._module = None

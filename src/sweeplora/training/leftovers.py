@@ -28,14 +28,12 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 
 
 def state_of(family: Family) -> State:
-    """All that a training could change in a base and in torch: name -> something to compare.
+    """All that a training could change in the base in memory and in torch: name -> something to compare.
 
     Every tensor counts with the sum of its bits, which takes as long as reading it once.
     """
-    parts = {"unet": family.unet, "vae": family.vae}
-    parts |= {f"text_encoder_{number}": encoder for number, encoder in enumerate(family.text_encoders, start=1)}
     return {"torch": _settings()} | {
-        f"{part}.{name}": found for part, model in parts.items() for name, found in _parts_of(model)
+        f"{part}.{name}": found for part, model in family.held().items() for name, found in _parts_of(model)
     }
 
 

@@ -213,8 +213,9 @@ def place_model(settings: BaseSettings, family: Family, processes: Processes, en
     is_narrow = settings.model.base_precision == "fp8"
     # The device only ever holds the 8 bits, unless it is to hold everything.
     family.place("unet", host if is_narrow and not settings.lowram else device, processes.dtype)
+    unet = family.unet
     if is_narrow:
-        eight_bits.store(family.unet)
+        eight_bits.store(unet)
         family.place("unet", device, processes.dtype)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
