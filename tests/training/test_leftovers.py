@@ -21,7 +21,13 @@ ALGORITHMS = sorted(path.stem for path in (CONF / "network").glob("*.yaml"))
 @pytest.fixture(scope="module")
 def family(tiny_model: Path) -> Family:
     """A frozen base."""
-    loaded: Family = build(compose([f"model.path={tiny_model}"]).config["model"]).load(torch.device("cpu"))
+    return in_memory(tiny_model)
+
+
+def in_memory(path: Path) -> Family:
+    """A frozen base with all its networks read."""
+    loaded: Family = build(compose([f"model.path={path}"]).config["model"]).load(torch.device("cpu"))
+    assert all((loaded.unet, loaded.vae, *loaded.text_encoders))
     return loaded
 
 
@@ -57,7 +63,7 @@ CHANGES: list[Callable[[Family], object]] = [
 
 @pytest.mark.parametrize("number", range(len(CHANGES)))
 def test_each_thing_that_a_training_could_leave_changed_is_found(number: int, tiny_model: Path) -> None:
-    family = build(compose([f"model.path={tiny_model}"]).config["model"]).load(torch.device("cpu"))
+    family = in_memory(tiny_model)
     before = state_of(family)
     assert differences(before, state_of(family)) == []
     CHANGES[number](family)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import groupby
+from mmap import ACCESS_COPY, mmap
 from typing import Any
 
 import torch
@@ -29,12 +30,12 @@ def read_tensors(
     """
     ordered = sorted(places.items(), key=lambda item: (item[1].file, item[1].offset))
     for file, items in groupby(ordered, key=lambda item: item[1].file):
-        mapped: Tensor | None = None
+        mapped: mmap | None = None
         with file.open("rb") as stream:
             for name, stored in items:
                 if device.type == "cpu" and _is_usable(stored, precision):
                     if mapped is None:
-                        mapped = torch.from_file(str(file), False, file.stat().st_size, dtype=torch.uint8)
+                        mapped = mmap(stream.fileno(), 0, access=ACCESS_COPY)
                     yield name, _in_place(stored, mapped)
                 else:
                     stream.seek(stored.offset)
@@ -47,8 +48,8 @@ def _is_usable(stored: Stored, precision: torch.dtype) -> bool:
     return is_plain and _DTYPES[stored.dtype] == precision and stored.extent > 0
 
 
-def _in_place(stored: Stored, mapped: Tensor) -> Tensor:
-    data = mapped[stored.offset : stored.offset + stored.extent]
+def _in_place(stored: Stored, mapped: mmap) -> Tensor:
+    data = torch.frombuffer(mapped, dtype=torch.uint8, count=stored.extent, offset=stored.offset)
     return data.view(_DTYPES[stored.dtype]).view(stored.shape)
 
 
