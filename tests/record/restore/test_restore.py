@@ -11,7 +11,9 @@ import pytest
 
 from sweeplora.errors import UserError
 from sweeplora.record.mirror import Mirror
+from sweeplora.record.restore.overlay import overlay
 from sweeplora.record.restore.restore import RESTORED
+from sweeplora.record.restore.search import ContentSearch
 from sweeplora.record.restore.stored import StoredRecord
 from sweeplora.rundir.files import read_json
 from sweeplora.rundir.folder import RunDir
@@ -268,3 +270,16 @@ def test_the_tracking_server_alone_is_enough(
     assert json.loads(again.metrics.read_text())["values"] == {"loss": 1 / 3, "val/loss": 0.1}
     assert again.config.read_text() == config
     assert {path.name for path in (again.path / "provenance").glob("*/*")} >= {"requirements.txt", "workspace.patch"}
+
+
+@pytest.mark.parametrize("path", ["../out.txt", "/tmp/out.txt", "sub/../../out.txt"])
+def test_a_record_writes_nothing_outside_of_the_restored_folder(tmp_path: Path, path: str) -> None:
+    workspace = tmp_path / "inside"
+    workspace.mkdir()
+    manifest = {
+        "files": [{"path": path, "size": 1, "sha256": "a" * 64}],
+        "left_out": [{"path": path, "why": "a link", "link": "anywhere"}],
+    }
+    found = overlay(manifest, None, workspace, ContentSearch([]))
+    assert not found.written and not found.missing
+    assert [each.name for each in tmp_path.rglob("*")] == ["inside"]

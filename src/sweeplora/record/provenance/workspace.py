@@ -30,7 +30,7 @@ FOLDER = "workspaces"
 
 _SKIPPED = {"__pycache__", "node_modules", "site-packages", "venv", "build", "dist"}
 _MOST_FILES = 20_000
-_MOST_HASHED = 512 << 20
+_MOST_HASHED = 256 << 20
 """Bytes of files left out that are hashed, so that they can be looked for; the others have their size alone."""
 
 

@@ -148,7 +148,9 @@ def _members(
         mask = entry.get("mask")
         for one in (entry, mask if isinstance(mask, Mapping) else None):
             path = places.recorded(str(one["path"])) if one is not None else None
-            if path is not None and path.is_relative_to(root) and not any(path.is_relative_to(x) for x in deeper):
+            if path is None or not path.is_relative_to(root) or ".." in path.relative_to(root).parts:
+                continue
+            if not any(path.is_relative_to(other) for other in deeper):
                 assert one is not None
                 yield {**one, "path": str(path)}
 

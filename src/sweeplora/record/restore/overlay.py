@@ -25,7 +25,7 @@ def overlay(manifest: Mapping[str, Any], archive: Path | None, workspace: Path, 
     Files left out of the backup come from the checkout that is there already, or by their hash from the search;
     links are made again. `manifest` is the session's `workspace.json`.
     """
-    wanted = {str(file["path"]): file for file in manifest.get("files", [])}
+    wanted = {str(file["path"]): file for file in manifest.get("files", []) if stays_inside(str(file["path"]))}
     written, missing = [], list[Mapping[str, Any]]()
     for path, content, mode in _archived(archive):
         target = workspace / path
@@ -38,9 +38,14 @@ def overlay(manifest: Mapping[str, Any], archive: Path | None, workspace: Path, 
         if not holds(workspace / path, file["sha256"], file["size"]) and not _found(file, workspace / path, search):
             missing.append({**file, "why": "it is neither in the backup nor at the commit"})
     for file in manifest.get("left_out", []):
-        if not _came_back(file, workspace / str(file["path"]), search):
+        if stays_inside(str(file["path"])) and not _came_back(file, workspace / str(file["path"]), search):
             missing.append(file)
     return Overlaid(tuple(written), tuple(missing))
+
+
+def stays_inside(path: str) -> bool:
+    """Whether a relative path of a record leads to nowhere but below the folder that it is relative to."""
+    return not os.path.isabs(path) and ".." not in Path(path).parts
 
 
 def _archived(archive: Path | None) -> list[tuple[str, bytes, int]]:
@@ -51,8 +56,7 @@ def _archived(archive: Path | None) -> list[tuple[str, bytes, int]]:
     with tarfile.open(archive, "r:gz") as packed:
         for entry in packed:
             stream = packed.extractfile(entry) if entry.isreg() else None
-            safe = not os.path.isabs(entry.name) and ".." not in Path(entry.name).parts
-            if stream is not None and safe:
+            if stream is not None and stays_inside(entry.name):
                 found.append((entry.name, stream.read(), 0o755 if entry.mode & 0o100 else 0o644))
     return found
 

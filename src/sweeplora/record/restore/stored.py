@@ -19,6 +19,7 @@ from sweeplora.record.location import follow_artifacts, without_stray_folder
 from sweeplora.record.provenance.secret import without_credentials
 from sweeplora.record.provenance.session import FOLDER as SESSIONS
 from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
+from sweeplora.record.restore.overlay import stays_inside
 from sweeplora.record.store.client import ROOT, TROUBLE
 from sweeplora.record.store.subject import one_line
 from sweeplora.record.tracking import Tracking
@@ -79,7 +80,10 @@ class StoredRecord:
 
         Raises UserError if the store loses one of its files.
         """
-        folder = runs / run.data.tags["sweeplora.folder"]
+        name = run.data.tags.get("sweeplora.folder", "")
+        if not name or not stays_inside(name):
+            raise UserError("RUN", run.info.run_id, "this run of the tracking server is not one of sweeplora's")
+        folder = runs / name
         self._fetch(run, _FILES, folder)
         _seal(folder / "trial.json")
         self._write_metrics(run, RunDir(folder))
