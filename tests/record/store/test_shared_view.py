@@ -56,6 +56,8 @@ def test_the_address_is_the_view_of_the_first_study_that_has_one() -> None:
 def test_the_store_has_the_view_and_its_columns_are_filled(runs: Path) -> None:
     study = StudyFolder(runs)
     trial = study.trial(0, 4)
+    with trial.run.config.open("a") as stream:
+        stream.write("sweep: {objective: val/loss}\n")  # as every trial's own configuration has it
     trial.steps(0, 20)
     trial.complete(0.25)
     record = json.loads(trial.run.trial.read_text())

@@ -38,7 +38,7 @@ def view_of(subject: Subject, root: str) -> str:
     """
     written = subject.params[OBJECTIVE]
     objectives = json.loads(written) if written.startswith("[") else [written]
-    swept = json.loads(subject.tags.get(SWEPT, "[]"))
+    swept = json.loads(subject.tags[SWEPT])
     metrics = [*objectives, *(["val/relative"] if "val/loss" in objectives else [])]
     columns = [
         *(f"metrics.`{name}`" for name in metrics),

@@ -7,7 +7,7 @@ from pathlib import Path
 from sweeplora.record.store.client import Known, Store
 from sweeplora.record.store.run import StoredRun
 from sweeplora.record.store.shared_view import TAG, key_of, view_of
-from sweeplora.record.store.subject import OBJECTIVE, Subject
+from sweeplora.record.store.subject import SWEPT, Subject
 from sweeplora.record.tracking import Tracking
 
 
@@ -45,7 +45,7 @@ class StoredRuns:
         known = None if self.is_deleted(subject.identity) else self._known.get(subject.identity)
         run.open(self.store, subject, known, self._root, parent)
         assert run.run_id is not None, "it was opened"
-        if OBJECTIVE in subject.params:
+        if SWEPT in subject.tags:
             self._share_view(subject)
         self._known[subject.identity] = Known(run.run_id, deleted=False)
 
