@@ -19,6 +19,7 @@ def main(words: list[str]) -> int:
     from sweeplora.commands.place import split_runs
     from sweeplora.config.compose import compose
     from sweeplora.report.find import find_run
+    from sweeplora.sweep.preloading import Trains
     from sweeplora.sweep.single import run_single
 
     parser = Parser("continue", __doc__ or "", _EXAMPLE)
@@ -27,7 +28,7 @@ def main(words: list[str]) -> int:
     asked = parser.parse(words)
     runs, given = split_runs(asked.overrides)
     run = find_run(runs, asked.run)
-    return run_single(check(compose(_words(run, runs, asked.run, given))))
+    return run_single(check(compose(_words(run, runs, asked.run, given))), Trains())
 
 
 def _words(run: RunDir, runs: Path, name: str, given: Sequence[str]) -> list[str]:
