@@ -16,7 +16,8 @@ from sweeplora.check.previews import note_previews
 from sweeplora.check.resume import check_resume, find_state
 from sweeplora.check.shape import frozen, note_shape
 from sweeplora.check.warnings import long_texts
-from sweeplora.errors import Problems
+from sweeplora.data.dataset import Dataset
+from sweeplora.errors import Problems, UserError
 from sweeplora.experiment import Configuration, Experiment
 from sweeplora.rundir.state import here
 from sweeplora.training.optim.too_short import too_short
@@ -41,6 +42,7 @@ def _checked(configuration: Configuration, config: Mapping[str, Any]) -> Experim
     note_place(config, problems)
     found = note_model(config, problems)
     dataset = note_dataset(config, found, problems)
+    problems.attempt(("train", "data"), lambda: _check_patience(config["train"], dataset))
     prompts = note_previews(config["sample"], found, dataset, problems)
     length = problems.attempt(("train",), lambda: plan_length(config["train"], dataset)) if dataset else None
     problems.attempt(("train",), lambda: find_state(config["train"]["resume"]))
@@ -68,6 +70,17 @@ def _checked(configuration: Configuration, config: Mapping[str, Any]) -> Experim
             *too_short(config["scheduler"], config["optimizer"], length.steps),
         ),
     )
+
+
+def _check_patience(train: Mapping[str, Any], dataset: Dataset | None) -> None:
+    """Refuse to wait for a better validation where there is none before the end."""
+    if not train["patience"] or dataset is None:
+        return
+    if not dataset.validation:
+        raise UserError("train.patience", train["patience"], "no image is held out; give data.val_split=0.1, or 0")
+    if not train["validate_every_epochs"] and not train["validate_every_steps"]:
+        mend = "nothing is validated before the end; give train.validate_every_epochs=1, or 0"
+        raise UserError("train.patience", train["patience"], mend)
 
 
 @contextmanager

@@ -123,6 +123,7 @@ def _total(tensor: Tensor) -> Tensor:
     """The sum of a tensor's bits as integers, modulo 2**64."""
     flat = tensor.detach().flatten()
     size = flat.element_size()
-    if flat.numel() * size % 8 == 0 and flat.numel():
+    # A tensor read out of a file's bytes may begin anywhere in them.
+    if flat.numel() * size % 8 == 0 and flat.storage_offset() * size % 8 == 0 and flat.numel():
         return flat.view(torch.int64).sum()
     return flat.view(_WORDS[size]).sum(dtype=torch.int64)

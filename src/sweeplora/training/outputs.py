@@ -15,6 +15,7 @@ import torch
 
 from sweeplora.content import ContentHashes
 from sweeplora.networks.file.write import NotFinite, save
+from sweeplora.rundir.files import write_whole
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsWriter, has_logged, read_metrics
 from sweeplora.rundir.naming import read_naming
@@ -25,6 +26,7 @@ from sweeplora.training.evaluator import Evaluator
 from sweeplora.training.groups import ConfigGroups
 from sweeplora.training.loop import Diverged, Trainer
 from sweeplora.training.metadata import Trained, metadata, model_hashes
+from sweeplora.training.patience import Patience
 from sweeplora.training.prepare import Inputs
 from sweeplora.training.previews.settings import is_due
 from sweeplora.training.retention import Retention, SavedWeights, remove_unfinished
@@ -47,6 +49,8 @@ class Outputs:
         self._earlier = read_metrics(run.metrics) if self._main else {}
         self._writer = MetricsWriter(run.metrics) if self._main else None
         self._baseline: float | None = None
+        self.patience = Patience(groups.train.patience)
+        self._best = run.checkpoints / f"best.{groups.train.save_as}"
         self.last: dict[str, float] = {}
         settings = groups.train
         retention = Retention(settings.save_last_epochs, settings.save_last_steps)
@@ -87,6 +91,7 @@ class Outputs:
             "scored_at": self._scored_at,
             "drawn_at": self._drawn_at,
             "saved": self._saved.state(),
+            "patience": self.patience.state(),
             "written": self._written_bytes(),
         }
 
@@ -100,6 +105,7 @@ class Outputs:
         if is_own:
             self._baseline = state["baseline"]
             self._saved.load(state["saved"])
+            self.patience.load(state["patience"])
 
     def _written_bytes(self) -> dict[str, int]:
         """Sizes of the files that grow, by name, once what is in them has reached the disk."""
@@ -135,7 +141,7 @@ class Outputs:
             self._probe()
         write = partial(self._write_weights, epoch)
         if last:
-            self._saved.last(write)
+            self._saved.last(write if self.patience.step in (0, self._trainer.step) else self._write_best)
         elif epoch > 0 and is_due(epoch, settings.save_every_epochs):
             self._saved.epoch(epoch, write)
         if self._evaluator.previews.settings.due(epoch, epochs):
@@ -163,8 +169,11 @@ class Outputs:
         """Score the held-out triples in evaluation mode, and log the results."""
         if self._scored_at == self._trainer.step or not self._inputs.validation.examples:
             return
-        self.log(self._validation(self._score(self._inputs.validation)))
-        self._scored_at = self._trainer.step
+        found = self._score(self._inputs.validation)
+        self.log(self._validation(found))
+        self._scored_at = step = self._trainer.step
+        if self.patience.takes(step, found.mean, tuple(found.flat())):
+            self._write_weights(math.ceil(step / self._inputs.length.steps_per_epoch), self._best)
 
     def _probe(self) -> None:
         """Score the probe's triples, and log their mean."""
@@ -197,6 +206,16 @@ class Outputs:
         """The newest weights file, relative to the run folder."""
         newest = self._saved.newest
         return None if newest is None else f"{self._run.weights.name}/{newest.name}"
+
+    def _write_best(self, path: Path) -> None:
+        """Make the weights of the best validation the result, and its losses those of the last step."""
+        if self._main:
+            path.parent.mkdir(exist_ok=True)
+            write_whole(path, self._best.read_bytes())
+        if self._scores is not None:
+            self._scores.write(self._trainer.step, self.patience.losses)
+        assert self._baseline is not None
+        self.log({"val/loss": self.patience.best, "val/relative": self.patience.best / self._baseline})
 
     def _write_weights(self, epoch: int, path: Path) -> None:
         """Write the evaluation weights; raises Diverged, in every process, if they would not be finite in the file."""

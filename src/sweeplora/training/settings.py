@@ -21,6 +21,8 @@ class Train:
     save_last_steps delete older weights of this run, never the last. checkpoint_minutes and checkpoint_every_steps (0:
     off) write the state that a training goes on from; keep_state keeps the last one when the run has ended. resume:
     another run's state to start from; the length includes its steps.
+    patience counts validations without a better val/loss before a training stops, checked after each epoch; its weights
+    are then those of the best validation (0: off).
     validation_timesteps noise levels are scored for every held-out image (at most validation_images of them), in
     float32 or, with validation_precision=run, in mixed_precision; and for probe_images training images, at the start,
     at the end and every probe_every_epochs.
@@ -49,6 +51,7 @@ class Train:
     checkpoint_every_steps: Annotated[int, Ge(0)]
     keep_state: bool
     resume: str | None
+    patience: Annotated[int, Ge(0)]
     validate_every_epochs: Annotated[int, Ge(0)]
     validate_every_steps: Annotated[int, Ge(0)]
     validation_images: Annotated[int, Ge(1)] | None

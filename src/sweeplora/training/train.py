@@ -107,13 +107,18 @@ def run_epochs(training: Training) -> Result:
             if epoch in (1, epochs):
                 trainer.check_learns(is_last=epoch == epochs)
             outputs.epoch_done(epoch, epochs)
+            if outputs.patience.exhausted and epoch < epochs:
+                outputs.epoch_done(epoch, epoch)  # it is the last one after all
+                break
         training.checkpoints.finished()
     except Diverged as fault:
         return Result("diverged", str(fault))
     except Interrupted as fault:
         training.checkpoints.stopped()
         return Result("interrupted", str(fault))
-    return Result("finished", f"{trainer.step} steps")
+    best = outputs.patience.step
+    told = "" if best in (0, trainer.step) else f"; val/loss was best at step {best}, whose weights these are"
+    return Result("finished", f"{trainer.step} steps{told}")
 
 
 def run_epoch(training: Training, epoch: int) -> None:
