@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import fcntl
 import json
 import os
 import socket
@@ -47,14 +48,14 @@ class Browser:
     """A headless Chromium, controlled by its DevTools protocol: JSON messages terminated by a zero byte."""
 
     def __init__(self, profile: Path, width: int = 1500, height: int = 950) -> None:
-        to_browser, self._write = os.pipe()
-        self._read, from_browser = os.pipe()
+        to_browser, self._write = _high_pipe()
+        self._read, from_browser = _high_pipe()
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
         flags += [f"--user-data-dir={profile}", f"--window-size={width},{height}", "--remote-debugging-pipe"]
-        # Chromium reads its pipe on descriptor 3 and answers on 4.
+        # Chromium reads its pipe on descriptor 3 and answers on 4; bash, as sh may know no descriptor above 9.
         shell = f'exec 3<&{to_browser} 4>&{from_browser}; exec chromium "$@"'
         self._process = subprocess.Popen(
-            ["sh", "-c", shell, "sh", *flags, "about:blank"],
+            ["bash", "-c", shell, "bash", *flags, "about:blank"],
             pass_fds=(to_browser, from_browser),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -126,6 +127,15 @@ class Browser:
         """Close the browser."""
         self._process.terminate()
         self._process.wait(timeout=20)
+
+
+def _high_pipe() -> tuple[int, int]:
+    """A pipe (read, write) whose descriptors are none of those that Chromium is given."""
+    ends = os.pipe()
+    moved = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends]
+    for end in ends:
+        os.close(end)
+    return moved[0], moved[1]
 
 
 def free_port() -> int:

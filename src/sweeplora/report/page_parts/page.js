@@ -35,6 +35,8 @@
     const key = row => row.cells[column].dataset.v;
     const rows = [...body.rows].map((row, place) => [row, place]);
     rows.sort(([one, i], [other, j]) => {
+      const isTrial = row => row.dataset.trial !== undefined;
+      if (isTrial(one) !== isTrial(other)) return isTrial(one) ? -1 : 1; // the base model stays last
       const [a, b] = [key(one), key(other)];
       const order = compare(a, b);
       return (a === "" || b === "" || !down ? order : -order) || i - j;
