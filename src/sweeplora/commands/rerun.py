@@ -61,12 +61,14 @@ def configuration_of(run: RunDir, record: TrialRecord, runs: Path, overrides: Se
     import yaml
 
     from sweeplora.config.compose import yaml_text
-    from sweeplora.config.recorded import changed, composed_again, moved
+    from sweeplora.config.recorded import changed, completed, composed_again, moved
     from sweeplora.experiment import Configuration
     from sweeplora.record.location import follow_runs
     from sweeplora.rundir.files import read_json
 
-    recorded = yaml.safe_load(run.config.read_text())
+    recorded, added = completed(yaml.safe_load(run.config.read_text()))
+    if added:
+        print(f"not in the record, which is of an earlier version; as by default now: {', '.join(added)}")
     paths = (read_json(run.path / "restored.json") or {}).get("paths") or {}
     base = record.overrides[: len(record.overrides) - len(record.proposed)]
     again = composed_again(recorded, base, record.proposed, overrides) if overrides else None

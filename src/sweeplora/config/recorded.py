@@ -29,6 +29,43 @@ def moved(value: Any, paths: Mapping[str, str]) -> Any:
     return value if above is None else paths[above] + value.removeprefix(above.rstrip("/"))
 
 
+def completed(recorded: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A configuration of an earlier version with the keys that have come since, and their dotted names.
+
+    A key that its group lacks has the value that the shipped choice with the same target has today.
+    """
+    config, added = copy.deepcopy(dict(recorded)), list[str]()
+    today = compose([]).config
+    for key, value in today.items():
+        if key not in config:
+            config[key] = value
+            added.append(key)
+    choices = catalog.groups(Path.cwd())
+    for group, names in choices.items():
+        node = config.get(group)
+        if not isinstance(node, dict) or "_target_" not in node:
+            continue
+        now = _same_target(node, today[group], group, names) or {}
+        for key in [key for key in now if key not in node]:
+            node[key] = now[key]
+            added.append(f"{group}.{key}")
+    return config, added
+
+
+def _same_target(node: Mapping[str, Any], usual: Any, group: str, names: Sequence[str]) -> dict[str, Any] | None:
+    """Today's node of a group with the same target as a recorded one; its usual choice is looked at first."""
+    if usual.get("_target_") == node["_target_"]:
+        return dict(usual)
+    for name in names:
+        try:
+            found = compose([f"{group}={name}"]).config[group]
+        except UserError:
+            continue
+        if found.get("_target_") == node["_target_"]:
+            return dict(found)
+    return None
+
+
 def changed(recorded: Mapping[str, Any], words: Sequence[str], again: Mapping[str, Any] | None) -> dict[str, Any]:
     """A recorded configuration with overrides on top. Raises UserError for a key that it does not have.
 
