@@ -88,7 +88,7 @@ def best_of_each(marks: Sequence[Mark], key: str, again: Mapping[int, Sequence[f
     low, high = min([*means, *(m.values[0] for m in marks)]), max([*means, middle])
     axes.set_ylim(low - 0.1 * (high - low), high + 0.4 * (high - low))  # hopeless trials would flatten the rest
     axes.set(xlabel=key, ylabel=name)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return figure
 
 
