@@ -141,7 +141,7 @@ def test_fifty_trainings_of_all_algorithms_in_one_worker_equal_their_cold_runs(t
     [
         ("network.text_encoders=true", "train.gradient_checkpointing=true"),
         ("model.base_precision=fp8", "train.mixed_precision=bf16"),
-        ("train.compile=aot_eager",),
+        ("train.compile=eager", "network.preset=attn-only"),
         ("data.cache_latents=false", "data.color=true", "data.cache_text=false"),
     ],
     ids=lambda overrides: overrides[0],
