@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -58,3 +59,21 @@ class Toy:
 
     def checkpoint_gradients(self, encoders: bool) -> None:
         pass
+
+    def held(self) -> dict[str, nn.Module]:
+        return {"unet": self.unet, "vae": self.vae, "text_encoder": self.text_encoders[0]}
+
+    def precision(self, name: str) -> torch.dtype:
+        return torch.float32
+
+    def place(self, part: Literal["unet", "vae", "text_encoders"], device: torch.device, dtype: torch.dtype) -> None:
+        pass
+
+    def release(self, part: Literal["vae", "text_encoders"]) -> None:
+        pass
+
+    def whole_on(self, device: torch.device) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def in_float32(self) -> AbstractContextManager[None]:
+        return nullcontext()
