@@ -36,7 +36,14 @@ def question(
 ) -> Question:
     read = parse_space(space)
     identity = {"space": read.described(), "objective": ["val/loss"], "search": search["_target_"]}
-    identity |= {"signature": "abc", "config": {"seed": 0}, "constraints": [], "enqueue": [], "first": []}
+    identity |= {
+        "signature": "abc",
+        "config": {"seed": 0},
+        "constraints": [],
+        "enqueue": [],
+        "warm_start": None,
+        "first": [],
+    }
     config = {"search": search, "pruner": pruner, "sweep": {"extend": False}}
     return Question("s", read, ("val/loss",), trials, Configuration(config, "", (), ()), identity)
 
