@@ -109,6 +109,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(
     assert steps_in(tracking_of(runs).uri) == list(range(3011))
 
 
+@pytest.mark.slow
 def test_a_server_stopped_and_started_loses_and_doubles_nothing(
     tmp_path: Path, runs: Path, start: Callable[..., subprocess.Popen[bytes]]
 ) -> None:

@@ -55,8 +55,13 @@ def test_a_command_whose_only_update_destroys_the_weights_fails_and_says_so(
         ("unseen", (*BEYOND, *UNSEEN), "the weights after step 1 are not finite"),
         ("half", ("optimizer.lr=1e7", *UNSEEN), "more than float16 holds; save in bf16 or fp32"),
         ("limited", ("optimizer.lr=1e30", "train.max_weight_norm=1", *UNSEEN), "weights after step 1 are not finite"),
-        ("by-steps", ("optimizer.lr=1e12", "train.steps=3", "train.save_every_steps=1", *UNSEEN), "step 1"),
-        ("pickled", ("optimizer.lr=1e12", "train.save_as=ckpt", *UNSEEN), "step 1"),
+        pytest.param(
+            "by-steps",
+            ("optimizer.lr=1e12", "train.steps=3", "train.save_every_steps=1", *UNSEEN),
+            "step 1",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("pickled", ("optimizer.lr=1e12", "train.save_as=ckpt", *UNSEEN), "step 1", marks=pytest.mark.slow),
     ],
 )
 def test_weights_that_are_not_finite_are_no_result(
@@ -83,6 +88,7 @@ def test_an_average_of_weights_that_are_not_finite_is_no_result(trainings: Train
     assert_diverged(trainings.train("averaged", *words), "step 1")
 
 
+@pytest.mark.slow
 def test_every_process_ends_when_the_file_cannot_hold_the_weights(trainings: Trainings) -> None:
     words = ("optimizer=sgd", "optimizer.lr=1e7", *ONE_STEP, *UNSEEN)
     assert_diverged(trainings.train_together("half-two", 2, *words), "more than float16 holds")

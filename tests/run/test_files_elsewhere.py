@@ -27,6 +27,7 @@ NETWORKS = {
     "lokr-full": ("network=lokr", "network.dim=100000"),
     "dora": ("network=dora",),
 }
+FEW = ("locon-encoders", "dora")
 
 
 def pipeline(model: Path) -> Any:
@@ -61,7 +62,9 @@ def pictures(pipe: Any) -> list[np.ndarray]:
     return [first * 255, second * 255]
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind in FEW else pytest.param(kind, marks=pytest.mark.slow) for kind in NETWORKS]
+)
 def test_a_file_makes_the_trainers_own_pictures_elsewhere(kind: str, trainings: Trainings, tiny_model: Path) -> None:
     run = trainings.train(
         f"file-{kind}", *NETWORKS[kind], "train.epochs=1", "train.save_precision=fp32", "optimizer.lr=0.02"

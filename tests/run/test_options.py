@@ -55,7 +55,7 @@ def from_folder(trainings: Trainings, with_clip: Path) -> dict[str, dict[int, fl
     return finished(trainings.train("folder", "model=sdxl", f"model.path={with_clip}", "data.resolution=64", *SHORT))
 
 
-@pytest.mark.parametrize("suffix", ["safetensors", "ckpt"])
+@pytest.mark.parametrize("suffix", ["safetensors", pytest.param("ckpt", marks=pytest.mark.slow)])
 def test_one_file_trains_as_its_folder_does(
     suffix: str, trainings: Trainings, with_clip: Path, from_folder: dict[str, dict[int, float]], tmp_path: Path
 ) -> None:

@@ -15,7 +15,14 @@ from tests.sweep.commands import environment, until
 WORDS = ("sweep.name=s", "search=grid", "network.dim=choice(2,4)", "tracking.workspace=false")
 
 
-@pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGINT), (signal.SIGHUP,), (signal.SIGKILL,)])
+@pytest.mark.parametrize(
+    "signals",
+    [
+        (signal.SIGKILL,),
+        pytest.param((signal.SIGINT, signal.SIGINT), marks=pytest.mark.slow),
+        pytest.param((signal.SIGHUP,), marks=pytest.mark.slow),
+    ],
+)
 def test_the_record_ends_whatever_ends_the_command(tmp_path: Path, signals: tuple[signal.Signals, ...]) -> None:
     command = subprocess.Popen(
         [sys.executable, "-m", "drive", *WORDS],

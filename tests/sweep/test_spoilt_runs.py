@@ -19,10 +19,16 @@ def cut(file: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda run: shutil.rmtree(run / "weights"), "weights/standin.safetensors is gone"),
+        pytest.param(
+            lambda run: shutil.rmtree(run / "weights"), "weights/standin.safetensors is gone", marks=pytest.mark.slow
+        ),
         (lambda run: (run / "weights/standin.safetensors").write_bytes(b"weightz"), "is damaged"),
         (lambda run: cut(run / "metrics.jsonl"), "metrics.jsonl is not as the training left it"),
-        (lambda run: (run / "metrics.jsonl").unlink(), "metrics.jsonl has no value of val/loss"),
+        pytest.param(
+            lambda run: (run / "metrics.jsonl").unlink(),
+            "metrics.jsonl has no value of val/loss",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_spoilt_run_is_not_reused_but_trained_again(tmp_path: Path, spoil: Any, said: str) -> None:
