@@ -64,7 +64,8 @@ class Toy:
         return {"unet": self.unet, "vae": self.vae, "text_encoder": self.text_encoders[0]}
 
     def precision(self, name: str) -> torch.dtype:
-        return torch.float32
+        part = self.vae if name == "vae" else self.text_encoders[0]
+        return next(part.parameters()).dtype
 
     def place(self, part: Literal["unet", "vae", "text_encoders"], device: torch.device, dtype: torch.dtype) -> None:
         pass
