@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import inspect
 from pathlib import Path
@@ -26,7 +27,9 @@ SWEEPS = list(catalog.sweeps(CONF.parent))
 _FILL = {"model.path": "/a/model", "data.dir": "/a/folder"}
 
 
-def _config(overrides: list[str]) -> dict[str, Any]:
+@functools.cache
+def _config(*overrides: str) -> dict[str, Any]:
+    """The configuration of these words, with the paths that it lacks filled in; not to be changed."""
     config = compose(overrides).config
     missing = [f"{key}={value}" for key, value in _FILL.items() if _at(config, key) == "???"]
     return compose([*overrides, *missing]).config
@@ -47,7 +50,7 @@ def test_there_is_a_folder_for_every_group() -> None:
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_a_choice_composes_and_binds_to_its_target(group: str, choice: str) -> None:
-    node = _config([f"{group}={choice}"])[group]
+    node = _config(f"{group}={choice}")[group]
     if not _is_here(node):
         pytest.skip(f"{node['_target_']} is an extra that is not installed")
     signature = inspect.signature(get_object(node["_target_"]))
@@ -58,7 +61,7 @@ def test_a_choice_composes_and_binds_to_its_target(group: str, choice: str) -> N
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_a_signature_read_from_source_is_the_one_that_python_sees(group: str, choice: str) -> None:
-    node = _config([f"{group}={choice}"])[group]
+    node = _config(f"{group}={choice}")[group]
     if not _is_here(node):
         pytest.skip(f"{node['_target_']} is an extra that is not installed")
     read = signature_of(node["_target_"], group)
@@ -71,7 +74,7 @@ def test_a_signature_read_from_source_is_the_one_that_python_sees(group: str, ch
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_types_read_from_source_are_those_of_our_own_targets(group: str, choice: str) -> None:
-    node = _config([f"{group}={choice}"])[group]
+    node = _config(f"{group}={choice}")[group]
     if not node["_target_"].startswith("sweeplora."):
         pytest.skip("another project's types need not be readable")
     read = signature_of(node["_target_"], group)

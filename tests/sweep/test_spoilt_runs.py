@@ -42,7 +42,10 @@ def test_a_spoilt_run_is_not_reused_but_trained_again(tmp_path: Path, spoil: Any
     assert (next((tmp_path / "runs/b").glob("000-*")) / "weights/standin.safetensors").read_bytes() == b"weights"
 
 
-@pytest.mark.parametrize("spoil", [shutil.rmtree, lambda run: (run / "trial.json").write_text("{}")])
+@pytest.mark.parametrize(
+    "spoil",
+    [shutil.rmtree, pytest.param(lambda run: (run / "trial.json").write_text("{}"), marks=pytest.mark.slow)],
+)
 def test_a_trial_whose_folder_is_gone_or_damaged_is_trained_again_under_its_number(tmp_path: Path, spoil: Any) -> None:
     command(tmp_path, *GRID, "reuse=false")
     before = records(tmp_path)

@@ -47,7 +47,7 @@ def grid(seed: int) -> Grid:
     return Grid(seed)
 
 
-def brute(seed: int) -> BaseSampler:
+def brute(seed: int) -> Any:
     """Target of conf/search/brute.yaml: Optuna's brute force, which leaves it to the study when to end."""
     from optuna.samplers import BruteForceSampler
 
