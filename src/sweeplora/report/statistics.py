@@ -101,15 +101,15 @@ def signed_rank(one: Losses, other: Losses) -> float:
     return float(wilcoxon(ratios, alternative="greater").pvalue)
 
 
-def paired_t(one: Losses, other: Losses) -> float:
-    """The one-sided p of the paired t test that `other` is not worse than `one`, on log ratios over triples."""
+def paired_t(differences: Sequence[float] | Losses) -> float:
+    """The one-sided p of the paired t test that the mean of at least two differences is not above 0."""
     from scipy.stats import t
 
-    ratios = log_ratios(one, other)
-    deviation = float(ratios.std(ddof=1))
+    found = np.asarray(differences, float)
+    deviation = float(found.std(ddof=1))
     if deviation == 0:
-        return 0.0 if ratios[0] > 0 else 1.0
-    return float(t.sf(ratios.mean() / deviation * math.sqrt(len(ratios)), len(ratios) - 1))
+        return 0.0 if found[0] > 0 else 1.0
+    return float(t.sf(found.mean() / deviation * math.sqrt(len(found)), len(found) - 1))
 
 
 def holm(values: Sequence[float]) -> list[float]:

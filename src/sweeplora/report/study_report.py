@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sweeplora.report.axes import Axis, choose_axes
-from sweeplora.report.leaderboard import Entry, Leaderboard, read_leaderboard
+from sweeplora.report.leaderboard import Leaderboard, read_leaderboard
 from sweeplora.report.plots import draw_plots
-from sweeplora.report.sheets import SHEETS, Sheet, kept_in, study_sheets, trial_sheet, write_sheets
+from sweeplora.report.sheets import SHEETS, kept_in, study_sheets, trial_sheet, write_sheets
 from sweeplora.report.study_page import Content, page
 from sweeplora.report.verdict import judge
 from sweeplora.report.words import named_values, near
@@ -123,11 +123,6 @@ def command_of(study: StudyRecord) -> str:
     first, *words = study.command
     program = "python -m sweeplora" if first.endswith("__main__.py") else Path(first).name
     return _USER_OF_URL.sub(lambda match: match["scheme"], f"{program} {shlex.join(words)}".strip())
-
-
-def _of_trial(entry: Entry, folder: Path) -> Sheet | None:
-    title = f"trial {entry.number}: {named_values(entry.params)}"
-    return trial_sheet(entry.folder, f"trial-{entry.number:03d}", title, kept_in(folder))
 
 
 def _notes(folder: Path, state: str) -> list[str]:

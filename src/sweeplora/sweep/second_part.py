@@ -63,8 +63,7 @@ class SecondPart:
         """The stopped trial that goes on in a free slot, once nothing is left to propose; None if none does."""
         if self.rungs is None or not self._stopped:
             return None
-        kept = self.rungs.going_on(list(self._reached.values()))
-        for number in kept:
+        for number in self._kept():
             if number in self._stopped:
                 return self._send(number)
         if not self._still_needed(busy):
@@ -85,8 +84,7 @@ class SecondPart:
         """Whether every trial that the rungs keep has gone on, and came to its end."""
         if self.rungs is None:
             return True
-        kept = self.rungs.going_on(list(self._reached.values())) if self._reached else []
-        return not self._still_needed(busy) and not any(number in self._stopped for number in kept)
+        return not self._still_needed(busy) and not any(number in self._stopped for number in self._kept())
 
     def close(self) -> None:
         """Remove the states that are left: nothing goes on from them any more."""
@@ -104,10 +102,14 @@ class SecondPart:
         del self._stopped[number]
         return number
 
+    def _kept(self) -> list[int]:
+        """The trials that the rungs keep among those at their rung so far, best first."""
+        assert self.rungs is not None
+        return self.rungs.going_on(list(self._reached.values())) if self._reached else []
+
     def _still_needed(self, busy: Collection[int]) -> bool:
         """Whether a trial runs that is on its way to its rung, or that the rungs keep."""
-        assert self.rungs is not None
-        kept = self.rungs.going_on(list(self._reached.values())) if self._reached else []
+        kept = self._kept()
         return any(number not in self._sent or number in kept for number in busy)
 
 

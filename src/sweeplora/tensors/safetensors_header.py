@@ -19,15 +19,10 @@ def read_safetensors(file: Path) -> dict[str, Stored]:
 
     Raises UnreadableFile if it is not a safetensors file or is truncated, FileNotFoundError if it does not exist.
     """
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
-        if not 0 < length <= size - _LENGTH_BYTES:
-            raise UnreadableFile("is no safetensors file")
-        text = stream.read(length)
+    text, size = _header(file), file.stat().st_size
     try:
         entries = _parsed(text)
-        start = _LENGTH_BYTES + length
+        start = _LENGTH_BYTES + len(text)
         found = {name: _stored(file, start, entry) for name, entry in entries.items() if name != _METADATA}
     except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError):
         raise UnreadableFile("is no safetensors file") from None
@@ -41,15 +36,10 @@ def read_metadata(file: Path) -> tuple[dict[str, str], int]:
 
     Raises UnreadableFile if it is not a safetensors file, FileNotFoundError if it does not exist.
     """
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
-        if not 0 < length <= size - _LENGTH_BYTES:
-            raise UnreadableFile("is no safetensors file")
-        text = stream.read(length)
+    text = _header(file)
     try:
         said = _parsed(text).get(_METADATA) or {}
-        return {str(key): str(value) for key, value in said.items()}, _LENGTH_BYTES + length
+        return {str(key): str(value) for key, value in said.items()}, _LENGTH_BYTES + len(text)
     except (ValueError, AttributeError, RecursionError):
         raise UnreadableFile("is no safetensors file") from None
 
@@ -70,6 +60,16 @@ def with_metadata(header: Mapping[str, Any], metadata: Mapping[str, str]) -> byt
     text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(_LENGTH_BYTES, "little") + text
+
+
+def _header(file: Path) -> bytes:
+    """The whole text of a file's header. Raises UnreadableFile if it does not fit into the file."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+        if not 0 < length <= size - _LENGTH_BYTES:
+            raise UnreadableFile("is no safetensors file")
+        return stream.read(length)
 
 
 def _parsed(text: bytes | bytearray) -> dict[str, Any]:

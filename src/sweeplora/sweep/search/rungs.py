@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 from annotated_types import Gt, Lt
 from hydra.utils import get_object
 
-from sweeplora.report.statistics import holm
+from sweeplora.report.statistics import holm, paired_t
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,10 @@ def ranked(reached: Sequence[Reached]) -> list[Reached]:
 
 def worse(best: Reached, other: Reached) -> float:
     """The one-sided p of the paired t test that `other` has no higher mean loss; 1 without common triples."""
-    from scipy.stats import t
-
     shared = best.losses.keys() & other.losses.keys()
     if len(shared) < 2:
         return 1.0
-    differences = [other.losses[name] - best.losses[name] for name in sorted(shared)]
-    mean = math.fsum(differences) / len(differences)
-    deviation = math.sqrt(math.fsum((one - mean) ** 2 for one in differences) / (len(differences) - 1))
-    if deviation == 0:
-        return 0.0 if mean > 0 else 1.0
-    return float(t.sf(mean / deviation * math.sqrt(len(differences)), len(differences) - 1))
+    return paired_t([other.losses[name] - best.losses[name] for name in sorted(shared)])
 
 
 def rungs_of(pruner: Mapping[str, Any]) -> Rungs | None:
