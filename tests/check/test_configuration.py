@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from sweeplora.check.configuration import check
 from sweeplora.config.compose import compose
 from sweeplora.errors import UserError, UserErrors
 from sweeplora.experiment import Experiment, Group
 from sweeplora.models import tiny
+from tests.check.pictures import six_pictures
 
 Checked = Callable[..., Experiment]
 
@@ -27,12 +27,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for number in range(6):
-        Image.new("RGB", (64, 64), (40 * number, 9, 9)).save(folder / f"{number}.png")
-        (folder / f"{number}.txt").write_text(f"picture {number}")
-    return folder
+    return six_pictures(tmp_path / "pictures")
 
 
 @pytest.fixture

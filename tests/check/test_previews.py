@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from sweeplora.check.configuration import check
 from sweeplora.check.images import note_dataset
@@ -18,18 +17,14 @@ from sweeplora.data.dataset import Dataset
 from sweeplora.errors import Problems, UserError
 from sweeplora.experiment import Experiment
 from sweeplora.training.previews.prompt import Prompt
+from tests.check.pictures import six_pictures
 
 Checked = Callable[..., Experiment]
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for number in range(6):
-        Image.new("RGB", (64, 64), (40 * number, 9, 9)).save(folder / f"{number}.png")
-        (folder / f"{number}.txt").write_text(f"picture {number}")
-    return folder
+    return six_pictures(tmp_path / "pictures")
 
 
 @pytest.fixture

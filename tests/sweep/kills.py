@@ -22,7 +22,7 @@ from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import read_metrics
 from sweeplora.rundir.record import read_trial, trial_folders
 from tests.record.mlflow_store import Contents
-from tests.sweep.commands import ROOT, until
+from tests.sweep.commands import ROOT, living_in, until
 
 KINDS = ("driver", "worker", "mirror", "training")
 MEASURED = ("images_per_second", "memory_mib")
@@ -129,7 +129,7 @@ class Command:
 
     def leaves_nothing(self) -> None:
         """Assert that no process, no half-written file and no state is left."""
-        until(lambda: not _living_below(self.folder))
+        until(lambda: not living_in(self.folder))
         left = [*(self.folder / "runs").rglob(".*.tmp"), *(self.folder / "runs").rglob("checkpoints")]
         assert not left, left
 
@@ -170,18 +170,6 @@ def _run_of(pid: int, runs: Path) -> RunDir | None:
     except OSError:
         return None
     return RunDir(log.parent) if log.name == "log.txt" and log.is_relative_to(runs) else None
-
-
-def _living_below(folder: Path) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if (entry / "cwd").readlink() == folder and " Z " not in (entry / "stat").read_text():
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
 
 
 def outcome(folder: Path, study: str) -> dict[str, Any]:
