@@ -1,6 +1,6 @@
 # make sweep   install, then the first sweep      make test       the tests, the slow ones left out
 # make ui      the record in a browser            make test-full  every test
-# make lint    ruff, mypy and the order of the imports
+# make lint    ruff, mypy and the order of the imports      make docs   the documentation, into site/
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: sweep test test-full ui lint clean
+.PHONY: sweep test test-full ui lint docs clean
 .DEFAULT_GOAL := sweep
 
 sweep: $(VENV)/installed
@@ -33,8 +33,13 @@ lint: $(VENV)/installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Needs no network once its packages are there; a warning, a dead link or a dead anchor is an error.
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "site/index.html"
+
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist site
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -44,4 +49,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(PIP) --editable '.[test]'
+	touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(PIP) --editable '.[docs]'
 	touch $@

@@ -1,8 +1,9 @@
-"""Take screenshots of MLflow's UI for a runs folder: run list, a trial's metrics, sample grid and artifacts.
+"""Take screenshots of a study: its report, and MLflow's pages of it in Model-training mode.
 
     python tools/screenshots.py RUNS OUT [--study NAME]
 
-Starts the UI on a free port, drives a headless Chromium over its debugging pipe, and stops both.
+Starts the UI on a free port, drives a headless Chromium over its debugging pipe, and stops both. Pictures have two
+pixels for each of the page's.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sweeplora.record.server import Server
+from sweeplora.record.store.shared_view import address_of
 from sweeplora.rundir.databases import sqlite_uri
+from sweeplora.rundir.folder import REPORT
 
-_PAGE_SECONDS = 30.0
+_PAGE_SECONDS = 60.0
+_MODE = "workflowType=machine_learning"
 
 _CLOSE_ASSISTANT = """
     [...document.querySelectorAll('button')].filter(b => /close/i.test(b.ariaLabel || '')).forEach(b => b.click())
@@ -47,7 +51,7 @@ _LAST_MARK = """
 class Browser:
     """A headless Chromium, controlled by its DevTools protocol: JSON messages terminated by a zero byte."""
 
-    def __init__(self, profile: Path, width: int = 1500, height: int = 950) -> None:
+    def __init__(self, profile: Path, width: int = 1500, height: int = 950, scale: int = 1) -> None:
         to_browser, self._write = _high_pipe()
         self._read, from_browser = _high_pipe()
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
@@ -67,7 +71,7 @@ class Browser:
         self._session: str | None = None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **size)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
@@ -146,35 +150,57 @@ def free_port() -> int:
         return port
 
 
-def find(runs: Path, study: str | None) -> tuple[str, str]:
-    """(experiment id, run id) of the newest trial with samples, in one study or in all."""
+class Found(NamedTuple):
+    """What to take pictures of: MLflow's experiment with its tags, the study, and the run of its best trial."""
+
+    experiment: dict[str, Any]
+    study: str
+    run: str
+
+
+def find(runs: Path, study: str | None) -> Found:
+    """The best trial by val/loss among those with samples, in one study or in the newest."""
     database = sqlite3.connect(runs / "mlflow.db")
     query = (
-        "select r.experiment_id, r.run_uuid from runs r join tags t on t.run_uuid = r.run_uuid"
+        "select r.experiment_id, t.value, r.run_uuid from runs r join tags t on t.run_uuid = r.run_uuid"
+        " join latest_metrics m on m.run_uuid = r.run_uuid and m.key = 'val/loss'"
         " where t.key = 'sweeplora.root' and (? is null or t.value = ?) and r.lifecycle_stage = 'active'"
         " and exists (select 1 from tags i where i.run_uuid = r.run_uuid and i.key = 'mlflow.loggedImages')"
-        " order by r.start_time desc"
+        " order by m.value"
     )
-    row = database.execute(query, (study, study)).fetchone()
+    rows = database.execute(query, (study, study)).fetchall()
+    assert rows, "no run with samples in this store"
+    newest = study or max({row[1] for row in rows}, key=lambda name: (runs / name).stat().st_mtime)
+    experiment, name, run = next(row for row in rows if row[1] == newest)
+    tags = database.execute("select key, value from experiment_tags where experiment_id = ?", (experiment,)).fetchall()
     database.close()
-    assert row is not None, "no run with samples in this store"
-    return str(row[0]), str(row[1])
+    pairs = [{"key": key, "value": value} for key, value in tags]
+    return Found({"experiment_id": str(experiment), "tags": pairs}, str(name), str(run))
 
 
-def photograph(browser: Browser, base: str, experiment: str, run: str, out: Path) -> None:
-    """Take one PNG per view; parent runs are expanded so that their trials show."""
+def photograph_report(browser: Browser, report: Path, out: Path) -> None:
+    """Take the report's head, and its first contact sheet."""
+    browser.open(report.as_uri(), "document.querySelectorAll('#courses path.trial').length > 0")
+    browser.shoot(out / "report.png")
+    browser.evaluate("[...document.images].find(e => e.width > 300).scrollIntoView({block: 'start'})")
+    time.sleep(1)
+    browser.shoot(out / "report-sheet.png")
+
+
+def photograph(browser: Browser, base: str, found: Found, out: Path) -> None:
+    """Take one PNG per view of MLflow's pages."""
     has = "document.body.innerText.includes({!r})".format
-    runs = f"{base}/#/experiments/{experiment}/runs"
-    browser.open(runs, "document.querySelectorAll('.ag-row').length > 0")
+    first = address_of(base, found.experiment, [found.study])
+    browser.open(first, "document.querySelectorAll('.ag-row').length > 3")
     browser.evaluate(_CLOSE_ASSISTANT)
-    browser.evaluate("document.querySelectorAll('.ag-row button').forEach(button => button.click())")
     time.sleep(3)
     browser.shoot(out / "runs.png")
-    browser.open(f"{runs}?compareRunsMode=CHART", _CHARTS)
+    browser.open(f"{first}&compareRunsMode=CHART", _CHARTS)
     browser.shoot(out / "charts.png")
-    browser.open(f"{runs}/{run}", has("Parameters"))
+    run = f"{base}/#/experiments/{found.experiment['experiment_id']}/runs/{found.run}"
+    browser.open(f"{run}?{_MODE}", has("Parameters"))
     browser.shoot(out / "trial.png")
-    browser.open(f"{runs}/{run}/model-metrics", _CHARTS)
+    browser.open(f"{run}/model-metrics?{_MODE}", _CHARTS)
     browser.shoot(out / "metrics.png")
     # Cards are drawn when they scroll into view, and a run's parameters are above its images.
     browser.evaluate(_SCROLL_DOWN)
@@ -185,7 +211,7 @@ def photograph(browser: Browser, base: str, experiment: str, run: str, out: Path
     browser.evaluate(_SHOW_PICTURES)
     time.sleep(2)
     browser.shoot(out / "images.png")
-    browser.open(f"{runs}/{run}/artifacts", has("weights"))
+    browser.open(f"{run}/artifacts?{_MODE}", has("weights"))
     browser.shoot(out / "artifacts.png")
 
 
@@ -197,14 +223,17 @@ def main() -> None:
     parser.add_argument("--study")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
+    given.runs = given.runs.resolve()
+    found = find(given.runs, given.study)
     port = free_port()
-    server = Server(sqlite_uri(given.runs.resolve() / "mlflow.db"), port, [])
+    server = Server(sqlite_uri(given.runs / "mlflow.db"), port, [])
     try:
         server.start()
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-            browser = Browser(Path(profile))
+            browser = Browser(Path(profile), width=1400, height=900, scale=2)
             try:
-                photograph(browser, server.address, *find(given.runs, given.study), given.out)
+                photograph_report(browser, given.runs / found.study / REPORT, given.out)
+                photograph(browser, server.address, found, given.out)
             finally:
                 browser.close()
     finally:
