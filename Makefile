@@ -1,6 +1,7 @@
 # make sweep   install, then the first sweep      make test       the tests, the slow ones left out
 # make ui      the record in a browser            make test-full  every test
 # make lint    ruff, mypy and the order of the imports      make docs   the documentation, into site/
+# make nightly a night of trainings against baselines/
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,11 +9,14 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: sweep test test-full ui lint docs clean
+.PHONY: sweep nightly test test-full ui lint docs clean
 .DEFAULT_GOAL := sweep
 
 sweep: $(VENV)/installed
 	$(BIN)/python -m sweeplora +sweep=rank_alpha
+
+nightly: $(VENV)/installed
+	$(BIN)/python -m sweeplora +sweep=nightly
 
 # Tests train with one thread each, so several processes share the cores; a file stays in one process, and the files
 # keep the order of tests/conftest.py.

@@ -30,6 +30,7 @@ _PLAIN: dict[str, Any] = {
     "reuse": bool,
     "file_name": Annotated[str, MinLen(1)],
     "sweep": dict[str, Any],
+    "nightly": dict[str, Any] | None,
 }
 _SWEEP: dict[str, Any] = {
     "name": Annotated[str, MinLen(1)] | None,

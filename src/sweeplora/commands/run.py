@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sweeplora.commands import Parser
+
+if TYPE_CHECKING:
+    from sweeplora.experiment import Configuration
+    from sweeplora.nightly.settings import Nightly
 
 _EXAMPLE = "python -m sweeplora run +sweep=rank_alpha sweep.name=mine data=folder data.dir=/my/pictures"
 
@@ -40,6 +46,35 @@ def _print_config(overrides: list[str]) -> int:
 def _run(overrides: list[str]) -> int:
     from sweeplora.check.configuration import check
     from sweeplora.config.compose import compose
+    from sweeplora.launch.launcher import TRAINING
     from sweeplora.sweep.study import run
 
-    return run(overrides, compose, check)
+    night = _night(overrides)
+    if night is None:
+        return run(overrides, compose, check)
+    from sweeplora.nightly.night import run_night
+
+    return run_night(overrides, *night, (compose, check, TRAINING))
+
+
+def _night(overrides: list[str]) -> tuple[Configuration, Nightly] | None:
+    """The configuration and settings of a night, if that is what the words ask for; other errors are found later."""
+    from sweeplora.config.compose import compose
+    from sweeplora.experiment import NotComposed
+    from sweeplora.sweep.search.grammar import split_command_line
+
+    if not any(word.startswith("+sweep=") for word in overrides):
+        return None
+    try:
+        configuration = compose(split_command_line(overrides)[0])
+    except NotComposed as error:
+        if error.rest.config["nightly"] is not None:
+            raise
+        return None
+    if configuration.config["nightly"] is None:
+        return None
+    from sweeplora.nightly.settings import read_nightly
+
+    settings = read_nightly(configuration.config)
+    assert settings is not None
+    return configuration, settings

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-UNSIGNED = ("name", "file_name", "runs", "reuse", "launcher", "tracking", "search", "pruner", "sweep")
+UNSIGNED = ("name", "file_name", "runs", "reuse", "launcher", "tracking", "search", "pruner", "sweep", "nightly")
 """Top-level keys that say where and how a run happens, not what it is: left out of the signature."""
 
 

@@ -18,10 +18,10 @@ from sweeplora.rundir.metrics import Point
 from sweeplora.rundir.record import TrialOutcome, readable_trials, replicate_folders, trial_folders, write_trial
 from sweeplora.rundir.state import drop_state, end_state
 from sweeplora.sweep import reuse
+from sweeplora.sweep.asked import AskedTrial
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.jobs import Job, StudyContext, prepare, prepare_again, refused
 from sweeplora.sweep.known_runs import KnownRuns
-from sweeplora.sweep.ledger import AskedTrial
 from sweeplora.sweep.replicates import Repetition, Replicates, mean_outcome
 from sweeplora.sweep.screen import Display, Row, Screen
 from sweeplora.sweep.search.searchers import prunes

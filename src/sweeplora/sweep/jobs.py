@@ -13,7 +13,7 @@ from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.naming import Naming, is_named, weights_stem, write_naming
 from sweeplora.rundir.record import DamagedRecord, TrialRecord, read_trial
 from sweeplora.rundir.state import parent_of
-from sweeplora.sweep.ledger import AskedTrial, Ledger
+from sweeplora.sweep.asked import AskedTrial, Trials
 from sweeplora.sweep.question import Composer, Question
 from sweeplora.sweep.replicates import Repetition
 from sweeplora.sweep.screen import Row
@@ -26,7 +26,7 @@ class StudyContext:
 
     question: Question
     composer: Composer
-    ledger: Ledger
+    ledger: Trials
     launcher: Launcher
     module: str
     runs: Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
@@ -13,29 +13,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeplora.errors import UserError
 from sweeplora.rundir.record import TrialOutcome, TrialRecord, Verdict
+from sweeplora.sweep.asked import AskedTrial
 from sweeplora.sweep.extension import Signed, changes, refuse_more_than_adding
 from sweeplora.sweep.question import Question
 from sweeplora.sweep.reuse import free_name
 from sweeplora.sweep.search.constrained import distributions
 from sweeplora.sweep.search.known_points import first_of, proposal_of
-from sweeplora.sweep.search.proposals import Proposal, propose
+from sweeplora.sweep.search.proposals import propose
 from sweeplora.sweep.search.searchers import Search, build_pruner, build_search
 from sweeplora.sweep.storage import complete_pruned, open_storage, storage_faults, widen
 from sweeplora.sweep.supervise import missing_memory, out_of_memory
-
-
-class AskedTrial(NamedTuple):
-    """One trial as Optuna and sweeplora know it.
-
-    `ended`: Optuna's stored result of a trial that is trained again because its folder was lost.
-    """
-
-    number: int
-    proposal: Proposal
-    trial: optuna.Trial
-    ended: FrozenTrial | None = None
-    came_back: bool = False
-    """Optuna knows it as pruned; it goes on from its state."""
 
 
 class Ledger:
@@ -146,6 +133,7 @@ class Ledger:
         if asked.ended is not None:
             steps = asked.ended.intermediate_values if asked.ended.state == TrialState.PRUNED else {}
             return bool(steps) and step >= max(steps)
+        assert asked.trial is not None, "asked by Optuna"
         asked.trial.report(value, step)
         return bool(asked.trial.should_prune())
 
@@ -163,6 +151,7 @@ class Ledger:
             if outcome.verdict == "complete":
                 self.complete(asked.number, outcome.values)
             return
+        assert asked.trial is not None, "asked by Optuna"
         if self._question.constraints:
             for text, excess in self._question.constraints.excesses(asked.proposal).items():
                 asked.trial.set_constraint(text, min(excess, 0.0))

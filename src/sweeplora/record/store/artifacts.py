@@ -15,7 +15,7 @@ from sweeplora.rundir.record import read_trial
 _TEXTS = ("config.yaml", "trial.json", "study.json", "leaderboard.csv", "leaderboard.md", "result.json", "log.txt")
 """Sent without the credentials that may be in them."""
 _PLAIN = ("dataset.json", "naming.json", "scores.jsonl", "report.html")
-_FOLDERS = ("weights", "plots", "sheets", FOLDER)
+_FOLDERS = ("weights", "plots", "sheets", "nightly", FOLDER)
 
 
 class Piece(NamedTuple):
