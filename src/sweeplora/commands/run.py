@@ -30,6 +30,12 @@ def _dry_run(overrides: list[str]) -> int:
     from sweeplora.config.compose import compose
     from sweeplora.sweep.dry_run import foretell
 
+    night = _night(overrides)
+    if night is not None:
+        from sweeplora.nightly.dry_run import foretell_night
+
+        print("\n".join(foretell_night(overrides, *night, (compose, check))))
+        return 0
     print("\n".join(foretell(overrides, compose, check)))
     return 0
 
