@@ -2,6 +2,7 @@
 # make ui      the record in a browser            make test-full  every test
 # make lint    ruff, mypy and the order of the imports      make docs   the documentation, into site/
 # make nightly a night of trainings against baselines/
+# make test-services  the tests that need PostgreSQL; `make services` installs it from the system's packages
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: sweep nightly test test-full ui lint docs clean
+.PHONY: sweep nightly test test-full services test-services ui lint docs clean
 .DEFAULT_GOAL := sweep
 
 sweep: $(VENV)/installed
@@ -23,10 +24,20 @@ nightly: $(VENV)/installed
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/installed-test
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not services"
 
 test-full: $(VENV)/installed-test
 	$(PYTEST)
+
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+services: $(VENV)/installed-test
+	ls /usr/lib/postgresql/*/bin/initdb || command -v initdb || { \
+	  $(SUDO) apt-get update --quiet && $(SUDO) apt-get install --quiet --yes postgresql; }
+	$(PIP) --editable '.[postgresql]'
+
+# What is missing is a failure here, and a skipped test in test-full.
+test-services: services
+	SWEEPLORA_SERVICES=required $(BIN)/python -m pytest -m services
 
 ui: $(VENV)/installed
 	$(BIN)/python -m sweeplora ui

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsWriter
 from sweeplora.rundir.record import Attempt, Result, TrialRecord, write_result, write_trial
 from tests.report.test_find import weights
+from tests.run.trainings import ROOT as SHIPPED
+from tests.run.trainings import Trainings
 
 CONFIG = {"seed": 0, "data": {"dir": "pics"}, "network": {"dim": 4, "conv_dim": None}, "tracking": {"uri": "a"}}
 
@@ -152,3 +156,44 @@ def test_what_a_result_depends_on_is_compared_by_the_records() -> None:
         "version of torch": ["2.13.0", "3"],
     }
     assert identity_diff(TrialRecord("complete"), TrialRecord("complete", code=code)) == {}  # an old record knows less
+
+
+def test_a_run_is_compared_with_what_its_command_would_run_now(
+    tmp_path: Path,
+    pictures: Path,
+    trainings: Trainings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    album = shutil.copytree(pictures, tmp_path / "album")
+    Path("mine.py").write_text("a = 1\n")
+    places = (f"data.dir={album / 'train'}", f"data.val_dir={album / 'val'}")
+    words = (*places, "train.epochs=null", "train.steps=1", "sample=none", "train.probe_images=0")
+    run = trainings.train("single/compared", *words)
+    record = TrialRecord("complete", overrides=(*trainings.common, "name=test", *words), attempts=[Attempt(2e9)])
+    write_trial(run, record)
+    record_session(run.path, trainings.runs, yaml.safe_load(run.config.read_text()), 8.0)
+    asked = (f"runs={trainings.runs}", str(run.path))
+    told = differences(capsys, *asked, code=0)
+    assert told["second"] == "now" and not told["notes"]
+    assert not any(told[part] for part in ("config", "code", "data", "environment", "results"))
+
+    later = tmp_path / "later"  # another folder, since a process reads its configuration once
+    (later / "conf/optimizer").mkdir(parents=True)
+    monkeypatch.chdir(later)
+    (later / "mine.py").write_text("a = 2\n")
+    shipped = (SHIPPED / "conf/optimizer/adamw.yaml").read_text()
+    (later / "conf/optimizer/adamw.yaml").write_text(re.sub(r"(?m)^weight_decay: \S+", "weight_decay: 0.5", shipped))
+    (album / "train/p00.txt").write_text("a shape of another colour")
+    (album / "train/p01.png").unlink()
+    for form in ("now", None):
+        told = differences(capsys, *asked, *([form] if form else []))
+        assert (
+            told["config"].keys() == {"optimizer.weight_decay"} and told["config"]["optimizer.weight_decay"][1] == 0.5
+        )
+        assert "-a = 1\n+a = 2\n" in told["code"]["files"]["mine.py"]
+        (name,) = (name for name in told["data"]["changed"] if name.endswith("p00.png"))
+        assert told["data"]["changed"][name]["caption"][1] == "a shape of another colour"
+        assert [name.rpartition("/")[2] for name in told["data"]["removed"]] == ["p01.png"]
+    assert main(["diff", *asked]) == 1
+    assert "optimizer.weight_decay: " in capsys.readouterr().out

@@ -18,9 +18,10 @@ def closed_port() -> int:
 
 
 class Server(server.Server):
-    """`mlflow server` with its database and artifacts in `folder`, always at the same address."""
+    """`mlflow server` with its artifacts in `folder`, its database there too or at `store`; always at one address."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: str | None = None) -> None:
         artifacts = ["--artifacts-destination", str(folder / "artifacts")]
-        super().__init__(sqlite_uri(folder / "mlflow.db"), closed_port(), artifacts)
+        super().__init__(store or sqlite_uri(folder / "mlflow.db"), closed_port(), artifacts)
+        self.folder = folder
         self.uri = self.address

@@ -15,7 +15,7 @@ from sweeplora.errors import UserError
 from sweeplora.record.mirror import Mirror
 from sweeplora.record.sync import sync
 from sweeplora.record.tracking import Tracking
-from sweeplora.rundir.files import write_json
+from sweeplora.rundir.files import sealed, write_json
 from sweeplora.rundir.folder import SINGLE
 from sweeplora.rundir.lock import hold
 from sweeplora.rundir.metrics import MetricsWriter
@@ -213,6 +213,33 @@ def test_a_torn_line_waits_until_it_is_whole(runs: Path) -> None:
         stream.write(line[20:])
     contents = look(study)
     assert contents.history(contents.runs()["rank/000-000000000002"], "loss")[-1] == (4, 9.0)
+
+
+def test_the_load_of_the_machine_is_recorded_once(runs: Path) -> None:
+    study = StudyFolder(runs)
+    trial = study.trial(0, 2)
+    trial.steps(0, 9)
+    key, load = "system/cpu_utilization_percentage", MetricsWriter(trial.run.system)
+    load.write(2, {key: 50.0})
+    look(study)
+    load.write(7, {key: 75.0})
+    for _ in range(2):
+        contents = look(study)
+        run = contents.runs()["rank/000-000000000002"]
+        assert contents.history(run, key) == [(2, 50.0), (7, 75.0)]
+        assert [step for step, _ in contents.history(run, "loss")] == list(range(10))
+        forget(study)
+
+
+def test_the_memory_of_an_earlier_version_is_good_enough(runs: Path) -> None:
+    study = finished_study(runs)
+    look(study)
+    there = {run.info.run_id for run in Contents(tracking_of(runs).uri).runs().values()}
+    for memory in study.path.rglob("mirror.json"):
+        content = json.loads(memory.read_text())
+        del content["system_offset"], content["digest"]
+        write_json(memory, sealed(content))
+    assert Mirror(study.path, tracking_of(runs)).is_complete(there)
 
 
 def test_a_line_torn_for_good_is_dropped(runs: Path) -> None:

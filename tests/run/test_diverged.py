@@ -37,7 +37,7 @@ def test_a_command_whose_only_update_destroys_the_weights_fails_and_says_so(
     code = main([
         f"runs={tmp_path}", f"model.path={tiny_model}", "data=folder", f"data.dir={pictures / 'train'}",
         f"data.val_dir={pictures / 'val'}", "tracking=none", "launcher.device=cpu", "launcher.threads=1",
-        "optimizer=sgd", "optimizer.lr=1e12", "train.validation_images=1", *ONE_STEP,
+        "optimizer=sgd", "optimizer.lr=1e12", "train.validation_images=1", "keep_failed=true", *ONE_STEP,
     ])  # fmt: skip
     assert code == 1
     assert "diverged" in capsys.readouterr().out

@@ -26,7 +26,7 @@ class Trainings:
         self.runs = runs
         prompts = runs / "prompts.txt"
         prompts.write_text("shape 3, ellipse --d 5 --s 4\na tall one --w 48 --h 80 --d 6 --s 3 --n dull --ss ddim\n")
-        self._common = [
+        self.common = [
             f"runs={runs}",
             f"model.path={model}",
             "data=folder",
@@ -43,7 +43,7 @@ class Trainings:
 
     def folder(self, name: str, *overrides: str) -> RunDir:
         """A run folder with its config, not yet trained."""
-        composed = compose([*self._common, "name=test", *overrides])
+        composed = compose([*self.common, "name=test", *overrides])
         return RunDir.create(self.runs / name, composed.yaml)
 
     def start(self, run: RunDir, slot: int = 0) -> Started:

@@ -22,10 +22,12 @@ def environment(behaviour: dict[str, Any] | None = None) -> dict[str, str]:
     return os.environ | quick
 
 
-def start(folder: Path, *words: str, behaviour: dict[str, Any] | None = None) -> subprocess.Popen[str]:
+def start(
+    folder: Path, *words: str, behaviour: dict[str, Any] | None = None, tracking: str = "none"
+) -> subprocess.Popen[str]:
     """Start the command in `folder`."""
     return subprocess.Popen(
-        [sys.executable, "-m", "drive", "tracking=none", *words],
+        [sys.executable, "-m", "drive", f"tracking={tracking}", *words],
         cwd=folder,
         env=environment(behaviour),
         stdout=subprocess.PIPE,

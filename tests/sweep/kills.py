@@ -202,7 +202,8 @@ def recorded(folder: Path, study: str) -> dict[str, Any]:
             points = {key: store.history(run, key) for key in run.data.metrics}
             for key, history in points.items():
                 assert len({step for step, _ in history}) == len(history), f"{key} of {name} has a step twice"
-            values = {key: history for key, history in points.items() if key not in MEASURED}
+            measured = {*MEASURED, *(key for key in points if key.startswith("system/"))}
+            values = {key: history for key, history in points.items() if key not in measured}
             # The best so far depends on which trial ended first: only its last value and its length are the same.
             values |= {key: history[-1:] for key, history in points.items() if key.startswith("best/")}
             steps = {key: [step for step, _ in points[key]] for key in points.keys() & set(MEASURED)}

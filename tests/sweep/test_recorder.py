@@ -53,3 +53,26 @@ def test_what_the_mirror_has_to_say_reaches_the_user(tmp_path: Path) -> None:
     with log.open("a") as stream:
         stream.write("12:00:00 recording waits\nnote: something\n")
     assert recorder.finish(given_up=lambda: False).notes == ("something",)
+
+
+def test_a_mirror_is_given_up_only_if_it_dies_soon_after_each_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeplora.sweep.recorder._SECONDS_BETWEEN_STARTS", 0.0)
+    recorder = Recorder(["--runs", str(tmp_path), "--study", "s"], tmp_path / "mirror.log")
+
+    def dies_and_comes_back() -> bool:
+        killed = recorder.pid
+        os.kill(killed, signal.SIGKILL)
+        os.waitid(os.P_PID, killed, os.WEXITED | os.WNOWAIT)
+        for _ in range(2):
+            recorder.revive()
+        return recorder.pid != killed
+
+    assert [dies_and_comes_back() for _ in range(4)] == [True] * 4
+    monkeypatch.setattr("sweeplora.sweep.recorder._LONG_LIFE", 0.0)
+    assert dies_and_comes_back()
+    monkeypatch.undo()
+    monkeypatch.setattr("sweeplora.sweep.recorder._SECONDS_BETWEEN_STARTS", 0.0)
+    assert [dies_and_comes_back() for _ in range(5)] == [*[True] * 4, False]
+    recorder.leave()

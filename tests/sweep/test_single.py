@@ -5,7 +5,10 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from sweeplora.rundir.metrics import read_metrics
+from tests.record.mlflow_store import Contents
 from tests.sweep.commands import command, living_in, start, until
 
 
@@ -32,10 +35,41 @@ def test_another_experiment_of_the_same_name_takes_the_next_free_folder(tmp_path
 
 
 def test_a_failure_is_tried_again_and_then_said(tmp_path: Path) -> None:
-    code, output, _ = command(tmp_path, "name=one", "network.dim=4", behaviour={"fail_always": [4]})
+    words = ("name=one", "network.dim=4", "keep_failed=true")
+    code, output, _ = command(tmp_path, *words, behaviour={"fail_always": [4]})
     assert code == 1
     assert "failed: rank 4 does not work" in output and "runs/single/one/log.txt" in output
     assert len(json.loads((tmp_path / "runs/single/one/trial.json").read_text())["attempts"]) == 2
+
+
+def test_a_failed_run_that_left_nothing_is_removed_and_the_end_of_its_log_is_shown(tmp_path: Path) -> None:
+    code, output, _ = command(tmp_path, "name=one", "network.dim=4", behaviour={"fail_always": [4]})
+    assert code == 1 and folders(tmp_path) == []
+    said = output.splitlines()
+    assert "  rank 4, 2 threads" in said or "  rank 4, 1 threads" in said
+    assert "it left no weights and no preview: runs/single/one is removed (keep_failed=true keeps it)" in said
+    assert said[-1] == "failed: rank 4 does not work"
+
+
+def test_a_failed_run_that_left_something_stays(tmp_path: Path) -> None:
+    words, behaviour = ("name=one", "network.dim=4"), {"fail_always": [4]}
+    command(tmp_path, *words, "keep_failed=true", behaviour=behaviour)
+    (tmp_path / "runs/single/one/samples").mkdir()
+    (tmp_path / "runs/single/one/samples/00000000_00.png").write_bytes(b"a picture")
+    code, output, _ = command(tmp_path, *words, behaviour=behaviour)
+    assert code == 1 and folders(tmp_path) == ["one"] and "runs/single/one/log.txt" in output
+
+
+@pytest.mark.slow
+def test_mlflow_keeps_the_run_of_a_removed_folder_marked_as_failed_with_its_log(tmp_path: Path) -> None:
+    driver = start(tmp_path, "name=one", "network.dim=4", behaviour={"fail_always": [4]}, tracking="mlflow")
+    output, _ = driver.communicate(timeout=120)
+    assert "runs/single/one is removed; its log is in MLflow" in output and folders(tmp_path) == []
+    contents = Contents(f"sqlite:///{tmp_path}/runs/mlflow.db")
+    run = contents.runs()["single/one"]
+    assert run.info.status == "FAILED" and run.data.tags["sweeplora.verdict"] == "failed"
+    log = Path(contents.client.download_artifacts(run.info.run_id, "log.txt")).read_text()
+    assert log.count("rank 4") == 2
 
 
 def test_an_end_from_outside_is_said_and_the_run_is_tried_again(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ _PLAIN: dict[str, Any] = {
     "seed": Annotated[int, Ge(0), Le(_LARGEST)],
     "runs": Annotated[str, MinLen(1)],
     "reuse": bool,
+    "keep_failed": bool,
     "file_name": Annotated[str, MinLen(1)],
     "sweep": dict[str, Any],
     "nightly": dict[str, Any] | None,

@@ -74,6 +74,7 @@ def follow(mirror: Mirror, pipe: ParentPipe, patience: float) -> int:
                 wait = max(TICK, min(_LONGEST_WAIT, 1.5 * wait))
         if mirror.folders.is_orphaned():
             _watch_orphans(mirror)
+        mirror.look_anew()
         return _finish(mirror, patience)
 
 

@@ -91,6 +91,11 @@ class Mirror:
         self._ended: dict[Path, int] = {}
         """The version of `trial.json` that was sent whole, of runs that have ended."""
 
+    def look_anew(self) -> None:
+        """Ask the store at the next turn what it has: it may have been restarted, even with an empty database."""
+        self._stored = None
+        self._ended.clear()
+
     def turn(self, abandoned: bool = False) -> None:
         """Send what is new. `abandoned`: a run marked `running` without a living supervisor was interrupted.
 
@@ -107,7 +112,7 @@ class Mirror:
             self._send(self._connected(), abandoned)
         except TROUBLE:
             # A failed call may still have reached the server: reconnect and compare before continuing.
-            self._stored = None
+            self.look_anew()
             raise
         if failure is not None:
             raise failure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from sweeplora.rundir.places import every_run, run_folders, single_folders, stud
 from sweeplora.tensors.safetensors_header import read_metadata
 from sweeplora.tensors.stored import UnreadableFile
 
-_FRUITLESS = ("failed", "diverged", "damaged")
+FRUITLESS = ("failed", "diverged", "damaged")
+"""States of a run that ended without a result."""
+
 _FRUITS = ("weights", "samples", "checkpoints")
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.\d+\.tmp")
 _WEIGHTS = (".safetensors", ".ckpt", ".pt")
@@ -44,7 +46,7 @@ def failed_runs(runs: Path) -> list[Removal]:
     found = []
     for folder in single_folders(runs):
         run = run_summary(folder)
-        if run.state in _FRUITLESS and not is_running(folder) and not any(map(any_file, _fruits(folder))):
+        if run.state in FRUITLESS and not is_running(folder) and left_nothing(folder):
             found.append(Removal(f"{SINGLE}/{folder.name}", f"{run.state}, and it left nothing", (folder,), run.size))
     return found
 
@@ -140,8 +142,9 @@ def any_file(folder: Path) -> bool:
     return any(names for _, _, names in os.walk(folder))
 
 
-def _fruits(folder: Path) -> Iterable[Path]:
-    return (folder / name for name in _FRUITS)
+def left_nothing(folder: Path) -> bool:
+    """Whether a run has no weights, no preview and no state to go on from."""
+    return not any(any_file(folder / name) for name in _FRUITS)
 
 
 def _walk(folder: Path) -> Iterator[Path]:

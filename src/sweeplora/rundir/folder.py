@@ -23,8 +23,9 @@ LOG = "log.txt"
 class RunDir:
     """Paths and files of one run.
 
-    Written by rank 0 of the training: `metrics.jsonl`, `scores.jsonl`, `samples/`, `weights/`, `checkpoints/`,
-    `log.txt`, `result.json`. Written by the supervisor: `config.yaml` and `naming.json` (once), `trial.json`.
+    Written by rank 0 of the training: `metrics.jsonl`, `scores.jsonl`, `system.jsonl`, `samples/`, `weights/`,
+    `checkpoints/`, `log.txt`, `result.json`. Written by the supervisor: `config.yaml` and `naming.json` (once),
+    `trial.json`.
     """
 
     path: Path
@@ -56,6 +57,11 @@ class RunDir:
     def scores(self) -> Path:
         """Append-only JSON lines with the loss of every held-out triple at every validation; see `rundir.scores`."""
         return self.path / "scores.jsonl"
+
+    @property
+    def system(self) -> Path:
+        """Lines like those of `metrics` with the load of the machine; see `training.system`."""
+        return self.path / "system.jsonl"
 
     @property
     def samples(self) -> Path:

@@ -12,8 +12,8 @@ from sweeplora.report.words import near
 from sweeplora.rundir.folder import SINGLE
 from sweeplora.rundir.places import runs_with_signature
 from sweeplora.sweep.question import Compose, Composer, read_question
-from sweeplora.sweep.search.grammar import split_command_line
-from sweeplora.sweep.study import Check
+from sweeplora.sweep.search.grammar import answers, split_command_line
+from sweeplora.sweep.study import Check, experiment_of
 
 _PASSWORD = re.compile(r"(://[^\s/:@]*):[^\s/]*@")
 
@@ -23,6 +23,9 @@ def foretell(overrides: Sequence[str], compose: Compose, check: Check) -> list[s
     plain, swept = split_command_line(overrides)
     configuration = compose(plain)
     composer = Composer(plain, compose, check)
+    point = [] if swept else answers(configuration.config["sweep"]["space"], plain)
+    if point:
+        return _of_single(experiment_of(point, plain, compose, check))
     if not (swept or configuration.config["sweep"]["space"]):
         return _of_single(composer.experiment(()))
     question = read_question(configuration, composer, swept)

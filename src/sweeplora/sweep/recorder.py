@@ -19,8 +19,13 @@ _NICE = 10
 _FINISH_SECONDS = 120.0
 _MOST_STARTS = 5
 _SECONDS_BETWEEN_STARTS = 5.0
+_LONG_LIFE = 60.0
+"""Seconds after which a mirror's death says nothing about the next one's: it may be started as often again."""
+
 _BEHIND = 3
 """Exit code of a mirror whose store did not answer to the end."""
+
+_IN_THE_BACKGROUND = "the record is finished in the background; `python -m sweeplora sync` looks after it"
 
 _NOTE = "note: "
 """Begins a line of the mirror's log that is meant for the user."""
@@ -30,6 +35,10 @@ MIRROR = "sweeplora.record"
 
 class Recorder:
     """`python -m sweeplora.record` with a pipe; closing the pipe tells it to catch up and finish."""
+
+    _process: subprocess.Popen[bytes]
+    _started: float
+    _is_dead: bool
 
     def __init__(self, arguments: Sequence[str], log: Path) -> None:
         self._arguments = arguments
@@ -44,10 +53,14 @@ class Recorder:
         return self._process.pid
 
     def revive(self) -> None:
-        """Restart the mirror if it died, a few times at most; it continues where it stopped."""
-        died = self._process.poll() not in (None, 0)
-        soon = time.monotonic() < self._started + _SECONDS_BETWEEN_STARTS
-        if died and self._starts < _MOST_STARTS and not soon:
+        """Restart the mirror if it died, a few times at most in a row; it continues where it stopped."""
+        if self._process.poll() in (None, 0):
+            return
+        now = time.monotonic()
+        if not self._is_dead and now > self._started + _LONG_LIFE:
+            self._starts = 0
+        self._is_dead = True
+        if self._starts < _MOST_STARTS and now >= self._started + _SECONDS_BETWEEN_STARTS:
             self._start()
 
     def finish(self, given_up: Callable[[], bool]) -> Finish:
@@ -64,7 +77,7 @@ class Recorder:
                 continue
             warning = f"{_said(self._log) or f'the record is behind (exit code {code})'}; see {near(self._log)}"
             return Finish(True, None, self._notes()) if code == 0 else Finish(code == _BEHIND, warning, self._notes())
-        return Finish(True, "the record is finished in the background; `python -m sweeplora sync` looks after it")
+        return Finish(True, _IN_THE_BACKGROUND)
 
     def _notes(self) -> tuple[str, ...]:
         """Lines for the user that the mirror has logged since this command began."""
@@ -83,6 +96,7 @@ class Recorder:
         environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "OMP_NUM_THREADS": "1"}
         self._starts += 1
         self._started = time.monotonic()
+        self._is_dead = False
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", MIRROR, *self._arguments],
@@ -109,6 +123,11 @@ class Finish(NamedTuple):
     warning: str | None
     notes: tuple[str, ...] = ()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to record."""
+        return self.kept and self.warning is None
+
 
 def start_recorder(config: Mapping[str, Any], arguments: Sequence[str], log: Path) -> Recorder | None:
     """Start the mirror if tracking is on."""
@@ -121,20 +140,20 @@ def revive_recorder(recorder: Recorder | None) -> None:
         recorder.revive()
 
 
-def finish_recorder(recorder: Recorder | None, screen: Screen, interrupt: Interrupt) -> bool:
-    """Wait for the mirror to catch up, and say so; True unless it failed.
+def finish_recorder(recorder: Recorder | None, screen: Screen, interrupt: Interrupt) -> Finish:
+    """Wait for the mirror to catch up, and say what it has to say.
 
     After a second request to stop it finishes in the background, so that the record does not stay at `running`.
     """
     if recorder is None:
-        return True
+        return Finish(True, None)
     if interrupt.now:
         recorder.leave()
-        return True
+        return Finish(True, _IN_THE_BACKGROUND)
     screen.say("recording...")
     finish = recorder.finish(given_up=lambda: interrupt.now)
     for note in finish.notes:
         screen.say(note)
     if finish.warning is not None:
         screen.say(finish.warning)
-    return finish.kept
+    return finish

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from sweeplora.errors import UserError
 from sweeplora.experiment import Experiment
 from sweeplora.launch.launcher import TRAINING
 from sweeplora.launch.slot import Shape
+from sweeplora.report.cleaning import FRUITLESS, left_nothing
 from sweeplora.report.objectives import measured
 from sweeplora.report.words import near, number
 from sweeplora.rundir.disk import RESERVE, keep_reserve, remove_leftovers
@@ -38,6 +40,7 @@ from sweeplora.sweep.supervise import Place, Supervision, end_leftover, result_o
 
 WELL, SOME_FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 _POLL_SECONDS = 0.1
+_LAST_LINES = 20
 
 
 class Watch(NamedTuple):
@@ -109,8 +112,11 @@ def _train(experiment: Experiment, run: RunDir, record: TrialRecord, trains: Tra
             (run.path / RESERVE).unlink(missing_ok=True)
         _conclude(run, record, outcome, config)
         recorded = finish_recorder(recorder, screen, interrupt)
+        is_fruitless = record.verdict in FRUITLESS and left_nothing(run.path)
+        if is_fruitless and recorded.is_over and not config["keep_failed"]:
+            _remove(run, config, screen)
         code = _tell(run, record, screen, objective_names(config["sweep"]["objective"]))
-        return code if recorded or code != WELL else SOME_FAILED
+        return code if recorded.kept or code != WELL else SOME_FAILED
 
 
 def _folder(parent: Path, name: str, signature: str) -> RunDir:
@@ -210,11 +216,22 @@ def _tell(run: RunDir, record: TrialRecord, screen: Screen, objectives: Sequence
         _say_weights(run, screen)
         return WELL
     screen.say(f"{verdict}{': ' + message if message else ''}")
-    screen.say(f"log:     {near(run.log)}")
+    if run.log.exists():
+        screen.say(f"log:     {near(run.log)}")
     if verdict == "interrupted":
         screen.say(f"the same command {_goes_on(run)}")
         return INTERRUPTED
     return SOME_FAILED
+
+
+def _remove(run: RunDir, config: dict[str, Any], screen: Screen) -> None:
+    """Remove the folder of a failed run that left nothing, once the end of its log was shown."""
+    lines = run.log.read_text(errors="replace").splitlines()[-_LAST_LINES:] if run.log.exists() else []
+    for line in lines:
+        screen.say(f"  {line}")
+    shutil.rmtree(run.path, ignore_errors=True)
+    where = "; its log is in MLflow" if config["tracking"]["enabled"] else ""
+    screen.say(f"it left no weights and no preview: {near(run.path)} is removed{where} (keep_failed=true keeps it)")
 
 
 def _goes_on(run: RunDir) -> str:

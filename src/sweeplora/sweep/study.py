@@ -6,12 +6,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration, Experiment, NotComposed
 from sweeplora.launch.launcher import TRAINING, Launcher
+from sweeplora.overrides import parse
 from sweeplora.report.leaderboard import Leaderboard, lines, write_leaderboard
 from sweeplora.report.verdict import judge, said, write_verdict
 from sweeplora.report.words import near, number, params_text
@@ -36,13 +38,15 @@ from sweeplora.sweep.question import Compose, Composer, Question, read_question
 from sweeplora.sweep.recorder import Recorder, finish_recorder, revive_recorder, start_recorder
 from sweeplora.sweep.reuse import free_name, has_damaged_weights, weights_fault
 from sweeplora.sweep.screen import Screen, open_screen
-from sweeplora.sweep.search.grammar import split_command_line
+from sweeplora.sweep.search.grammar import answers, split_command_line
 from sweeplora.sweep.search.rehearsal import rehearse
 from sweeplora.sweep.search.space import Space
 from sweeplora.sweep.single import INTERRUPTED, REFUSED, SOME_FAILED, WELL, run_single
 from sweeplora.sweep.supervise import now, shape_of
 
 DATABASE = "optuna.db"
+_NOTHING_TO_SEARCH = "there is nothing to search; add +sweep=…, or name a space such as 'network.dim=choice(4,8)'"
+_ABOUT_A_STUDY = ("sweep.name", "sweep.trials", "sweep.replicates", "sweep.confirm", "sweep.confirm.top")
 Check = Callable[[Configuration], Experiment]
 
 
@@ -55,17 +59,34 @@ def run(overrides: Sequence[str], compose: Compose, check: Check, training: str 
     plain, swept = split_command_line(overrides)
     configuration, composes = _composed_if_it_can(plain, compose)
     sweep = configuration.config["sweep"]
-    searches = bool(swept or sweep["space"])
+    point = [] if swept else answers(sweep["space"], plain)
+    searches = bool(swept or sweep["space"]) and not point
     with preloading(configuration.config if composes else None, searches, training) as launcher:
+        trains = Trains(training, launcher)
+        if point:
+            return run_single(experiment_of(point, plain, compose, check), trains)
         composer = Composer(plain, compose, check)
         if searches:
-            return run_study(configuration, composer, swept, Trains(training, launcher))
+            return run_study(configuration, composer, swept, trains)
         for key in ("name", "trials"):
             if sweep[key] is not None:
-                mend = "there is nothing to search; add +sweep=…, or name a space such as 'network.dim=choice(4,8)'"
-                raise UserError(f"sweep.{key}", sweep[key], mend)
+                raise UserError(f"sweep.{key}", sweep[key], _NOTHING_TO_SEARCH)
         _refuse_repetitions(sweep)
-        return run_single(composer.experiment(()), Trains(training, launcher))
+        return run_single(composer.experiment(()), trains)
+
+
+def experiment_of(point: Sequence[str], plain: Sequence[str], compose: Compose, check: Check) -> Experiment:
+    """The experiment of a trial whose proposal, `point`, is on the command line: nothing is left to search.
+
+    Raises UserError for words about a study.
+    """
+    told = f"every key of the sweep has one value ({' '.join(point)})"
+    for word in plain:
+        if parse(word).key_or_group in _ABOUT_A_STUDY:
+            key, _, value = word.lstrip("+").partition("=")
+            raise UserError(key, value, f"{told}: this is one training and no study; leave it out")
+    experiment = Composer([word for word in plain if word not in point], compose, check).experiment(point)
+    return replace(experiment, notices=(f"{told}: one training, no study", *experiment.notices))
 
 
 def _refuse_repetitions(sweep: Mapping[str, Any]) -> None:
@@ -162,7 +183,7 @@ class _Study:
         write_leaderboard(self._folder, board, said(self._folder))
         if state == "finished" and open_trials > 0:
             self._draw()
-        recorded = finish_recorder(recorder, screen, interrupt)
+        recorded = finish_recorder(recorder, screen, interrupt).kept
         code = self._tell(board, screen, driver.refused)
         return code if recorded or code != WELL else SOME_FAILED
 

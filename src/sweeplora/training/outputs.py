@@ -30,6 +30,7 @@ from sweeplora.training.patience import Patience
 from sweeplora.training.prepare import Inputs
 from sweeplora.training.previews.settings import is_due
 from sweeplora.training.retention import Retention, SavedWeights, remove_unfinished
+from sweeplora.training.system import SystemMetrics
 
 _MEASURED = ("images_per_second", "memory_mib")
 """Metrics that are never twice the same: what was logged first stands."""
@@ -48,6 +49,7 @@ class Outputs:
         self._main = trainer.processes.is_main
         self._earlier = read_metrics(run.metrics) if self._main else {}
         self._writer = MetricsWriter(run.metrics) if self._main else None
+        self._system = SystemMetrics(run.system, trainer.processes.device) if self._main else None
         self._baseline: float | None = None
         self.patience = Patience(groups.train.patience)
         self._best = run.checkpoints / f"best.{groups.train.save_as}"
@@ -156,6 +158,8 @@ class Outputs:
     def step_done(self, epoch: int) -> None:
         """Validate, save and draw previews if due at the trainer's step, in `epoch`; raises Diverged."""
         step, settings = self._trainer.step, self._trainer.recipe.settings
+        if self._system is not None:
+            self._system.sample(step)
         if is_due(step, settings.validate_every_steps):
             self._trainer.check_weights()
             self._validate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,11 @@ from sweeplora.__main__ import main
 from sweeplora.rundir.files import read_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import read_result, read_trial
+from tests.record.mlflow_store import Contents
+from tests.record.postgres import postgres
 from tests.record.restore.desk import Desk
+from tests.record.servers import Server
+from tests.record.study_folder import StudyFolder
 
 _NOISE = """
 import torch
@@ -34,7 +39,40 @@ def test_all_but_the_servers_storage_is_lost_and_the_same_bytes_come_back(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    desk = Desk(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    train_lose_and_restore(Desk(tmp_path), tiny_model, pictures)
+    monkeypatch.chdir(tmp_path / "other machine" / "again")
+    _rerun_alike(tmp_path, capsys)
+    _changed_in_its_seed_alone(capsys)
+
+
+@pytest.mark.services
+def test_the_same_with_a_server_on_postgresql(
+    tmp_path: Path,
+    tiny_model: Path,
+    pictures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with postgres() as database:
+        (tmp_path / "server").mkdir()
+        server = Server(tmp_path / "server", database)
+        server.start()
+        try:
+            train_lose_and_restore(Desk(tmp_path), tiny_model, pictures, server.uri)
+            monkeypatch.chdir(tmp_path / "other machine" / "again")
+            _rerun_alike(tmp_path, capsys)
+            _sync_sends_what_is_missing_once(server, capsys)
+        finally:
+            server.stop()
+
+
+def train_lose_and_restore(desk: Desk, model: Path, pictures: Path, server: str | None = None) -> None:
+    """Train in a workspace, lose all but the record's storage and the images, restore from it in another folder.
+
+    The record is in a database below `runs`, which is carried off, or on a server.
+    """
     desk.push()
     desk.soil()
     (desk.path / "my_noise.py").write_text(_NOISE)
@@ -44,41 +82,62 @@ def test_all_but_the_servers_storage_is_lost_and_the_same_bytes_come_back(
     shutil.copytree(pictures / "train", desk.path / "pics/train")
     shutil.copytree(pictures / "val", desk.path / "pics/val")
     (desk.path / "prompts.txt").write_text("shape 3, ellipse --d 5 --s 2 --w 32 --h 32\n")
-    monkeypatch.chdir(desk.path)
-    words = [f"model.path={tiny_model}", "data=folder", "data.dir=pics/train", "data.val_dir=pics/val", "noise=mine"]
+    os.chdir(desk.path)
+    words = [f"model.path={model}", "data=folder", "data.dir=pics/train", "data.val_dir=pics/val", "noise=mine"]
     words += ["sample.prompts=prompts.txt", "sample.at_first=false", "train.epochs=null", "train.steps=2"]
     words += ["network.dim=choice(2,4)", "sweep.name=small", "sweep.trials=1", "search=random"]
+    words += [f"tracking.uri={server}"] if server is not None else []
     assert main(words) == 0
     trained = next((desk.path / "runs/small").glob("000-*"))
     first = read_result(RunDir(trained))
     assert first is not None and first.weights_sha256 is not None
+    (desk.parent / "first.txt").write_text(first.weights_sha256)
     before = {name: part for name, part in desk.contents().items() if not name.startswith("pics/")}
 
-    storage, attic = tmp_path / "storage", tmp_path / "attic"
+    storage, attic = desk.parent / "storage", desk.parent / "attic"
     storage.mkdir()
     attic.mkdir()
-    for name in ("mlflow.db", "artifacts"):
+    for name in ("mlflow.db", "artifacts") if server is None else ():
         shutil.move(desk.path / "runs" / name, storage / name)
     for number, picture in enumerate(sorted((desk.path / "pics").rglob("*.png"))):
         shutil.move(picture, attic / f"{number}.bin")
     for folder in (desk.path, desk.remote, desk.sub):
         shutil.rmtree(folder)
-    (tmp_path / "other machine").mkdir()
-    monkeypatch.chdir(tmp_path / "other machine")
-    where = f"tracking.uri=sqlite:///{storage}/mlflow.db"
+    (desk.parent / "other machine").mkdir()
+    os.chdir(desk.parent / "other machine")
+    where = f"tracking.uri={server or f'sqlite:///{storage}/mlflow.db'}"
     assert main(["restore", "small/0", "again", where, "--look-in", str(attic)]) == 0
-    monkeypatch.chdir("again")
-    again = desk.contents(Path.cwd())
+    again = desk.contents(Path("again").absolute())
     assert {name: part for name, part in again.items() if not name.startswith("pics/")} == before
 
+
+def _rerun_alike(parent: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
-    report = tmp_path / "report.json"
+    report = parent / "report.json"
     assert main(["rerun", "small/0", "--json", str(report)]) == 0
     assert "identical to small/000-" in capsys.readouterr().out
     told = read_json(report) or {}
-    assert told["weights"] == [first.weights_sha256] * 2 and told["steps"] == 2 and told["parts_at"] is None
+    first = (parent / "first.txt").read_text()
+    assert told["weights"] == [first] * 2 and told["steps"] == 2 and told["parts_at"] is None
 
-    _changed_in_its_seed_alone(capsys)
+
+def _sync_sends_what_is_missing_once(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    """A study recorded while the server is away is behind, and `sync` with its name brings it up to date."""
+    study = StudyFolder(Path("runs").absolute(), "late", server.uri)
+    trial = study.trial(0, 2)
+    trial.steps(0, 20)
+    trial.complete(1.0)
+    study.write("finished")
+    before = Contents(server.uri).everything()
+    server.stop()
+    assert main(["sync", "late"]) == 1
+    assert "late: " in capsys.readouterr().err
+    server.start()
+    for _ in range(2):
+        assert main(["sync", "late"]) == 0
+        after = Contents(server.uri).everything()
+        assert {name: one for name, one in after.items() if not name.startswith("late")} == before
+        assert after["late/000-000000000002"][3]["loss"] == [(step, 2 + 1 / (step + 1)) for step in range(21)]
 
 
 def _changed_in_its_seed_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,6 +67,12 @@ def is_refusal(error: Exception) -> bool:
     return isinstance(error, SQLAlchemyError) and ("authentication failed" in said or "access denied" in said)
 
 
+def is_unknown_to_it(error: MlflowException) -> bool:
+    """Whether a server refuses what it does not know, as an older one; not if it asks for a login or lost the run."""
+    denied = error.get_http_status_code() in (401, 403)
+    return is_refusal(error) and not denied and error.error_code != "RESOURCE_DOES_NOT_EXIST"
+
+
 class DeletedExperiment(MlflowException):
     """The experiment was deleted in the UI."""
 

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from sweeplora.record.store.artifacts import Piece, stage
 from sweeplora.record.store.checkpoints import SUFFIXES, checkpoints, retired
-from sweeplora.record.store.client import Known, Store, is_refusal
+from sweeplora.record.store.client import Known, Store, is_unknown_to_it
 from sweeplora.record.store.datasets import dataset_parts
 from sweeplora.record.store.seen_run import SeenRun
 from sweeplora.record.store.sent import Sent
@@ -51,11 +51,12 @@ class StoredRun(SeenRun):
         self._sent.save(self.path)
 
     def update(self, store: Store, subject: Subject, found: Sequence[Piece], points: Iterable[Point] = ()) -> None:
-        """Send what is new in the description, in `points` or else metrics.jsonl, and in the files found."""
+        """Send what is new in the description, in `points` or else metrics.jsonl and system.jsonl, and in the files."""
         self._describe(store, with_file_size(subject, found))
         tail = MetricsTail(RunDir(self.path).metrics, self._sent.offset)
-        self._send(store, [*points, *tail.poll()])
-        self._sent.offset = tail.offset
+        load = MetricsTail(RunDir(self.path).system, self._sent.system_offset)
+        self._send(store, [*points, *tail.poll(), *load.poll()])
+        self._sent.offset, self._sent.system_offset = tail.offset, load.offset
         self._sent.save(self.path)
         self._upload(store, subject, found)
         self._retire(store, subject, found)
@@ -63,7 +64,7 @@ class StoredRun(SeenRun):
             self._name_inputs(store)
             self._log_models(store, subject, found)
         except MlflowException as error:
-            if not is_refusal(error):
+            if not is_unknown_to_it(error):
                 raise
             # An older server knows neither dataset inputs nor logged models; everything else is recorded.
             print(f"not recorded as data set or model: {one_line(error)}", file=sys.stderr, flush=True)

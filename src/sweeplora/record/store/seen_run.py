@@ -41,9 +41,10 @@ class SeenRun:
             found = [piece for piece in found if piece.key != "scores.jsonl"]
         if subject_state == "running" and time.monotonic() - self._logged < _LOG_SECONDS:
             found = [piece for piece in found if piece.key != "log.txt"]
-        metrics = RunDir(self.path).metrics
+        metrics, system = RunDir(self.path).metrics, RunDir(self.path).system
         size = metrics.stat().st_size if metrics.exists() else 0
-        text = "\n".join([subject_state, str(size), *(f"{p.key} {p.fingerprint}" for p in found)])
+        load = [str(system.stat().st_size)] if system.exists() else []
+        text = "\n".join([subject_state, str(size), *load, *(f"{p.key} {p.fingerprint}" for p in found)])
         return found, hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def is_complete(self, fingerprint: str) -> bool:

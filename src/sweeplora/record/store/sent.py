@@ -9,6 +9,9 @@ from pathlib import Path
 from sweeplora.rundir.files import read_sealed, sealed, write_whole
 from sweeplora.rundir.folder import MIRROR
 
+_NEW = {"system_offset"}
+"""What the memories of earlier versions lack."""
+
 
 @dataclass
 class Sent:
@@ -20,6 +23,8 @@ class Sent:
     run_id: str | None = None
     offset: int = 0
     """Bytes of metrics.jsonl that were sent."""
+    system_offset: int = 0
+    """Bytes of system.jsonl that were sent."""
     newest: dict[str, int] = field(default_factory=dict)
     """The highest step sent, by metric."""
     files: dict[str, str] = field(default_factory=dict)
@@ -45,6 +50,7 @@ class Sent:
 def read_sent(folder: Path, store: str) -> Sent:
     """What was sent of `folder` to this store; empty if there is no such file, it is damaged or about another store."""
     content = read_sealed(folder / MIRROR)
-    if content is None or content.get("store") != store or set(content) != set(asdict(Sent(store))):
+    known = set(asdict(Sent(store)))
+    if content is None or content.get("store") != store or not known - _NEW <= set(content) <= known:
         return Sent(store)
     return Sent(**content)

@@ -92,6 +92,20 @@ def on_command_line(space: Space, plain: Sequence[str], swept: Space) -> Space:
     return space
 
 
+def answers(written: Mapping[str, Any], plain: Sequence[str]) -> list[str]:
+    """The words that give every key of a sweep file's `space` one value; none while something is left to search.
+
+    Raises UserError for a space that does not match the grammar.
+    """
+    given = [word for word in plain if not word.startswith("~")]
+    known = {parse(word).key_or_group for word in given}
+    if not written or not any(str(title).lstrip("+") in known for title in written):
+        return []
+    space = parse_space(written)
+    keys = set(all_keys(space))
+    return [] if on_command_line(space, plain, Space()) else [w for w in given if parse(w).key_or_group in keys]
+
+
 def _given_once(key: str, overrides: Sequence[Override]) -> None:
     values = [written_value(override) for override in overrides if override.key_or_group == key]
     if len(values) > 1:
