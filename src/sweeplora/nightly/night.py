@@ -149,7 +149,7 @@ class _Night:
             self._close(finished)
         report = self._report(criteria, finished)
         write_report(self._folder, report)
-        recorded = finish_recorder(self._recorder, self._screen, self._interrupt)
+        recorded = finish_recorder(self._recorder, self._screen, self._interrupt).kept
         if not recorded:
             report = self._unrecorded(report)
             write_report(self._folder, report)

@@ -7,11 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-<<<<<<< HEAD
-UNSIGNED = ("name", "file_name", "runs", "reuse", "launcher", "tracking", "search", "pruner", "sweep", "nightly")
-=======
-UNSIGNED = ("name", "file_name", "runs", "reuse", "keep_failed", "launcher", "tracking", "search", "pruner", "sweep")
->>>>>>> fae74dd (The record: system metrics, a chaos proxy, recorded overrides as a command, failed runs that left nothing go)
+UNSIGNED = (
+    *("name", "file_name", "runs", "reuse", "keep_failed"),
+    *("launcher", "tracking", "search", "pruner", "sweep", "nightly"),
+)
 """Top-level keys that say where and how a run happens, not what it is: left out of the signature."""
 
 
