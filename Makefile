@@ -51,7 +51,7 @@ lint: $(VENV)/installed-test
 # Needs no network once its packages are there; a warning, a dead link or a dead anchor is an error.
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
-	@echo "site/index.html"
+	@echo "site/index.html; with a search box: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site"
 
 clean:
 	rm -rf $(VENV) build dist site

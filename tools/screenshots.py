@@ -36,6 +36,14 @@ _CHARTS = "document.querySelectorAll('.js-plotly-plot').length > 0"
 _SCROLLING = "e => e.scrollHeight > e.clientHeight + 5 && /auto|scroll/.test(getComputedStyle(e).overflowY)"
 _SCROLL_DOWN = f"[...document.querySelectorAll('div')].filter({_SCROLLING}).forEach(e => {{ e.scrollTop = 1e6 }})"
 _SHOW_PICTURES = "[...document.images].reverse().forEach(e => e.scrollIntoView({block: 'center'}))"
+_TO_VALIDATION = """
+    [...document.querySelectorAll('*')].filter(e => /^val \\(\\d+\\)$/.test(e.textContent.trim())).pop()
+        ?.scrollIntoView({block: 'start'})
+"""
+# A headless browser shows the toolbars that a person sees under the pointer only.
+_NO_TOOLBARS = """
+    document.head.insertAdjacentHTML('beforeend', '<style>.modebar { display: none !important }</style>')
+"""
 _SLIDERS = "document.querySelectorAll('[role=slider]')"
 _LAST_MARK = """
     e => {
@@ -166,6 +174,8 @@ def find(runs: Path, study: str | None) -> Found:
         " join latest_metrics m on m.run_uuid = r.run_uuid and m.key = 'val/loss'"
         " where t.key = 'sweeplora.root' and (? is null or t.value = ?) and r.lifecycle_stage = 'active'"
         " and exists (select 1 from tags i where i.run_uuid = r.run_uuid and i.key = 'mlflow.loggedImages')"
+        " and exists (select 1 from tags k where k.run_uuid = r.run_uuid and k.key = 'sweeplora.kind'"
+        " and k.value = 'trial')"
         " order by m.value"
     )
     rows = database.execute(query, (study, study)).fetchall()
@@ -196,11 +206,17 @@ def photograph(browser: Browser, base: str, found: Found, out: Path) -> None:
     time.sleep(3)
     browser.shoot(out / "runs.png")
     browser.open(f"{first}&compareRunsMode=CHART", _CHARTS)
+    browser.evaluate(_NO_TOOLBARS)
+    browser.evaluate(_TO_VALIDATION)
+    time.sleep(4)
     browser.shoot(out / "charts.png")
     run = f"{base}/#/experiments/{found.experiment['experiment_id']}/runs/{found.run}"
     browser.open(f"{run}?{_MODE}", has("Parameters"))
     browser.shoot(out / "trial.png")
     browser.open(f"{run}/model-metrics?{_MODE}", _CHARTS)
+    browser.evaluate(_NO_TOOLBARS)
+    browser.evaluate(_TO_VALIDATION)
+    time.sleep(4)
     browser.shoot(out / "metrics.png")
     # Cards are drawn when they scroll into view, and a run's parameters are above its images.
     browser.evaluate(_SCROLL_DOWN)

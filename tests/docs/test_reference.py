@@ -12,6 +12,7 @@ from tests.docs.pages import ROOT
 from tools.docs_site import configuration, docstrings, pages
 from tools.docs_site import verbs as command_line
 from tools.docs_site.foreign import loads_from_elsewhere
+from tools.docs_site.text import bars_in_code
 
 
 def _keys(node: dict[str, Any], prefix: str = "") -> list[str]:
@@ -59,6 +60,10 @@ def test_links_between_the_root_and_docs_lead_to_the_pages_of_the_site() -> None
     assert pages.from_the_root("[a](docs/guide.md#x) [b](README.md)") == "[a](guide.md#x) [b](index.md)"
     assert pages.from_docs("[a](../README.md#x)", "guide.md") == "[a](index.md#x)"
     assert pages.from_docs("[a](../../ARCHITECTURE.md)", "how-to/files.md") == "[a](../ARCHITECTURE.md)"
+
+
+def test_bars_in_the_code_of_a_table_are_shown_as_bars() -> None:
+    assert bars_in_code('| a | `x="\\|"` |\n`\\|`') == '| a | <code>x="&#124;"</code> |\n`\\|`'
 
 
 @pytest.mark.parametrize(

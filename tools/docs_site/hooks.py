@@ -12,6 +12,7 @@ from mkdocs.structure.pages import Page
 
 from tools.docs_site.foreign import loads_from_elsewhere
 from tools.docs_site.pages import from_docs, pages
+from tools.docs_site.text import bars_in_code
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -28,8 +29,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Lead links to files at the repository's root to their pages."""
-    return from_docs(markdown, page.file.src_uri)
+    """Lead links to files at the repository's root to their pages, and show bars in tables."""
+    return bars_in_code(from_docs(markdown, page.file.src_uri))
 
 
 def on_post_build(config: MkDocsConfig) -> None:

@@ -30,5 +30,19 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
+def bars_in_code(markdown: str) -> str:
+    """A page in which an escaped bar in a table's code is a bar, as on a forge; Python-Markdown keeps the backslash."""
+    lines = markdown.split("\n")
+    return "\n".join(_CODE.sub(_with_bar, line) if line.startswith("|") else line for line in lines)
+
+
+def _with_bar(found: re.Match[str]) -> str:
+    text = found[0]
+    if "\\|" not in text:
+        return text
+    plain = text[1:-1].replace("&", "&amp;").replace("<", "&lt;").replace("\\|", "&#124;")
+    return f"<code>{plain}</code>"
+
+
 def _escaped(text: str) -> str:
     return text.replace("<", "&lt;").replace("*", "\\*")
