@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sweeplora.errors import Problems, UserError
 from sweeplora.experiment import Configuration
-from sweeplora.launch.launcher import Launcher
 from sweeplora.nightly.baseline import Baseline, find_baseline, read_baselines
+from sweeplora.nightly.canary import METRIC as CANARY
 from sweeplora.nightly.criterion import Criterion, Verdict, exit_code
+from sweeplora.nightly.drive import Asked, NightDriver
 from sweeplora.nightly.evidence import read_evidence
 from sweeplora.nightly.folder import NightFolder, identity_of, open_night
 from sweeplora.nightly.judge import Side, canary_of, differences, judge
 from sweeplora.nightly.key import key_of
-from sweeplora.nightly.plan import FEWEST_FOR_A_BASELINE, Configured, LeftOut, NightPlan, Training, plan_night
+from sweeplora.nightly.plan import FEWEST_FOR_A_BASELINE, Configured, LeftOut, plan_night
 from sweeplora.nightly.quality import FIRST_SHARE, OBJECTIVE, Rules, undecided
 from sweeplora.nightly.report import Link, Report
 from sweeplora.nightly.settings import FEWEST_SEEDS, Nightly
 from sweeplora.nightly.sides import write_sides
-from sweeplora.nightly.surroundings import Surroundings, surroundings_of
-from sweeplora.nightly.trials import NightTrials, is_over, open_again, records_of
+from sweeplora.nightly.surroundings import Surroundings
+from sweeplora.nightly.trials import records_of
 from sweeplora.nightly.written import append_summary, link_of, write_report
 from sweeplora.record.store.subject import flatten
 from sweeplora.report.words import clock, near
@@ -35,41 +35,22 @@ from sweeplora.rundir.files import write_whole
 from sweeplora.rundir.lock import hold
 from sweeplora.rundir.record import StudyRecord, read_study, write_study
 from sweeplora.rundir.signature import signed_part
-from sweeplora.sweep.driver import Driver
 from sweeplora.sweep.interrupt import Interrupt
-from sweeplora.sweep.jobs import StudyContext
 from sweeplora.sweep.library_logs import logging_to
-from sweeplora.sweep.preloading import Trains, launcher_of, preloading
-from sweeplora.sweep.question import Compose, Composer, Question
+from sweeplora.sweep.preloading import Trains, preloading
+from sweeplora.sweep.question import Compose, Composer
 from sweeplora.sweep.recorder import Recorder, finish_recorder, revive_recorder, start_recorder
 from sweeplora.sweep.screen import Screen, open_screen
 from sweeplora.sweep.search.grammar import split_command_line
 from sweeplora.sweep.search.searchers import prunes
 from sweeplora.sweep.search.space import Space
 from sweeplora.sweep.study import Check
-from sweeplora.sweep.supervise import now, shape_of
+from sweeplora.sweep.supervise import now
 
 RECORD = "record"
 WHOLE_NIGHT = "night"
 _TRIES = 2
 """Of a training that the machine ended, each with all the attempts of its supervisor."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a night works with, checked."""
-
-    settings: Nightly
-    configuration: Configuration
-    composer: Composer
-    plan: NightPlan
-    baselines: tuple[Baseline, ...]
-    trains: Trains
-
-    @property
-    def runs(self) -> Path:
-        """The folder of all that running makes."""
-        return Path(self.configuration.config["runs"]).absolute()
 
 
 def run_night(
@@ -123,13 +104,9 @@ class _Night:
         self._began = time.monotonic()
         self._screen: Screen = open_screen()
         self._recorder: Recorder | None = None
-        self._surroundings: dict[str, Surroundings] = {}
-        self._launchers: dict[str, Launcher] = {}
-        self._planned: list[Training] = []
         self._record = self._described()
         self._canaries: dict[str, Criterion] = {}
-        self._stopped: set[str] = set()
-        self._driving: tuple[Driver, NightTrials] | None = None
+        self._driver = NightDriver(asked, folder, self._record, (self._screen, interrupt), self._judge_canary)
 
     def run(self, goes_on: bool) -> int:
         """Train, judge, report."""
@@ -140,11 +117,12 @@ class _Night:
         config = self._asked.configuration.config
         arguments = ["--runs", str(self._asked.runs), "--study", path.name, "--config", str(path / "config.yaml")]
         self._recorder = start_recorder(config, arguments, path / "mirror.log")
+        self._driver.watch = lambda: revive_recorder(self._recorder)
         finished = False
         try:
             self._say_what_is_asked(goes_on)
             criteria = self._train_and_judge()
-            finished = self._is_over()
+            finished = self._driver.is_over()
         finally:
             self._close(finished)
         report = self._report(criteria, finished)
@@ -160,110 +138,35 @@ class _Night:
         """Every training with the planned seeds, then more of them where it takes more to decide."""
         settings, plan = self._asked.settings, self._asked.plan
         again = plan.again() if settings.seeds >= FEWEST_FOR_A_BASELINE else []
-        first, *rest = [plan.trainings([place]) for place in range(settings.seeds)]
-        self._train([*first, *again, *(one for some in rest for one in some)])
+        rest = [*again, *plan.trainings(range(1, settings.seeds))]
+        # A worker keeps its base from one training of a configuration to the next.
+        order = {one.name: place for place, one in enumerate(plan.configured)}
+        by_configuration = sorted(rest, key=lambda one: order[one.configuration])
+        self._driver.train([*plan.trainings([0]), *by_configuration])
         more = settings.most_seeds > settings.seeds
         criteria = self._judge(FIRST_SHARE if more else 1.0)
-        names = [name for name in undecided(criteria) if name not in self._stopped]
+        names = [name for name in undecided(criteria) if name not in self._driver.stopped]
         if more and names and not self._interrupt.requested:
             for name in names:
                 self._screen.say(f"{name} is undecided: {settings.most_seeds - settings.seeds} more seeds")
             places = range(settings.seeds, settings.most_seeds)
-            self._train([plan.training(name, place) for place in places for name in names])
+            self._driver.train([plan.training(name, place) for name in names for place in places])
             second = self._judge(1.0 - FIRST_SHARE)
             decided = {name: [one for one in second if one.configuration == name] for name in names}
             kept = [one for one in criteria if one.configuration not in decided]
             criteria = [*kept, *(one for name in names for one in decided[name])]
         return criteria
 
-    def _is_over(self) -> bool:
-        """Whether every training that was planned has ended, whatever its end."""
-        records = records_of(self._folder.path)
-        open_ = [one for one in self._planned if one.configuration not in self._stopped]
-        return not self._interrupt.requested and all(is_over(records, one.number) for one in open_)
-
-    def _train(self, trainings: Sequence[Training]) -> None:
-        """Train these, in parts of one launcher; what the machine ended is tried again."""
-        self._planned += [one for one in trainings if one not in self._planned]
-        self._judge_earlier_canaries()
-        for key, some in self._by_launcher(trainings).items():
-            for attempt in range(_TRIES):
-                todo = some if attempt == 0 else open_again(self._folder.path, some)
-                if todo and not self._interrupt.requested:
-                    if attempt:
-                        self._screen.say(f"{len(todo)} trainings that the machine ended are tried again")
-                    self._drive(todo, key)
-
-    def _by_launcher(self, trainings: Sequence[Training]) -> dict[str, list[Training]]:
-        """The trainings by the launcher that their configuration asks for; the command's own comes first."""
-        found: dict[str, list[Training]] = {}
-        usual = json.dumps(self._asked.configuration.config["launcher"])
-        by_name = {one.name: one for one in self._asked.plan.configured}
-        for training in trainings:
-            config = by_name[training.configuration].experiment.config
-            key = json.dumps(config["launcher"])
-            found.setdefault(key, []).append(training)
-            if key not in self._launchers:
-                made = self._asked.trains.launcher if key == usual else None
-                self._launchers[key] = made or launcher_of(config)
-        return dict(sorted(found.items(), key=lambda item: item[0] != usual))
-
-    def _drive(self, trainings: Sequence[Training], key: str) -> None:
-        """Put the trainings through the driver of a study, in this order."""
-        launcher, is_usual = self._launchers[key], key == json.dumps(self._asked.configuration.config["launcher"])
-        plan = launcher.plan(len(trainings), shape_of(self._record) if is_usual else None)
-        if is_usual and self._record.threads is None:
-            self._record.processes, self._record.threads = plan.slots[0].shape
-            write_study(self._folder.path, self._record)
-        names = {one.configuration for one in trainings}
-        for one in self._asked.plan.configured:
-            if one.name in names:
-                self._surroundings[one.name] = surroundings_of(plan.slots[0], one.experiment.code)
-        trials = NightTrials(self._folder.path, trainings, self._training_ended, self._is_held)
-        question = self._question(len(trainings))
-        context = StudyContext(
-            question, self._asked.composer, trials, launcher, self._asked.trains.module, self._asked.runs
-        )
-        driver = Driver(context, plan.slots, self._screen, self._interrupt)
-        self._driving = (driver, trials)
-        for name in self._stopped:
-            driver.display.total -= trials.drop(name)
-        driver.run(lambda: revive_recorder(self._recorder))
-
-    def _question(self, count: int) -> Question:
-        """A study that asks for nothing but these trainings."""
-        name = self._folder.path.name
-        return Question(name, Space(), (OBJECTIVE,), count, self._asked.configuration, identity={})
-
-    def _is_held(self, training: Training) -> bool:
-        """Whether the canary of its configuration is still to be judged: the rest is spent after it."""
-        return training.seed != self._asked.plan.first_seed and training.configuration not in self._canaries
-
-    def _judge_earlier_canaries(self) -> None:
-        """Judge the canaries that an earlier command of this night trained."""
-        records = records_of(self._folder.path)
-        for training in self._planned:
-            if training.configuration not in self._canaries and is_over(records, training.number):
-                self._training_ended(training)
-
-    def _training_ended(self, training: Training) -> None:
-        """Judge the canary as soon as its training has ended."""
-        name = training.configuration
-        if training.again or training.seed != self._asked.plan.first_seed:
-            return
+    def _judge_canary(self, name: str) -> Criterion:
+        """Judge a configuration's canary, and say how it came out."""
         side = self._side(self._configured(name))
         if side.baseline is None:
-            canary = Criterion(name, "canary", Verdict.NO_BASELINE, side.missing)
+            canary = Criterion(name, CANARY, Verdict.NO_BASELINE, side.missing)
         else:
             canary = canary_of(side)
         self._canaries[name] = canary
         self._screen.say(f"canary: {canary.line}")
-        if canary.verdict is Verdict.REGRESSED and self._asked.settings.stop_at_canary:
-            self._stopped.add(name)
-            if self._driving is not None:
-                driver, trials = self._driving
-                driver.display.total -= trials.drop(name)
-            self._screen.say(f"{name} is not trained further (nightly.stop_at_canary)")
+        return canary
 
     def _configured(self, name: str) -> Configured:
         return next(one for one in self._asked.plan.configured if one.name == name)
@@ -271,11 +174,11 @@ class _Night:
     def _side(self, one: Configured) -> Side:
         """What is known of one configuration so far."""
         experiment, plan = one.experiment, self._asked.plan
-        trainings = [training for training in self._planned if training.configuration == one.name]
-        if one.name in self._stopped:
+        trainings = [training for training in self._driver.planned if training.configuration == one.name]
+        if one.name in self._driver.stopped:
             trainings = [training for training in trainings if training.seed == plan.first_seed]
         evidence = read_evidence(trainings, records_of(self._folder.path), plan.first_seed)
-        surroundings = self._surroundings.get(one.name, Surroundings(""))
+        surroundings = self._driver.surroundings.get(one.name, Surroundings(""))
         words = (*self._asked.composer.base, *one.words)
         key = key_of(one.name, words, experiment.contents, surroundings.device)
         baseline, missing = find_baseline(self._asked.baselines, key)
@@ -287,14 +190,16 @@ class _Night:
         """Every criterion; a configuration that its canary stopped is judged by that alone."""
         metrics = (OBJECTIVE, *self._asked.settings.secondary)
         sides = [self._side(one) for one in self._asked.plan.configured]
-        judged = judge([side for side in sides if side.name not in self._stopped], Rules(metrics, FEWEST_SEEDS, share))
-        stopped = [self._canaries[side.name] for side in sides if side.name in self._stopped]
+        judged = judge(
+            [side for side in sides if side.name not in self._driver.stopped], Rules(metrics, FEWEST_SEEDS, share)
+        )
+        stopped = [self._canaries[side.name] for side in sides if side.name in self._driver.stopped]
         return [*judged, *stopped]
 
     def _report(self, criteria: Sequence[Criterion], finished: bool) -> Report:
         plan, path = self._asked.plan, self._folder.path
         sides = [self._side(one) for one in plan.configured]
-        write_sides(self._folder, sides, self._planned, plan.first_seed)
+        write_sides(self._folder, sides, self._driver.planned, plan.first_seed)
         commit = next((side.surroundings.commit for side in sides if side.surroundings.commit), "")
         if not finished:
             cut_off = "the night was cut off; the same command goes on with it"
@@ -342,10 +247,7 @@ class _Night:
     def _close(self, finished: bool) -> None:
         """End everything that was started but the record."""
         self._screen.close()
-        for launcher in self._launchers.values():
-            launcher.close(kill=self._interrupt.now)
-        if self._driving is not None:
-            self._driving[0].abandon()
+        self._driver.close()
         self._record.state = "finished" if finished else "interrupted"
         self._record.ended = now()
         write_study(self._folder.path, self._record)
