@@ -25,7 +25,7 @@ _ROLE = "sweeplora"
 def programs() -> Path:
     """The folder of PostgreSQL's programs; skips the test, or fails it where services are required."""
     found = shutil.which("initdb")
-    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    folders = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not folders or importlib.util.find_spec("psycopg2") is None:
         missing = "psycopg2" if folders else "PostgreSQL"
         told = f"{missing} is not installed; `make services` installs it"
@@ -56,8 +56,7 @@ def postgres() -> Iterator[str]:
         options = f"-k {folder} -c listen_addresses= -c fsync=off"
         run("pg_ctl", "--pgdata", data, "--log", log, "--wait", "--options", options, "start")
         try:
-            run("createdb", "--host", str(folder), "--username", _ROLE, "mlflow")
-            yield f"postgresql+psycopg2://{_ROLE}@/mlflow?host={folder}"
+            yield f"postgresql+psycopg2://{_ROLE}@/postgres?host={folder}"
         finally:
             run("pg_ctl", "--pgdata", data, "--mode", "immediate", "stop")
     finally:
