@@ -68,9 +68,9 @@ def read_captions(
     for captions without a word unless they may be empty, and for caption files that cannot be read.
     """
     files = [stem(name) + source.extension for name in listing.images]
-    texts = [_read(listing, image, file) for image, file in zip(listing.images, files, strict=True)]
+    texts = [read_text(listing, image, file) for image, file in zip(listing.images, files, strict=True)]
     several = [file for file, text in zip(files, texts, strict=True) if text is not None and len(lines(text)) > 1]
-    texts = [None if text is None else _trained(text, source) for text in texts]
+    texts = [None if text is None else trained_text(text, source) for text in texts]
     fallbacks = [one or source.class_tokens for one in by_folder]
     named = list(zip(listing.images, texts, fallbacks, strict=True))
     missing = [name for name, text, fallback in named if text is None and fallback is None]
@@ -84,7 +84,7 @@ def read_captions(
     odd = [name for name, caption in zip(listing.images, captions, strict=True) if not _is_unicode(caption)]
     if odd:
         raise _refusal(listing, odd, "with a folder's name as a caption that is not UTF-8", "rename the folder")
-    return captions, _notices(listing, source, [] if source.every_line else list(dict.fromkeys(several)))
+    return captions, caption_notices(listing, source, [] if source.every_line else list(dict.fromkeys(several)))
 
 
 def decode_text(data: bytes) -> str:
@@ -131,8 +131,8 @@ def stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
-def _read(listing: Listing, image: str, file: str) -> str | None:
-    """The text of a caption file, None where there is none."""
+def read_text(listing: Listing, image: str, file: str) -> str | None:
+    """The text of an image's caption file, None where there is none. Raises UserError if it cannot be read."""
     path = listing.folder / file
     try:
         status = path.lstat()
@@ -153,7 +153,7 @@ def _read(listing: Listing, image: str, file: str) -> str | None:
     return text
 
 
-def _trained(text: str, source: CaptionSource) -> str:
+def trained_text(text: str, source: CaptionSource) -> str:
     """What of a caption trains: all of it or its first line; '' where that holds nothing but separators."""
     kept = text if source.every_line else lines(text)[0]
     return kept if kept.strip(_SEPARATORS) else ""
@@ -185,7 +185,8 @@ def _mend_missing(listing: Listing, source: CaptionSource, name: str) -> str:
     return f"write {shown(Path(stem(name)).name + source.extension)} and the like beside them"
 
 
-def _notices(listing: Listing, source: CaptionSource, several: Sequence[str]) -> list[str]:
+def caption_notices(listing: Listing, source: CaptionSource, several: Sequence[str]) -> list[str]:
+    """Lines on caption files that are not used as written; `several` have more lines than the one that trains."""
     images = {stem(name) for name in listing.images}
     others = images | {stem(name) for name in listing.left_out}
     captions = [name for name in listing.names if name.endswith(source.extension)]

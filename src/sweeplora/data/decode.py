@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import warnings
-from typing import cast
+from typing import NamedTuple, cast
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from sweeplora.data.png import without_descriptions
 
@@ -22,6 +22,8 @@ SUFFIXES = frozenset(
 # Named one by one, so that no file makes Pillow start another program (EPS). TGA comes last: it has no signature.
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "DIB", "GIF", "TIFF", "JPEG2000", "PPM", "PCX", "QOI", "SGI", "TGA")
 _NEW_SUBFILE_TYPE, _REDUCED_COPY = 254, 1
+_MARGIN = 4  # a JPEG is decoded at so many times the size of a small copy, which then looks as from the whole image
+_LYING = (5, 6, 7, 8)  # values of EXIF's orientation that exchange width and height
 
 # Pillow warns of large images, which are welcome here; twice that size is an error, which decode() reports. It also
 # warns of metadata that is damaged and not used.
@@ -46,6 +48,25 @@ def decode(data: bytes, *, keep_alpha: bool = False) -> Image.Image:
     return image.convert("RGBA") if keep_alpha else on_white(image)
 
 
+class Glance(NamedTuple):
+    """An image's upright width and height in pixels, and a small RGB copy of it."""
+
+    size: tuple[int, int]
+    small: Image.Image
+
+
+def glance(data: bytes, size: tuple[int, int]) -> Glance:
+    """The upright size of the image in a file's bytes, and a copy of `size` pixels; a large JPEG is decoded small.
+
+    Raises ImageFault as `decode` does.
+    """
+    if not data:
+        raise ImageFault("is an empty file")
+    image, upright = _load_small(data, (_MARGIN * size[0], _MARGIN * size[1]))
+    # Alpha is not premultiplied when it is resized, so colours below full transparency may show a little.
+    return Glance(upright, on_white(_plain(image).resize(size, Image.Resampling.BOX, reducing_gap=2.0)))
+
+
 def on_white(image: Image.Image) -> Image.Image:
     """An RGB or RGBA image as RGB, its transparency blended with white."""
     if image.mode == "RGB":
@@ -56,11 +77,20 @@ def on_white(image: Image.Image) -> Image.Image:
 
 def _load(data: bytes) -> Image.Image:
     """The upright image in whatever mode Pillow reads it."""
+    return _load_small(data, None)[0]
+
+
+def _load_small(data: bytes, least: tuple[int, int] | None) -> tuple[Image.Image, tuple[int, int]]:
+    """The upright image and the upright size in the file; a JPEG shrinks to no less than `least`, while decoded."""
     try:
         with Image.open(io.BytesIO(without_descriptions(data)), formats=_FORMATS) as image:
             _refuse_unusable(image)
+            width, height = image.size
+            if least is not None:
+                image.draft(None, least)
             image.load()
-            return ImageOps.exif_transpose(image)
+            lies = image.getexif().get(ExifTags.Base.Orientation) in _LYING
+            return ImageOps.exif_transpose(image), (height, width) if lies else (width, height)
     except ImageFault:
         raise
     except UnidentifiedImageError:

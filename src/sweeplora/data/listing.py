@@ -64,23 +64,29 @@ def read_folder(key: str, folder: Path, captions: CaptionSource, verdicts: Image
     folder. Raises UserError for a folder that is missing or holds no image, for images without a caption and for
     images that cannot be trained on.
     """
-    names = names_below(key, folder, f"images with {captions.extension} captions")
-    images = [name for name in names if suffix(name) in SUFFIXES]
-    left_out = _left_out(names, images, captions.extension)
-    if not images:
-        others = "".join(f" ({line})" for line in _say_left_out(left_out))
-        mend = f"there is no image in it{others}; {' '.join(sorted(SUFFIXES))} files are read"
-        raise UserError(key, shown(str(folder)), mend)
-    listing = Listing(key, folder, names, images, left_out)
-    by_folder = [_folder_caption(name) if captions.folder_captions else None for name in images]
+    listing = list_folder(key, folder, captions.extension)
+    images = listing.images
+    by_folder = [folder_caption(name) if captions.folder_captions else None for name in images]
     texts, notices = read_captions(listing, captions, by_folder)
     judged = judge(key, folder, images, verdicts)
     found = [
-        FoundImage(folder / name, name, text, size, _repeats(key, name), one.sha256, one.levels, one.opaque)
+        FoundImage(folder / name, name, text, size, repeats_below(key, name), one.sha256, one.levels, one.opaque)
         for name, text, one in zip(images, texts, judged, strict=True)
         if (size := one.size)
     ]
-    return FoundImages(found, [*_say_left_out(left_out), *notices])
+    return FoundImages(found, [*left_out_notices(listing), *notices])
+
+
+def list_folder(key: str, folder: Path, extension: str) -> Listing:
+    """The files below `folder`, none of them opened. Raises UserError for a folder that is missing or has no image."""
+    names = names_below(key, folder, f"images with {extension} captions")
+    images = [name for name in names if suffix(name) in SUFFIXES]
+    listing = Listing(key, folder, names, images, _left_out(names, images, extension))
+    if not images:
+        others = "".join(f" ({line})" for line in left_out_notices(listing))
+        mend = f"there is no image in it{others}; {' '.join(sorted(SUFFIXES))} files are read"
+        raise UserError(key, shown(str(folder)), mend)
+    return listing
 
 
 def suffix(name: str) -> str:
@@ -168,19 +174,21 @@ def _left_out(names: Sequence[str], images: Sequence[str], extension: str) -> li
     return [name for name in names if suffix(name) in _UNREAD_SUFFIXES or is_captioned(name)]
 
 
-def _say_left_out(names: Sequence[str]) -> list[str]:
+def left_out_notices(listing: Listing) -> list[str]:
+    """A line on the files that are not read although they look like images."""
     mend = "; their formats are not read: make them PNG or JPEG"
-    return counted(names, "file is left out", "files are left out", mend)
+    return counted(listing.left_out, "file is left out", "files are left out", mend)
 
 
-def _folder_caption(name: str) -> str | None:
+def folder_caption(name: str) -> str | None:
     """The name of the sub-folder `N_name` that an image lies in, without the number."""
     first, _, below = name.partition("/")
     match = _REPEATS.match(first) if below else None
     return first[match.end() :] if match else None
 
 
-def _repeats(key: str, name: str) -> int:
+def repeats_below(key: str, name: str) -> int:
+    """How often the sub-folder that an image lies in repeats it. Raises UserError for a sub-folder `0_name`."""
     first, _, below = name.partition("/")
     repeats = repeats_of(first) if below else None
     if repeats == 0:

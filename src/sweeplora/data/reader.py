@@ -42,20 +42,20 @@ class FolderReader:
         """The images of a folder. Raises UserError for the first thing that is wrong."""
         options = source.options
         grid = options.grid(self.divisor, self.resolution, source.owner)
-        found = read_folder(source.key, source.path, _captions(options), self.verdicts)
+        found = read_folder(source.key, source.path, captions_of(options), self.verdicts)
         placed = [_placed(one, grid, source) for one in found.images]
         masks, mask_notices = self._masks(source, found.images)
         treatment = Treatment(options.rules, options.flip, options.color, options.random_crop, source.is_reg)
         pictures = [
-            _picture(one, where, options.repeats, treatment, mask and mask.mask)
+            picture_of(one, where, options.repeats, treatment, mask and mask.mask)
             for one, where, mask in zip(found.images, placed, masks, strict=True)
         ]
         boxes = [mask.lit if mask else one.opaque for one, mask in zip(found.images, masks, strict=True)]
         notices = [
             *found.notices,
-            *_repeats_notice(source),
-            *_resolution_notice(source, grid, self.resolution),
-            *_size_notices(pictures),
+            *repeats_notice(source),
+            *resolution_notice(source, grid, self.resolution),
+            *size_notices(pictures),
             *mask_notices,
             *_blank_notices(source, pictures, boxes),
         ]
@@ -71,7 +71,8 @@ class FolderReader:
         return find_masks(f"{source.owner}.mask_dir", Path(source.mask_dir).expanduser(), found, self.verdicts)
 
 
-def _captions(options: SubsetOptions) -> CaptionSource:
+def captions_of(options: SubsetOptions) -> CaptionSource:
+    """Where the captions of images with these options come from."""
     return CaptionSource(
         extension=options.caption_extension,
         class_tokens=options.class_tokens,
@@ -91,7 +92,8 @@ def _placed(found: FoundImage, grid: BucketGrid, source: SourceFolder) -> Placem
     return placed
 
 
-def _picture(found: FoundImage, placed: Placement, repeats: int, treatment: Treatment, mask: Mask | None) -> Picture:
+def picture_of(found: FoundImage, placed: Placement, repeats: int, treatment: Treatment, mask: Mask | None) -> Picture:
+    """A found image as one of a data set, which repeats all of its images `repeats` times."""
     return Picture(
         path=found.path,
         name=found.name,
@@ -108,7 +110,7 @@ def _picture(found: FoundImage, placed: Placement, repeats: int, treatment: Trea
     )
 
 
-def _repeats_notice(source: SourceFolder) -> list[str]:
+def repeats_notice(source: SourceFolder) -> list[str]:
     """A folder `N_name` repeats below a data folder, as in sd-scripts, and not where it is the data folder itself."""
     name = source.path.name
     repeats = repeats_of(name)
@@ -118,8 +120,8 @@ def _repeats_notice(source: SourceFolder) -> list[str]:
     return [f"the images of {shown(name)} count once, because it is given itself; {mend}"]
 
 
-def _resolution_notice(source: SourceFolder, grid: BucketGrid, default_resolution: int) -> list[str]:
-    """A resolution with sides that no bucket has."""
+def resolution_notice(source: SourceFolder, grid: BucketGrid, default_resolution: int) -> list[str]:
+    """A line on a resolution with sides that no bucket has."""
     asked = source.options.area(default_resolution)
     if all(side % grid.step == 0 for side in asked) or not grid.sizes:
         return []
@@ -128,7 +130,8 @@ def _resolution_notice(source: SourceFolder, grid: BucketGrid, default_resolutio
     return [f"{sides}; the largest bucket is {largest.width} x {largest.height}"]
 
 
-def _size_notices(pictures: Sequence[Picture]) -> list[str]:
+def size_notices(pictures: Sequence[Picture]) -> list[str]:
+    """Lines on images that are cropped or enlarged a lot."""
     cut = [_sizes(one) for one in pictures if _share_kept(one) < _LEAST_KEPT]
     enlarged = [_sizes(one) for one in pictures if one.scaled.width > _MOST_ENLARGED * one.width]
     loses = "more than half of the area to the crop of the bucket"

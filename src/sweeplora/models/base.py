@@ -14,6 +14,7 @@ from sweeplora.models import attention
 from sweeplora.models.architecture import Architecture
 from sweeplora.models.facts import ModelFacts, Part, schedule
 from sweeplora.models.reading import folder, one_file
+from sweeplora.models.usual import Usual
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,10 @@ class Base(ABC):
     @abstractmethod
     def facts(self) -> ModelFacts:
         """The facts read from the model's files; raises UserError for files that cannot be used."""
+
+    def usual(self) -> Usual | None:
+        """What its family usually asks of images and captions, None if nobody has said it; needs no file."""
+        return None
 
 
 def read(base: Base, architecture: Architecture) -> ModelFacts:

@@ -12,6 +12,7 @@ from sweeplora.models.architecture import Architecture, Conditioning, Encoder
 from sweeplora.models.base import Base, read
 from sweeplora.models.facts import ModelFacts
 from sweeplora.models.layout import Layout, diffusers_names, sd15_block
+from sweeplora.models.usual import Usual, usual
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +66,10 @@ class SD15(Base):
         if self.clip_skip > layers:
             raise UserError("model.clip_skip", self.clip_skip, f"the text encoder has {layers} layers")
         return facts
+
+    def usual(self) -> Usual:
+        """What its family usually asks of images and captions; needs no file."""
+        return usual(ARCHITECTURE)
 
     def load(self, device: torch.device, precision: torch.dtype | None = None) -> Family:
         """Load it onto `device`, frozen and in evaluation mode, in float32; the U-Net in `precision` if given.

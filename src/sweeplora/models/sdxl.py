@@ -9,6 +9,7 @@ from sweeplora.models.architecture import Architecture, Conditioning, Encoder
 from sweeplora.models.base import Base, read
 from sweeplora.models.facts import ModelFacts
 from sweeplora.models.layout import Layout, original_names, sdxl_block
+from sweeplora.models.usual import Usual, usual
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +62,10 @@ class SDXL(Base):
     def facts(self) -> ModelFacts:
         """What is known about it before it is loaded; raises UserError for everything wrong with it."""
         return read(self, ARCHITECTURE)
+
+    def usual(self) -> Usual:
+        """What its family usually asks of images and captions; needs no file."""
+        return usual(ARCHITECTURE)
 
     def load(self, device: torch.device, precision: torch.dtype | None = None) -> Family:
         """Load it onto `device`, frozen and in evaluation mode, in float32; the U-Net in `precision` if given.
