@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from sweeplora.rundir.files import write_whole
 
 _CHUNK = 1 << 20
 _FORMAT = 2
+_KEEPS_MEMOS: ContextVar[bool] = ContextVar("_KEEPS_MEMOS", default=True)
 
 
 class ContentHashes:
@@ -71,10 +74,22 @@ def read_memo(memo: Path, version: int) -> dict[str, Any]:
 
 
 def write_memo(memo: Path, version: int, entries: Mapping[str, Any]) -> None:
-    """Write a memo file atomically, with a checksum over its version and entries."""
+    """Write a memo file atomically, with a checksum over its version and entries; not within `keeping_no_memos`."""
+    if not _KEEPS_MEMOS.get():
+        return
     memo.parent.mkdir(parents=True, exist_ok=True)
     content = {"checksum": _checksum(version, entries), "entries": entries}
     write_whole(memo, json.dumps(content, indent=0))
+
+
+@contextmanager
+def keeping_no_memos() -> Iterator[None]:
+    """Within the context, memo files are read and never written: what is hashed anew is forgotten again."""
+    token = _KEEPS_MEMOS.set(False)
+    try:
+        yield
+    finally:
+        _KEEPS_MEMOS.reset(token)
 
 
 def _checksum(version: int, entries: Mapping[str, Any]) -> str:

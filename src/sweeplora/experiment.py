@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sweeplora.errors import UserError, UserErrors
 
@@ -79,3 +79,70 @@ class Group(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"Group({self._text})"
+
+
+class Bucket(NamedTuple):
+    """A bucket in an epoch: width and height in pixels, uses of images, and the batches they make."""
+
+    width: int
+    height: int
+    uses: int
+    batches: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that one process of a training holds; None is not known. What passes through (activations) is not in it.
+
+    `base`: what stays of the frozen model. `encoding`: VAE and text encoders, while images and captions are encoded
+    before the first step. `trained`: the network's weights and gradients. `optimizer`: the optimizer's state.
+    """
+
+    base: int
+    encoding: int
+    trained: int | None
+    optimizer: int | None
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes that one training writes; None is not known.
+
+    `weights`: one weights file, of which `files` are kept. `state`: what it goes on from. `previews`: all preview
+    images, at most. `caches`: latents and text outputs, once for all trainings on the same data.
+    """
+
+    weights: int | None
+    files: int
+    state: int | None
+    previews: int
+    caches: int
+
+    @property
+    def of_a_run(self) -> int:
+        """What stays of one training, without its state: what is known of it."""
+        return (self.weights or 0) * self.files + self.previews
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What an experiment will take, counted before anything starts.
+
+    `images` are different files, `uses` with their repeats, in an epoch. `parameters`: trained numbers, None if not
+    known. `prompts`: the preview images of each process, drawn `drawings` times.
+    """
+
+    images: int
+    uses: int
+    buckets: tuple[Bucket, ...]
+    batch_size: int
+    accumulation: int
+    steps_per_epoch: int
+    epochs: int
+    steps: int
+    processes: int
+    parameters: int | None
+    memory: Memory
+    disk: Disk
+    prompts: tuple[int, ...]
+    drawings: int

@@ -16,9 +16,11 @@ _LENGTHS = ("train.epochs", "train.steps")
 def main(words: list[str]) -> int:
     """Train on from a run's kept state; returns 0 if all went well, 1 if something failed, 130 if interrupted."""
     from sweeplora.check.configuration import check
+    from sweeplora.check.outlook import outlook
     from sweeplora.commands.place import split_runs
     from sweeplora.config.compose import compose
     from sweeplora.report.find import find_run
+    from sweeplora.sweep.dry_run import Foresight, foretell_single, is_dry
     from sweeplora.sweep.preloading import Trains
     from sweeplora.sweep.single import run_single
 
@@ -28,7 +30,11 @@ def main(words: list[str]) -> int:
     asked = parser.parse(words)
     runs, given = split_runs(asked.overrides)
     run = find_run(runs, asked.run)
-    return run_single(check(compose(_words(run, runs, asked.run, given))), Trains())
+    configuration = compose(_words(run, runs, asked.run, given))
+    if is_dry(configuration.config):
+        print("\n".join(foretell_single(configuration, Foresight(check, outlook))))
+        return 0
+    return run_single(check(configuration), Trains())
 
 
 def _words(run: RunDir, runs: Path, name: str, given: Sequence[str]) -> list[str]:

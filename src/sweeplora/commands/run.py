@@ -27,8 +27,9 @@ def main(words: list[str]) -> int:
 
 def _dry_run(overrides: list[str]) -> int:
     from sweeplora.check.configuration import check
+    from sweeplora.check.outlook import outlook
     from sweeplora.config.compose import compose
-    from sweeplora.sweep.dry_run import foretell
+    from sweeplora.sweep.dry_run import Foresight, foretell
 
     night = _night(overrides)
     if night is not None:
@@ -36,7 +37,7 @@ def _dry_run(overrides: list[str]) -> int:
 
         print("\n".join(foretell_night(overrides, *night, (compose, check))))
         return 0
-    print("\n".join(foretell(overrides, compose, check)))
+    print("\n".join(foretell(overrides, compose, Foresight(check, outlook))))
     return 0
 
 
@@ -51,13 +52,17 @@ def _print_config(overrides: list[str]) -> int:
 
 def _run(overrides: list[str]) -> int:
     from sweeplora.check.configuration import check
+    from sweeplora.check.outlook import outlook
     from sweeplora.config.compose import compose
     from sweeplora.launch.launcher import TRAINING
+    from sweeplora.sweep.dry_run import is_dry
     from sweeplora.sweep.study import run
 
     night = _night(overrides)
     if night is None:
-        return run(overrides, compose, check)
+        return run(overrides, compose, check, outlook=outlook)
+    if is_dry(night[0].config):
+        return _dry_run(overrides)
     from sweeplora.nightly.night import run_night
 
     return run_night(overrides, *night, (compose, check, TRAINING))

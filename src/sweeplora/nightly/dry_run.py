@@ -12,9 +12,8 @@ from sweeplora.nightly.plan import plan_night
 from sweeplora.nightly.settings import Nightly
 from sweeplora.nightly.surroundings import surroundings_of
 from sweeplora.sweep.preloading import launcher_of
-from sweeplora.sweep.question import Compose, Composer
+from sweeplora.sweep.question import Check, Compose, Composer
 from sweeplora.sweep.search.grammar import split_command_line
-from sweeplora.sweep.study import Check
 
 
 def foretell_night(

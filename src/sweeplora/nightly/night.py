@@ -38,13 +38,12 @@ from sweeplora.rundir.signature import signed_part
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.library_logs import logging_to
 from sweeplora.sweep.preloading import Trains, preloading
-from sweeplora.sweep.question import Compose, Composer
+from sweeplora.sweep.question import Check, Compose, Composer
 from sweeplora.sweep.recorder import Recorder, finish_recorder, revive_recorder, start_recorder
 from sweeplora.sweep.screen import Screen, open_screen
 from sweeplora.sweep.search.grammar import split_command_line
 from sweeplora.sweep.search.searchers import prunes
 from sweeplora.sweep.search.space import Space
-from sweeplora.sweep.study import Check
 from sweeplora.sweep.supervise import now
 
 RECORD = "record"

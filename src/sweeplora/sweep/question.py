@@ -28,7 +28,7 @@ from sweeplora.sweep.search.searchers import is_grid, num_points, prunes
 from sweeplora.sweep.search.space import Space, all_keys
 from sweeplora.sweep.warm_start import Given, Here, read_warm_start
 
-_CHECKED_AHEAD = 24
+CHECKED_AHEAD = 24
 """Proposals that are composed and checked before the first trial: a second's work. Few spaces need more."""
 
 _REMEMBERED = 256
@@ -46,6 +46,10 @@ _MEASURES = (
 _RESERVED = ("single", "cache", "artifacts", "workspaces")
 
 
+Check = Callable[[Configuration], Experiment]
+"""Refuses what cannot work in a configuration, or says what experiment it is."""
+
+
 class Compose(Protocol):
     """Composes the words of a command line plus a study's proposal."""
 
@@ -59,7 +63,7 @@ class Composer:
         self,
         base: Sequence[str],
         compose: Compose,
-        check: Callable[[Configuration], Experiment],
+        check: Check,
     ) -> None:
         self.base = tuple(base)
         self._compose = compose
@@ -133,8 +137,8 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
     space = problems.attempt((), lambda: _space(sweep["space"], composer.base, swept)) or Space()
     constraints = problems.attempt((), lambda: read_constraints(sweep["constraints"] or (), space, composer.configured))
     constraints = constraints or Rules((), space, composer.configured)
-    choices = _covering(space, constraints)
-    covers = _covers(choices[:_CHECKED_AHEAD], composer, problems)
+    choices = covering(space, constraints)
+    covers = _covers(choices[:CHECKED_AHEAD], composer, problems)
     objectives = problems.attempt((), lambda: _objectives(sweep["objective"])) or ()
     problems.attempt(("sweep",), lambda: _check_objectives(objectives, covers, configuration.config["pruner"]))
     problems.attempt(("sweep",), lambda: _check_rungs(configuration.config["pruner"], covers))
@@ -170,7 +174,7 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
             f"sweep.confirm.by={sweep['confirm']['by']} has one value here: the best few are confirmed as they are"
         )
     notices = tuple(dict.fromkeys(lines))
-    later = tuple(choices[_CHECKED_AHEAD:])
+    later = tuple(choices[CHECKED_AHEAD:])
     return Question(
         name,
         space,
@@ -288,7 +292,7 @@ def _objectives(written: object) -> tuple[str, ...]:
     return tuple(named)
 
 
-def _covering(space: Space, rules: Rules) -> list[tuple[str, ...]]:
+def covering(space: Space, rules: Rules) -> list[tuple[str, ...]]:
     """Proposals that cover every choice, less those that break a constraint and are never trained."""
     choices = every_choice(space)
     if not rules:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from sweeplora.errors import UserError
-from sweeplora.experiment import Configuration, Experiment, NotComposed
+from sweeplora.experiment import Configuration, Experiment, NotComposed, Outlook
 from sweeplora.launch.launcher import TRAINING, Launcher
-from sweeplora.overrides import parse
 from sweeplora.report.leaderboard import Leaderboard, lines, write_leaderboard
 from sweeplora.report.verdict import judge, said, write_verdict
 from sweeplora.report.words import near, number, params_text
@@ -31,33 +28,41 @@ from sweeplora.rundir.record import (
     trial_folders,
     write_study,
 )
+from sweeplora.sweep.dry_run import Foresight, foretell, is_dry
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.library_logs import logging_to
 from sweeplora.sweep.preloading import Trains, launcher_of, preloading
-from sweeplora.sweep.question import Compose, Composer, Question, read_question
+from sweeplora.sweep.question import Check, Compose, Composer, Question, read_question
 from sweeplora.sweep.recorder import Recorder, finish_recorder, revive_recorder, start_recorder
 from sweeplora.sweep.reuse import free_name, has_damaged_weights, weights_fault
 from sweeplora.sweep.screen import Screen, open_screen
 from sweeplora.sweep.search.grammar import answers, split_command_line
 from sweeplora.sweep.search.rehearsal import rehearse
 from sweeplora.sweep.search.space import Space
-from sweeplora.sweep.single import INTERRUPTED, REFUSED, SOME_FAILED, WELL, run_single
+from sweeplora.sweep.single import INTERRUPTED, REFUSED, SOME_FAILED, WELL, experiment_of, refuse_sweep, run_single
 from sweeplora.sweep.supervise import now, shape_of
 
 DATABASE = "optuna.db"
-_NOTHING_TO_SEARCH = "there is nothing to search; add +sweep=…, or name a space such as 'network.dim=choice(4,8)'"
-_ABOUT_A_STUDY = ("sweep.name", "sweep.trials", "sweep.replicates", "sweep.confirm", "sweep.confirm.top")
-Check = Callable[[Configuration], Experiment]
 
 
-def run(overrides: Sequence[str], compose: Compose, check: Check, training: str = TRAINING) -> int:
+def run(
+    overrides: Sequence[str],
+    compose: Compose,
+    check: Check,
+    training: str = TRAINING,
+    outlook: Callable[[Experiment], Outlook] | None = None,
+) -> int:
     """Run what the command line asks for, a single run or a study, and return the exit code.
 
     Exit codes: 0 success, 1 something failed, 130 interrupted. Raises UserError for bad input, before any training is
     started; a process that imports for it meanwhile is ended. `training` is the module whose `main` takes a run folder.
+    With launcher=dry nothing is started: what trainings would take, which `outlook` counts, is printed.
     """
     plain, swept = split_command_line(overrides)
     configuration, composes = _composed_if_it_can(plain, compose)
+    if outlook is not None and is_dry(configuration.config):
+        print("\n".join(foretell(overrides, compose, Foresight(check, outlook))))
+        return WELL
     sweep = configuration.config["sweep"]
     point = [] if swept else answers(sweep["space"], plain)
     searches = bool(swept or sweep["space"]) and not point
@@ -68,35 +73,8 @@ def run(overrides: Sequence[str], compose: Compose, check: Check, training: str 
         composer = Composer(plain, compose, check)
         if searches:
             return run_study(configuration, composer, swept, trains)
-        for key in ("name", "trials"):
-            if sweep[key] is not None:
-                raise UserError(f"sweep.{key}", sweep[key], _NOTHING_TO_SEARCH)
-        _refuse_repetitions(sweep)
+        refuse_sweep(sweep)
         return run_single(composer.experiment(()), trains)
-
-
-def experiment_of(point: Sequence[str], plain: Sequence[str], compose: Compose, check: Check) -> Experiment:
-    """The experiment of a trial whose proposal, `point`, is on the command line: nothing is left to search.
-
-    Raises UserError for words about a study.
-    """
-    told = f"every key of the sweep has one value ({' '.join(point)})"
-    for word in plain:
-        if parse(word).key_or_group in _ABOUT_A_STUDY:
-            key, _, value = word.lstrip("+").partition("=")
-            raise UserError(key, value, f"{told}: this is one training and no study; leave it out")
-    experiment = Composer([word for word in plain if word not in point], compose, check).experiment(point)
-    return replace(experiment, notices=(f"{told}: one training, no study", *experiment.notices))
-
-
-def _refuse_repetitions(sweep: Mapping[str, Any]) -> None:
-    """Raise UserError where a single run is asked to be repeated, which only a sweep does."""
-    mend = "there is nothing to search, and a single run has one seed; add +sweep=…, or name a space"
-    confirm = sweep["confirm"]
-    if sweep["replicates"] != 1:
-        raise UserError("sweep.replicates", sweep["replicates"], mend)
-    if not isinstance(confirm, Mapping) or confirm.get("top", 0) != 0:
-        raise UserError("sweep.confirm", confirm, mend)
 
 
 def _composed_if_it_can(words: Sequence[str], compose: Compose) -> tuple[Configuration, bool]:

@@ -18,7 +18,7 @@ MakeOptimizer = Callable[[list[dict[str, Any]]], Optimizer]
 
 
 @runtime_checkable
-class _Averaging(Protocol):
+class Averaging(Protocol):
     """An optimizer whose evaluation weights differ from its training weights (schedule-free)."""
 
     def train(self) -> None: ...
@@ -32,7 +32,7 @@ def weights_for_use(optimizer: Optimizer) -> Iterator[None]:
 
     Afterwards they are restored bit for bit: the optimizer's own return from its average is not exact.
     """
-    if not isinstance(optimizer, _Averaging):
+    if not isinstance(optimizer, Averaging):
         yield
         return
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -66,6 +66,6 @@ def make_optimizer(make: MakeOptimizer, network: Network, rates: Rates) -> Optim
             made["lr"] = (made["lr"] if group.rate is None else group.rate) * group.factor
         if made["lr"] is not None and made["lr"] > torch.finfo(torch.float32).max:
             raise UserError("optimizer.lr", made["lr"], f"is more than float32 holds, for {group.name}; lower it")
-    if isinstance(optimizer, _Averaging):
+    if isinstance(optimizer, Averaging):
         optimizer.train()
     return optimizer
