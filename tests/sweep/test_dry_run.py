@@ -42,7 +42,10 @@ def test_a_dry_run_tells_length_place_and_record_and_starts_nothing(
     assert "26 steps, in runs/single/cats" in said and "record:   sqlite:///runs/mlflow.db" in said
     assert said.endswith("nothing was started\n")
     assert tree(folder) == {}
-    assert told(capsys, "train.epochs=2", "name=cats") == said  # one mechanism
+    again = told(capsys, "train.epochs=2", "name=cats")  # one mechanism
+    assert [line for line in again.splitlines() if line[:5] != "room:"] == [
+        line for line in said.splitlines() if line[:5] != "room:"
+    ]
 
 
 def test_the_arithmetic_of_the_steps_is_told(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:

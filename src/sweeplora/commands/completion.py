@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from sweeplora.commands import Parser, verbs
 
-_EXAMPLE = 'eval "$(python -m sweeplora completion bash)"'
+_EXAMPLE = "python -m sweeplora completion bash > ~/.sweeplora.bash   # and in ~/.bashrc: source ~/.sweeplora.bash"
 _WORDS = "--words"
 _OF_MAIN = ("--cfg", "--help", "--version")
 _NAMES_RUNS = re.compile(r"\b(RUN|STUDY|study|studies|run)\b")
