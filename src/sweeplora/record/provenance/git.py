@@ -73,7 +73,7 @@ def repository_of(folder: Path) -> Path | None:
     if marked is None:
         return None
     try:
-        answer = _run(folder, "rev-parse", "--show-toplevel")
+        answer = ask(folder, "rev-parse", "--show-toplevel")
     except GitError:
         return marked
     return Path(os.fsdecode(answer.removesuffix(b"\n")))
@@ -103,7 +103,7 @@ def listed(folder: Path) -> list[str]:
 
     Raises GitError if git refuses.
     """
-    output = _run(folder, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
+    output = ask(folder, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
     return sorted({os.fsdecode(name).rstrip("/") for name in output.split(b"\0") if name})
 
 
@@ -115,14 +115,14 @@ def state(root: Path, why_out: Callable[[Path], str | None] = lambda _: None) ->
     """
     troubles: list[str] = []
 
-    def ask(*arguments: str) -> bytes | None:
+    def told(*arguments: str) -> bytes | None:
         try:
-            return _run(root, *arguments)
+            return ask(root, *arguments)
         except GitError as error:
             troubles.append(str(error))
             return None
 
-    status = ask("status", *_STATUS)
+    status = told("status", *_STATUS)
     lines = (status or b"").split(b"\0")
     head = dict(line[2:].split(b" ", 1) for line in lines if line.startswith(b"# "))
     changes = [line for line in lines if line and not line.startswith(b"# ")]
@@ -132,8 +132,8 @@ def state(root: Path, why_out: Callable[[Path], str | None] = lambda _: None) ->
     commit = _commit(root) if status is None else _named(head.get(b"branch.oid"))
     patch, left_out = b"", list[str]()
     if tracked:
-        against = b"HEAD" if commit else ask("hash-object", "-t", "tree", "/dev/null")
-        whole = ask("diff", *_DIFF, against.decode().strip()) if against else None
+        against = b"HEAD" if commit else told("hash-object", "-t", "tree", "/dev/null")
+        whole = told("diff", *_DIFF, against.decode().strip()) if against else None
         patch, left_out = _kept(whole or b"", root, why_out)
     repository = Repository(
         root=str(root),
@@ -156,7 +156,7 @@ def _named(value: bytes | None) -> str | None:
 
 def _describe(root: Path) -> str:
     try:
-        return _run(root, "describe", "--tags", "--always").decode(errors="replace").strip()
+        return ask(root, "describe", "--tags", "--always").decode(errors="replace").strip()
     except GitError:
         return ""
 
@@ -164,14 +164,14 @@ def _describe(root: Path) -> str:
 def _commit(root: Path) -> str | None:
     """The commit that HEAD names, even if its objects are damaged."""
     try:
-        return _run(root, "rev-parse", "--verify", "--quiet", "HEAD").decode().strip()
+        return ask(root, "rev-parse", "--verify", "--quiet", "HEAD").decode().strip()
     except GitError:
         return None
 
 
 def _remotes(root: Path) -> dict[str, str]:
     try:
-        output = _run(root, "config", "-z", "--get-regexp", r"^remote\..*\.url$")
+        output = ask(root, "config", "-z", "--get-regexp", r"^remote\..*\.url$")
     except GitError:  # there are none, or the other commands have reported why
         return {}
     pairs = [entry.decode(errors="replace").partition("\n") for entry in output.split(b"\0") if entry]
@@ -221,7 +221,7 @@ def _character(match: re.Match[bytes]) -> bytes:
     return bytes([int(text, 8)]) if len(text) == 3 else _ESCAPED.get(text, text)
 
 
-def _run(folder: Path, *arguments: str) -> bytes:
+def ask(folder: Path, *arguments: str) -> bytes:
     """Standard output of git in a folder; raises GitError if it fails or takes a minute (e.g. on a network drive)."""
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # importing GitPython fails without git
     from git.cmd import Git

@@ -1,0 +1,60 @@
+"""Two commits are measured in turn by real trainings: equal ones pass, a slower step and a larger memory are caught."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.nightly.toy import Toy
+
+MEASURE = """
+import json, sys
+from dataclasses import asdict
+from pathlib import Path
+from sweeplora.nightly.blocks import Blocks
+from sweeplora.nightly.measuring import Asked, commit_against, criteria_against, measure_night
+
+against, folder = commit_against(sys.argv[1]), Path(sys.argv[2])
+words = ["tracking=none", "launcher.device=cpu", "launcher.threads=1"]
+asked = Asked(words, {"locon": ["network=locon"]}, Blocks(6, 24, 16, 4), against, folder, folder)
+criteria = criteria_against(measure_night(asked, lambda line: print(line, file=sys.stderr)), against)
+print(json.dumps([asdict(one) for one in criteria]))
+"""
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    return Toy(tmp_path_factory.mktemp("measured") / "toy")
+
+
+def measured(toy: Toy, ref: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """Metric -> criterion of the toy's files against one of its commits."""
+    done = toy.python("-c", MEASURE, ref, str(folder))
+    assert done.returncode == 0, done.stderr[-3000:]
+    print(done.stderr)
+    return {one["metric"]: one for one in json.loads(done.stdout.splitlines()[-1])}
+
+
+@pytest.mark.slow
+def test_equal_code_passes_and_a_slower_step_and_a_larger_memory_are_caught(toy: Toy, tmp_path: Path) -> None:
+    equal = measured(toy, "HEAD", tmp_path / "equal")
+    assert {metric: one["verdict"] for metric, one in equal.items()} == {"step_seconds": "PASS", "peak_memory": "PASS"}
+
+    loop, started = "src/sweeplora/training/loop.py", "        started = time.perf_counter()\n"
+    toy.change(loop, started, f"{started}        time.sleep({0.1 * equal['step_seconds']['now']:.6f})\n")
+    slower = measured(toy, "HEAD", tmp_path / "slower")
+    assert slower["step_seconds"]["verdict"] == "REGRESSED"
+    assert 0.05 < slower["step_seconds"]["effect"] < 0.2
+    assert slower["step_seconds"]["p"] < 0.01
+    assert slower["peak_memory"]["verdict"] == "PASS"
+    toy.git("checkout", "--quiet", ".")
+
+    grown = max(int(0.1 * equal["peak_memory"]["now"]), 80 << 20)
+    toy.change(loop, "class Diverged(", f'BALLAST = b"x" * {grown}\n\n\nclass Diverged(')
+    larger = measured(toy, "HEAD", tmp_path / "larger")
+    assert larger["peak_memory"]["verdict"] == "REGRESSED"
+    assert larger["step_seconds"]["verdict"] == "PASS"
+    assert toy.git("status", "--porcelain").splitlines() == [f"M {loop}"]  # its own changes are still there
