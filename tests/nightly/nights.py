@@ -33,6 +33,7 @@ nightly:
   baseline: baselines
   secondary: []
   stop_at_canary: false
+  speed: null
   against: null
   bisect: null
 """

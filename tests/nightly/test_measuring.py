@@ -24,6 +24,25 @@ criteria = criteria_against(measure_night(asked, lambda line: print(line, file=s
 print(json.dumps([asdict(one) for one in criteria]))
 """
 
+SMALL = """# @package _global_
+# One configuration, as short as can be.
+train: {epochs: null, steps: 2, validate_every_epochs: 0, save_every_epochs: 0, validation_images: 1, probe_images: 0}
+sample: {at_first: false, at_last: false}
+launcher: {threads: 1, device: cpu}
+reuse: false
+nightly:
+  configurations: {locon: [network.dim=2]}
+  needs: {}
+  seeds: 5
+  most_seeds: 5
+  baseline: baselines
+  secondary: []
+  stop_at_canary: false
+  speed: {blocks: 6, most_blocks: 6, steps: 2, warm_up: 1}
+  against: null
+  bisect: null
+"""
+
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
@@ -58,3 +77,20 @@ def test_equal_code_passes_and_a_slower_step_and_a_larger_memory_are_caught(toy:
     assert larger["peak_memory"]["verdict"] == "REGRESSED"
     assert larger["step_seconds"]["verdict"] == "PASS"
     assert toy.git("status", "--porcelain").splitlines() == [f"M {loop}"]  # its own changes are still there
+
+
+@pytest.mark.slow
+def test_a_night_judges_its_steps_against_the_commit_that_it_is_given(toy: Toy, tmp_path: Path) -> None:
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "small.yaml").write_text(SMALL)
+    done = toy.python("-m", "sweeplora", "+sweep=small", "tracking=none", "nightly.against=main", cwd=tmp_path)
+    assert done.returncode in (1, 2), done.stderr[-3000:]  # there is no baseline of its losses
+    (file,) = tmp_path.glob("runs/nightly-*/nightly/report.json")
+    criteria = {one["metric"]: one for one in json.loads(file.read_text())["criteria"]}
+    step = criteria["step_seconds"]
+    assert (step["configuration"], step["seeds"]) == ("locon", 6)
+    assert toy.git("rev-parse", "main")[:12] in step["sentence"]
+    assert criteria["peak_memory"]["verdict"] == "PASS"
+    kept = json.loads((file.parents[1] / "speed" / "locon.json").read_text())
+    assert len(kept["now"]["step_seconds"]) == len(kept["then"]["step_seconds"]) == 6
+    assert len(toy.git("worktree", "list").splitlines()) == 1

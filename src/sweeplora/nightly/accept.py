@@ -25,6 +25,7 @@ from sweeplora.nightly.criterion import Verdict
 from sweeplora.nightly.evidence import Evidence
 from sweeplora.nightly.folder import NightFolder
 from sweeplora.nightly.key import Key
+from sweeplora.nightly.measuring import speed_of
 from sweeplora.nightly.quality import OBJECTIVE
 from sweeplora.nightly.report import Report, from_data
 from sweeplora.nightly.sides import KnownSide, read_sides
@@ -111,7 +112,8 @@ def _made(night: NightFolder, side: KnownSide, reason: str, before: Baseline | N
         means=means_of(side.evidence.seeds),
     )
     previous = () if before is None else (before.accepted, *before.previous)
-    return Baseline(side.key, accepted, side.surroundings, side.config, side.evidence, previous)
+    speed = {**({} if before is None else before.speed), **speed_of(night.path, side.key.configuration)}
+    return Baseline(side.key, accepted, side.surroundings, side.config, side.evidence, previous, speed)
 
 
 def _user() -> str:

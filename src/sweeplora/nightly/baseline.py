@@ -44,7 +44,8 @@ class Baseline:
     """One configuration as it was accepted.
 
     `config`: the resolved configuration by dotted key, without what changes no result. `previous`: the acceptances
-    before this one, newest first.
+    before this one, newest first. `speed`: machine -> what its steps took and its memory, see `nightly.speed.to_json`;
+    one of another machine stays when a night of this one is accepted.
     """
 
     key: Key
@@ -53,6 +54,7 @@ class Baseline:
     config: Mapping[str, str]
     evidence: Evidence
     previous: tuple[Accepted, ...] = ()
+    speed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def seeds(self) -> Seeds:
@@ -93,7 +95,7 @@ def text_of(baseline: Baseline) -> str:
             str(seed): {metric: losses.tolist() for metric, losses in values.items()}
             for seed, values in evidence.seeds.items()
         },
-        "performance": {str(seed): dict(values) for seed, values in evidence.performance.items()},
+        "speed": dict(baseline.speed),
     }
     return _written(sealed(content), "") + "\n"
 
@@ -151,10 +153,6 @@ def _read(content: Mapping[str, Any]) -> Baseline:
         triples=content["triples"],
         course=tuple(map(float, content["canary"]["losses"])),
         again=tuple(map(float, content["canary"]["again"])),
-        performance={
-            int(seed): {metric: float(number) for metric, number in values.items()}
-            for seed, values in content["performance"].items()
-        },
         source=str(content["source"]),
     )
     return Baseline(
@@ -164,6 +162,7 @@ def _read(content: Mapping[str, Any]) -> Baseline:
         config=dict(content["config"]),
         evidence=evidence,
         previous=tuple(map(_accepted, content["previous"])),
+        speed=dict(content.get("speed", {})),
     )
 
 

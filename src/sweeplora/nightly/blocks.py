@@ -52,6 +52,10 @@ class Blocks:
     warm_up: Annotated[int, Ge(1)]
 
 
+class Stopped(Exception):
+    """Somebody asked for the end while blocks were measured."""
+
+
 class NotMeasured(Exception):
     """A block did not come to its end; `side` says whose, `answer` why."""
 

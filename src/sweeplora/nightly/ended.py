@@ -37,9 +37,14 @@ def fault_of(record: TrialRecord | None) -> Fault:
         return Fault.TRAINING
     last = record.attempts[-1] if record.attempts else None
     message = reason_of(record)
-    if (last is not None and last.outside) or out_of_memory(message) or _MACHINE.search(message):
+    if (last is not None and last.outside) or of_the_machine(message):
         return Fault.MACHINE
     return Fault.TRAINING
+
+
+def of_the_machine(message: str) -> bool:
+    """Whether a training's last words tell of memory, a disk, a server or a device that failed it."""
+    return out_of_memory(message) or _MACHINE.search(message) is not None
 
 
 def reason_of(record: TrialRecord | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 
 import numpy as np
 
@@ -20,10 +19,6 @@ from sweeplora.rundir.record import TrialRecord
 from sweeplora.rundir.scores import read_scores
 
 LOSS = "loss"
-SPEED, MEMORY = "images_per_second", "memory_mib"
-WARM_UP = 5
-"""Steps that no speed is taken from: the first ones allocate, and choose kernels."""
-
 _DIGITS = 16
 
 Records = Mapping[int, tuple[RunDir, TrialRecord]]
@@ -43,15 +38,13 @@ class Evidence:
 
     `seeds`: seed -> metric -> losses, val/loss by validation triple [T], other metrics one number [1]. `triples`: a
     digest of what makes the triples the same measurement; None where nothing was scored. `course`: the first losses at
-    the canary's seed; `again`: those of the same training once more. `performance`: seed -> metric -> its median
-    over the steps after the warm-up, of memory its peak. `lost`: seed -> why there is nothing.
+    the canary's seed; `again`: those of the same training once more. `lost`: seed -> why there is nothing.
     """
 
     seeds: Mapping[int, Mapping[str, Losses]] = field(default_factory=dict)
     triples: str | None = None
     course: tuple[float, ...] = ()
     again: tuple[float, ...] = ()
-    performance: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     lost: Mapping[int, Lost] = field(default_factory=dict)
     source: str = ""
     """The hash of the training's source."""
@@ -61,7 +54,6 @@ def read_evidence(trainings: Sequence[Training], records: Records, canary_seed: 
     """The evidence of one configuration's trainings."""
     seeds: dict[int, dict[str, Losses]] = {}
     lost: dict[int, Lost] = {}
-    performance: dict[int, dict[str, float]] = {}
     digests: set[str] = set()
     courses: dict[bool, tuple[float, ...]] = {}
     source = ""
@@ -80,9 +72,8 @@ def read_evidence(trainings: Sequence[Training], records: Records, canary_seed: 
             continue
         seeds[training.seed], digest = _values(run, series)
         digests |= {digest} if digest else set()
-        performance[training.seed] = _performance(series)
     triples = digests.pop() if len(digests) == 1 else None
-    return Evidence(seeds, triples, courses.get(False, ()), courses.get(True, ()), performance, lost, source)
+    return Evidence(seeds, triples, courses.get(False, ()), courses.get(True, ()), lost, source)
 
 
 def course_of(run: RunDir) -> tuple[float, ...]:
@@ -105,12 +96,6 @@ def _values(run: RunDir, series: Mapping[str, Mapping[int, float]]) -> tuple[dic
         return found, ""
     found[OBJECTIVE] = np.array(list(scores.by_step.values())[-1])
     return found, hashlib.sha256("\n".join(scores.triples).encode()).hexdigest()[:_DIGITS]
-
-
-def _performance(series: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
-    speeds = [value for step, value in series.get(SPEED, {}).items() if step > WARM_UP]
-    found = {SPEED: median(speeds)} if speeds else {}
-    return found | ({MEMORY: max(series[MEMORY].values())} if series.get(MEMORY) else {})
 
 
 def _is_judged(key: str) -> bool:

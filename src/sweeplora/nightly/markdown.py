@@ -31,6 +31,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield ""
     for name, reason in report.left_out.items():
         yield f"- {name} was left out: {_plain(reason)}"
+    yield from (f"- {_plain(note)}" for note in report.notes)
     for link, names in _by_link(report):
         yield f"- baseline of {', '.join(names)}: {_plain(link)}"
     for told, names in _by_difference(report):

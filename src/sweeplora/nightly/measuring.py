@@ -16,6 +16,7 @@ from sweeplora.nightly.blocks import Blocks, NotMeasured, measure
 from sweeplora.nightly.checkouts import Commit, commit_of, package_checkout, worktree
 from sweeplora.nightly.composing import compose_folder, sweep_named, training_words
 from sweeplora.nightly.criterion import Criterion, Verdict
+from sweeplora.nightly.ended import of_the_machine
 from sweeplora.nightly.environments import NotInstalled, interpreter
 from sweeplora.nightly.side import Place, Side, Tree
 from sweeplora.nightly.speed import STEP, Measured, from_json, judge, machine_key, to_json
@@ -80,6 +81,22 @@ def measure_night(
     return found
 
 
+def judge_night(
+    asked: Asked,
+    baselines: Mapping[str, Mapping[str, object]],
+    say: Callable[[str], None],
+    between: Callable[[], None],
+) -> tuple[list[Criterion], tuple[str, ...]]:
+    """Measure a night and judge it, against the commit if it names one, else against the `speed` of its baselines.
+
+    Returns the criteria, and a line for what cannot be compared.
+    """
+    found = measure_night(asked, say, between)
+    if asked.against is not None:
+        return criteria_against(found, asked.against), ()
+    return criteria_with_baseline(found, baselines)
+
+
 def criteria_against(found: Mapping[str, Pair | Criterion], against: Commit) -> list[Criterion]:
     """The criteria of what was measured in turn with another commit."""
     criteria = []
@@ -92,26 +109,25 @@ def criteria_against(found: Mapping[str, Pair | Criterion], against: Commit) -> 
 
 
 def criteria_with_baseline(
-    found: Mapping[str, Pair | Criterion], baselines: Mapping[str, object]
-) -> tuple[list[Criterion], list[str]]:
+    found: Mapping[str, Pair | Criterion], baselines: Mapping[str, Mapping[str, object]]
+) -> tuple[list[Criterion], tuple[str, ...]]:
     """The criteria of what was measured alone, and a line for each configuration that cannot be compared.
 
     `baselines`: configuration -> its baseline's `speed`, machine key -> `to_json`. Another machine's is no baseline; a
     comparison that nobody asked for and that is not possible is no failure either.
     """
-    criteria, notes = [], []
+    criteria: list[Criterion] = []
+    notes: list[str] = []
     for name, one in found.items():
         if isinstance(one, Criterion):
             criteria.append(one)
             continue
-        of_machines = baselines.get(name)
-        known = of_machines if isinstance(of_machines, Mapping) else {}
-        then = from_json(known.get(one.machine))
+        then = from_json(baselines.get(name, {}).get(one.machine))
         if then is None:
             notes.append(f"{name}: step time and memory are not compared: no baseline of this machine ({one.machine})")
         else:
             criteria += judge(name, then, one.now, "its baseline", interleaved=False)
-    return criteria, notes
+    return criteria, tuple(notes)
 
 
 def speed_of(study: Path, configuration: str) -> dict[str, object]:
@@ -173,8 +189,9 @@ def _place(folder: Path, name: str, slot: Slot, tree: Tree) -> Place:
 
 def _not_measured(name: str, error: NotMeasured, against: Commit | None) -> Criterion:
     """Why there are no blocks: the other commit may be too old for the configuration."""
-    is_other = against is not None and error.side == against.short
-    if is_other and error.answer.status in ("refused", "broken"):
+    is_other, status = against is not None and error.side == against.short, error.answer.status
+    by_itself = status in ("refused", "broken", "diverged") or (status == "failed" and not of_the_machine(str(error)))
+    if is_other and by_itself:
         sentence = f"{error.side} cannot train it, so there is nothing to compare: {error.answer.message}"
         return Criterion(name, STEP, Verdict.NO_BASELINE, sentence)
     return _infra(name, f"not measured, tried {_TRIES} times: {error}")

@@ -12,7 +12,10 @@ from typing import Any
 
 from sweeplora.errors import Problems, UserError
 from sweeplora.experiment import Configuration
+from sweeplora.nightly import measuring
 from sweeplora.nightly.baseline import Baseline, find_baseline, read_baselines
+from sweeplora.nightly.blame import blame
+from sweeplora.nightly.blocks import Stopped
 from sweeplora.nightly.canary import METRIC as CANARY
 from sweeplora.nightly.criterion import Criterion, Verdict, exit_code
 from sweeplora.nightly.drive import Asked, NightDriver
@@ -20,6 +23,7 @@ from sweeplora.nightly.evidence import read_evidence
 from sweeplora.nightly.folder import NightFolder, identity_of, open_night
 from sweeplora.nightly.judge import Side, canary_of, differences, judge
 from sweeplora.nightly.key import key_of
+from sweeplora.nightly.measuring import commit_against
 from sweeplora.nightly.plan import FEWEST_FOR_A_BASELINE, Configured, LeftOut, plan_night
 from sweeplora.nightly.quality import FIRST_SHARE, OBJECTIVE, Rules, undecided
 from sweeplora.nightly.report import Link, Report
@@ -62,6 +66,11 @@ def run_night(
     compose, check, module = ways
     plain, swept = split_command_line(words)
     _refuse(configuration.config, swept)
+    if settings.bisect is not None:
+        composer = Composer(plain, compose, check)
+        plan = plan_night(settings, composer, configuration.config["seed"])
+        return blame(settings, plan, composer.base, Path(configuration.config["runs"]).absolute())
+    commit_against(settings.against)
     with preloading(configuration.config, True, module) as launcher:
         composer = Composer(plain, compose, check)
         plan = plan_night(settings, composer, configuration.config["seed"])
@@ -105,6 +114,7 @@ class _Night:
         self._recorder: Recorder | None = None
         self._record = self._described()
         self._canaries: dict[str, Criterion] = {}
+        self._notes: tuple[str, ...] = ()
         self._driver = NightDriver(asked, folder, self._record, (self._screen, interrupt), self._judge_canary)
 
     def run(self, goes_on: bool) -> int:
@@ -121,6 +131,7 @@ class _Night:
         try:
             self._say_what_is_asked(goes_on)
             criteria = self._train_and_judge()
+            criteria += self._judge_speed()
             finished = self._driver.is_over()
         finally:
             self._close(finished)
@@ -155,6 +166,27 @@ class _Night:
             kept = [one for one in criteria if one.configuration not in decided]
             criteria = [*kept, *(one for name in names for one in decided[name])]
         return criteria
+
+    def _judge_speed(self) -> list[Criterion]:
+        """Step time and memory: at last, when nothing else of this night runs."""
+        settings, composer = self._asked.settings, self._asked.composer
+        if settings.speed is None or self._interrupt.requested:
+            return []
+        against = commit_against(settings.against)
+        chosen = [one for one in self._asked.plan.configured if one.name not in self._driver.stopped]
+        words = {one.name: one.words for one in chosen}
+        asked = measuring.Asked(composer.base, words, settings.speed, against, self._folder.path, self._asked.runs)
+        sides = [self._side(one) for one in chosen]
+        baselines = {side.name: side.baseline.speed for side in sides if side.baseline is not None}
+        try:
+            criteria, self._notes = measuring.judge_night(asked, baselines, self._screen.say, self._end_if_asked)
+        except Stopped:
+            return []
+        return criteria
+
+    def _end_if_asked(self) -> None:
+        if self._interrupt.requested:
+            raise Stopped
 
     def _judge_canary(self, name: str) -> Criterion:
         """Judge a configuration's canary, and say how it came out."""
@@ -214,6 +246,7 @@ class _Night:
             differences={side.name: told for side in sides if (told := differences(side))},
             baselines={side.name: _other_side(side.baseline) for side in sides if side.baseline is not None},
             seeds={side.name: len(side.evidence.seeds) for side in sides},
+            notes=self._notes,
         )
 
     def _unrecorded(self, report: Report) -> Report:

@@ -29,7 +29,7 @@ class Report:
     """A night. Times in seconds since the epoch; `seconds`: of this command alone.
 
     `finished`: False while it runs and after it was cut off. `differences`: configuration -> what changed since its
-    baseline. `baselines`: configuration -> the other side of its comparison.
+    baseline. `baselines`: configuration -> the other side of its comparison. `notes`: what was not judged, and why.
     """
 
     night: Link
@@ -42,6 +42,7 @@ class Report:
     differences: Mapping[str, tuple[str, ...]]
     baselines: Mapping[str, Link]
     seeds: Mapping[str, int]
+    notes: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -71,6 +72,7 @@ def from_data(content: Mapping[str, Any]) -> Report:
         differences={name: tuple(lines) for name, lines in content["differences"].items()},
         baselines={name: Link(**one) for name, one in content["baselines"].items()},
         seeds=dict(content["seeds"]),
+        notes=tuple(content["notes"]),
     )
 
 

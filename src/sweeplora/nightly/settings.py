@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, get_type_hints
 
@@ -12,6 +12,7 @@ from annotated_types import Ge
 from sweeplora.config.binding import value_error
 from sweeplora.config.nearest import nearest
 from sweeplora.errors import Problems, UserError
+from sweeplora.nightly.blocks import Blocks
 
 FEWEST_SEEDS = 5
 """Of a night: the exact test over three pairs cannot give less than 1 / 8, over four 1 / 16, over five 1 / 32."""
@@ -30,6 +31,7 @@ class Nightly:
     baseline: str
     secondary: list[str]
     stop_at_canary: bool
+    speed: Blocks | None
     against: str | None
     bisect: str | None
 
@@ -48,24 +50,33 @@ def read_nightly(config: Mapping[str, Any]) -> Nightly | None:
         return None
     if not isinstance(group, Mapping):
         raise UserError("nightly", group, "give the group of sweeps/nightly.yaml: +sweep=nightly")
-    kinds = get_type_hints(Nightly, include_extras=True)
-    names, problems = [field.name for field in fields(Nightly)], Problems()
-    for key, value in group.items():
-        error = (
-            value_error(f"nightly.{key}", value, kinds[key])
-            if key in names
-            else UserError(f"nightly.{key}", value, f"no such key; {nearest(str(key), names)}")
-        )
-        if error is not None:
-            problems.add(error)
-    for name in names:
-        if name not in group:
-            problems.add(UserError(f"nightly.{name}", "missing", "a night needs every key of sweeps/nightly.yaml"))
+    problems = Problems()
+    for error in _errors("nightly", group, Nightly):
+        problems.add(error)
     problems.refuse()
-    found = Nightly(**{str(key): value for key, value in group.items()})
+    speed = group["speed"]
+    blocks = None if speed is None else Blocks(**{str(key): value for key, value in speed.items()})
+    found = Nightly(**{str(key): value for key, value in group.items()} | {"speed": blocks})
     _refuse_senseless(found, problems)
     problems.refuse()
     return found
+
+
+def _errors(prefix: str, group: Mapping[str, Any], schema: type[Nightly] | type[Blocks]) -> Iterator[UserError]:
+    """What is wrong with the keys and values of a group."""
+    kinds = get_type_hints(schema, include_extras=True)
+    names = [field.name for field in fields(schema)]
+    for key, value in group.items():
+        name = f"{prefix}.{key}"
+        if key not in names:
+            yield UserError(name, value, f"no such key; {nearest(str(key), names)}")
+        elif name == "nightly.speed" and isinstance(value, Mapping):
+            yield from _errors(name, value, Blocks)
+        elif (error := value_error(name, value, kinds[key])) is not None:
+            yield error
+    for name in names:
+        if name not in group:
+            yield UserError(f"{prefix}.{name}", "missing", "a night needs every key of sweeps/nightly.yaml")
 
 
 def _refuse_senseless(found: Nightly, problems: Problems) -> None:
@@ -90,3 +101,11 @@ def _refuse_senseless(found: Nightly, problems: Problems) -> None:
     if found.most_seeds < found.seeds:
         mend = f"nightly.seeds={found.seeds} are trained anyway; give at least that"
         problems.add(UserError("nightly.most_seeds", found.most_seeds, mend))
+    if found.speed is not None and found.speed.most_blocks < found.speed.blocks:
+        mend = f"nightly.speed.blocks={found.speed.blocks} are measured anyway; give at least that"
+        problems.add(UserError("nightly.speed.most_blocks", found.speed.most_blocks, mend))
+    if found.against is not None and found.speed is None:
+        problems.add(UserError("nightly.against", found.against, "has no effect with nightly.speed=null; give both"))
+    if found.against is not None and found.bisect is not None:
+        mend = "has no effect with nightly.bisect, which measures no speed; give one of them"
+        problems.add(UserError("nightly.against", found.against, mend))

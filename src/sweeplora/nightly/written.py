@@ -16,7 +16,7 @@ from sweeplora.rundir.files import read_sealed, sealed, write_json, write_whole
 from sweeplora.rundir.folder import MIRROR
 
 JUNIT, MARKDOWN, TREND = "junit.xml", "report.md", "trend.html"
-_SUMMARY = "GITHUB_STEP_SUMMARY"
+SUMMARY = "GITHUB_STEPSUMMARY"
 
 
 def write_report(night: NightFolder, report: Report) -> None:
@@ -51,7 +51,7 @@ def lines_of(report: Report) -> list[str]:
 
 def append_summary(report: Report) -> None:
     """Append the Markdown to the summary of a CI's step, where there is one."""
-    file = os.environ.get(_SUMMARY)
+    file = os.environ.get(SUMMARY)
     if file:
         with Path(file).open("a", encoding="utf-8") as stream:
             stream.write(markdown(report))
