@@ -19,7 +19,7 @@ from sweeplora.nightly.measuring import Asked, commit_against, criteria_against,
 
 against, folder = commit_against(sys.argv[1]), Path(sys.argv[2])
 words = ["tracking=none", "launcher.device=cpu", "launcher.threads=1"]
-asked = Asked(words, {"locon": ["network=locon"]}, Blocks(6, 24, 16, 4), against, folder, folder)
+asked = Asked(words, {"locon": ["network=locon"]}, Blocks(6, 24, 10, 2), against, folder, folder)
 criteria = criteria_against(measure_night(asked, lambda line: print(line, file=sys.stderr)), against)
 print(json.dumps([asdict(one) for one in criteria]))
 """

@@ -14,15 +14,15 @@ from sweeplora.__main__ import main
     [
         (["nightly.seeds=3"], "nightly.seeds=3: a paired test over so few"),
         (["nightly.seeds=12"], "nightly.most_seeds=10: nightly.seeds=12 are trained anyway"),
-        (["nightly.seed=7"], "nightly.seed=7: no such key; nearest: nightly.seeds"),
-        (["+nightly.seed=7"], "nightly.seed=7: no such key; nearest: seeds"),
+        (["nightly.seed=7"], "nightly.seed=7: no such key; nearest: nightly.speed, nightly.seeds"),
+        (["+nightly.seed=7"], "nightly.seed=7: no such key; nearest: speed, seeds"),
         (["+nightly.configurations.Locon=[]"], "nightly.configurations=Locon: names a file"),
         (["+nightly.configurations.mine=['network.dimm=3']"], "network.dimm=3: no such key"),
         (["+nightly.configurations.mine=['seed=3']"], "nightly.configurations.mine=seed=3: the night gives the seeds"),
         (["+nightly.needs.locn={gpus: 1}"], "nightly.needs.locn={'gpus': 1}: no such configuration; nearest: locon"),
         (["+nightly.needs.locon={tpus: 1}"], "nightly.needs.locon.tpus=1: give gpus or processes"),
         (["nightly.stop_at_canary=3"], "nightly.stop_at_canary=3: expected true or false"),
-        (["nightly.speed.blocks=5"], "nightly.speed.blocks=5: expected a number of at least 6"),
+        (["nightly.speed.blocks=5"], "nightly.speed.blocks=5: expected a whole number >= 6"),
         (
             ["nightly.speed.most_blocks=7", "nightly.speed.blocks=8"],
             "nightly.speed.most_blocks=7: nightly.speed",

@@ -27,7 +27,7 @@ QUIET = (0.100, 0.101, 0.099, 0.1005, 0.0995, 0.1002)
 
 
 def side(*seconds: float, peak: int | None = 1000 * MIB, waited: float = 0.0) -> Measured:
-    return Measured(seconds, waited, peak)
+    return Measured(seconds, (waited,) * len(seconds), peak)
 
 
 def slower(factor: float) -> Measured:
@@ -102,7 +102,23 @@ def test_memory_that_nobody_could_read_is_not_judged() -> None:
 def test_another_days_blocks_say_nothing_of_a_busy_machine() -> None:
     slow = side(*slower(1.1).step_seconds, waited=0.2)
     assert verdicts(side(*QUIET), slow, interleaved=False)[STEP] is Verdict.INCONCLUSIVE
-    assert verdicts(side(*QUIET), slow, interleaved=True)[STEP] is Verdict.REGRESSED
+    assert verdicts(side(*QUIET), slow, interleaved=True)[STEP] is Verdict.REGRESSED  # it competes with itself
+
+
+def test_what_both_sides_wait_for_a_core_does_not_count() -> None:
+    """Blocks between a free machine and one that is five times too busy: only what the code takes is compared."""
+    random = np.random.default_rng(5)
+
+    def busy(code: float) -> Measured:
+        shares = random.uniform(0.3, 0.8, 8)
+        takes = random.normal(code, 0.005, 8)
+        return Measured(tuple(takes / (1 - shares)), tuple(shares), 1000 * MIB)
+
+    assert verdicts(busy(0.1), busy(0.1))[STEP] is Verdict.PASS
+    assert verdicts(busy(0.1), busy(0.115))[STEP] is Verdict.REGRESSED
+    (step, _) = judge("locon", busy(0.1), busy(0.1), "abc", True)
+    assert step.now == pytest.approx(0.1, rel=0.1)
+    assert "which does not count" in step.sentence
 
 
 def test_a_baselines_blocks_come_back_from_json_and_damaged_ones_do_not() -> None:
@@ -110,7 +126,8 @@ def test_a_baselines_blocks_come_back_from_json_and_damaged_ones_do_not() -> Non
     assert from_json(written) == side(*QUIET, waited=0.01)
     for broken in (None, {}, written | {"step_seconds": [0.1] * 5}, written | {"step_seconds": [float("nan")] * 6}):
         assert from_json(broken) is None
-    assert from_json(written | {"peak_bytes": "much"}) is None
+    for key, value in (("peak_bytes", "much"), ("waited", [0.0] * 5), ("waited", [1.5] * 6)):
+        assert from_json(written | {key: value}) is None
 
 
 def test_a_new_driver_is_the_same_machine_and_another_gpu_is_not() -> None:

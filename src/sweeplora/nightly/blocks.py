@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+import numpy as np
 from annotated_types import Ge
 
 from sweeplora.nightly.composing import runs_word
@@ -84,7 +84,7 @@ class _Taken:
     def measured(self) -> Measured:
         return Measured(
             tuple(block.step_seconds for block in self.blocks),
-            statistics.median(block.waited for block in self.blocks),
+            tuple(block.waited for block in self.blocks),
             self.blocks[-1].peak_bytes,
         )
 
@@ -135,25 +135,35 @@ def more(taken: Sequence[_Taken], blocks: Blocks) -> bool:
 def block(side: Side, words: Sequence[str], warm_up: int, folder: Path) -> Block:
     """Train one block in a folder that is there only meanwhile. Raises NotMeasured."""
     shutil.rmtree(folder, ignore_errors=True)
-    answer = side.train(words, folder)
+    answer = side.train(words, folder, watch=True)
     try:
         if answer.status != "finished":
             raise NotMeasured(side.tree.name, answer)
-        seconds = step_seconds(folder, warm_up)
-        if seconds is None:
+        counted = counted_steps(folder, warm_up)
+        if counted is None:
             raise NotMeasured(side.tree.name, answer._replace(status="failed", message="it logged too few steps"))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Block(seconds, answer.waited / max(answer.seconds, 1e-9), answer.peak_bytes)
+    begun, ended, steps = counted
+    return Block((ended - begun) / steps, waited_share(answer.waits, begun, ended), answer.peak_bytes)
 
 
-def step_seconds(folder: Path, warm_up: int) -> float | None:
-    """Mean seconds from one step's line in metrics.jsonl to the next, after the first `warm_up`; None without any.
+def counted_steps(folder: Path, warm_up: int) -> tuple[float, float, int] | None:
+    """When the steps after the first `warm_up` began and ended, by metrics.jsonl, and how many they are; None for none.
 
     Everything between two steps counts: loading, logging, the end of an epoch.
     """
     ends = {point.step: point.time for point in MetricsTail(RunDir(folder).metrics).poll() if point.key == "loss"}
     last = max(ends, default=0)
-    if warm_up not in ends or last <= warm_up:
+    if warm_up not in ends or last <= warm_up or ends[last] <= ends[warm_up]:
         return None
-    return (ends[last] - ends[warm_up]) / (last - warm_up)
+    return ends[warm_up], ends[last], last - warm_up
+
+
+def waited_share(waits: Sequence[tuple[float, float]], begun: float, ended: float) -> float:
+    """The share of the time between two moments in which a process waited for a free core; 0 if it was not told."""
+    if len(waits) < 2:
+        return 0.0
+    times, seconds = zip(*waits, strict=True)
+    at_begin, at_end = np.interp([begun, ended], times, seconds)
+    return float(np.clip((at_end - at_begin) / (ended - begun), 0.0, 1.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -204,9 +205,9 @@ def _infra(name: str, sentence: str) -> Criterion:
 def _told(name: str, found: Pair | Criterion) -> str:
     if isinstance(found, Criterion):
         return found.line
-    count, now = len(found.now.step_seconds), 1000 * found.now.median
-    beside = "" if found.then is None else f", against {1000 * found.then.median:.4g} ms"
-    return f"{name}: a step takes {now:.4g} ms{beside}, medians of {count} blocks"
+    sides = [one for one in (found.now, found.then) if one is not None]
+    told = " against ".join(f"{1000 * statistics.median(one.step_seconds):.4g} ms" for one in sides)
+    return f"{name}: a step takes {told}, medians of {len(found.now.step_seconds)} blocks"
 
 
 def _file(study: Path, configuration: str) -> Path:

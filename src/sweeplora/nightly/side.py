@@ -51,12 +51,14 @@ class Place:
 
 
 class Answer(NamedTuple):
-    """How one training ended. `waited`: seconds without a free core; `peak_bytes`: the process's peak so far."""
+    """How one training ended. `peak_bytes`: the process's peak so far.
+
+    `waits`: if it was watched, pairs of a time and the seconds that it had waited for a free core until then.
+    """
 
     status: Status
     message: str = ""
-    seconds: float = 0.0
-    waited: float = 0.0
+    waits: Sequence[tuple[float, float]] = ()
     peak_bytes: int | None = None
 
 
@@ -90,15 +92,15 @@ class Side:
     ) -> None:
         self.close()
 
-    def train(self, words: Sequence[str], run: Path) -> Answer:
-        """Train a new run folder as the words compose in this tree, to its end."""
+    def train(self, words: Sequence[str], run: Path, watch: bool = False) -> Answer:
+        """Train a new run folder as the words compose in this tree, to its end; `watch`: with `Answer.waits`."""
         if self._ready is None:
             self._ready = self._heard()
         if self._ready.status != "finished":
             return self._ready
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps({"words": list(words), "run": str(run)}) + "\n")
+            self._process.stdin.write(json.dumps({"words": list(words), "run": str(run), "watch": watch}) + "\n")
             self._process.stdin.flush()
         return self._heard()
 

@@ -13,12 +13,15 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
+_SAMPLE_SECONDS = 0.02
 
 
 def main(order: Mapping[str, Any]) -> None:
@@ -59,19 +62,14 @@ def answer(order: Mapping[str, Any], request: Mapping[str, Any], train: Callable
     finally:
         os.chdir(order["here"])
     run = RunDir.create(Path(request["run"]), text)
-    started, waited = time.perf_counter(), seconds_runnable()
     try:
-        peak = train(run.path)
+        with core_waits() as waits:
+            peak = train(run.path)
         result = json.loads(run.result.read_text())
     except Exception as error:
         return {"status": "broken", "message": in_one_line(error)}
-    return {
-        "status": result["status"],
-        "message": result["message"],
-        "seconds": time.perf_counter() - started,
-        "waited": seconds_runnable() - waited,
-        "peak_bytes": peak,
-    }
+    waits = waits if request["watch"] else []
+    return {"status": result["status"], "message": result["message"], "waits": waits, "peak_bytes": peak}
 
 
 def one() -> Callable[[Path], int | None]:
@@ -112,12 +110,36 @@ def peak_bytes() -> int:
     return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) << 10
 
 
-def seconds_runnable() -> float:
-    """How long this process's main thread has been ready to run while no core was free; 0 where Linux does not tell."""
+@contextmanager
+def core_waits() -> Iterator[list[tuple[float, float]]]:
+    """(time, seconds the main thread has been ready to run while no core was free so far), many times a second.
+
+    `time` is that of the metrics: seconds since the epoch. Empty where Linux does not tell.
+    """
+    samples: list[tuple[float, float]] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while (waited := seconds_ready()) is not None:
+            samples.append((time.time(), waited))
+            if ended.wait(_SAMPLE_SECONDS):
+                return
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
     try:
-        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+        yield samples
+    finally:
+        ended.set()
+        watching.join()
+
+
+def seconds_ready() -> float | None:
+    """How long the main thread has been ready to run while no core was free; None where Linux does not tell."""
+    try:
+        return int(Path(f"/proc/self/task/{os.getpid()}/schedstat").read_text().split()[1]) / 1e9
     except (OSError, IndexError):
-        return 0.0
+        return None
 
 
 def in_one_line(error: BaseException) -> str:

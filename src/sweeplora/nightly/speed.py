@@ -2,7 +2,8 @@
 
 A block is a short training, and its value the mean seconds of its steps without the first ones. Two sides are compared
 by the ratio of the medians of their blocks and by the test of Mann and Whitney (1947), so a block that something else
-disturbed moves neither.
+disturbed moves neither. While other programs keep both sides waiting for a core, that wait is not the code's, and does
+not count.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ LARGER, LARGER_BYTES = 0.05, 64 << 20
 """Peak memory has regressed if it grew by more than both."""
 
 BUSY = 0.05
-"""The share of a block's time without a free core above which another day's blocks say nothing of this one's."""
+"""Above this share of time without a free core the machine was busy. One side alone that waits competes with itself."""
 
 _NORMAL_90 = 1.644854
 _DIGITS = 6
@@ -35,26 +36,31 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class Measured:
-    """A side's blocks: mean seconds of a step in each, its share of time without a free core, and peak memory in bytes.
+    """A side's blocks: mean seconds of a step in each, the share of them without a free core; and peak memory in bytes.
 
-    `waited`: the median of the blocks' shares. `peak_bytes`: None where it cannot be told.
+    `peak_bytes`: None where it cannot be told.
     """
 
     step_seconds: tuple[float, ...]
-    waited: float
+    waited: tuple[float, ...]
     peak_bytes: int | None
 
     @property
-    def median(self) -> float:
-        """Median seconds of a step over the blocks."""
-        return statistics.median(self.step_seconds)
+    def was_busy(self) -> bool:
+        """Whether the process waited for a core, in half of the blocks."""
+        return statistics.median(self.waited) > BUSY
+
+    @property
+    def without_waiting(self) -> tuple[float, ...]:
+        """Seconds of a step in each block without those in which no core was free."""
+        return tuple(value * (1 - share) for value, share in zip(self.step_seconds, self.waited, strict=True))
 
 
 def to_json(measured: Measured) -> dict[str, Any]:
     """What a baseline keeps for one machine."""
     return {
         "step_seconds": [_rounded(value) for value in measured.step_seconds],
-        "waited": _rounded(measured.waited),
+        "waited": [_rounded(value) for value in measured.waited],
         "peak_bytes": measured.peak_bytes,
     }
 
@@ -66,9 +72,11 @@ def from_json(data: object) -> Measured | None:
     blocks, waited, peak = (data.get(key) for key in ("step_seconds", "waited", "peak_bytes"))
     if not isinstance(blocks, list) or len(blocks) < FEWEST_BLOCKS or not all(map(_is_positive, blocks)):
         return None
-    if not isinstance(waited, int | float) or not 0 <= waited < math.inf or not (peak is None or _is_positive(peak)):
+    if not isinstance(waited, list) or len(waited) != len(blocks) or not all(map(_is_share, waited)):
         return None
-    return Measured(tuple(map(float, blocks)), float(waited), peak)
+    if not (peak is None or _is_positive(peak)):
+        return None
+    return Measured(tuple(map(float, blocks)), tuple(map(float, waited)), peak)
 
 
 def machine_key(machine: Mapping[str, Any], slot: Slot) -> str:
@@ -113,9 +121,16 @@ def _interval(then: Sequence[float], now: Sequence[float]) -> tuple[float, float
     return float(ratios[place]), float(ratios[m * n - 1 - place])
 
 
+def counted(then: Measured, now: Measured) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The seconds of a step that are compared: without waiting for a core where both sides had to."""
+    if then.was_busy and now.was_busy:
+        return then.without_waiting, now.without_waiting
+    return then.step_seconds, now.step_seconds
+
+
 def is_open(then: Measured, now: Measured) -> bool:
     """Whether more blocks are needed: slower by more than the limit, and not yet with enough certainty."""
-    found = shift(then.step_seconds, now.step_seconds)
+    found = shift(*counted(then, now))
     return found.ratio > 1 + SLOWER and found.slower >= P
 
 
@@ -132,24 +147,29 @@ def judge(configuration: str, then: Measured, now: Measured, side: str, interlea
 
 def _judge_step(configuration: str, then: Measured, now: Measured, against: tuple[str, bool]) -> Criterion:
     side, interleaved = against
-    found = shift(then.step_seconds, now.step_seconds)
+    before, after = counted(then, now)
+    found = shift(before, after)
     verdict, why = _verdict(found)
-    waited = max(then.waited, now.waited)
-    if verdict is Verdict.REGRESSED and not interleaved and waited > BUSY:
-        verdict, why = Verdict.INCONCLUSIVE, f"the machine was busy: {waited:.0%} of the time no core was free"
+    if then.was_busy or now.was_busy:
+        shares = [f"{statistics.median(one.waited):.0%}" for one in (now, then)]
+        why = f"{why}; the machine was busy, no core was free for {' and '.join(shares)} of the time"
+        why += ", which does not count" if before != then.step_seconds else ""
+        if verdict is Verdict.REGRESSED and not interleaved:
+            verdict = Verdict.INCONCLUSIVE
     p = found.faster if found.ratio < 1 else found.slower
     low, high = found.interval
     count = f"{len(then.step_seconds)} + {len(now.step_seconds)} blocks"
+    earlier, later = statistics.median(before), statistics.median(after)
     sentence = (
-        f"a step takes {_milliseconds(now.median)}, with {side} {_milliseconds(then.median)}: {_percent(found.ratio)} "
+        f"a step takes {_milliseconds(later)}, with {side} {_milliseconds(earlier)}: {_percent(found.ratio)} "
         f"(90 % interval {_percent(low)} to {_percent(high)}, Mann-Whitney p {p:.2g} over {count}); {why}"
     )
     return Criterion(
         configuration=configuration,
         metric=STEP,
         verdict=verdict,
-        baseline=then.median,
-        now=now.median,
+        baseline=earlier,
+        now=later,
         effect=found.ratio - 1,
         interval=(low - 1, high - 1),
         p=p,
@@ -197,6 +217,10 @@ def _judge_memory(configuration: str, then: int, now: int, side: str) -> Criteri
 def _is_positive(value: object) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and math.isfinite(float(value)) and float(value) > 0  # type: ignore[arg-type]
+
+
+def _is_share(value: object) -> bool:
+    return value == 0 or (_is_positive(value) and float(value) <= 1)  # type: ignore[arg-type]
 
 
 def _rounded(value: float) -> float:

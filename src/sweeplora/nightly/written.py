@@ -16,7 +16,7 @@ from sweeplora.rundir.files import read_sealed, sealed, write_json, write_whole
 from sweeplora.rundir.folder import MIRROR
 
 JUNIT, MARKDOWN, TREND = "junit.xml", "report.md", "trend.html"
-SUMMARY = "GITHUB_STEPSUMMARY"
+SUMMARY = "GITHUB_STEP_SUMMARY"
 
 
 def write_report(night: NightFolder, report: Report) -> None:
