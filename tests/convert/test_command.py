@@ -114,7 +114,7 @@ def test_a_dollar_in_a_value_stays_a_dollar(name: str, prefix: str) -> None:
 
 def test_what_the_check_will_refuse_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([f"{_COMMAND} --optimizer_type=nowhere.Optimizer"]) == 0
-    assert "the check will refuse it: optimizer._target_" in capsys.readouterr().err
+    assert "sweeplora will refuse it: optimizer._target_" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_name_that_reads_as_a_value_becomes_one_that_can_be_asked_for(
 def test_previews_without_prompts_are_none_and_said(flag: str) -> None:
     assert main([f"{_COMMAND} {flag} --sample_sampler=euler"]) == 0
     assert compose(["+sweep=it"]).config["sample"]["every_epochs"] == 0
-    assert "there is no --sample_prompts" in Path("sweeps/it.conversion.md").read_text()
+    assert "without --sample_prompts" in Path("sweeps/it.conversion.md").read_text()
 
 
 def test_every_package_that_is_missing_is_named(

@@ -97,12 +97,17 @@ def test_what_all_subsets_share_is_said_once_and_the_nearest_table_wins(tmp_path
 
 def test_every_key_of_the_file_is_accounted_for(tmp_path: Path) -> None:
     made = _with_file(tmp_path, _THREE, "--keep_tokens=5 --train_data_dir=/x --train_batch_size=9")
-    assert fate(made, "[general] keep_tokens") == {"idle"}
+    assert fate(made, "[general] keep_tokens") == {"no effect"}
     assert fate(made, "[[datasets]] 1 keep_tokens") == {"became"}
     assert fate(made, "[[datasets]] 1 min_bucket_reso") == {"became"}
-    assert fate(made, "[[datasets.subsets]] 1.2 cache_info") == {"idle"}
+    assert fate(made, "[[datasets.subsets]] 1.2 cache_info") == {"no effect"}
     assert fate(made, "[[datasets.subsets]] 2.1 is_reg") == {"became"}
-    assert fate(made, "--keep_tokens") == fate(made, "--train_data_dir") == fate(made, "--train_batch_size") == {"idle"}
+    assert (
+        fate(made, "--keep_tokens")
+        == fate(made, "--train_data_dir")
+        == fate(made, "--train_batch_size")
+        == {"no effect"}
+    )
 
 
 def test_flags_stand_for_what_no_table_says(tmp_path: Path) -> None:
@@ -136,13 +141,13 @@ def test_a_file_that_cannot_be_kept_is_refused_by_name(tmp_path: Path, text: str
 def test_masks_come_from_a_folder_with_masked_loss(tmp_path: Path) -> None:
     text = '[[datasets]]\nresolution=512\n[[datasets.subsets]]\nimage_dir = "/a"\nconditioning_data_dir = "/m"\n'
     assert _values(tmp_path, text, "--masked_loss")["data.mask_dir"] == "/m"
-    assert fate(converted("--masked_loss"), "--masked_loss") == {"idle"}
+    assert fate(converted("--masked_loss"), "--masked_loss") == {"no effect"}
 
 
 def test_without_buckets_their_sizes_do_nothing() -> None:
     made = converted("--min_bucket_reso=320 --bucket_no_upscale")
     assert settings(made.entries)["data.bucket"] is False
-    assert fate(made, "--min_bucket_reso") == fate(made, "--bucket_no_upscale") == {"idle"}
+    assert fate(made, "--min_bucket_reso") == fate(made, "--bucket_no_upscale") == {"no effect"}
 
 
 def test_buckets_that_shrink_only_have_no_bounds() -> None:
@@ -150,11 +155,11 @@ def test_buckets_that_shrink_only_have_no_bounds() -> None:
     values = settings(made.entries)
     assert values["data.bucket_no_upscale"] is True
     assert "data.bucket_max" not in values
-    assert fate(made, "--max_bucket_reso") == {"idle"}
+    assert fate(made, "--max_bucket_reso") == {"no effect"}
 
 
 def test_kept_tokens_do_nothing_where_captions_are_not_split() -> None:
-    assert fate(converted("--keep_tokens=1"), "--keep_tokens") == {"idle"}
+    assert fate(converted("--keep_tokens=1"), "--keep_tokens") == {"no effect"}
     assert keys("--keep_tokens=1 --shuffle_caption")["data.keep_tokens"] == 1
 
 
@@ -163,7 +168,7 @@ def test_folders_that_sd_scripts_ignores_are_named(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     made = converted(f"--train_data_dir={tmp_path} --reg_data_dir=/r --prior_loss_weight=0.5")
     (entry,) = [entry for entry in made.entries if entry.key == "data.dir"]
-    assert entry.note.endswith("ignored there and used here: dogs")
+    assert entry.note.endswith("sd-scripts ignores them, sweeplora uses them: dogs")
     assert settings(made.entries)["data.reg_dir"] == "/r"
     assert settings(made.entries)["data.prior_loss_weight"] == 0.5
 
@@ -187,12 +192,12 @@ def test_held_out_images_and_when_they_are_scored() -> None:
     assert made["data.validation_seed"] == 7
     assert (made["train.validate_every_steps"], made["train.validate_every_epochs"]) == (5, 1)
     assert made["train.validation_images"] == 6
-    assert fate(converted("--validate_every_n_steps=5"), "--validate_every_n_steps") == {"idle"}
+    assert fate(converted("--validate_every_n_steps=5"), "--validate_every_n_steps") == {"no effect"}
 
 
 def test_flags_that_the_reference_does_not_read_beside_a_folder_do_nothing() -> None:
     made = converted("--dataset_repeats=3 --conditioning_data_dir=/m --masked_loss")
-    assert fate(made, "--dataset_repeats") == fate(made, "--conditioning_data_dir") == {"idle"}
+    assert fate(made, "--dataset_repeats") == fate(made, "--conditioning_data_dir") == {"no effect"}
     assert not {"data.repeats", "data.mask_dir"} & settings(made.entries).keys()
 
 
@@ -200,7 +205,7 @@ _ONE = '[[datasets]]\nresolution = 512\n[[datasets.subsets]]\nimage_dir = "/a"\n
 
 
 def test_a_weight_of_regularisation_beside_one_subset_does_nothing(tmp_path: Path) -> None:
-    assert fate(_with_file(tmp_path, _ONE, "--prior_loss_weight=0.5"), "--prior_loss_weight") == {"idle"}
+    assert fate(_with_file(tmp_path, _ONE, "--prior_loss_weight=0.5"), "--prior_loss_weight") == {"no effect"}
 
 
 @pytest.mark.parametrize(
@@ -219,7 +224,7 @@ def test_a_weight_of_regularisation_beside_one_subset_does_nothing(tmp_path: Pat
         (_ONE + "num_repeats = true", "a whole number for num_repeats"),
         (_ONE + "caption_dropout_rate = '0.1'", "a number for caption_dropout_rate"),
         (_ONE.replace('"/a"', "3"), "text for image_dir"),
-        (_ONE.replace("512", "512\nvalidation_split = 1"), "a number with a point"),
+        (_ONE.replace("512", "512\nvalidation_split = 1"), "a decimal number"),
         ("[datasets]\nresolution = 512", r"write \[\[datasets\]\]"),
         ("datasets = 3", r"datasets 3.*\[\[datasets\]\]"),
         ("[[datasets]]\nresolution=512\n[datasets.subsets]\nimage_dir='/a'", r"write \[\[datasets.subsets\]\]"),
@@ -249,7 +254,7 @@ def test_a_value_that_all_subsets_share_is_called_so(tmp_path: Path) -> None:
     notes = {entry.flag: entry.note for entry in made.entries}
     assert settings(made.entries)["data.flip"] is True
     assert notes["[[datasets.subsets]] 1.2 flip_aug"] == "data.flip, the same for all subsets"
-    assert notes["[general] flip_aug"] == "a table nearer to each subset says its own"
+    assert notes["[general] flip_aug"] == "overridden by a table closer to each subset"
     assert not [flag for flag, note in notes.items() if "every subset" in note]
 
 

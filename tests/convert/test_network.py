@@ -52,9 +52,9 @@ def test_ranks_by_block_did_nothing_with_lycoris_and_do_here() -> None:
 
 def test_what_the_algorithm_ignores_is_left_out_and_said() -> None:
     made = converted("--network_dropout=0.1 --network_args algo=lokr rank_dropout_scale=True block_size=4 nonsense=1")
-    assert fate(made, "--network_dropout") == {"idle"}
-    assert fate(made, "--network_args rank_dropout_scale") == fate(made, "--network_args block_size") == {"idle"}
-    assert fate(made, "--network_args nonsense") == {"idle"}
+    assert fate(made, "--network_dropout") == {"no effect"}
+    assert fate(made, "--network_args rank_dropout_scale") == fate(made, "--network_args block_size") == {"no effect"}
+    assert fate(made, "--network_args nonsense") == {"no effect"}
 
 
 def test_dora_keeps_the_norm_it_had_there() -> None:
@@ -70,12 +70,12 @@ def test_dropped_ranks_are_rows_of_the_weight_as_there() -> None:
 
 def test_neuron_dropout_did_nothing_there_without_bypass_mode() -> None:
     (entry,) = [entry for entry in converted("--network_dropout=0.1").entries if entry.key == "network.dropout"]
-    assert "with bypass_mode=True only" in entry.note
+    assert "only with bypass_mode=True" in entry.note
 
 
 def test_kernels_of_a_preset_without_any_are_left_out() -> None:
     made = converted("--network_args preset=attn-mlp conv_dim=4 conv_alpha=1")
-    assert fate(made, "--network_args conv_dim") == fate(made, "--network_args conv_alpha") == {"idle"}
+    assert fate(made, "--network_args conv_dim") == fate(made, "--network_args conv_alpha") == {"no effect"}
 
 
 def test_old_names_of_arguments_still_count() -> None:
@@ -217,14 +217,14 @@ def test_it_starts_from_a_file() -> None:
     made = converted("--network_weights=/w.safetensors --dim_from_weights --network_args conv_dim=4")
     values = settings(made.entries)
     assert (values["network.weights"], values["network.dim_from_weights"]) == ("/w.safetensors", True)
-    assert fate(made, "--network_args conv_dim") == {"idle"}
+    assert fate(made, "--network_args conv_dim") == {"no effect"}
     with pytest.raises(UserError, match="--network_weights"):
         converted("--dim_from_weights")
 
 
 def test_lora_plus_does_nothing_where_there_is_no_b() -> None:
     made = converted("--network_args algo=loha loraplus_lr_ratio=16")
-    assert fate(made, "--network_args loraplus_lr_ratio") == {"idle"}
+    assert fate(made, "--network_args loraplus_lr_ratio") == {"no effect"}
 
 
 def test_a_share_that_is_no_number_is_refused_by_name() -> None:
@@ -235,9 +235,9 @@ def test_a_share_that_is_no_number_is_refused_by_name() -> None:
 def test_norms_are_limited_where_lycoris_limits_them() -> None:
     assert keys("--scale_weight_norms=1 --network_args algo=lokr")["train.max_weight_norm"] == 1.0
     made = converted("--scale_weight_norms=1 --network_args algo=full")
-    assert fate(made, "--scale_weight_norms") == {"idle"}
+    assert fate(made, "--scale_weight_norms") == {"no effect"}
 
 
 def test_norms_of_a_preset_without_any_are_left_out() -> None:
     made = converted("--network_args preset=attn-only train_norm=True")
-    assert fate(made, "--network_args train_norm") == {"idle"}
+    assert fate(made, "--network_args train_norm") == {"no effect"}

@@ -44,7 +44,7 @@ def test_adafactor_finds_its_own_rate_unless_told_not_to() -> None:
     assert (values["optimizer"], values["scheduler"]) == ("adafactor", "adafactor")
     assert values["optimizer.relative_step"] is True
     assert "optimizer.lr" not in values
-    assert fate(made, "--learning_rate") == fate(made, "--lr_scheduler") == fate(made, "--unet_lr") == {"idle"}
+    assert fate(made, "--learning_rate") == fate(made, "--lr_scheduler") == fate(made, "--unet_lr") == {"no effect"}
     values = keys("--optimizer_type=Adafactor --optimizer_args relative_step=False --learning_rate=1e-4")
     assert (values["optimizer.relative_step"], values["optimizer.lr"]) == (False, 1e-4)
     assert values["scheduler"] == "constant"
@@ -53,7 +53,7 @@ def test_adafactor_finds_its_own_rate_unless_told_not_to() -> None:
 def test_a_schedule_free_optimizer_has_none() -> None:
     made = converted("--optimizer_type=AdamWScheduleFree --lr_scheduler=cosine --lr_warmup_steps=5")
     assert settings(made.entries)["scheduler"] == "constant"
-    assert fate(made, "--lr_scheduler") == fate(made, "--lr_warmup_steps") == {"idle"}
+    assert fate(made, "--lr_scheduler") == fate(made, "--lr_warmup_steps") == {"no effect"}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,9 @@ def test_schedules_and_the_keys_they_have(flags: str, expected: dict[str, object
 
 
 def test_cosine_does_not_read_the_number_of_cycles() -> None:
-    assert fate(converted("--lr_scheduler=cosine --lr_scheduler_num_cycles=3"), "--lr_scheduler_num_cycles") == {"idle"}
+    assert fate(converted("--lr_scheduler=cosine --lr_scheduler_num_cycles=3"), "--lr_scheduler_num_cycles") == {
+        "no effect"
+    }
 
 
 def test_any_class_can_be_the_schedule() -> None:
@@ -116,7 +118,7 @@ def test_what_the_reference_refuses_is_refused(flags: str) -> None:
 
 def test_no_offset_leaves_what_belongs_to_it_without_effect() -> None:
     made = converted("--noise_offset=0 --adaptive_noise_scale=0.1")
-    assert fate(made, "--adaptive_noise_scale") == fate(made, "--noise_offset") == {"idle"}
+    assert fate(made, "--adaptive_noise_scale") == fate(made, "--noise_offset") == {"no effect"}
 
 
 def test_noise_and_loss() -> None:
@@ -153,7 +155,7 @@ def test_noise_and_loss() -> None:
     ],
 )
 def test_a_flag_that_does_nothing_there_becomes_nothing(flags: str) -> None:
-    assert fate(converted(flags), flags.partition("=")[0]) == {"idle"}
+    assert fate(converted(flags), flags.partition("=")[0]) == {"no effect"}
 
 
 def test_length_and_precision_have_the_references_defaults() -> None:
@@ -204,7 +206,7 @@ def test_stable_diffusion_1_5_skips_layers_of_clip() -> None:
 def test_the_first_kind_of_attention_counts() -> None:
     made = converted("--sdpa --xformers")
     assert settings(made.entries)["model.attention"] == "xformers"
-    assert fate(made, "--sdpa") == {"idle"}
+    assert fate(made, "--sdpa") == {"no effect"}
 
 
 def test_files_merged_first_have_a_factor_each() -> None:
@@ -217,7 +219,7 @@ def test_an_optimizer_that_finds_its_rate_has_one_for_all_parts() -> None:
     made = converted(flags)
     assert settings(made.entries)["optimizer.lr"] == 1.0
     assert "rates.unet" not in settings(made.entries)
-    assert fate(made, "--unet_lr") == {"idle"}
+    assert fate(made, "--unet_lr") == {"no effect"}
     with pytest.raises(UserError, match="one rate for all parts"):
         converted("--optimizer_type=Prodigy --unet_lr=1 --text_encoder_lr=0.5")
 
@@ -237,6 +239,6 @@ def test_states_become_one_kept_state_and_resume_names_that_of_the_converted_tra
         assert made["train.resume"] == "/out/single/cats/checkpoints/state.safetensors"
     assert keys("--resume=/out/s.safetensors")["train.resume"] == "/out/s.safetensors"
     resumed = converted("--resume=/out/cats-state --initial_step=5 --skip_until_initial_step")
-    assert fate(resumed, "--initial_step") == fate(resumed, "--skip_until_initial_step") == {"idle"}
+    assert fate(resumed, "--initial_step") == fate(resumed, "--skip_until_initial_step") == {"no effect"}
     assert fate(converted("--resume=/out/elsewhere"), "--resume") == {"missing"}
     assert fate(converted("--initial_epoch=5"), "--initial_epoch") == {"missing"}

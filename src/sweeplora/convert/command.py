@@ -50,7 +50,7 @@ def take_over(source: Sequence[str], output: Path | None, number: int | None, *,
     around = search_text(conversion, search.stem)
     for file in (output, written, *((search,) if around is not None else ())):
         if file.exists() and not force:
-            raise UserError("--output", file, "is there already; give another file, or --force to replace it")
+            raise UserError("--output", file, "already exists; give another file, or --force to replace it")
     page = report(conversion, output.stem)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -154,5 +154,5 @@ def _refused(output: Path) -> list[str]:
     try:
         check_shape(compose([f"+sweep={output.stem}"]).config)
     except UserError as error:
-        return [f"the check will refuse it: {error}"]
+        return [f"sweeplora will refuse it: {error}"]
     return []

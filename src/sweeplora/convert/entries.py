@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
-Fate = Literal["became", "default", "idle", "aside", "missing", "unknown"]
+Fate = Literal["became", "default", "no effect", "aside", "missing", "unknown"]
 """What an entry says of its flag.
 
 became: the key and value it turned into. default: not given, and sd-scripts' own value is written, since
-it counts. idle: has no effect, there or here. aside: not supported here, and nothing that is learned depends on
+it counts. no effect: there is none, there or here. aside: not supported here, and nothing that is learned depends on
 it. missing: not supported here, although it changes what is learned. unknown: sd-scripts has no such flag.
 """
 
@@ -33,9 +33,9 @@ def became(flag: str, key: str, value: Any, note: str = "") -> Entry:
     return Entry(flag, "became", key, value, note)
 
 
-def idle(flag: str, note: str) -> Entry:
+def no_effect(flag: str, note: str) -> Entry:
     """The flag was given and has no effect."""
-    return Entry(flag, "idle", note=note)
+    return Entry(flag, "no effect", note=note)
 
 
 def missing(flag: str, note: str) -> Entry:

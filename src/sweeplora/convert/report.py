@@ -11,12 +11,12 @@ from sweeplora.convert.sweep_file import is_secret
 
 _TAKEN = "Taken over"
 _SILENT = {
-    "idle": ("No effect", "These change nothing, there or here, or say what is so without them."),
-    "aside": ("Not supported here", "What is learned does not depend on these."),
-    "missing": ("Not taken over", "These change what is learned there, and are not supported here."),
+    "no effect": ("No effect", "These change nothing, in sd-scripts or in sweeplora, or restate a default."),
+    "aside": ("Not supported here", "The training result does not depend on these."),
+    "missing": ("Not taken over", "These change what sd-scripts learns, and sweeplora does not support them."),
     "unknown": (
         "Unknown to sd-scripts",
-        "Its parser has no such flags (those of a file it ignores, others it refuses).",
+        "sd-scripts has no such flags: it ignores those in a file and refuses the others.",
     ),
 }
 
@@ -28,7 +28,7 @@ def report(conversion: Conversion, name: str) -> str:
         f"# {conversion.command.script} -> +sweep={name}",
         _counts(conversion),
         *_section(_TAKEN, "", taken),
-        *_section("Said explicitly", "Not in the command; sd-scripts' own values, where they count.", defaults),
+        *_section("Said explicitly", "Not in the command: sd-scripts' defaults that matter.", defaults),
     ]
     for fate, (title, lead) in _SILENT.items():
         parts += _section(title, lead, conversion.of(fate))
@@ -38,7 +38,7 @@ def report(conversion: Conversion, name: str) -> str:
 def _counts(conversion: Conversion) -> str:
     flags = {fate: len({entry.flag for entry in conversion.of(fate)}) for fate in ("became", *_SILENT)}
     return (
-        f"{flags['became']} flags and arguments taken over, {flags['idle']} without effect, "
+        f"{flags['became']} flags and arguments taken over, {flags['no effect']} without effect, "
         f"{flags['aside'] + flags['missing']} not supported here, {flags['unknown']} unknown to sd-scripts."
     )
 

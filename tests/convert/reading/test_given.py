@@ -118,7 +118,7 @@ def test_the_old_spelling_of_an_extension_still_counts() -> None:
         ("network_dim = true", "is to be a number"),
         ("resolution = [512, 512]", "--resolution"),
         ("max_token_length = 300", "one of 150, 225"),
-        ("noise_offset = inf", "no finite number"),
+        ("noise_offset = inf", "not a finite number"),
         ("flip_aug = 1", "write true or false"),
     ],
 )

@@ -125,8 +125,8 @@ def test_a_file_from_before_sdxl_is_for_stable_diffusion_1_5() -> None:
         ("a.json", json.dumps(_GUI | {"optimizer_args": 'a="'}), "optimizer_args"),
         ("a.json", "{", "not JSON"),
         ("a.toml", "= 3", "not TOML"),
-        ("a.json", "[3]", "no settings file"),
-        ("a.toml", "x = 3", "no settings file"),
+        ("a.json", "[3]", "not a settings file"),
+        ("a.toml", "x = 3", "not a settings file"),
         ("a.toml", "[[datasets]]\nresolution = 512", "is a --dataset_config"),
         (
             "a.toml",

@@ -87,11 +87,11 @@ def test_the_launchers_precision_does_nothing_there_and_every_option_is_accounte
     fates = {entry.flag: entry.fate for entry in made.entries if entry.flag.startswith("launch ")}
     assert fates == {
         "launch --num_processes": "default",
-        "launch --mixed_precision": "idle",
-        "launch --dynamo_backend": "idle",
+        "launch --mixed_precision": "no effect",
+        "launch --dynamo_backend": "no effect",
         "launch --num_cpu_threads_per_process": "became",
         "launch --gpu_ids": "aside",
-        "launch --main_process_port": "idle",
-        "launch --quiet": "idle",
+        "launch --main_process_port": "no effect",
+        "launch --quiet": "no effect",
     }
     assert fate(made, "--mixed_precision") == {"default"}

@@ -56,8 +56,8 @@ def test_metadata_of_a_subset_is_read_beside_a_folder() -> None:
     [
         ({"c": {"caption": "x"}}, "metadata_file=c: there is no such image in img"),
         ({"a": "x"}, "metadata_file=a"),
-        ({"a": {"caption": 3}}, "are to be text"),
-        ([], "is to hold images"),
+        ({"a": {"caption": 3}}, "must be text"),
+        ([], "must hold images"),
     ],
 )
 def test_metadata_of_another_shape_is_refused_by_name(content: Any, said: str) -> None:

@@ -63,9 +63,9 @@ def test_words_are_those_that_bash_passes(name: str, tmp_path: Path) -> None:
         ("accelerate launch train_network.py --a \\\n  # why\n  --b=1\n", 3, "--b=1.*comment on line 2"),
         ("accelerate launch train_network.py --a \\\n\n  --b\n", 3, "--b.*empty line 2"),
         ("accelerate launch train_network.py --a \\ \n  --b\n", 2, "--b.*a blank follows the .* of line 1"),
-        ("accelerate launch train_network.py --a\n  --b\n", 2, "--b.*does not go on"),
+        ("accelerate launch train_network.py --a\n  --b\n", 2, "--b.*does not continue"),
         ("accelerate launch train_network.py --a\n# note \\\n--b\n", 3, "--b.*comment on line 2"),
-        ("accelerate launch train_network.py --a \\ \n", 1, "blank follows the backslash"),
+        ("accelerate launch train_network.py --a \\ \n", 1, "a blank after the backslash"),
         ("accelerate launch train_network.py --name=foo&bar --b\n", 1, "foo&.*unquoted &"),
         ("accelerate launch train_network.py --x (0.9,0.99)\n", 1, "unquoted parenthesis"),
         ('accelerate launch train_network.py --x "a\n', 1, "never closed"),
@@ -125,7 +125,7 @@ def test_a_value_that_is_not_known_is_named_and_refused(text: str, name: str, wh
 
 
 def test_a_function_that_nobody_calls_trains_nothing_and_sets_nothing() -> None:
-    with pytest.raises(UserError, match=r"train_network.py: stands in a function that nothing calls: go"):
+    with pytest.raises(UserError, match=r"train_network.py: is in a function that is never called: go"):
         find(bash(Script("go() {\n accelerate launch train_network.py --a\n}\n", "train.sh")))
     text = "DIM=4\nbig() { DIM=8; }\naccelerate launch train_network.py --dim=$DIM"
     assert _words(text)[-1][-1] == "--dim=4"

@@ -45,9 +45,9 @@ def test_a_variable_of_python_is_refused_by_name(value: str) -> None:
     ("text", "said"),
     [
         (_notebook(f"subprocess.run('{_RUN}')"), "starts no training with !"),
-        ("{}", "no notebook that can be read"),
-        ('{"cells": 3}', "no notebook that can be read"),
-        ('{"cells": [{"cell_type": "code", "source": null}]}', "no notebook that can be read"),
+        ("{}", "not a readable notebook"),
+        ('{"cells": 3}', "not a readable notebook"),
+        ('{"cells": [{"cell_type": "code", "source": null}]}', "not a readable notebook"),
         (_notebook("print(1)"), "no training script"),
     ],
 )

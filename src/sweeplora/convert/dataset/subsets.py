@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sweeplora.convert.dataset.treatment import NO_USE, NOT_HERE, SAME, Treated, treated
-from sweeplora.convert.entries import Entry, became, idle, missing
+from sweeplora.convert.entries import Entry, became, missing, no_effect
 from sweeplora.convert.reading.dataset_file import Source, tables
 from sweeplora.convert.reading.dataset_schema import DATASET_WIDE, FLAG_OF, OF_IMAGES
 from sweeplora.convert.reading.flags import FLAGS
@@ -16,7 +16,7 @@ def prior_weight(given: Given, has_reg: bool) -> list[Entry]:
     if has_reg:
         return [given.taken("prior_loss_weight", "data.prior_loss_weight", given["prior_loss_weight"])]
     unused = "prior_loss_weight" in given
-    return [idle("--prior_loss_weight", "there are no regularisation images")] if unused else []
+    return [no_effect("--prior_loss_weight", "there are no regularisation images")] if unused else []
 
 
 def written(part: Treated) -> list[Entry]:
@@ -63,7 +63,9 @@ def subsets(given: Given, sources: list[Source], parts: list[Treated]) -> list[E
                 flag = where or _default_flag(key)
                 entries.append(Entry(flag, "became", "", value, f"data.subsets[{index}].{key}"))
         subsets.append(subset)
-    note = "regularisation images are balanced over all subsets here, for each dataset there" if reg else ""
+    note = (
+        "regularisation images are balanced over all subsets; sd-scripts balances each dataset by itself" if reg else ""
+    )
     return [
         became("--dataset_config", "data.subsets", subsets, note),
         *written(Treated(same, {})),
@@ -73,7 +75,7 @@ def subsets(given: Given, sources: list[Source], parts: list[Treated]) -> list[E
 
 
 LINKED = "data.dir: a folder of links to its images, with their captions beside"
-_BELOW = "sd-scripts counts images directly in it only; here those below it count too"
+_BELOW = "sd-scripts reads only the images directly in it; sweeplora also reads its sub-folders"
 
 
 def rest_of_tables(sources: list[Source], taken: list[Entry]) -> list[Entry]:
@@ -92,21 +94,21 @@ def rest_of_tables(sources: list[Source], taken: list[Entry]) -> list[Entry]:
             elif option in NOT_HERE:
                 entries.append(missing(flag, NOT_HERE[option]))
             elif option in NO_USE:
-                entries.append(idle(flag, NO_USE[option]))
+                entries.append(no_effect(flag, NO_USE[option]))
             elif option in idles:
-                entries.append(idle(flag, idles[option]))
+                entries.append(no_effect(flag, idles[option]))
             elif flag in counted:
                 key = SAME.get(option, option)
                 entries.append(became(flag, "", table.content[option], f"data.{key}, the same for all subsets"))
             else:
-                entries.append(idle(flag, "a table nearer to each subset says its own"))
+                entries.append(no_effect(flag, "overridden by a table closer to each subset"))
     return entries
 
 
 def _idles(sources: list[Source]) -> dict[str, str]:
     found: dict[str, str] = {}
     for source in sources:
-        found |= treated({option: source.value(option) for option in OF_IMAGES}, source.said()).idle
+        found |= treated({option: source.value(option) for option in OF_IMAGES}, source.said()).no_effect
     return found
 
 
@@ -124,10 +126,10 @@ def unused_flags(given: Given, sources: list[Source], taken: list[Entry]) -> lis
         elif option in sources[0].unread:
             folder = "--train_data_dir has the number of repeats in its folders' names"
             note = folder if option == "num_repeats" else "sd-scripts reads it in a dataset's file only"
-            entries.append(idle(f"--{name}", note))
+            entries.append(no_effect(f"--{name}", note))
         else:
-            entries.append(idle(f"--{name}", idles.get(option, "the tables of the file say their own")))
+            entries.append(no_effect(f"--{name}", idles.get(option, "overridden by the tables of the file")))
     if "dataset_config" in given:
         names = [name for name in ("train_data_dir", "reg_data_dir") if name in given]
-        entries += [idle(f"--{name}", "the dataset's file comes before it") for name in names]
+        entries += [no_effect(f"--{name}", "overridden by the dataset's file") for name in names]
     return entries

@@ -33,13 +33,13 @@ SAME = {
 """Options that keep their value; by default both sides mean the same."""
 
 NO_USE = {
-    "cache_info": "sizes and hashes of images are always remembered here",
-    "custom_attributes": "neither of the two scripts reads it",
-    "network_multiplier": "neither of the two scripts reads it",
+    "cache_info": "sweeplora always remembers the sizes and hashes of images",
+    "custom_attributes": "neither training script reads it",
+    "network_multiplier": "neither training script reads it",
 }
 NOT_HERE = {
     "face_crop_aug_range": "cropping around faces is not supported",
-    "resize_interpolation": "images are always resized by Lanczos; there by area to shrink, unless this is given",
+    "resize_interpolation": "sweeplora always resizes with Lanczos; sd-scripts shrinks by area unless this is given",
 }
 
 
@@ -47,7 +47,7 @@ class Treated(NamedTuple):
     """Our keys with their values and sources, and options without effect with the reason."""
 
     keys: dict[str, Value]
-    idle: dict[str, str]
+    no_effect: dict[str, str]
 
 
 def treated(options: Mapping[str, Value], said: frozenset[str]) -> Treated:
@@ -85,7 +85,7 @@ def _buckets(options: Mapping[str, Value], found: Treated) -> None:
     on = bool(options["enable_bucket"][0])
     found.keys["bucket"] = (on, options["enable_bucket"][1])
     if not on:
-        found.idle.update(dict.fromkeys(BUCKETS, "there are no buckets without enable_bucket"))
+        found.no_effect.update(dict.fromkeys(BUCKETS, "there are no buckets without enable_bucket"))
         return
     step, source = options["bucket_reso_steps"]
     if step < 1:
@@ -93,8 +93,8 @@ def _buckets(options: Mapping[str, Value], found: Treated) -> None:
     found.keys["bucket_step"] = (step, source)
     if options["bucket_no_upscale"][0]:
         found.keys["bucket_no_upscale"] = (True, options["bucket_no_upscale"][1])
-        why = "bucket_no_upscale makes buckets of the images' own sizes"
-        found.idle.update(dict.fromkeys(("min_bucket_reso", "max_bucket_reso"), why))
+        why = "with bucket_no_upscale the images' own sizes make the buckets"
+        found.no_effect.update(dict.fromkeys(("min_bucket_reso", "max_bucket_reso"), why))
         return
     least, least_source = options["min_bucket_reso"]
     most, most_source = options["max_bucket_reso"]
@@ -111,10 +111,10 @@ def _captions(options: Mapping[str, Value], found: Treated) -> None:
         useless["caption_separator"] = why
     if not options["token_warmup_step"][0]:
         useless["token_warmup_min"] = "there is no token_warmup_step"
-    found.idle.update(useless)
+    found.no_effect.update(useless)
     for option in useless:
         found.keys.pop(SAME[option], None)
     for option in ("keep_tokens_separator", "secondary_separator", "class_tokens", "conditioning_data_dir"):
         if found.keys.get(SAME[option], ("", ""))[0] == "" and SAME[option] in found.keys:
             del found.keys[SAME[option]]
-            found.idle[option] = "an empty text says what is so without it"
+            found.no_effect[option] = "an empty text is the default"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweeplora.convert.entries import Entry, became, idle
+from sweeplora.convert.entries import Entry, became, no_effect
 from sweeplora.convert.reading.given import Given
 from sweeplora.errors import UserError
 
@@ -19,7 +19,7 @@ def entries(given: Given) -> list[Entry]:
         entries += _huber(given)
     else:
         names = [name for name in ("huber_c", "huber_schedule", "huber_scale") if name in given]
-        entries += [idle(f"--{name}", "only huber and smooth_l1 read it") for name in names]
+        entries += [no_effect(f"--{name}", "only huber and smooth_l1 read it") for name in names]
     entries += given.unless_zero("min_snr_gamma", "loss.min_snr_gamma", "0 weighs nothing")
     if "debiased_estimation_loss" in given:
         entries.append(became("--debiased_estimation_loss", "loss.debiased", True))
@@ -34,7 +34,7 @@ def _huber(given: Given) -> list[Entry]:
     if given["huber_schedule"] != "snr" and given["huber_scale"] != 1:
         entries.append(became("--huber_scale", "loss.huber_scale", given["huber_scale"]))
     elif "huber_scale" in given:
-        entries.append(idle("--huber_scale", "1 changes nothing, and the snr schedule does not read it"))
+        entries.append(no_effect("--huber_scale", "1 is the default, and the snr schedule does not read it"))
     return entries
 
 
@@ -47,6 +47,8 @@ def _between_predictions(given: Given) -> list[Entry]:
         entries.append(became("--scale_v_pred_loss_like_noise_pred", "loss.scale_v_like_epsilon", True))
     if v and given["v_pred_like_loss"]:
         raise UserError(
-            "--v_pred_like_loss", given["v_pred_like_loss"], "not with --v_parameterization, as in sd-scripts"
+            "--v_pred_like_loss",
+            given["v_pred_like_loss"],
+            "cannot be combined with --v_parameterization, as in sd-scripts",
         )
     return [*entries, *given.unless_zero("v_pred_like_loss", "loss.v_pred_like", "0 adds nothing")]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sweeplora.convert.entries import Entry, became, idle
+from sweeplora.convert.entries import Entry, became, no_effect
 from sweeplora.convert.reading.given import Given
 from sweeplora.errors import UserError
 
 _ATTENTION = {"mem_eff_attn": "sliced", "xformers": "xformers", "sdpa": "sdpa"}
 """In the order in which sd-scripts looks at them."""
-_UNFIT = "sd-scripts only warns of it; here the check refuses it"
+_UNFIT = "sd-scripts only warns; sweeplora refuses it"
 
 
 def entries(given: Given) -> list[Entry]:
@@ -18,7 +18,7 @@ def entries(given: Given) -> list[Entry]:
     path = given["pretrained_model_name_or_path"]
     if not path:
         raise UserError("--pretrained_model_name_or_path", "", "the command names no model")
-    local = "a model's name on the hub is not looked up here; download it first" if _on_hub(path) else ""
+    local = "sweeplora does not look models up on the hub; download it first" if _on_hub(path) else ""
     return [
         became("the script's name", "model", given.family),
         became("--pretrained_model_name_or_path", "model.path", path, local),
@@ -49,17 +49,19 @@ def _prediction(given: Given) -> list[Entry]:
 
 def _clip_skip(given: Given) -> list[Entry]:
     if given.family == "sdxl":
-        note = "SDXL is conditioned by its encoders' last layer but one, whatever this says"
-        return [idle("--clip_skip", note)] if "clip_skip" in given else []
+        note = "SDXL always uses its encoders' second-to-last layer"
+        return [no_effect("--clip_skip", note)] if "clip_skip" in given else []
     return [given.taken("clip_skip", "model.clip_skip", given["clip_skip"] or 1)]
 
 
 def _attention(given: Given) -> list[Entry]:
     asked = [name for name in _ATTENTION if name in given]
     if not asked:
-        return [Entry("--sdpa", "default", "model.attention", "sdpa", "none given: the same numbers, computed faster")]
+        return [
+            Entry("--sdpa", "default", "model.attention", "sdpa", "the same numbers as without it, computed faster")
+        ]
     first = became(f"--{asked[0]}", "model.attention", _ATTENTION[asked[0]])
-    return [first, *(idle(f"--{name}", f"--{asked[0]} comes before it") for name in asked[1:])]
+    return [first, *(no_effect(f"--{name}", f"--{asked[0]} overrides it") for name in asked[1:])]
 
 
 def _precision(given: Given) -> list[Entry]:
@@ -81,9 +83,9 @@ def _precision(given: Given) -> list[Entry]:
 def _merged(given: Given) -> list[Entry]:
     files, factors = given["base_weights"], given["base_weights_multiplier"]
     if not files:
-        return [idle("--base_weights_multiplier", "there are no base_weights")] if factors else []
+        return [no_effect("--base_weights_multiplier", "there are no base_weights")] if factors else []
     filled = [*(factors or []), *[1.0] * len(files)][: len(files)]
-    note = "filled up with 1 to one number for each file, as there" if len(factors or []) != len(files) else ""
+    note = "padded with 1 to one number per file, as in sd-scripts" if len(factors or []) != len(files) else ""
     return [
         became("--base_weights", "model.base_weights", list(files)),
         given.taken("base_weights_multiplier", "model.base_weights_multiplier", filled, note),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sweeplora.convert.entries import Entry, became, idle
+from sweeplora.convert.entries import Entry, became, no_effect
 from sweeplora.convert.network_args.kohya import kohya
 from sweeplora.convert.network_args.lycoris import ALGORITHMS, lycoris
 from sweeplora.convert.reading.given import Given
@@ -59,7 +59,7 @@ def _places(given: Given) -> list[Entry]:
     preset = without_text_encoders(given)
     note = f"preset {preset} has none of the text encoders' layers" if preset else ""
     if not (unet or encoders):
-        raise UserError("--network_train_unet_only", True, "with the other flags nothing is left to train")
+        raise UserError("--network_train_unet_only", True, "the other flags leave nothing to train")
     entries = [
         given.taken("network_train_unet_only", "network.text_encoders", encoders, note),
         given.taken("network_train_text_encoder_only", "network.unet", unet),
@@ -95,16 +95,17 @@ def _plus(given: Given, said: Mapping[str, str], has_b: bool) -> list[Entry]:
             continue
         if not has_b:
             entries += [
-                idle(f"--network_args {name}", "the algorithm has no B whose rate could differ") for name in names
+                no_effect(f"--network_args {name}", "the algorithm has no B factor with a rate of its own")
+                for name in names
             ]
             continue
         if trains:
             entries.append(became(f"--network_args {names[0]}", f"rates.loraplus_{part}", _ratio(said, names[0])))
             entries += [
-                idle(f"--network_args {name}", f"--network_args {names[0]} comes before it") for name in names[1:]
+                no_effect(f"--network_args {name}", f"--network_args {names[0]} overrides it") for name in names[1:]
             ]
         elif names[0] != _PLUS[0]:
-            entries.append(idle(f"--network_args {names[0]}", "that part does not train"))
+            entries.append(no_effect(f"--network_args {names[0]}", "that part is not trained"))
     return entries
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweeplora.convert.entries import Entry, became, idle
+from sweeplora.convert.entries import Entry, became, no_effect
 from sweeplora.convert.reading.given import Given
 from sweeplora.errors import UserError
 
@@ -20,10 +20,10 @@ def _offset(given: Given) -> list[Entry]:
             )
         flags = ("noise_offset", "noise_offset_random_strength", "adaptive_noise_scale")
         names = [name for name in flags if name in given]
-        return [idle(f"--{name}", "the offset is nothing") for name in names]
+        return [no_effect(f"--{name}", "the offset is 0") for name in names]
     entries = [became("--noise_offset", "noise.offset", given["noise_offset"])]
     if "noise_offset_random_strength" in given:
-        note = "drawn for each image here, once a batch there"
+        note = "sweeplora draws it per image, sd-scripts per batch"
         entries.append(became("--noise_offset_random_strength", "noise.offset_random_strength", True, note))
     return [*entries, *given.unless_zero("adaptive_noise_scale", "noise.adaptive_scale", "0 adds nothing")]
 
@@ -31,8 +31,8 @@ def _offset(given: Given) -> list[Entry]:
 def _pyramid(given: Given) -> list[Entry]:
     if not given["multires_noise_iterations"]:
         names = [name for name in ("multires_noise_iterations", "multires_noise_discount") if name in given]
-        return [idle(f"--{name}", "no iterations, no pyramid noise") for name in names]
-    note = "sizes are drawn for each image here, once a batch there"
+        return [no_effect(f"--{name}", "without iterations there is no pyramid noise") for name in names]
+    note = "sizes are sweeplora draws it per image, sd-scripts per batch"
     return [
         became("--multires_noise_iterations", "noise.multires_iterations", given["multires_noise_iterations"], note),
         given.taken("multires_noise_discount", "noise.multires_discount", given["multires_noise_discount"]),
@@ -42,7 +42,7 @@ def _pyramid(given: Given) -> list[Entry]:
 def _perturbed(given: Given) -> list[Entry]:
     if not given["ip_noise_gamma"]:
         names = [name for name in ("ip_noise_gamma", "ip_noise_gamma_random_strength") if name in given]
-        return [idle(f"--{name}", "gamma is nothing") for name in names]
+        return [no_effect(f"--{name}", "gamma is nothing") for name in names]
     entries = [became("--ip_noise_gamma", "noise.input_gamma", given["ip_noise_gamma"])]
     if "ip_noise_gamma_random_strength" in given:
         entries.append(became("--ip_noise_gamma_random_strength", "noise.input_gamma_random_strength", True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sweeplora.convert.entries import Entry, aside, became, idle
+from sweeplora.convert.entries import Entry, aside, became, no_effect
 from sweeplora.convert.reading.given import Given
 from sweeplora.convert.reading.optimizer_flags import arguments, finds_its_rate, kind, one_rate, relative_step
 from sweeplora.errors import UserError
@@ -77,7 +77,7 @@ def _rate(given: Given, name: str) -> Entry:
     flag, rate = one_rate(given)
     note = ""
     if rate < _LEAST_OWN_RATE:
-        note = "it finds its own rate and multiplies it by this, which there is only warned of; the check asks for 1"
+        note = "it finds its own rate and multiplies it by this; sd-scripts only warns, sweeplora asks for 1"
     return given.taken(flag, "optimizer.lr", rate, note)
 
 
@@ -86,8 +86,8 @@ def _adafactor(given: Given, said: dict[str, Any]) -> list[Entry]:
     entries = [became(f"--optimizer_args {key}", f"optimizer.{key}", said[key]) for key in said]
     if relative:
         entries.append(Entry("--optimizer_args relative_step", "default", "optimizer.relative_step", True))
-        note = "Adafactor finds its own rate (relative_step); there this only seeds what is logged"
-        return [*entries, *([idle("--learning_rate", note)] if "learning_rate" in given else [])]
+        note = "Adafactor finds its own rate (relative_step); in sd-scripts this only changes what is logged"
+        return [*entries, *([no_effect("--learning_rate", note)] if "learning_rate" in given else [])]
     return [*entries, given.taken("learning_rate", "optimizer.lr", given["learning_rate"])]
 
 

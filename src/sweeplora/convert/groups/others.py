@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from sweeplora.convert.entries import Entry, aside, idle
+from sweeplora.convert.entries import Entry, aside, no_effect
 from sweeplora.convert.reading.given import Given
 
-_METADATA = "a file's metadata is written by sweeplora itself; this text is not put into it"
+_METADATA = "sweeplora writes the file's metadata itself, without this text"
 _UPLOAD = "nothing is uploaded; the files stay on this machine and in MLflow's store"
 _DEEPSPEED = "DeepSpeed is not supported; every process holds the whole model and network"
 _PRINTED = "everything printed is in the run's log.txt"
-_STARTED = "sweeplora itself sets up how processes find each other"
+_STARTED = "sweeplora sets up the communication between processes itself"
 _WANDB = "Weights & Biases is not supported; MLflow keeps the record"
 
 NO_USE = {
-    "config_file": "read, and each of its flags stands for itself",
+    "config_file": "read; its flags are listed one by one",
     "tokenizer_cache_dir": "CLIP's vocabulary comes with sweeplora; nothing is downloaded",
-    "skip_cache_check": "kept latents and texts are found by the content they were made of",
-    "debug_dataset": "shows images instead of training; leave it out there to train",
-    "persistent_data_loader_workers": "threads, not processes, prepare batches here; they stay",
+    "skip_cache_check": "cached latents and texts are found by their content",
+    "debug_dataset": "shows images instead of training; leave it out",
+    "persistent_data_loader_workers": "sweeplora prepares batches in threads, which persist",
     "highvram": "it only keeps sd-scripts from emptying the device's cache",
-    "disable_mmap_load_safetensors": "only about how fast a file is read",
+    "disable_mmap_load_safetensors": "only changes how fast a file is read",
     "ddp_gradient_as_bucket_view": _STARTED,
     "ddp_static_graph": _STARTED,
     "ddp_timeout": _STARTED,
     "log_config": "the whole configuration is in every run's folder",
-    "console_log_simple": "only about how lines are printed",
+    "console_log_simple": "only changes how lines are printed",
     "zero_stage": "there is no --deepspeed",
     "offload_optimizer_device": "there is no --deepspeed",
     "offload_optimizer_nvme_path": "there is no --deepspeed",
@@ -54,7 +54,7 @@ NOT_HERE = {
     "metadata_preprocessor": _METADATA,
     "metadata_is_negative_embedding": _METADATA,
     "training_comment": _METADATA,
-    "no_metadata": "files always say what they are: programs tell SDXL from SD 1.5 by it",
+    "no_metadata": "files always have metadata, by which programs tell SDXL from SD 1.5",
     "huggingface_repo_id": _UPLOAD,
     "save_state_to_huggingface": _UPLOAD,
     "resume_from_huggingface": "a training is not resumed from a hub",
@@ -77,6 +77,6 @@ def entries(given: Given) -> list[Entry]:
         if leader in given:
             whys |= {name: why for name in NO_USE if NO_USE[name] == f"there is no --{leader}"}
     return [
-        *(idle(f"--{name}", why) for name, why in whys.items() if name in given),
+        *(no_effect(f"--{name}", why) for name, why in whys.items() if name in given),
         *(aside(f"--{name}", why) for name, why in NOT_HERE.items() if name in given),
     ]

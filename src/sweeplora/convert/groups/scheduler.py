@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sweeplora.config.nearest import nearest
-from sweeplora.convert.entries import Entry, became, idle
+from sweeplora.convert.entries import Entry, became, no_effect
 from sweeplora.convert.reading.given import Given
 from sweeplora.convert.reading.optimizer_flags import arguments, relative_step, schedule_free
 from sweeplora.errors import UserError
@@ -45,13 +45,13 @@ def entries(given: Given) -> list[Entry]:
     if given["lr_scheduler_type"]:
         return _class(given)
     if name not in _CHOICES:
-        raise UserError(
-            "--lr_scheduler", name, f"is no schedule that runs in sd-scripts; {nearest(name, list(_CHOICES))}"
-        )
+        raise UserError("--lr_scheduler", name, f"is not a schedule of sd-scripts; {nearest(name, list(_CHOICES))}")
     if name == "adafactor":
         raise UserError("--lr_scheduler", name, "only with Adafactor and its relative step, in sd-scripts too")
     if name == "constant" and given[_WARMUP]:
-        raise UserError(f"--{_WARMUP}", given[_WARMUP], "constant takes none there; write constant_with_warmup")
+        raise UserError(
+            f"--{_WARMUP}", given[_WARMUP], "constant has no warm-up in sd-scripts; write constant_with_warmup"
+        )
     entries = [given.taken("lr_scheduler", "scheduler", _CHOICES[name])]
     if name == "piecewise_constant":
         return [*entries, *_pieces(given), *_unread(given, name)]
@@ -60,13 +60,13 @@ def entries(given: Given) -> list[Entry]:
 
 def _without(given: Given, choice: str, note: str) -> list[Entry]:
     names = ("lr_scheduler", "lr_scheduler_type", "lr_scheduler_args", _WARMUP, *_READ_BY)
-    ignored = [idle(f"--{name}", note) for name in names if name in given]
+    ignored = [no_effect(f"--{name}", note) for name in names if name in given]
     return [Entry("", "default", "scheduler", choice), *ignored]
 
 
 def _unread(given: Given, name: str) -> list[Entry]:
     note = f"sd-scripts' {name} does not read it"
-    return [idle(f"--{flag}", note) for flag, readers in _READ_BY.items() if flag in given and name not in readers]
+    return [no_effect(f"--{flag}", note) for flag, readers in _READ_BY.items() if flag in given and name not in readers]
 
 
 def _warmup(given: Given) -> list[Entry]:
@@ -77,7 +77,7 @@ def _steps(given: Given, steps: float) -> tuple[float, str]:
     """Effective steps in sd-scripts, where every process advances the count by one."""
     if steps < 1 or given.processes == 1:
         return steps, ""
-    note = f"{steps} there, where {given.processes} processes count {given.processes} a step"
+    note = f"{steps} in sd-scripts, where {given.processes} processes count {given.processes} a step"
     return round(steps / given.processes), note
 
 
@@ -98,7 +98,9 @@ def _own(given: Given, name: str) -> list[Entry]:
             steps = (None, "") if scale is None else _steps(given, scale)
             entries = [given.taken("lr_scheduler_timescale", "scheduler.timescale", *steps)]
         case "cosine_with_min_lr" | "warmup_stable_decay":
-            halves = given.taken("lr_scheduler_num_cycles", "scheduler.num_cycles", cycles / 2, "half waves there")
+            halves = given.taken(
+                "lr_scheduler_num_cycles", "scheduler.num_cycles", cycles / 2, "sd-scripts counts half waves"
+            )
             entries = [halves]
             if least is not None or name == "warmup_stable_decay":
                 entries.append(given.taken("lr_scheduler_min_lr_ratio", "scheduler.min_lr_rate", least or 0.0))
@@ -136,7 +138,7 @@ def _pieces(given: Given) -> list[Entry]:
     return [
         became("--lr_scheduler_args step_rules", "scheduler.values", values),
         became("--lr_scheduler_args step_rules", "scheduler.until", [int(step) for step, _ in steps], note),
-        *([idle(f"--{_WARMUP}", "piecewise_constant does not read it")] if _WARMUP in given else []),
+        *([no_effect(f"--{_WARMUP}", "piecewise_constant does not read it")] if _WARMUP in given else []),
     ]
 
 
@@ -148,7 +150,7 @@ def _class(given: Given) -> list[Entry]:
     make: dict[str, Any] = {"_target_": target, "_partial_": True, **arguments(given, "lr_scheduler_args")}
     many = given.processes > 1
     note = (
-        f"there {given.processes} processes advance it {given.processes} times a step: divide its counts"
+        f"in sd-scripts {given.processes} processes advance it {given.processes} times a step: divide its counts"
         if many
         else ""
     )
@@ -157,5 +159,5 @@ def _class(given: Given) -> list[Entry]:
         became("--lr_scheduler_type", "scheduler", "torch"),
         became("--lr_scheduler_type", "scheduler.make", make, note),
         *([became("--lr_scheduler_args", "", make, "scheduler.make")] if "lr_scheduler_args" in given else []),
-        *(idle(f"--{name}", "--lr_scheduler_type comes before it") for name in named if name in given),
+        *(no_effect(f"--{name}", "--lr_scheduler_type overrides it") for name in named if name in given),
     ]

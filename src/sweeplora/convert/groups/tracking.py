@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweeplora.convert.entries import Entry, aside, became, idle
+from sweeplora.convert.entries import Entry, aside, became, no_effect
 from sweeplora.convert.reading.given import Given
 from sweeplora.errors import UserError
 
@@ -15,7 +15,7 @@ def entries(given: Given) -> list[Entry]:
         note = "Weights & Biases is not supported; MLflow keeps the record" + (", TensorBoard too" if folder else "")
         entries.append(aside("--log_with", note))
     elif wants:
-        entries.append(idle("--log_with", "--logging_dir says it"))
+        entries.append(no_effect("--log_with", "--logging_dir says it"))
     if wants == "tensorboard" and not folder:
         raise UserError("--log_with", wants, "needs --logging_dir, in sd-scripts too")
     if folder and wants != "wandb":
@@ -24,4 +24,4 @@ def entries(given: Given) -> list[Entry]:
             entries.append(became("--log_prefix", "tracking.tensorboard_prefix", given["log_prefix"]))
         return entries
     names = [name for name in ("logging_dir", "log_prefix") if name in given]
-    return [*entries, *(idle(f"--{name}", "no TensorBoard log is written") for name in names)]
+    return [*entries, *(no_effect(f"--{name}", "no TensorBoard log is written") for name in names)]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
-from sweeplora.convert.entries import Entry, aside, became, idle, missing
+from sweeplora.convert.entries import Entry, aside, became, missing, no_effect
 from sweeplora.convert.groups.network import limits_norms
 from sweeplora.convert.reading.given import Given
 from sweeplora.errors import UserError
@@ -16,7 +16,7 @@ _BACKENDS = ("inductor", "cudagraphs", "aot_eager", "eager")
 _STATE = re.compile(r"(.+?)(?:-step\d{8}|-\d{6})?-state")
 """The folder of a state: `<name>-000003-state`, `<name>-step00000100-state`, `<name>-state`."""
 
-_RATIO = "a share of the epochs, whose number is not in the command; give --save_every_n_epochs"
+_RATIO = "a share of the epochs, and the command does not say how many there are; give --save_every_n_epochs"
 
 
 def entries(given: Given) -> list[Entry]:
@@ -57,7 +57,7 @@ def _length(given: Given) -> list[Entry]:
         Entry("--max_train_steps", "default", "train.steps"),
     ]
     if "max_train_steps" in given:
-        entries.append(idle("--max_train_steps", "--max_train_epochs comes before it"))
+        entries.append(no_effect("--max_train_steps", "--max_train_epochs overrides it"))
     return entries
 
 
@@ -73,7 +73,7 @@ def _precision(given: Given) -> list[Entry]:
     if not entries:
         entries.append(Entry("--full_bf16", "default", "train.network_precision", own))
     saved = _SAVED[given["save_precision"]] if "save_precision" in given else own
-    note = "" if "save_precision" in given else "not given: as the network trains"
+    note = "" if "save_precision" in given else "not given: the precision that the network trains in"
     return [
         given.taken("mixed_precision", "train.mixed_precision", mixed),
         *entries,
@@ -92,7 +92,7 @@ def _steps(given: Given) -> list[Entry]:
         ),
     ]
     if given["scale_weight_norms"] and not limits_norms(given):
-        entries.append(idle("--scale_weight_norms", "it limits LoRA, LoHa, LoKr and OFT only, there and here"))
+        entries.append(no_effect("--scale_weight_norms", "it limits LoRA, LoHa, LoKr and OFT only, as in sd-scripts"))
     else:
         entries += given.unless_zero("scale_weight_norms", "train.max_weight_norm", "0 limits nothing")
     if "lowram" in given:
@@ -104,9 +104,11 @@ def _compiled(given: Given) -> list[Entry]:
     backend = given["dynamo_backend"]
     named = "dynamo_backend" in given
     if "torch_compile" not in given:
-        return [idle("--dynamo_backend", "only --torch_compile reads it")] if named else []
+        return [no_effect("--dynamo_backend", "only --torch_compile reads it")] if named else []
     if backend == "no":
-        return [idle(f"--{name}", "the backend `no` compiles nothing") for name in ("torch_compile", "dynamo_backend")]
+        return [
+            no_effect(f"--{name}", "the backend `no` compiles nothing") for name in ("torch_compile", "dynamo_backend")
+        ]
     if backend not in _BACKENDS:
         note = f"the backend {backend} is not offered; the U-Net is not compiled, which changes the time alone"
         return [aside(f"--{name}", note) for name in ("torch_compile", "dynamo_backend")]
@@ -122,7 +124,7 @@ def _saving(given: Given) -> list[Entry]:
         *_kept(given, "steps"),
     ]
     saved = given["save_model_as"]
-    note = "a .pt is the same pickle by another name" if saved == "pt" else ""
+    note = "a .pt file is the same pickle" if saved == "pt" else ""
     entries.append(given.taken("save_model_as", "train.save_as", "ckpt" if saved == "pt" else saved, note))
     return [*entries, *_states(given), *_resumed(given)]
 
@@ -132,13 +134,13 @@ def _states(given: Given) -> list[Entry]:
     entries = []
     for flag in ("save_state", "save_state_on_train_end"):
         if flag in given:
-            note = "the newest state alone, replaced by the next; `sweeplora continue` goes on from it"
+            note = "only the newest state is kept; `sweeplora continue` resumes from it"
             entries.append(became(f"--{flag}", "train.keep_state", True, note))
     if "save_state" in given and given["save_every_n_steps"]:
         entries.append(became("--save_state", "train.checkpoint_every_steps", given["save_every_n_steps"]))
     for flag in ("save_last_n_epochs_state", "save_last_n_steps_state"):
         if flag in given:
-            entries.append(idle(f"--{flag}", "only the newest state is kept"))
+            entries.append(no_effect(f"--{flag}", "only the newest state is kept"))
     return entries
 
 
@@ -152,14 +154,14 @@ def _resumed(given: Given) -> list[Entry]:
             note = "not a folder that --save_state makes; `sweeplora continue RUN` goes on with a run of sweeplora"
             return [missing("--resume", note), *_placed(given, missing)]
         file = folder if name is None else folder.parent / "single" / name[1] / "checkpoints" / "state.safetensors"
-        note = "the state that the converted training of that name keeps; one of sd-scripts is a pickle and not read"
+        note = "the state of the converted training of that name; sd-scripts' own is a pickle and is not read"
         entries.append(became("--resume", "train.resume", str(file), note))
-        return [*entries, *_placed(given, idle)]
+        return [*entries, *_placed(given, no_effect)]
     return _placed(given, missing)
 
 
 def _placed(given: Given, fate: Callable[[str, str], Entry]) -> list[Entry]:
-    note = "the state says its step" if fate is idle else "a training starts at its first step or at that of its state"
+    note = "the state says its step" if fate is no_effect else "a training starts at its first step or at its state's"
     flags = ("initial_epoch", "initial_step", "skip_until_initial_step")
     return [fate(f"--{flag}", note) for flag in flags if flag in given]
 
@@ -167,10 +169,10 @@ def _placed(given: Given, fate: Callable[[str, str], Entry]) -> list[Entry]:
 def _every_epochs(given: Given) -> list[Entry]:
     every, ratio, epochs = given["save_every_n_epochs"], given["save_n_epoch_ratio"], given["max_train_epochs"]
     if not ratio or ratio < 1:
-        unused = [idle("--save_n_epoch_ratio", "0 saves nothing more")] if "save_n_epoch_ratio" in given else []
+        unused = [no_effect("--save_n_epoch_ratio", "0 saves nothing")] if "save_n_epoch_ratio" in given else []
         return [given.taken("save_every_n_epochs", "train.save_every_epochs", every or 0), *unused]
     named = "save_every_n_epochs" in given
-    overruled = [idle("--save_every_n_epochs", "--save_n_epoch_ratio comes before it")] if named else []
+    overruled = [no_effect("--save_every_n_epochs", "--save_n_epoch_ratio overrides it")] if named else []
     if epochs is None:
         return [aside("--save_n_epoch_ratio", _RATIO), Entry("", "default", "train.save_every_epochs", 0), *overruled]
     return [became("--save_n_epoch_ratio", "train.save_every_epochs", epochs // ratio or 1), *overruled]
@@ -179,7 +181,7 @@ def _every_epochs(given: Given) -> list[Entry]:
 def _kept(given: Given, unit: str) -> list[Entry]:
     flag = f"save_last_n_{unit}"
     if not given[flag]:
-        return [idle(f"--{flag}", "0 keeps all")] if flag in given else []
+        return [no_effect(f"--{flag}", "0 keeps all")] if flag in given else []
     if not given[f"save_every_n_{unit}"] and not (unit == "epochs" and given["save_n_epoch_ratio"]):
-        return [idle(f"--{flag}", f"nothing is saved every few {unit}")]
+        return [no_effect(f"--{flag}", f"nothing is saved every few {unit}")]
     return [became(f"--{flag}", f"train.save_last_{unit}", given[flag])]

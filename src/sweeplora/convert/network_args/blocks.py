@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sweeplora.convert.entries import Entry, became, idle
+from sweeplora.convert.entries import Entry, became, no_effect
 from sweeplora.errors import UserError
 
 COUNTS = {
@@ -42,13 +42,13 @@ def rate_entries(family: str, said: Mapping[str, str], dims: Mapping[str, list[f
     """Rates per block. A block with rate 0 gets no adapter, as in sd-scripts; `dims` are the ranks to set to 0 then."""
     names = [name for name in RATES if name in said]
     if not any(name in said for name in RATES[:3]):
-        return [idle(f"--network_args {name}", "there are no rates by block") for name in names]
+        return [no_effect(f"--network_args {name}", "there are no rates by block") for name in names]
     factors = _factors(family, said)
     entries = [
         became(f"--network_args {name}", "rates.blocks", [factor or 1.0 for factor in factors]) for name in names
     ]
     if 0 in factors:
-        note = "a block whose rate is 0 has no adapter, there and here"
+        note = "a block whose rate is 0 has no adapter, as in sd-scripts"
         for key, values in dims.items():
             kept = [value if factor else 0 for value, factor in zip(values, factors, strict=True)]
             entries.append(became(f"--network_args {names[0]}", f"network.{key}", kept, note))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeplora.config.nearest import nearest
-from sweeplora.convert.entries import Entry, became, idle
+from sweeplora.convert.entries import Entry, became, no_effect
 from sweeplora.convert.network_args.blocks import RANKS, RATES, flat, ranks, rate_entries
 from sweeplora.convert.reading.given import Given
 from sweeplora.errors import UserError
@@ -37,7 +37,7 @@ def kohya(given: Given, said: Mapping[str, str]) -> list[Entry]:
     if lora:
         return [*entries, *_lora(given, said, dim)]
     block = _number(said, "unit", int, "network.block_size")
-    dropped = [idle("--network_dropout", "networks.dylora does not read it")] if "network_dropout" in given else []
+    dropped = [no_effect("--network_dropout", "networks.dylora does not read it")] if "network_dropout" in given else []
     return [*entries, block if "unit" in said else block._replace(fate="default"), *dropped]
 
 
@@ -47,7 +47,7 @@ def _layers(kernels: bool) -> str:
 
 def _conv_alpha(said: Mapping[str, str], kernels: bool) -> list[Entry]:
     if not kernels:
-        return [idle("--network_args conv_alpha", "there is no conv_dim")] if "conv_alpha" in said else []
+        return [no_effect("--network_args conv_alpha", "there is no conv_dim")] if "conv_alpha" in said else []
     if "conv_alpha" in said:
         return [_number(said, "conv_alpha", float, "network.conv_alpha")]
     return [Entry("--network_args conv_alpha", "default", "network.conv_alpha", 1.0)]
@@ -60,7 +60,7 @@ def _lora(given: Given, said: Mapping[str, str], dim: int) -> list[Entry]:
             entries.append(_number(said, name, float, f"network.{name}"))
     blocks = ranks(given.family, said)
     by_block = "block_dims" in said or any(name in said for name in RATES[:3])
-    note = "" if by_block else "there only with block_dims or rates by block; here it takes effect"
+    note = "" if by_block else "sd-scripts uses it only with block_dims or rates by block; sweeplora always does"
     entries += [became(f"--network_args {name}", f"network.{name}", values, note) for name, values in blocks.items()]
     dims: dict[str, list[Any]] = {"block_dims": list(blocks.get("block_dims", flat(given.family, dim)))}
     if "conv_block_dims" in blocks:
@@ -81,4 +81,4 @@ def _number(said: Mapping[str, str], name: str, number: type[int] | type[float],
 def _unread(module: str, said: Mapping[str, str]) -> list[Entry]:
     read = _READ[module]
     note = f"{module} has no such argument and ignores it"
-    return [idle(f"--network_args {name}", f"{note}; {nearest(name, read)}") for name in said if name not in read]
+    return [no_effect(f"--network_args {name}", f"{note}; {nearest(name, read)}") for name in said if name not in read]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sweeplora.convert.entries import Entry, became, idle
+from sweeplora.convert.entries import Entry, became, no_effect
 from sweeplora.convert.reading.given import Given
 from sweeplora.errors import UserError
 
@@ -16,12 +16,12 @@ def dropout(given: Given, said: Mapping[str, str], has: frozenset[str]) -> list[
     value = value_of("dropout", said["dropout"], float) if "dropout" in said else given["network_dropout"]
     entries: list[Entry] = []
     if "dropout" in said and "network_dropout" in given:
-        entries.append(idle("--network_dropout", "--network_args dropout comes before it"))
+        entries.append(no_effect("--network_dropout", "--network_args dropout overrides it"))
     if not value:
-        return [*entries, idle(flag, "0 drops nothing")] if value is not None else entries
+        return [*entries, no_effect(flag, "0 drops nothing")] if value is not None else entries
     if "dropout" not in has or is_true(said, "dora_wd"):
-        return [*entries, idle(flag, "the algorithm ignores neuron dropout, there and here")]
-    never = "lycoris.kohya applies it with bypass_mode=True only; here it takes effect: take it out to train as there"
+        return [*entries, no_effect(flag, "the algorithm ignores neuron dropout, as in sd-scripts")]
+    never = "lycoris.kohya applies it only with bypass_mode=True; to train as sd-scripts did, take it out"
     return [*entries, became(flag, "network.dropout", value, "" if is_true(said, "bypass_mode") else never)]
 
 
@@ -29,12 +29,12 @@ def dora(said: Mapping[str, str], has: frozenset[str]) -> list[Entry]:
     """Weight decomposition; LyCORIS computes its norm per output channel by default."""
     if not is_true(said, "dora_wd"):
         names = [name for name in ("dora_wd", "wd_on_output") if name in said]
-        return [idle(f"--network_args {name}", "there is no dora_wd") for name in names]
+        return [no_effect(f"--network_args {name}", "there is no dora_wd") for name in names]
     if "dora" not in has:
         names = [name for name in ("dora_wd", "wd_on_output") if name in said]
-        return [idle(f"--network_args {name}", "the algorithm has no DoRA") for name in names]
+        return [no_effect(f"--network_args {name}", "the algorithm has no DoRA") for name in names]
     by_output = is_true(said, "wd_on_output", default=True)
-    note = "ComfyUI, Forge and A1111 apply only false as it was trained" if by_output else ""
+    note = "ComfyUI, Forge and A1111 apply only `false` correctly" if by_output else ""
     fate: Any = "became" if "wd_on_output" in said else "default"
     return [
         became("--network_args dora_wd", "network.dora", True),
@@ -45,18 +45,18 @@ def dora(said: Mapping[str, str], has: frozenset[str]) -> list[Entry]:
 def bypass(given: Given, said: Mapping[str, str], has: frozenset[str]) -> list[Entry]:
     """Bypass mode, off by default; it matters for rank dropout, otherwise the faster variant is chosen."""
     if "bypass_mode" not in has:
-        return [idle("--network_args bypass_mode", "the algorithm has none")] if "bypass_mode" in said else []
+        return [no_effect("--network_args bypass_mode", "the algorithm has none")] if "bypass_mode" in said else []
     if is_true(said, "bypass_mode"):
         if is_true(said, "dora_wd"):
-            return [idle("--network_args bypass_mode", "DoRA rescales the whole weight")]
+            return [no_effect("--network_args bypass_mode", "DoRA rescales the whole weight")]
         return [became("--network_args bypass_mode", "network.bypass_mode", True)]
     neurons = said.get("dropout", given["network_dropout"]) if "dropout" in has else None
     by_rows = "dora" in has or "rescaled" in has  # GLoRA's rank dropout only works in bypass mode
     if by_rows and drops(said.get("rank_dropout")) and not drops(neurons):
         fate: Any = "became" if "bypass_mode" in said else "default"
-        note = "so that rows of the weight are dropped, as there"
+        note = "so that rows of the weight are dropped, as in sd-scripts"
         return [Entry("--network_args bypass_mode", fate, "network.bypass_mode", False, note)]
-    return [idle("--network_args bypass_mode", "the same result either way")] if "bypass_mode" in said else []
+    return [no_effect("--network_args bypass_mode", "the same result either way")] if "bypass_mode" in said else []
 
 
 def drops(share: Any) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from sweeplora.config.nearest import nearest
-from sweeplora.convert.entries import Entry, became, idle
+from sweeplora.convert.entries import Entry, became, no_effect
 from sweeplora.convert.network_args.blocks import RANKS, RATES, flat, ranks
 from sweeplora.convert.network_args.layers import bypass, dora, dropout, drops, value_of
 from sweeplora.convert.reading.given import Given
@@ -53,16 +53,18 @@ _ALIASES = {"use_cp": "use_tucker", "use_conv_cp": "use_tucker", "constrain": "c
 _ELSEWHERE = ("algo", "preset", "dropout", "dora_wd", "wd_on_output", "bypass_mode", "decompose_both")
 _PLUS = ("loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio")
 _FOR_OTHERS = {
-    "train_t5xxl": "about a model that is not SDXL or Stable Diffusion 1.5",
-    "train_llm_adapter": "about a model that is not SDXL or Stable Diffusion 1.5",
-    "disable_conv_cp": "lycoris.kohya does nothing with it; use_tucker is the argument",
+    "train_t5xxl": "concerns other models than SDXL and Stable Diffusion 1.5",
+    "train_llm_adapter": "concerns other models than SDXL and Stable Diffusion 1.5",
+    "disable_conv_cp": "lycoris.kohya ignores it; the argument is use_tucker",
 }
-_SWALLOWED = "lycoris.kohya never reads it; here it takes effect: take it out for what was trained there"
-_FULL = "6 layers more than sd-scripts' SDXL names let LyCORIS find; network.preset=blocks has exactly those"
+_SWALLOWED = "lycoris.kohya never reads it; sweeplora does: take it out to train as sd-scripts did"
+_FULL = "6 layers more than LyCORIS finds under sd-scripts' SDXL names; network.preset=blocks has exactly its layers"
 _BROKEN = ("full", "full-lin", "unet-only")
 """Presets that LyCORIS 4.1.3 fails on with Stable Diffusion 1.5."""
 
-_TIMED = "lycoris.kohya never tells it the timestep, so all ranks train there; here fewer at more noise, as it is meant"
+_TIMED = (
+    "lycoris.kohya never passes the timestep, so all ranks train; in sweeplora fewer do at more noise, as in the paper"
+)
 _DEFAULT_RANK = 4
 
 
@@ -93,11 +95,11 @@ def lycoris(given: Given, said: Mapping[str, str]) -> list[Entry]:
 def _preset(given: Given, said: Mapping[str, str]) -> Entry:
     preset = said.get("preset", "full")
     if preset not in _PRESETS:
-        mend = f"no such preset, nor a file.toml of one's own; there are: {', '.join(_PRESETS)}"
+        mend = f"is neither a preset nor a .toml file; presets: {', '.join(_PRESETS)}"
         raise UserError("--network_args preset", preset, mend)
     notes = {
         ("full", "sdxl"): _FULL,
-        **dict.fromkeys(((name, "sd15") for name in _BROKEN), "LyCORIS itself fails on it there"),
+        **dict.fromkeys(((name, "sd15") for name in _BROKEN), "LyCORIS fails on it"),
     }
     note = notes.get((preset, given.family), "")
     return Entry("--network_args preset", "became" if "preset" in said else "default", "network.preset", preset, note)
@@ -108,14 +110,14 @@ def _ranks(given: Given, has: frozenset[str]) -> list[Entry]:
     if "dim" in has:
         entries.append(given.taken("network_dim", "network.dim", given["network_dim"] or _DEFAULT_RANK))
     elif "network_dim" in given:
-        entries.append(idle("--network_dim", "the algorithm has no rank"))
+        entries.append(no_effect("--network_dim", "the algorithm has no rank"))
     if "alpha" in has:
         alpha, note = given["network_alpha"], ""
         if alpha == 0:
-            alpha, note = given["network_dim"] or _DEFAULT_RANK, "0 means the rank there"
+            alpha, note = given["network_dim"] or _DEFAULT_RANK, "0 means the rank in LyCORIS"
         entries.append(given.taken("network_alpha", "network.alpha", alpha, note))
     elif "network_alpha" in given:
-        entries.append(idle("--network_alpha", "the algorithm has no alpha"))
+        entries.append(no_effect("--network_alpha", "the algorithm has no alpha"))
     return entries
 
 
@@ -132,11 +134,15 @@ def _same(given: Given, said: Mapping[str, str], has: frozenset[str]) -> list[En
         if name == "conv_alpha" and value == 0:
             value = float(said.get("conv_dim", given["network_dim"] or _DEFAULT_RANK))
         if name not in has and value:
-            entries.append(idle(f"--network_args {name}", "the algorithm ignores it there; here it has none"))
+            entries.append(
+                no_effect(
+                    f"--network_args {name}", "LyCORIS ignores it for this algorithm; sweeplora has no such option"
+                )
+            )
         elif name in has:
             entries.append(became(f"--network_args {name}", f"network.{name}", value))
         else:
-            entries.append(idle(f"--network_args {name}", "says what is so without it"))
+            entries.append(no_effect(f"--network_args {name}", "restates the default"))
     return entries
 
 
@@ -144,7 +150,7 @@ def _no_kernels(given: Given, name: str) -> Entry:
     """The meaning of `conv_dim=0`: rank 0 for the kernels of every block."""
     flag = f"--network_args {name}"
     if name == "conv_alpha":
-        return idle(flag, "conv_dim is 0")
+        return no_effect(flag, "conv_dim is 0")
     return became(flag, "network.conv_block_dims", flat(given.family, 0), "kernels above 1x1 get no adapter")
 
 
@@ -153,9 +159,9 @@ def _decompose(said: Mapping[str, str], has: frozenset[str]) -> list[Entry]:
         return []
     flag = "--network_args decompose_both"
     if "decompose_both" not in has:
-        return [idle(flag, "only LoKr has it")]
+        return [no_effect(flag, "only LoKr has it")]
     if said["decompose_both"].lower() == "false":
-        return [became(flag, "network.decompose_both", False, "there any text, False too, turns it on")]
+        return [became(flag, "network.decompose_both", False, "in LyCORIS any text turns it on, even False")]
     return [became(flag, "network.decompose_both", bool(said["decompose_both"]))]
 
 
@@ -165,7 +171,7 @@ def _blocks(given: Given, said: Mapping[str, str], has: frozenset[str]) -> list[
         if name in has:
             entries.append(became(f"--network_args {name}", f"network.{name}", values, _SWALLOWED))
         else:
-            entries.append(idle(f"--network_args {name}", "the algorithm has none"))
+            entries.append(no_effect(f"--network_args {name}", "the algorithm has none"))
     return entries
 
 
@@ -177,14 +183,16 @@ def _ignored(said: Mapping[str, str], has: frozenset[str]) -> list[Entry]:
             continue
         flag = f"--network_args {name}"
         if name in _FOR_OTHERS:
-            entries.append(idle(flag, _FOR_OTHERS[name]))
+            entries.append(no_effect(flag, _FOR_OTHERS[name]))
         elif name in RATES:
-            entries.append(idle(flag, "lycoris.kohya never reads it; rates.blocks is the key for rates by block"))
+            entries.append(no_effect(flag, "lycoris.kohya never reads it; rates.blocks is the key for rates by block"))
         elif name == "rank_dropout_scale" and name in has and drops(said.get("rank_dropout")):
             entries.append(became(flag, "network.rank_dropout_scale", value_of(name, text, bool), _SWALLOWED))
         else:
             known = [*_SAME, *_ELSEWHERE, *RANKS, *_PLUS]
-            entries.append(idle(flag, f"lycoris.kohya has no such argument and ignores it; {nearest(name, known)}"))
+            entries.append(
+                no_effect(flag, f"lycoris.kohya has no such argument and ignores it; {nearest(name, known)}")
+            )
     return entries
 
 
@@ -202,10 +210,10 @@ def _without_idle(entries: list[Entry], unet: bool, from_weights: bool) -> list[
         useless |= dict.fromkeys(OF_RANKS, "dim_from_weights takes ranks from the file")
     if values.get("full_matrix"):
         names = ("decompose_both", "rs_lora", *OF_BLOCKS, *OF_KERNELS)
-        useless |= dict.fromkeys(names, "with full_matrix nothing has a rank")
+        useless |= dict.fromkeys(names, "full_matrix leaves nothing with a rank")
     return [_unless(entry, useless) for entry in entries]
 
 
 def _unless(entry: Entry, useless: Mapping[str, str]) -> Entry:
     name = entry.key.removeprefix("network.")
-    return idle(entry.flag, useless[name]) if entry.key and name in useless else entry
+    return no_effect(entry.flag, useless[name]) if entry.key and name in useless else entry

@@ -96,13 +96,13 @@ def read(path: str, given: Given) -> list[Source]:
 
 def _table(value: Any, name: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise UserError("--dataset_config", f"{name} {_shown(value)}", f"is to be a table, [{name}]")
+        raise UserError("--dataset_config", f"{name} {_shown(value)}", f"must be a table, [{name}]")
     return value
 
 
 def _tables(value: Any, name: str) -> list[Mapping[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        mend = f"is to be a list of tables: write [[{name}]], in two pairs of brackets"
+        mend = f"must be a list of tables: write [[{name}]], in two pairs of brackets"
         raise UserError("--dataset_config", f"{name} {_shown(value)}", mend)
     return value
 
@@ -125,7 +125,9 @@ def one_for_all(sources: list[Source], option: str) -> Value:
     values = {json.dumps(source.value(option)[0]): source.value(option) for source in sources}
     if len(values) > 1:
         raise UserError(
-            "--dataset_config", f"{option} {', '.join(values)}", "differs between datasets; here is one for all"
+            "--dataset_config",
+            f"{option} {', '.join(values)}",
+            "differs between datasets; sweeplora has one value for all",
         )
     return next(iter(values.values()))
 
@@ -147,7 +149,7 @@ def _expect(table: Table, known: Mapping[str, Kind]) -> None:
     """Raise UserError for an option unknown in this table, or for a value whose type differs from the schema's."""
     for option, value in table.content.items():
         if option not in known:
-            mend = f"sd-scripts knows no {option} in {table.name}; {nearest(option, list(known))}"
+            mend = f"sd-scripts has no {option} in {table.name}; {nearest(option, list(known))}"
             raise UserError("--dataset_config", option, mend)
         if not fits(value, known[option]):
             written = json.dumps(value, ensure_ascii=False, default=str)

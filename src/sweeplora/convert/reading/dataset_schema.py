@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-Kind = Literal["true or false", "a whole number", "a number with a point", "a number", "text", "a table", "size", "two"]
+Kind = Literal["true or false", "a whole number", "a decimal number", "a number", "text", "a table", "size", "two"]
 """Types as a user reads them; `size` is a side or [width, height], `two` is two numbers with a point."""
 
 _SWITCH: Kind = "true or false"
@@ -20,8 +20,8 @@ DATASET_ONLY: Mapping[str, Kind] = {
     "bucket_reso_steps": _WHOLE,
     "bucket_no_upscale": _SWITCH,
     "validation_seed": _WHOLE,
-    "validation_split": "a number with a point",
-    "network_multiplier": "a number with a point",
+    "validation_split": "a decimal number",
+    "network_multiplier": "a decimal number",
 }
 """Options of [general] and [[datasets]]."""
 
@@ -81,7 +81,7 @@ Value = tuple[Any, str]
 
 def wanted(kind: Kind) -> str:
     """The type as worded in messages."""
-    sizes = {"size": "a whole number or two, [width, height]", "two": "two numbers with a point, [1.0, 2.0]"}
+    sizes = {"size": "a whole number or two, [width, height]", "two": "two decimal numbers, [1.0, 2.0]"}
     return sizes.get(kind, kind)
 
 
@@ -92,7 +92,7 @@ def fits(value: Any, kind: Kind) -> bool:
             return isinstance(value, bool)
         case "a whole number":
             return _whole(value)
-        case "a number with a point":
+        case "a decimal number":
             return isinstance(value, float)
         case "a number":
             return isinstance(value, float) or _whole(value)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeplora.config.nearest import nearest
-from sweeplora.convert.entries import Entry, became, idle
+from sweeplora.convert.entries import Entry, became, no_effect
 from sweeplora.convert.reading.files import HERE, Files
 from sweeplora.convert.reading.flags import FLAGS, ONLY_SDXL, Flag
 from sweeplora.convert.reading.lycoris_preset import preset_of
@@ -67,11 +67,11 @@ class Given:
         """An entry with the flag's value, given or sd-scripts' default."""
         return Entry(f"--{name}", "became" if name in self else "default", key, value, note)
 
-    def unless_zero(self, name: str, key: str, idle_note: str) -> list[Entry]:
+    def unless_zero(self, name: str, key: str, why: str) -> list[Entry]:
         """Entries for a flag without effect at 0: its value, a note that it has none, or nothing if it is not given."""
         if self[name]:
             return [became(f"--{name}", key, self[name])]
-        return [idle(f"--{name}", idle_note)] if name in self else []
+        return [no_effect(f"--{name}", why)] if name in self else []
 
 
 def read(family: str, processes: int, words: Sequence[str], files: Files = HERE) -> Given:
@@ -84,11 +84,11 @@ def read(family: str, processes: int, words: Sequence[str], files: Files = HERE)
     if values.get("output_config"):
         raise UserError("--output_config", True, "writes the flags into a file instead of training; leave it out")
     off = {name for name, value in values.items() if _says_nothing(name, value, known[name])}
-    remarks += [idle(f"--{name}", "says what is so without it") for name in sorted(off)]
+    remarks += [no_effect(f"--{name}", "restates the default") for name in sorted(off)]
     kept = {name: value for name, value in values.items() if name not in off}
     if "caption_extention" in kept:
         kept["caption_extension"] = kept.pop("caption_extention")
-        remarks.append(idle("--caption_extention", "the old spelling of --caption_extension, and comes before it"))
+        remarks.append(no_effect("--caption_extention", "the old spelling of --caption_extension, and overrides it"))
     if kept.get("network_module") == "lycoris.kohya":
         kept["network_args"], more = _preset_by_name(kept.get("network_args", []), files)
         remarks += more
@@ -104,13 +104,13 @@ def _preset_by_name(words: list[str], files: Files) -> tuple[list[str], list[Ent
     for word in words:
         name, _, value = word.partition("=")
         if name == "preset" and value == "blocks":
-            raise UserError("--network_args preset", value, "is no preset of LyCORIS")
+            raise UserError("--network_args preset", value, "is not a LyCORIS preset")
         if name != "preset" or not value.lower().endswith(".toml"):
             found.append(word)
             continue
         preset = preset_of(value, files)
         found.append(f"preset={preset}")
-        remarks.append(idle("--network_args preset", f"{value} selects the layers of the preset {preset}"))
+        remarks.append(no_effect("--network_args preset", f"{value} selects the layers of the preset {preset}"))
     return found, remarks
 
 
@@ -142,7 +142,7 @@ def _from_words(words: Sequence[str], known: Mapping[str, Flag]) -> tuple[dict[s
             continue
         remarks += [remark] if name != typed else []
         if name in values:
-            remarks.append(idle(f"--{name}", f"given twice; the last one counts, not {values[name]!r}"))
+            remarks.append(no_effect(f"--{name}", f"given twice; the last one counts, not {values[name]!r}"))
         if known[name].kind == "switch":
             if joined:
                 raise UserError(f"--{name}", value, "is a switch and takes no value; sd-scripts refuses it")
@@ -179,10 +179,10 @@ def _is_number(word: str) -> bool:
 def _name(typed: str, known: Mapping[str, Flag]) -> tuple[str | None, Entry]:
     """The flag that a word means: its full name or an abbreviation, as argparse allows."""
     if typed in known:
-        return typed, Entry(f"--{typed}", "idle")
+        return typed, Entry(f"--{typed}", "no effect")
     meant = [name for name in known if name.startswith(typed)]
     if len(meant) == 1:
-        return meant[0], idle(f"--{typed}", f"short for --{meant[0]}")
+        return meant[0], no_effect(f"--{typed}", f"short for --{meant[0]}")
     if meant:
         raise UserError(f"--{typed}", "", f"could be {', '.join(f'--{name}' for name in meant)}; write one out")
     return None, Entry(f"--{typed}", "unknown", note=nearest(typed, list(known)))
@@ -203,7 +203,7 @@ def _value(name: str, text: str, flag: Flag) -> Any:
         wanted = "a whole number" if flag.kind in _WHOLE else "a number"
         raise UserError(f"--{name}", text[:60], f"sd-scripts takes {wanted} here") from error
     if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"--{name}", text[:60], "is no finite number")
+        raise UserError(f"--{name}", text[:60], "is not a finite number")
     if flag.choices and value not in flag.choices:
         raise UserError(f"--{name}", text, f"sd-scripts takes one of {', '.join(map(str, flag.choices))}")
     return value
@@ -227,7 +227,7 @@ def _from_file(path: str, known: Mapping[str, Flag], files: Files) -> tuple[dict
     remarks: list[Entry] = []
     for name, value in flat.items():
         if name in _OF_GUIS:
-            remarks.append(idle(f"--{name}", f"in {path}: a GUI's own key, which sd-scripts ignores"))
+            remarks.append(no_effect(f"--{name}", f"in {path}: a key of the GUI, which sd-scripts ignores"))
         elif name not in known:
             note = f"in {path}: sd-scripts has no such flag and ignores it; {nearest(name, list(known))}"
             remarks.append(Entry(f"--{name}", "unknown", value=value, note=note))
@@ -243,7 +243,7 @@ def _typed(name: str, value: Any, flag: Flag) -> Any:
         return [_plain(name, one, flag) for one in several]
     if flag.kind == "switch":
         if not isinstance(value, bool):
-            raise UserError(f"--{name}", _shown(value), "is a switch; write true or false")
+            raise UserError(f"--{name}", _shown(value), "is a switch: write true or false")
         return value
     if value == "" and (flag.kind != "text" or flag.choices):
         return None

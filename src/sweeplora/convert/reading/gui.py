@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sweeplora.convert.entries import Entry, aside, idle
+from sweeplora.convert.entries import Entry, aside, no_effect
 from sweeplora.convert.reading.flags import FLAGS
 from sweeplora.convert.scripts.reading import Reading
 from sweeplora.convert.scripts.text import Script, ScriptCommand, Text
@@ -72,7 +72,7 @@ def settings_file(script: Script, suffix: str) -> Reading:
         mend = "is a --dataset_config; give the command that names it, or: convert -- sdxl_train_network.py "
         raise UserError("convert", script.name, f"{mend}--dataset_config={script.name} ...")
     if len(set(flat) & set(FLAGS)) < 3:
-        mend = "is no settings file of sd-scripts or kohya_ss; give the command that it is for"
+        mend = "is not a settings file of sd-scripts or kohya_ss; give the command that uses it"
         raise UserError("convert", script.name, mend)
     return _of_flags(script, flat, suffix)
 
@@ -84,7 +84,7 @@ def _content(script: Script, suffix: str) -> dict[str, Any]:
         kind = "TOML" if suffix == ".toml" else "JSON"
         raise UserError("convert", script.name, f"not {kind}: {error}") from error
     if not isinstance(content, dict):
-        raise UserError("convert", script.name, "is no settings file; give a script or a command")
+        raise UserError("convert", script.name, "is not a settings file; give a script or a command")
     return content
 
 
@@ -113,7 +113,7 @@ def _of_gui(script: Script, content: Mapping[str, Any]) -> Reading:
     if not isinstance(content["sdxl"], bool):
         raise UserError("sdxl", content["sdxl"], "write true or false")
     trainer = "sdxl_train_network.py" if content["sdxl"] else "train_network.py"
-    remarks.append(idle("sdxl", f"the GUI starts {trainer} with it; without it train_network.py, for SD 1.5"))
+    remarks.append(no_effect("sdxl", f"the GUI starts {trainer} with it; without it train_network.py, for SD 1.5"))
     flags = [*_plain(content, remarks), *_special(content, remarks), *_network(content)]
     words = ("accelerate", "launch", *_launcher(content), trainer, *flags)
     return Reading(script, [ScriptCommand(tuple(Text(word) for word in words), 1)], remarks=remarks)
@@ -135,7 +135,7 @@ def _plain(content: Mapping[str, Any], remarks: list[Entry]) -> Iterator[str]:
         if key in _ELSEWHERE and key not in _RENAMED:
             continue
         if name not in FLAGS:
-            remarks.append(idle(key, _ONLY_GUI))
+            remarks.append(no_effect(key, _ONLY_GUI))
         elif FLAGS[name].kind == "switch":
             if value is True:
                 yield f"--{name}"

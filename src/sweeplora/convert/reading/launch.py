@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from sweeplora.convert.entries import Entry, aside, became, idle, missing
+from sweeplora.convert.entries import Entry, aside, became, missing, no_effect
 from sweeplora.convert.reading.files import HERE, Files
 from sweeplora.convert.scripts.reading import Reading
 from sweeplora.convert.scripts.text import Script, ScriptCommand
@@ -29,19 +29,19 @@ _WITHOUT_VALUE = (
 _IDLE = {
     "mixed_precision": "the script hands its own --mixed_precision to accelerate, and that wins ('no' where not given)",
     "gradient_accumulation_steps": "the script hands its own to accelerate",
-    "main_process_port": "a free port is taken here",
-    "main_process_ip": "one machine trains one run here",
-    "machine_rank": "one machine trains one run here",
-    "rdzv_backend": "one machine trains one run here",
-    "rdzv_conf": "one machine trains one run here",
-    "same_network": "one machine trains one run here",
-    "quiet": "only about what is printed",
-    "debug": "only about what is printed",
+    "main_process_port": "sweeplora picks a free port",
+    "main_process_ip": "sweeplora trains a run on one machine",
+    "machine_rank": "sweeplora trains a run on one machine",
+    "rdzv_backend": "sweeplora trains a run on one machine",
+    "rdzv_conf": "sweeplora trains a run on one machine",
+    "same_network": "sweeplora trains a run on one machine",
+    "quiet": "only changes what is printed",
+    "debug": "only changes what is printed",
     "enable_cpu_affinity": "only about speed",
-    "standalone": "one machine trains one run here",
+    "standalone": "sweeplora trains a run on one machine",
 }
 _NOT_HERE = {
-    "use_deepspeed": "DeepSpeed is not supported; every process holds the whole network, as with plain accelerate",
+    "use_deepspeed": "DeepSpeed is not supported; every process holds the whole network",
     "use_fsdp": "the network is not sharded; it is small",
     "use_megatron_lm": "not supported",
     "gpu_ids": "set CUDA_VISIBLE_DEVICES before the command",
@@ -109,14 +109,14 @@ def settle(training: Training, script: Script) -> Command:
             place = "" if told else f" (line {unknown.line})"
             raise script.error(command.line, word.text, f"{unknown.name} {unknown.why}{place}; write its value out")
         if word.text and not word.text.strip():
-            mend = "a blank follows the backslash or backtick, so that the line does not go on"
+            mend = "a blank after the backslash or backtick ends the line"
             raise script.error(command.line, repr(word.text), mend)
         if re.search(r"(^|=)[\u201c\u201d\u2018\u2019\u201e]", word.text):
             raise script.error(
                 command.line, word.text, "curly quotation marks are plain text to a shell; write \" or '"
             )
         if name := re.search(r"(?<!\$)\{([A-Za-z_]\w*)\}", word.text):
-            mend = f"{name[0]} is a variable of Python, as notebooks write them; write its value out"
+            mend = f"{name[0]} is a Python variable, as in notebooks; write its value out"
             raise script.error(command.line, word.text, mend)
     words = tuple(word.text for word in command.words)
     family = FAMILIES[training.script]
@@ -164,7 +164,7 @@ def _nothing(reading: Reading) -> UserError:
     if named and reading.stopped is not None:
         return script.error(reading.stopped, "exit", f"the script ends here, and {named} is never started")
     if named and reading.uncalled:
-        return UserError("convert", named, f"stands in a function that nothing calls: {', '.join(reading.uncalled)}")
+        return UserError("convert", named, f"is in a function that is never called: {', '.join(reading.uncalled)}")
     if named:
         mend = "is named in it and never started; give the command: convert -- accelerate launch ..."
         return UserError("convert", named, mend)
@@ -176,7 +176,7 @@ def _torn(script: Script, command: ScriptCommand) -> UserError:
     """A line of flags without its command, and what cut it off."""
     lines = script.text.split("\n")
     before = lines[command.line - 2].rstrip("\n") if 1 < command.line <= len(lines) + 1 else ""
-    mend = "begins a command of its own: the line before it does not go on"
+    mend = "begins a command of its own: the line before it does not continue"
     if before.strip().startswith(("#", "::", "rem ", "REM ")):
         mend = f"is cut off from the command by the comment on line {command.line - 1}; take the comment out"
     elif not before.strip():
@@ -221,7 +221,7 @@ def _processes(options: dict[str, str | None], files: Files) -> tuple[int, list[
     count = int(given)
     entries = [became("launch --num_processes", "launcher.processes_per_trial", count)]
     if "multi_gpu" in options:
-        entries.append(idle("launch --multi_gpu", "the number of processes says it"))
+        entries.append(no_effect("launch --multi_gpu", "the number of processes says it"))
     return count, entries
 
 
@@ -248,21 +248,23 @@ def _entry(name: str, value: str | None) -> Entry | None:
         return None
     if name == "num_machines":
         if value not in (None, "1"):
-            raise UserError("--num_machines", value, "a training runs on one machine here")
-        return idle(flag, "one machine trains one run here")
+            raise UserError("--num_machines", value, "sweeplora trains a run on one machine")
+        return no_effect(flag, "sweeplora trains a run on one machine")
     if name == "num_cpu_threads_per_process" and value is not None and value.isdigit():
         return became(flag, "launcher.threads", int(value))
     if name in ("cpu", "use_cpu"):
         return became(flag, "launcher.device", "cpu")
     if name.startswith("dynamo"):
-        return idle(flag, "the script hands its own choice to accelerate: see --torch_compile and --dynamo_backend")
+        return no_effect(
+            flag, "the script hands its own choice to accelerate: see --torch_compile and --dynamo_backend"
+        )
     if name in _IDLE:
-        return idle(flag, _IDLE[name])
-    return aside(flag, _NOT_HERE.get(name, "an option of the launcher that has no counterpart here"))
+        return no_effect(flag, _IDLE[name])
+    return aside(flag, _NOT_HERE.get(name, "an option of the launcher that sweeplora does not have"))
 
 
 def _yaml(data: bytes, path: str) -> Any:
     try:
         return yaml.safe_load(data)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError("launch --config_file", path, "not YAML, as accelerate wants it") from error
+        raise UserError("launch --config_file", path, "is not the YAML that accelerate expects") from error

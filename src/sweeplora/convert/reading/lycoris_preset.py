@@ -63,6 +63,6 @@ def _names(content: Mapping[str, Any], *keys: str) -> frozenset[str]:
     for key in keys:
         value = content.get(key, [])
         if not isinstance(value, list):
-            raise UserError("--network_args preset", f"{key} = {value}", "is to be a list of names")
+            raise UserError("--network_args preset", f"{key} = {value}", "must be a list of names")
         found |= {str(one) for one in value}
     return frozenset(found)

@@ -56,7 +56,7 @@ def captions_of(path: str, image_dir: str, separator: str, files: Files) -> tupl
     except (json.JSONDecodeError, RecursionError) as error:
         raise UserError(key, path, f"not JSON: {error}") from error
     if not isinstance(content, dict) or not content:
-        raise UserError(key, path, 'is to hold images, {"image": {"caption": "...", "tags": "..."}}')
+        raise UserError(key, path, 'must hold images, {"image": {"caption": "...", "tags": "..."}}')
     return tuple((_image(name, image_dir, files), _caption(name, entry, separator)) for name, entry in content.items())
 
 
@@ -77,11 +77,11 @@ def _image(name: str, image_dir: str, files: Files) -> Path:
 
 def _caption(name: str, entry: Any, separator: str) -> str:
     if not isinstance(entry, Mapping):
-        raise UserError("metadata_file", name, 'is to be {"caption": "...", "tags": "..."}')
+        raise UserError("metadata_file", name, 'must be {"caption": "...", "tags": "..."}')
     caption, tags = entry.get("caption"), entry.get("tags")
     for text in (caption, tags):
         if text is not None and not isinstance(text, str):
-            raise UserError("metadata_file", name, "its caption and tags are to be text")
+            raise UserError("metadata_file", name, "its caption and tags must be text")
     if caption is None:
         caption, tags = tags or "", None
     return f"{caption}{separator if caption else ''}{tags}" if tags else caption

@@ -13,7 +13,7 @@ def decode(data: bytes, name: str) -> str:
     """The text, with line ends normalised to a newline. Raises UserError for bytes that are not text."""
     text = _text(data, name).replace("\r\n", "\n").replace("\r", "\n")
     if "\0" in text:
-        raise UserError("convert", name, "is no text: it holds zero bytes")
+        raise UserError("convert", name, "is not text: it holds zero bytes")
     return text
 
 

@@ -26,7 +26,7 @@ def notebook(script: Script) -> Reading:
         cells = json.loads(script.text)["cells"]
         sources = [_source(cell) for cell in cells if cell.get("cell_type") == "code"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError("convert", script.name, "is no notebook that can be read") from error
+        raise UserError("convert", script.name, "is not a readable notebook") from error
     reading = _followed(script, [chunk for source in sources for chunk in _shell_chunks(source)])
     named = any(_TRAINS.search(source) for source in sources)
     if named and not any(_TRAINS.search(word.text) for command in reading.commands for word in command.words):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from sweeplora.convert.entries import idle
+from sweeplora.convert.entries import no_effect
 from sweeplora.convert.scripts.bash.interpreter import Interpreter
 from sweeplora.convert.scripts.bash.scope import Scope
 from sweeplora.convert.scripts.batch.interpreter import Interpreter as BatchInterpreter
@@ -60,7 +60,7 @@ def bash(script: Script) -> Reading:
     interpreter.run_script(scope)
     uncalled = [name for name in scope.functions if name not in interpreter.called]
     note = "the script's own arguments, of which none are given when it is converted"
-    remarks = [idle('"$@"', note)] if interpreter.expander.used_arguments else []
+    remarks = [no_effect('"$@"', note)] if interpreter.expander.used_arguments else []
     return Reading(script, interpreter.commands, interpreter.stopped, uncalled, remarks)
 
 

@@ -53,6 +53,13 @@ class Cursor:
             else:
                 return
 
+    def skip_lines(self) -> None:
+        """Go past blanks, comments and ends of lines."""
+        self.skip_blanks()
+        while self.peek() == "\n":
+            self.newline()
+            self.skip_blanks()
+
     def newline(self) -> None:
         """Go past the end of the line and the here-documents that begin there."""
         self.at += 1

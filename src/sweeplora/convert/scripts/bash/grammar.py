@@ -1,13 +1,13 @@
-"""The grammar of bash: lists, pipelines, compound commands, functions, redirections."""
+"""The grammar of bash: lists, pipelines, compound commands, functions."""
 
 from __future__ import annotations
 
 import re
 
 from sweeplora.convert.scripts.bash.cursor import Cursor
+from sweeplora.convert.scripts.bash.simple import read_redirection, read_simple
 from sweeplora.convert.scripts.bash.syntax import (
     AndOr,
-    Assignment,
     Case,
     Function,
     Group,
@@ -18,18 +18,13 @@ from sweeplora.convert.scripts.bash.syntax import (
     Node,
     Pipeline,
     Redirection,
-    Simple,
-    Substitution,
     Test,
     Word,
 )
 from sweeplora.convert.scripts.bash.words import ENDS, balanced, read_word
 
 _RESERVED = re.compile(r"[A-Za-z]+(?=[\s;&|()<>]|$)|[{}!](?=[\s;&|()]|$)|\[\[(?=\s)")
-_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(?:\[([^\]\n]*)\])?(\+?)=")
 _FUNCTION = re.compile(r"([\w.:-]+)[ \t]*\([ \t]*\)")
-_REDIRECTION = re.compile(r"(?:\d+|\{\w+\})?(<<<|<<-|<<|>>|>&|<&|&>>|&>|>\||<>|<(?!\()|>(?!\())")
-_DECLARING = ("export", "declare", "local", "readonly", "typeset")
 _CLOSERS = ("then", "elif", "else", "fi", "do", "done", "esac", "}", "in")
 
 
@@ -85,15 +80,8 @@ def _and_or(cursor: Cursor) -> Node:
         if not operator:
             return left
         cursor.at += 2
-        _skip_lines(cursor)
+        cursor.skip_lines()
         left = AndOr(left, operator, _pipeline(cursor))
-
-
-def _skip_lines(cursor: Cursor) -> None:
-    cursor.skip_blanks()
-    while cursor.peek() == "\n":
-        cursor.newline()
-        cursor.skip_blanks()
 
 
 def _pipeline(cursor: Cursor) -> Node:
@@ -108,7 +96,7 @@ def _pipeline(cursor: Cursor) -> Node:
         if cursor.peek() != "|" or cursor.starts("||"):
             break
         cursor.at += 2 if cursor.starts("|&") else 1
-        _skip_lines(cursor)
+        cursor.skip_lines()
         commands.append(_command(cursor))
     return commands[0] if len(commands) == 1 and not negated else Pipeline(commands, negated)
 
@@ -142,9 +130,9 @@ def _command(cursor: Cursor) -> Node:
     found = _FUNCTION.match(cursor.text, cursor.at)
     if found:
         cursor.at = found.end()
-        _skip_lines(cursor)
+        cursor.skip_lines()
         return Function(line, found[1], _command(cursor))
-    return _simple(cursor, line)
+    return read_simple(cursor, line)
 
 
 def _let(cursor: Cursor, line: int) -> Node | None:
@@ -167,7 +155,7 @@ def _compound(cursor: Cursor, node: Node) -> Node:
     """The redirections behind a compound command."""
     redirections: list[Redirection] = []
     cursor.skip_blanks()
-    while _redirection(cursor, redirections):
+    while read_redirection(cursor, redirections):
         cursor.skip_blanks()
     if redirections and isinstance(node, Group):
         node.redirections = redirections
@@ -208,7 +196,7 @@ def _loop(cursor: Cursor, line: int, keyword: str) -> Loop:
         if not found:
             cursor.fail(keyword, "names no variable", line)
         node.name, cursor.at = found[0], found.end()
-        _skip_lines(cursor)
+        cursor.skip_lines()
         if _reserved(cursor) == "in":
             cursor.at += 2
             node.words = _words(cursor)
@@ -233,7 +221,7 @@ def _case(cursor: Cursor, line: int) -> Case:
     start = cursor.at
     subject = read_word(cursor)
     node = Case(line, subject, cursor.text[start : cursor.at], [])
-    _skip_lines(cursor)
+    cursor.skip_lines()
     _expect(cursor, "in", "case", line)
     while True:
         _skip_separators(cursor)
@@ -264,7 +252,7 @@ def _function(cursor: Cursor, line: int) -> Node:
     if not found:
         cursor.fail("function", "has no name", line)
     cursor.at = found.end()
-    _skip_lines(cursor)
+    cursor.skip_lines()
     return Function(line, found[1], _command(cursor))
 
 
@@ -273,7 +261,7 @@ def _test(cursor: Cursor, line: int) -> Test:
     cursor.at += 2
     tokens: list[Word | str] = []
     while True:
-        _skip_lines(cursor)
+        cursor.skip_lines()
         if cursor.done:
             cursor.fail("[[", "is never closed", line)
         if _at_end_of_test(cursor):
@@ -293,101 +281,3 @@ def _test(cursor: Cursor, line: int) -> Test:
 
 def _at_end_of_test(cursor: Cursor) -> bool:
     return bool(cursor.starts("]]")) and cursor.text[cursor.at + 2 : cursor.at + 3] in ("", *" \t\n;&|)")
-
-
-def _simple(cursor: Cursor, line: int) -> Simple:
-    node = Simple(line)
-    declares = False
-    while True:
-        cursor.skip_blanks()
-        if cursor.done or cursor.peek() in "\n;)":
-            return node
-        if _redirection(cursor, node.redirections):
-            continue
-        if cursor.peek() in "&|":
-            node.cut = _cut(cursor)
-            return node
-        if cursor.peek() == "(":
-            cursor.fail(_around(cursor), "an unquoted parenthesis; put the word into quotes")
-        if cursor.starts("<(", ">("):
-            node.words.append(_process(cursor))
-            continue
-        assignment = _assignment(cursor) if declares or not node.words else None
-        if assignment is not None:
-            if node.words:
-                node.words.append(assignment)
-            else:
-                node.assignments.append(assignment)
-            continue
-        node.words.append(read_word(cursor))
-        declares = declares or (len(node.words) == 1 and _plain(node.words[0]) in _DECLARING)
-
-
-def _cut(cursor: Cursor) -> str:
-    """The operator here where it stands in the middle of what looks like one word."""
-    operator = cursor.starts("&&", "||", "|&", "&", "|")
-    before = cursor.text[cursor.at - 1 : cursor.at]
-    after = cursor.text[cursor.at + len(operator) :][:1]
-    return operator if before and before not in ENDS and after and after not in ENDS else ""
-
-
-def _around(cursor: Cursor) -> str:
-    start = max(cursor.text.rfind(char, 0, cursor.at) for char in " \t\n") + 1
-    end = re.compile(r"\s|$").search(cursor.text, cursor.at)
-    return cursor.text[start : end.start() if end else None]
-
-
-def _process(cursor: Cursor) -> Word:
-    start, line = cursor.at, cursor.line
-    cursor.at += 1
-    inner = balanced(cursor, "(")
-    return (Substitution(cursor.text[start : cursor.at], inner, line, True),)
-
-
-def _plain(word: Word | Assignment) -> str:
-    texts = [part.text for part in word if isinstance(part, Literal)] if isinstance(word, tuple) else []
-    return "".join(texts) if isinstance(word, tuple) and len(texts) == len(word) else ""
-
-
-def _assignment(cursor: Cursor) -> Assignment | None:
-    found = _ASSIGNMENT.match(cursor.text, cursor.at)
-    if found is None:
-        return None
-    line = cursor.line
-    name, index, append = found[1], found[2], bool(found[3])
-    cursor.at = found.end()
-    if cursor.peek() != "(":
-        return Assignment(name, index, append, read_word(cursor), False, line)
-    cursor.at += 1
-    items: list[tuple[str | None, Word]] = []
-    while True:
-        _skip_lines(cursor)
-        if cursor.done:
-            cursor.fail(name, "the list is never closed", line)
-        if cursor.peek() == ")":
-            cursor.at += 1
-            return Assignment(name, index, append, tuple(items), True, line)
-        subscript = re.compile(r"\[([^\]\n]*)\]=").match(cursor.text, cursor.at)
-        cursor.at = subscript.end() if subscript else cursor.at
-        before = cursor.at
-        items.append((subscript[1] if subscript else None, read_word(cursor)))
-        if cursor.at == before and not subscript:
-            cursor.fail(_around(cursor), "bash does not expect this in a list; put it into quotes")
-
-
-def _redirection(cursor: Cursor, found: list[Redirection]) -> bool:
-    match = _REDIRECTION.match(cursor.text, cursor.at)
-    if match is None:
-        return False
-    cursor.at = match.end()
-    cursor.skip_blanks()
-    start = cursor.at
-    target = read_word(cursor)
-    redirection = Redirection(match[1], target)
-    if match[1] in ("<<", "<<-"):
-        written = cursor.text[start : cursor.at]
-        delimiter = "".join(part.text for part in target if isinstance(part, Literal))
-        redirection.expands = not any(quote in written for quote in "'\"\\")
-        cursor.pending.append((redirection, delimiter, match[1] == "<<-"))
-    found.append(redirection)
-    return True

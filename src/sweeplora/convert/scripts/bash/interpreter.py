@@ -76,7 +76,7 @@ class Interpreter:
         self._left -= 1
         if self._left < 0:
             raise self.script.error(
-                1, self.script.name, "runs too many commands to be followed; write the training out"
+                1, self.script.name, "runs too many commands to be followed; write the training command out"
             )
         match node:
             case Simple():
@@ -194,7 +194,7 @@ class Interpreter:
         """Call a function with these arguments; its `local` variables end with it."""
         self.called.add(function.name)
         if len(self.locals) > _DEEPEST_CALL:
-            raise self.script.error(function.line, function.name, "calls itself; write the training out")
+            raise self.script.error(function.line, function.name, "calls itself; write the training command out")
         before, positional = dict(scope.variables), scope.positional
         scope.positional = list(arguments)
         self.locals.append(set())

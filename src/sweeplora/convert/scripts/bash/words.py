@@ -89,7 +89,7 @@ def _ansi(cursor: Cursor) -> str:
     try:
         return codecs.decode(text.encode("latin-1", "backslashreplace"), "unicode_escape")
     except UnicodeDecodeError:
-        return cursor.fail(text, "is no text in $'...'")
+        return cursor.fail(text, "is not text in $'...'")
 
 
 def _double_quoted(cursor: Cursor, ends: str = '"') -> list[Part]:

@@ -95,7 +95,7 @@ class Interpreter:
             return
         self._depth += 1
         if self._depth > _DEEPEST_CALL:
-            raise self.script.error(line, f"call :{label}", "calls itself; write the training out")
+            raise self.script.error(line, f"call :{label}", "calls itself; write the training command out")
         state.become(self._follow(target, state, arguments))
         self._depth -= 1
 
@@ -112,7 +112,7 @@ class Interpreter:
     def _node(self, node: Node, state: State, run: Commands) -> None:
         self._left -= 1
         if self._left < 0:
-            mend = "runs too many commands to be followed; write the training out"
+            mend = "runs too many commands to be followed; write the training command out"
             raise self.script.error(node.line, self.script.name, mend)
         match node:
             case Command():

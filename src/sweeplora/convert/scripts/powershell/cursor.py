@@ -109,6 +109,32 @@ class Cursor:
         self.at = end + 3
         return quote, text
 
+    def skip_statement(self) -> None:
+        """Go past the rest of a statement."""
+        while not self.done and self.peek() not in "\n;":
+            self.skip()
+            char = self.peek()
+            if char in "({[" and char:
+                self.brackets()
+            elif char in ("'", '"'):
+                self.string()
+            elif char and char not in "\n;":
+                self.at += 1
+
+    def braces(self) -> str:
+        """What stands in the block that opens here."""
+        self.skip(lines=True)
+        if self.peek() != "{":
+            self.fail(self.peek(20).partition("\n")[0], "a block { is missing here")
+        return self.brackets()
+
+    def condition(self) -> str:
+        """What stands in the brackets of a condition."""
+        self.skip(lines=True)
+        if self.peek() != "(":
+            self.fail(self.peek(20).partition("\n")[0], "a condition in brackets is missing here")
+        return self.brackets()
+
     def fail(self, value: str, mend: str, line: int | None = None) -> NoReturn:
         """Raise UserError about this place."""
         raise self.script.error(self.line if line is None else line, value, mend)

@@ -6,11 +6,13 @@ import posixpath
 import re
 from collections.abc import Sequence
 
+from sweeplora.convert.scripts.powershell.assignments import Assignments, is_command
 from sweeplora.convert.scripts.powershell.cursor import Cursor
 from sweeplora.convert.scripts.powershell.expressions import Expressions
 from sweeplora.convert.scripts.powershell.scope import Function, Scope, merge
-from sweeplora.convert.scripts.powershell.values import Value, as_text, open_on, truth, unknown
-from sweeplora.convert.scripts.text import Script, ScriptCommand, Text, Unknown
+from sweeplora.convert.scripts.powershell.values import Value, open_on, truth
+from sweeplora.convert.scripts.powershell.words import Words
+from sweeplora.convert.scripts.text import Script, ScriptCommand, Text
 
 _TARGET = r"(?:\[[\w.\[\]]+\]\s*)?\$(?:\{([^}]+)\}|([\w:]+))\s*(\+=|-=|\*=|/=|=)(?!=)"
 _ADDED = r"(?:\[void\]\s*)?\$(\w+)\.(Add|AddRange)(?=\()"
@@ -38,6 +40,8 @@ class Interpreter:
         self.stopped: int | None = None
         self.scope = Scope()
         self._expressions = Expressions(script)
+        self._assignments = Assignments(self._expressions)
+        self._words = Words(self._expressions)
         self._depth = 0
         self._left = _MOST_STATEMENTS
 
@@ -58,7 +62,7 @@ class Interpreter:
                 return
             self._left -= 1
             if self._left < 0:
-                mend = "runs too many commands to be followed; write the training out"
+                mend = "runs too many commands to be followed; write the training command out"
                 raise self.script.error(cursor.line, self.script.name, mend)
             before = cursor.at
             self._statement(cursor, scope)
@@ -69,11 +73,12 @@ class Interpreter:
         if found := cursor.match(_KEYWORD):
             self._keyword(found[1].lower(), cursor, scope, line)
         elif found := cursor.match(_TARGET):
-            self._assign((found[1] or found[2]).lower(), found[3], cursor, scope)
+            self._assignments.assign((found[1] or found[2]).lower(), found[3], cursor, scope)
         elif found := cursor.match(_ADDED):
             value = self._expressions.whole(cursor.brackets(), scope, line)
-            self._add(found[1].lower(), value, found[2].lower() == "addrange", scope, line)
-            self._rest(cursor)
+            added = value if found[2].lower() == "addrange" and isinstance(value, tuple) else (value,)
+            self._assignments.add(found[1].lower(), added, scope, line)
+            cursor.skip_statement()
         elif cursor.peek() in "&." and cursor.match(r"[&.](?=\s|\"|'|\$)"):
             self._command(cursor, scope, line)
         elif cursor.peek() in "$[(\"'@{":
@@ -88,79 +93,7 @@ class Interpreter:
         changed = re.match(r"\$(\w+)[.\[]", cursor.text[start:])
         if changed:
             scope.lose(changed[1].lower(), "is changed by a part of it", line)
-        self._rest(cursor)
-
-    def _rest(self, cursor: Cursor) -> None:
-        """Go past the rest of a statement."""
-        while not cursor.done and cursor.peek() not in "\n;":
-            cursor.skip()
-            char = cursor.peek()
-            if char in "({[" and char:
-                cursor.brackets()
-            elif char in ("'", '"'):
-                cursor.string()
-            elif char and char not in "\n;":
-                cursor.at += 1
-
-    def _assign(self, name: str, sign: str, cursor: Cursor, scope: Scope) -> None:
-        cursor.skip(lines=False)
-        line, start = cursor.line, cursor.at
-        if sign == "=" and cursor.match(r"if(?=[\s(])"):
-            scope.variables[name] = self._chosen(cursor, scope, line)
-            return
-        if cursor.match(r"[A-Za-z&.]"):
-            self._rest(cursor)
-            written = cursor.text[start : cursor.at].strip()[:50]
-            scope.lose(name, f"is the output of `{written.partition(chr(10))[0]}`", line)
-            return
-        value = self._expressions.expression(cursor, scope)
-        cursor.skip()
-        if not cursor.done and cursor.peek() not in "\n;}":
-            self._rest(cursor)
-            value = unknown(f"${name}", "is computed, and only running can tell it", line)
-        if sign == "+=":
-            before = scope.variables.get(name)
-            value = self._sum(before, value)
-        elif sign != "=":
-            value = unknown(f"${name}", "is computed, and only running can tell it", line)
-        scope.variables[name] = value
-
-    def _chosen(self, cursor: Cursor, scope: Scope, line: int) -> Value:
-        """The value of `if (...) { value } else { value }`."""
-        chosen: Value = None
-        asked, decided = "", False
-        while True:
-            condition = self._condition(cursor)
-            value = self._expressions.whole(condition, scope, line) if not _is_command(condition) else None
-            on = f"`{condition.strip()[:40]}`" if _is_command(condition) else open_on(value)
-            body = self._braces(cursor)
-            asked = asked or ("" if decided else on)
-            if not decided and not on and truth(value):
-                chosen, decided = self._expressions.whole(body, scope, line), True
-            if cursor.match(r"\s*elseif\b"):
-                continue
-            if cursor.match(r"\s*else\b"):
-                otherwise = self._braces(cursor)
-                chosen = chosen if decided else self._expressions.whole(otherwise, scope, line)
-            return unknown(asked, f"decides in the `if` on line {line}, and is not known", line) if asked else chosen
-
-    def _sum(self, before: Value, value: Value) -> Value:
-        if isinstance(before, tuple):
-            return (*before, *(value if isinstance(value, tuple) else (value,)))
-        if isinstance(before, Text):
-            return before + as_text(value)
-        if before is None:
-            return value
-        if isinstance(value, int | float):
-            return before + value
-        return unknown("+=", "is computed, and only running can tell it", 0)
-
-    def _add(self, name: str, value: Value, many: bool, scope: Scope, line: int) -> None:
-        before = scope.variables.get(name, ())
-        if not isinstance(before, tuple):
-            scope.lose(name, "is added to, and is no list", line)
-            return
-        scope.variables[name] = (*before, *(value if many and isinstance(value, tuple) else (value,)))
+        cursor.skip_statement()
 
     def _keyword(self, word: str, cursor: Cursor, scope: Scope, line: int) -> None:
         match word:
@@ -174,7 +107,7 @@ class Interpreter:
                 cursor.skip()
                 self._parameters(cursor.brackets() if cursor.peek() == "(" else "", scope, line)
             case "try":
-                self._block(self._braces(cursor), line, scope)
+                self._block(cursor.braces(), line, scope)
                 while cursor.match(r"\s*(catch|finally)\b[^{]*(?=\{)"):
                     cursor.brackets()
             case "exit":
@@ -182,38 +115,26 @@ class Interpreter:
             case _:
                 raise Left(None)
 
-    def _braces(self, cursor: Cursor) -> str:
-        cursor.skip(lines=True)
-        if cursor.peek() != "{":
-            cursor.fail(cursor.peek(20).partition("\n")[0], "a block { is missing here")
-        return cursor.brackets()
-
-    def _condition(self, cursor: Cursor) -> str:
-        cursor.skip(lines=True)
-        if cursor.peek() != "(":
-            cursor.fail(cursor.peek(20).partition("\n")[0], "a condition in brackets is missing here")
-        return cursor.brackets()
-
     def _if(self, cursor: Cursor, scope: Scope, line: int) -> None:
         branches: list[tuple[str, str, int]] = []
         otherwise: tuple[str, int] = ("", line)
         while True:
-            condition = self._condition(cursor)
+            condition = cursor.condition()
             cursor.skip(lines=True)
             at = cursor.line
-            branches.append((condition, self._braces(cursor), at))
+            branches.append((condition, cursor.braces(), at))
             if cursor.match(r"[\s]*elseif\b"):
                 continue
             if cursor.match(r"[\s]*else\b"):
                 cursor.skip(lines=True)
                 at = cursor.line
-                otherwise = (self._braces(cursor), at)
+                otherwise = (cursor.braces(), at)
             break
         ends: list[Scope] = []
         asked: list[str] = []
         for condition, body, at in branches:
-            value = self._expressions.whole(condition, scope, line) if not _is_command(condition) else None
-            on = f"`{condition.strip()[:40]}`" if _is_command(condition) else open_on(value)
+            value = self._expressions.whole(condition, scope, line) if not is_command(condition) else None
+            on = f"`{condition.strip()[:40]}`" if is_command(condition) else open_on(value)
             if on:
                 asked.append(on)
                 self._attempt(body, at, scope.copy(), ends)
@@ -236,10 +157,10 @@ class Interpreter:
         ends.append(scope)
 
     def _loop(self, word: str, cursor: Cursor, scope: Scope, line: int) -> None:
-        head = "" if word == "do" else self._condition(cursor)
+        head = "" if word == "do" else cursor.condition()
         cursor.skip(lines=True)
         at = cursor.line
-        body = self._braces(cursor)
+        body = cursor.braces()
         if word == "do":
             cursor.match(r"\s*(while|until)\s*(?=\()")
             head = cursor.brackets() if cursor.peek() == "(" else ""
@@ -261,7 +182,7 @@ class Interpreter:
         parameters = cursor.brackets() if cursor.peek() == "(" else ""
         cursor.skip(lines=True)
         at = cursor.line
-        body = self._braces(cursor)
+        body = cursor.braces()
         if found:
             scope.functions[found[1].lower()] = Function(parameters, body, at if body else line)
 
@@ -285,7 +206,7 @@ class Interpreter:
             position += 1
 
     def _command(self, cursor: Cursor, scope: Scope, line: int) -> None:
-        words = self._words(cursor, scope)
+        words = self._words.words(cursor, scope)
         self._skip_pipeline(cursor)
         if not words:
             return
@@ -307,7 +228,7 @@ class Interpreter:
         function = scope.functions[name]
         self._depth += 1
         if self._depth > _DEEPEST_CALL:
-            raise self.script.error(function.line, name, "calls itself; write the training out")
+            raise self.script.error(function.line, name, "calls itself; write the training command out")
         inner = scope.copy()
         body = function.body
         found = re.match(r"\s*param\s*(?=\()", body, re.IGNORECASE)
@@ -333,71 +254,4 @@ class Interpreter:
     def _skip_pipeline(self, cursor: Cursor) -> None:
         cursor.skip()
         if not cursor.done and cursor.peek() not in "\n;}":
-            self._rest(cursor)
-
-    def _words(self, cursor: Cursor, scope: Scope) -> list[Text]:
-        """The words of a command up to its end; a list is as many words as it has elements."""
-        words: list[Text] = []
-        while True:
-            cursor.skip()
-            if cursor.done or cursor.peek() in "\n;|}" or cursor.peek(2) == "&&":
-                return words
-            if cursor.match(r"[*\d]?>>?(&\d)?[ \t]*"):
-                cursor.match(r"[^\s;|]+")
-                continue
-            if cursor.match(r"--%"):
-                end = cursor.text.find("\n", cursor.at)
-                rest = cursor.text[cursor.at : len(cursor.text) if end < 0 else end]
-                cursor.at += len(rest)
-                words += [Text(word) for word in rest.split()]
-                continue
-            before = cursor.at
-            words += self._word(cursor, scope)
-            if cursor.at == before:
-                cursor.at += 1
-
-    def _word(self, cursor: Cursor, scope: Scope) -> list[Text]:
-        line = cursor.line
-        if splat := cursor.match(r"@(\w+)"):
-            value = self._expressions.variable(splat[1], splat[0], scope, line)
-            return [as_text(one) for one in (value if isinstance(value, tuple) else (value,))]
-        if re.match(r"\$|\(|@\(", cursor.text[cursor.at : cursor.at + 2]):
-            start = cursor.at
-            value = self._expressions.postfix(cursor, scope)
-            if cursor.done or cursor.peek() in " \t\n;|)}":
-                return [as_text(one) for one in value] if isinstance(value, tuple) else _one(value)
-            cursor.at = start
-        return [self._generic(cursor, scope)]
-
-    def _generic(self, cursor: Cursor, scope: Scope) -> Text:
-        """A word of plain characters, strings and variables."""
-        made, start = Text(), cursor.at
-        while not cursor.done and cursor.peek() not in " \t\n;|}":
-            line, char = cursor.line, cursor.peek()
-            if char in "\"'":
-                made += self._expressions.string(*cursor.string(), scope, line)
-            elif cursor.peek(2) == "$(":
-                made += as_text(self._expressions.postfix(cursor, scope))
-            elif found := cursor.match(r"\$(?:\{([^}]+)\}|((?:env:)?\w+))"):
-                made += as_text(self._expressions.variable(found[1] or found[2], found[0], scope, line))
-            elif char == "`":
-                made += Text(cursor.peek(2)[1:])
-                cursor.at += 2
-            elif char in "(){":
-                cursor.fail(cursor.text[start : cursor.at + 10].split("\n")[0], "an unquoted bracket; use quotes")
-            elif char == "," and cursor.text[start] != "-":
-                mend = "is a list because of its unquoted comma; put the word into quotes"
-                made += Text(",", (Unknown(cursor.text[start : cursor.at + 8].split("\n")[0], mend, line),))
-                cursor.at += 1
-            else:
-                made += Text(char)
-                cursor.at += 1
-        return made
-
-
-def _one(value: Value) -> list[Text]:
-    return [] if value is None else [as_text(value)]
-
-
-def _is_command(condition: str) -> bool:
-    return re.match(r"\s*(-not\s*|!\s*)?\(?\s*[A-Za-z][\w]*(-\w+)?[\s(]", condition) is not None
+            cursor.skip_statement()
