@@ -14,7 +14,6 @@ from sweeplora.report.statistics import (
     holm,
     log_ratios,
     paired_t,
-    seed_noise,
     signed_rank,
 )
 
@@ -89,10 +88,9 @@ def test_one_seed_calls_nothing_different_that_another_seed_could_undo() -> None
 
 def test_noise_between_seeds_leaves_out_what_a_seed_does_to_every_point() -> None:
     random = np.random.default_rng(6)
-    noise = seed_noise(study(random, [0.0, 0.3] * 10, seeds=20))
-    assert noise is not None and noise.freedom == 9 * 19
+    noise = compare(study(random, [0.0, 0.3] * 10, seeds=20)).noise
+    assert noise.freedom == 9 * 19
     assert NOISE < noise.deviation < 1.4 * NOISE  # each triple has noise of its own too; 0.02 is shared
-    assert seed_noise({0: {0: np.ones(3)}, 1: {0: np.ones(3)}}) is None
 
 
 def test_points_that_hardly_learn_do_not_make_the_noise_look_small() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import optuna
 import pytest
 
+from sweeplora.sweep.outcomes import missing_memory
 from sweeplora.sweep.storage import open_storage
-from sweeplora.sweep.supervise import missing_memory
 from tests.sweep.commands import records
 from tests.sweep.inline import study
 

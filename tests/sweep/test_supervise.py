@@ -16,7 +16,8 @@ from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import hold, is_held
 from sweeplora.rundir.metrics import Point
 from sweeplora.rundir.record import Attempt, Result, TrialOutcome, TrialRecord, read_trial
-from sweeplora.sweep.supervise import Place, Progress, Supervision, classify, end_leftover, fruitless
+from sweeplora.sweep.outcomes import classify, fruitless
+from sweeplora.sweep.supervise import Place, Progress, Supervision, end_leftover
 from tests.sweep.commands import environment, until
 
 

@@ -127,15 +127,6 @@ def early_alpha(look: int, looks: int, alpha: float = ALPHA) -> float:
     return _EARLY if look < looks else alpha - _EARLY * (looks - 1)
 
 
-def seed_noise(cells: Cells) -> Noise | None:
-    """The noise between seeds, pooled over points near the best; None without two points that share two seeds.
-
-    The residual of log(mean loss) = point + seed (a two-way layout without interaction, fitted by least squares).
-    """
-    fit = _fit(cells)
-    return None if fit is None else fit.noise
-
-
 def compare(cells: Cells, search_seed: int | None = None, alpha: float = ALPHA) -> Comparisons:
     """Compare every point with the best; at least two points. Some equal point is called worse with at most `alpha`.
 

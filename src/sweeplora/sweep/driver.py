@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,20 +13,19 @@ from sweeplora.report.objectives import measured
 from sweeplora.report.words import number, params_text
 from sweeplora.rundir.disk import DiskFull
 from sweeplora.rundir.folder import RunDir
-from sweeplora.rundir.metrics import Point
 from sweeplora.rundir.record import TrialOutcome, readable_trials, replicate_folders, trial_folders, write_trial
 from sweeplora.rundir.state import drop_state, end_state
 from sweeplora.sweep import reuse
 from sweeplora.sweep.asked import AskedTrial
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.jobs import Job, StudyContext, prepare, prepare_again, refused
-from sweeplora.sweep.known_runs import KnownRuns
+from sweeplora.sweep.pruning import Pruning
 from sweeplora.sweep.replicates import Repetition, Replicates, mean_outcome
 from sweeplora.sweep.screen import Display, Row, Screen
-from sweeplora.sweep.search.searchers import prunes
 from sweeplora.sweep.second_part import SecondPart
 from sweeplora.sweep.standings import Standings
 from sweeplora.sweep.supervise import Place, Supervision, result_of
+from sweeplora.sweep.taken_over import TakenOver
 
 _POLL_SECONDS = 0.1
 
@@ -49,7 +47,6 @@ class Driver:
         self._waiting: dict[int, tuple[Job, TrialOutcome]] = {}
         """Trials whose own training is complete, while their other seeds are trained."""
         self._confirmed = False
-        self._duplicates: list[Job] = []
         self._second = SecondPart(context.question.config["pruner"], context.question.objectives[0])
         if self._second.rungs is not None:
             self._come_back = {asked.number: asked for asked in context.ledger.pruned()}
@@ -58,7 +55,8 @@ class Driver:
         self._unchecked = list(context.question.unchecked)
         self.refused: UserError | None = None
         """What a late check of the space's choices refused; nothing more is asked then."""
-        self._known = KnownRuns(context.runs)
+        self._taken_over = TakenOver(context, screen)
+        self._pruning = Pruning(context, self._second)
         self._standings = Standings(context.folder, context.question.name, context.question.objectives)
         self.display = Display(context.question.name, context.question.trials, context.ledger.counted())
 
@@ -212,23 +210,14 @@ class Driver:
 
     def _already_there(self, job: Job) -> bool:
         """Whether the experiment ran before, or is running in another slot."""
-        found = reuse.find(self._known.candidates(job.signature), self._context.question.objectives)
-        for line in found.passed_over:
-            self._screen.event(line)
-        if found.run is not None:
-            self._link(job, found.run)
+        found = self._taken_over.find(job)
+        if found is not None:
+            self._end(job, self._taken_over.link(job, found))
             return True
         if any(other.signature == job.signature for _, other, _ in self._busy.values()):
-            job.row.state = "waiting"
-            write_trial(job.run, job.record)
-            self._duplicates.append(job)
+            self._taken_over.wait(job)
             return True
         return False
-
-    def _link(self, job: Job, found: RunDir) -> None:
-        reuse.link_files(found, job.run)
-        job.record.found = str(found.path.relative_to(self._context.runs))
-        self._end(job, TrialOutcome("complete", f"known from {job.record.found}"))
 
     def _launch(self, job: Job) -> None:
         slot = self._free.pop(0)
@@ -249,30 +238,8 @@ class Driver:
             del self._busy[key]
             self._free = sorted([*self._free, slot], key=lambda one: one.index)
             self._end(job, outcome)
-        elif not supervision.stopping and self._should_prune(job, points):
+        elif not supervision.stopping and self._pruning.stops(job, points):
             supervision.stop("pruned")
-
-    def _should_prune(self, job: Job, points: list[Point]) -> bool:
-        """Report new values of the objective; True if the pruner stops the trial before its last step."""
-        objectives = self._context.question.objectives
-        if job.asked is None or not prunes(self._context.question.config["pruner"]):
-            return False
-        last = job.record.steps or 0
-        given_up = False
-        if self._second.rungs is not None:
-            return self._is_at_rung(job.asked, last, points)
-        for point in points:
-            if point.key == objectives[0] and point.step > 0 and math.isfinite(point.value):
-                worse = self._context.ledger.report(job.asked, point.step, point.value)
-                given_up = given_up or (worse and point.step < last)
-        return given_up
-
-    def _is_at_rung(self, asked: AskedTrial, last: int, points: list[Point]) -> bool:
-        """Whether a trial stops at its rung; the search learns its value there."""
-        at_rung = [point for point in points if self._second.is_at_rung(asked.number, last, point)]
-        if at_rung and math.isfinite(at_rung[0].value):
-            self._context.ledger.report(asked, at_rung[0].step, at_rung[0].value)
-        return bool(at_rung)
 
     def _end(self, job: Job, outcome: TrialOutcome) -> None:
         if outcome.verdict == "complete":
@@ -289,14 +256,9 @@ class Driver:
             self._wait(job, outcome)
         else:
             self._conclude(job, outcome)
-        self._end_duplicates(job, outcome)
-
-    def _end_duplicates(self, job: Job, outcome: TrialOutcome) -> None:
-        duplicates = [duplicate for duplicate in self._duplicates if duplicate.signature == job.signature]
-        self._duplicates = [duplicate for duplicate in self._duplicates if duplicate.signature != job.signature]
-        for duplicate in duplicates:
+        for duplicate in self._taken_over.waiting_for(job):
             if outcome.verdict == "complete":
-                self._link(duplicate, job.run)
+                self._end(duplicate, self._taken_over.link(duplicate, job.run))
             else:
                 self._conclude(duplicate, outcome)
 
@@ -353,7 +315,7 @@ class Driver:
 
     def _note(self, job: Job) -> None:
         if job.record.verdict == "complete":
-            self._known.add(job.run, job.signature)
+            self._taken_over.note(job)
         self._standings.take(job.run, job.record)
         best = self._standings.best
         if best is not None:

@@ -15,6 +15,7 @@ from sweeplora.errors import UserError
 from sweeplora.rundir.record import TrialOutcome, TrialRecord, Verdict
 from sweeplora.sweep.asked import AskedTrial
 from sweeplora.sweep.extension import Signed, changes, refuse_more_than_adding
+from sweeplora.sweep.outcomes import missing_memory, out_of_memory
 from sweeplora.sweep.question import Question
 from sweeplora.sweep.reuse import free_name
 from sweeplora.sweep.search.constrained import distributions
@@ -22,7 +23,6 @@ from sweeplora.sweep.search.known_points import first_of, proposal_of
 from sweeplora.sweep.search.proposals import propose
 from sweeplora.sweep.search.searchers import Search, build_pruner, build_search
 from sweeplora.sweep.storage import complete_pruned, open_storage, storage_faults, widen
-from sweeplora.sweep.supervise import missing_memory, out_of_memory
 
 
 class Ledger:

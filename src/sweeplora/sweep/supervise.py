@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 import signal
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
@@ -14,7 +12,7 @@ from typing import BinaryIO, Literal, NamedTuple
 import yaml
 
 from sweeplora.launch.launcher import Launcher, Started
-from sweeplora.launch.process import EXIT_LOST, end_all, is_worker, oom_kills, start_ticks, trainings_of
+from sweeplora.launch.process import end_all, is_worker, oom_kills, start_ticks, trainings_of
 from sweeplora.launch.slot import Shape, Slot
 from sweeplora.rundir.disk import full_line, is_full, size_of
 from sweeplora.rundir.folder import RunDir
@@ -32,17 +30,10 @@ from sweeplora.rundir.record import (
     trial_folders,
     write_trial,
 )
+from sweeplora.sweep.outcomes import classify, fruitless, out_of_memory
 
 _LOCK_SECONDS = 5.0
 _MOST_FRUITLESS = 10
-_TRIED, _FREE = r"ried to allocate ([\d.]+) (\w+)", r"of which ([\d.]+) (\w+) is free"
-_UNITS = {"bytes": 2.0**-30, "KiB": 2.0**-20, "MiB": 2.0**-10, "GiB": 1.0, "TiB": 1024.0}
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
-_LEAST_MISSING = 2.0**-10
-_SENT = frozenset(
-    (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-)
-"""Signals that somebody sends; the others a training brings upon itself."""
 
 
 class Place(NamedTuple):
@@ -209,58 +200,12 @@ class Supervision:
         return points
 
 
-def classify(result: Result | None, code: int, stopped: Verdict | None) -> TrialOutcome:
-    """How a training ended, from its own report (result.json), its exit code and whether it was asked to stop."""
-    status = None if result is None else result.status
-    message = "" if result is None else result.message
-    if status == "finished":
-        return TrialOutcome("complete", message)
-    if status == "diverged":
-        return TrialOutcome("diverged", message)
-    if stopped is not None:
-        return TrialOutcome(stopped, message)
-    if status == "interrupted" or code == EXIT_LOST or -code in _SENT:
-        return TrialOutcome("interrupted", _ended_from_outside(code), final=False)
-    if status == "refused":
-        return TrialOutcome("failed", message)
-    return TrialOutcome("failed", message or _died(code), final=out_of_memory(message))
-
-
-def out_of_memory(message: str) -> bool:
-    """Whether a training's last words are that memory ran out, on the GPU or on the host."""
-    return any(words in message.lower() for words in _OUT_OF_MEMORY)
-
-
-def missing_memory(message: str) -> float:
-    """GiB that were missing when memory ran out, as torch says it; 1 where it does not say."""
-    asked, free = (re.search(pattern, message) for pattern in (_TRIED, _FREE))
-    if asked is None:
-        return 1.0
-    missing = _gib(asked) - (0.0 if free is None else _gib(free))
-    return max(missing, _LEAST_MISSING)
-
-
-def _gib(found: re.Match[str]) -> float:
-    return float(found[1]) * _UNITS[found[2]]
-
-
 def _batch_size(run: RunDir) -> int:
     """The batch size of a run; 1 where its configuration does not say."""
     try:
         return int(yaml.safe_load(run.config.read_text())["train"]["batch_size"])
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
         return 1
-
-
-def fruitless(attempts: Sequence[Attempt]) -> int:
-    """How many of the latest attempts were ended from outside before reaching a later step than all before them."""
-    count = furthest = 0
-    for attempt in attempts:
-        if attempt.reached > furthest:
-            count, furthest = 0, attempt.reached
-        else:
-            count += attempt.outside
-    return count
 
 
 def shape_of(record: TrialRecord | StudyRecord | None) -> Shape | None:
@@ -293,22 +238,6 @@ def result_of(run: RunDir) -> Result | None:
 def now() -> float:
     """Seconds since the epoch, rounded to milliseconds."""
     return round(time.time(), 3)
-
-
-def _ended_from_outside(code: int) -> str:
-    if code == EXIT_LOST:
-        return "ended from outside: the process that it was forked from died (preload.log of the study)"
-    return f"ended from outside by {_signal_name(-code) if code < 0 else 'a signal that was not ours'}"
-
-
-def _died(code: int) -> str:
-    if code < 0:
-        return f"the training died of {_signal_name(-code)} and left no result; see log.txt"
-    return f"the training left no result (exit code {code}); see log.txt"
-
-
-def _signal_name(number: int) -> str:
-    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def _recorded(record: TrialRecord) -> list[int]:

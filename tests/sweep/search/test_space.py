@@ -7,10 +7,16 @@ from typing import Any
 import pytest
 
 from sweeplora.errors import UserError
-from sweeplora.sweep.search.grammar import on_command_line, parse_dimension, parse_space, split_command_line
+from sweeplora.sweep.search.grammar import on_command_line, parse_space, split_command_line
 from sweeplora.sweep.search.proposals import every_choice, propose, size
 from sweeplora.sweep.search.searchers import grid_points
-from sweeplora.sweep.search.space import Choice, Fixed, Interval, Space, Steps, all_keys, texts_of
+from sweeplora.sweep.search.space import Choice, Dimension, Fixed, Interval, Space, Steps, all_keys, texts_of
+
+
+def dimension_of(text: object) -> Dimension:
+    """One dimension of a space."""
+    return parse_space({"network.dim": text}).dimensions["network.dim"]
+
 
 BRANCHED: dict[str, Any] = {
     "optimizer": "choice(adamw, prodigy)",
@@ -44,13 +50,13 @@ BRANCHED: dict[str, Any] = {
     ],
 )
 def test_the_grammar_is_read_and_written_back(text: object, expected: object) -> None:
-    dimension = parse_dimension("key", text)
+    dimension = dimension_of(text)
     assert dimension == expected
-    assert parse_dimension("key", str(dimension)) == expected
+    assert dimension_of(str(dimension)) == expected
 
 
 def test_a_range_of_tenths_ends_where_decimal_arithmetic_says() -> None:
-    assert texts_of(parse_dimension("key", "range(0.1, 0.5, 0.1)")) == ("0.1", "0.2", "0.3", "0.4")
+    assert texts_of(dimension_of("range(0.1, 0.5, 0.1)")) == ("0.1", "0.2", "0.3", "0.4")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +83,7 @@ def test_a_range_of_tenths_ends_where_decimal_arithmetic_says() -> None:
 )
 def test_what_is_not_the_grammar_is_refused_by_key(text: str, said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
-        parse_dimension("network.dim", text)
+        dimension_of(text)
     assert caught.value.key == "sweep.space.network.dim"
 
 

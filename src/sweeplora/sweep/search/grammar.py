@@ -55,11 +55,6 @@ def parse_space(written: Mapping[str, Any], where: str = "sweep.space", outside:
     return Space(dimensions, branches, signs)
 
 
-def parse_dimension(key: str, value: object, where: str = "sweep.space") -> Dimension:
-    """Read one dimension; a plain number, null, list or word is a fixed value. Raises UserError."""
-    return _dimension(_override(key, value, where), f"{where}.{key}")
-
-
 def split_command_line(words: Sequence[str]) -> tuple[list[str], Space]:
     """Separate searches such as `key=choice(4,8)`, which Hydra by itself would refuse, from ordinary overrides.
 
