@@ -59,6 +59,19 @@ def test_a_files_own_alpha_counts(kind: str) -> None:
     torch.testing.assert_close(made.change(), moved.change(), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", ["linear", "conv"])
+def test_a_glora_in_lycoris_own_form_is_read_too(shape: str) -> None:
+    """Its names are the other way round on linear layers, and its alpha is one that was not multiplied in."""
+    layer = {"linear": linear, "conv": conv}[shape]()
+    moved = adapter(options("glora", dim=4, alpha=2.0), layer)
+    tensors = {name: value.detach().clone() for name, value in moved.module.custom_state_dict().items()}
+    expected = moved.change().detach()
+    moved.detach()
+    made = adapter(options("glora", dim=4, alpha=2.0), layer, move=0.3)
+    made.load(tensors)
+    torch.testing.assert_close(made.change(), expected, rtol=1e-4, atol=1e-6)
+
+
 def test_norms_come_back() -> None:
     norm = nn.GroupNorm(4, 8).requires_grad_(False)
     first, second = (NormAdapter(options("locon"), "key", norm) for _ in range(2))
@@ -87,7 +100,7 @@ def test_a_tensor_that_does_not_fit_is_named(kind: str, other: Any, tensor: str)
 
 @pytest.mark.parametrize(
     ("kind", "changes"),
-    [("locon", {"train_norm": True}), ("dora", {}), ("loha", {}), ("lokr", {"dim": 2}), ("glora", {})],
+    [("locon", {"train_norm": True}), ("dora", {}), ("loha", {}), ("lokr", {"dim": 2}), ("glora", {"dim": 64})],
 )
 def test_a_network_starts_from_a_saved_one(
     kind: str, changes: dict[str, Any], model: Family, predict: Predict, tmp_path: Any

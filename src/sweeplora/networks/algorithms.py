@@ -242,7 +242,7 @@ class DyLoRA(Scaled):
 class GLoRA(Scaled):
     """W A + B with both low-rank (Chavan et al. 2023, arXiv:2306.07967)."""
 
-    ADAPTER = "sweeplora.networks.adapters.lowrank.GLoRAAdapter"
+    ADAPTER = "sweeplora.networks.adapters.glora.GLoRAAdapter"
     FILE = FileKind(
         name="glora",
         adapter=ADAPTER,
@@ -251,6 +251,7 @@ class GLoRA(Scaled):
         products=(("a1.weight", "a2.weight"), ("b1.weight", "b2.weight")),
         rank_sides=("a2.weight",),
         scaled=("a1.weight", "b1.weight"),
+        exchanged=(("a1.weight", "a2.weight"), ("b1.weight", "b2.weight")),
     )
     LYCORIS_NAME = "glora"
 

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from sweeplora.tensors.stored import Stored
+
+
+class HasShape(Protocol):
+    """A tensor, or where one is stored in a file."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Its sides."""
+
+
+Sided = TypeVar("Sided", bound=HasShape)
 
 
 @dataclass(frozen=True)
@@ -18,7 +30,9 @@ class FileKind:
     one set in full. `products`: pairs of factors that are multiplied, the first's columns with the second's rows.
     `rank_sides`: the rank is the first dimension of the first of these that a layer has. `scaled`: the factors that
     alpha / rank is multiplied into, one in each product. `bias`: the tensor that is added to the layer's bias.
-    `mergeable`: whether it can be merged into a base model.
+    `mergeable`: whether it can be merged into a base model. `exchanged`: two pairs of names that another form of the
+    file exchanges. Here the first of the first pair has the layer's inputs as its rows, and the first of the second
+    the outputs.
     """
 
     name: str
@@ -31,11 +45,31 @@ class FileKind:
     scaled: tuple[str, ...] = ()
     bias: str | None = None
     mergeable: bool = True
+    exchanged: tuple[tuple[str, str], tuple[str, str]] | None = None
 
     def holds(self, tensors: Mapping[str, Stored]) -> bool:
         """Whether one layer's tensors are of this kind."""
         found = [tensors[mark] for mark in self.marks if mark in tensors]
         return any(self.num_dims is None or len(one.shape) == self.num_dims for one in found)
+
+    def formed(self, tensors: Mapping[str, Sided], weight: Sequence[int]) -> dict[str, Sided]:
+        """One layer's tensors by the names of this form, whichever form they have; `weight`: the shape of the layer's.
+
+        If the shapes allow both, a linear layer's names are taken as exchanged, which is ComfyUI's rule.
+        """
+        if self.exchanged is None or len(weight) < 2:
+            return dict(tensors)
+        mixed, added = self.exchanged
+        if not {*mixed, *added} <= tensors.keys():
+            return dict(tensors)
+        outputs, inputs = weight[:2]
+        first, last = ([tuple(tensors[name].shape[:2]) for name in pair] for pair in (mixed, added))
+        as_here = first[0][:1] == (inputs,) and last[0][:1] == (outputs,)
+        as_there = first[0][1:] == (inputs,) and last[1][:1] == (outputs,)
+        if not as_there or (as_here and len(weight) > 2):
+            return dict(tensors)
+        names = {name: other for pair in self.exchanged for name, other in (pair, pair[::-1])}
+        return {names.get(name, name): value for name, value in tensors.items()}
 
     def damage(self, tensors: Mapping[str, Stored]) -> str | None:
         """Why a layer of this kind cannot be used: missing tensors or mismatched factors; None if it can be."""

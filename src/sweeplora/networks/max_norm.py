@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sweeplora.networks.adapters.adapter import Adapter, WeightAdapter
+from sweeplora.networks.adapters.adapter import Adapter
 from sweeplora.networks.adapters.lowrank import LoConAdapter
+from sweeplora.networks.adapters.weight_adapter import WeightAdapter
 
 
 class NormLimit(NamedTuple):

@@ -174,8 +174,10 @@ def test_the_updates_are_the_papers() -> None:
     torch.testing.assert_close(dylora.update(), 2 / 8 * t["lora_up.weight"] @ t["lora_down.weight"])
     glora = adapter(options("glora", dim=4, alpha=2.0), layer)
     t = glora.file_tensors()
-    expected = weight @ t["a1.weight"] @ t["a2.weight"] + t["b1.weight"] @ t["b2.weight"]
-    torch.testing.assert_close(glora.update(), 2 / 4 * expected)
+    expected = weight @ t["a2.weight"] @ t["a1.weight"] + t["b2.weight"] @ t["b1.weight"]
+    torch.testing.assert_close(glora.update(), expected)
+    a1, a2, b1, b2 = glora.module.a1.weight, glora.module.a2.weight, glora.module.b1.weight, glora.module.b2.weight
+    torch.testing.assert_close(glora.update(), 2 / 4 * (weight @ a1 @ a2 + b1 @ b2))
     ia3 = adapter(options("ia3"), layer)
     torch.testing.assert_close(ia3.update(), torch.diag(ia3.module.weight) @ weight)
     ia3 = adapter(options("ia3", train_on_input=True), layer)
@@ -283,11 +285,12 @@ def test_a_norm_is_lycoris_own() -> None:
 @pytest.mark.parametrize("shape", ["linear", "conv", "conv-1x1"])
 @pytest.mark.parametrize("kind", ["locon", "dylora", "glora", "full", "diag-oft-rescaled", "boft-rescaled", "tlora"])
 def test_lycoris_loads_a_file_and_makes_the_same_update(kind: str, shape: str) -> None:
-    """It reads a file of DyLoRA or T-LoRA as the LoRA that it is."""
+    """It reads a file of DyLoRA or T-LoRA as the LoRA that it is, and GLoRA's by its later names alone."""
     layer = LAYERS[shape]()
     made = adapter(MADE[kind], layer)
     made.detach()
-    tensors = {f"x.{name}": value.detach() for name, value in made.file_tensors().items()}
+    named = MADE[kind].FILE.formed(made.file_tensors(), layer.weight.shape)
+    tensors = {f"x.{name}": value.detach() for name, value in named.items()}
     with torch.no_grad():
         module = make_module(*get_module(tensors, "x"), "x", layer)
         torch.testing.assert_close(

@@ -1,30 +1,24 @@
-"""Adapters whose update is a product of thin matrices: LoCon, DyLoRA, GLoRA."""
+"""Adapters whose update is a product of thin matrices: LoCon, DyLoRA."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from lycoris.functional.locon import diff_weight
 from lycoris.modules.dylora import DyLoraModule
-from lycoris.modules.glora import GLoRAModule
 from lycoris.modules.locon import LoConModule
 from torch import Tensor
 from torch.nn import functional as F
 
-from sweeplora.networks.adapters.adapter import (
-    DecomposedAdapter,
-    Rows,
-    WeightAdapter,
-    decomposed_options,
-    weight_of,
-)
 from sweeplora.networks.adapters.decomposed import LowRank, decomposed_output
+from sweeplora.networks.adapters.decomposed_adapter import DecomposedAdapter, decomposed_options
 from sweeplora.networks.adapters.frozen import Layer, is_computable
 from sweeplora.networks.adapters.tucker import factored_down, whole_down
-from sweeplora.networks.algorithms import DyLoRA, GLoRA, LoCon
+from sweeplora.networks.adapters.weight_adapter import WeightAdapter, weight_of
+from sweeplora.networks.algorithms import DyLoRA, LoCon
 from sweeplora.networks.blocks import Rank
 
 _LARGE = 100_000
@@ -212,81 +206,10 @@ class DyLoRAAdapter(WeightAdapter[DyLoraModule]):
             block.copy_(value)
 
 
-class GLoRAAdapter(WeightAdapter[GLoRAModule]):
-    """W A + B with A and B low-rank: the layer sees x + A x, and B x is added.
-
-    LyCORIS 4.1.3 keeps what rank dropout should drop, writes an alpha that ignores rs_lora, and never creates
-    the Tucker form that it has an option for.
-    """
-
-    def __init__(self, algorithm: GLoRA, key: str, layer: Layer, rank: Rank) -> None:
-        module = GLoRAModule(
-            key,
-            layer,
-            lora_dim=rank.dim,
-            alpha=rank.alpha,
-            use_scalar=algorithm.use_scalar,
-            rs_lora=algorithm.rs_lora,
-        )
-        super().__init__(key, module, layer, algorithm)
-        self._ranks = Rows(algorithm)
-        self._dropout = algorithm.dropout
-        self._scale: float = module.scale
-        self._alpha = rank.alpha * (rank.dim**0.5 if algorithm.rs_lora else 1.0)
-
-    def update(self) -> Tensor:
-        """alpha / dim x (W a1 a2 + b1 b2)."""
-        factors = [part.float() for part in self._parts()]
-        update: Tensor = mixed_and_added(weight_of(self._layer), factors) * (self._scale * self.module.scalar.float())
-        return update
-
-    @classmethod
-    def file_update(cls, tensors: Mapping[str, Tensor], weight: Tensor) -> Tensor:
-        return mixed_and_added(weight, [tensors[f"{name}.weight"] for name in ("a1", "a2", "b1", "b2")])
-
-    def output(self, x: Tensor) -> Tensor:
-        """W(x + A x) + B x."""
-        if self._bypass is False:
-            return super().output(x)
-        a1, a2, b1, b2 = (part.to(x.dtype) for part in self._parts())
-        scale = (self._scale * self.strength * self.module.scalar).to(x.dtype)
-        point = F.linear if self._kind is F.linear else F.conv2d
-        mixed = self._silenced(point(self._ranked(point(x, a2)), a1))
-        own = self._silenced(point(self._ranked(self._kind(x, b2, None, **self._options)), b1))
-        output: Tensor = self._base(x + mixed * scale) + own * scale
-        return output
-
-    def _ranked(self, hidden: Tensor) -> Tensor:
-        if not (self._ranks.rate and self.module.training):
-            return hidden
-        return hidden * self._channels(self._ranks.kept(self.module.lora_dim, hidden))
-
-    def _silenced(self, added: Tensor) -> Tensor:
-        return F.dropout(added, self._dropout) if self._dropout and self.module.training else added
-
-    def _parts(self) -> list[Tensor]:
-        return [part.weight for part in (self.module.a1, self.module.a2, self.module.b1, self.module.b2)]
-
-    def file_tensors(self) -> dict[str, Tensor]:
-        return {**self.module.custom_state_dict(), "alpha": torch.tensor(self._alpha)}
-
-    def _load(self, tensors: Mapping[str, Tensor]) -> None:
-        factor = scale_in(tensors, self.module.lora_dim) / self._scale
-        for name, part in zip(("a1", "a2", "b1", "b2"), self._parts(), strict=True):
-            self._copy(part, tensors, f"{name}.weight", factor if name in ("a2", "b2") else 1.0)
-        self.module.scalar.fill_(1.0)
-
-
 def low_rank(up: Tensor, down: Tensor, middle: Tensor | None, scale: float) -> Tensor:
     """scale x up @ down [out, in, …]; `middle` [r, r, kernel, kernel] goes between them in Tucker form."""
     product: Tensor = diff_weight(down, up, middle, gamma=scale)
     return product
-
-
-def mixed_and_added(weight: Tensor, factors: Sequence[Tensor]) -> Tensor:
-    """GLoRA's W a1 a2 + b1 b2 in the weight's shape; `factors`: a1 [in, r], a2 [r, in], b1 [out, r], b2 [r, in, …]."""
-    a1, a2, b1, b2 = (factor.flatten(1) for factor in factors)
-    return torch.einsum("oi...,ij->oj...", weight, a1 @ a2) + (b1 @ b2).view(weight.shape)
 
 
 def scale_in(tensors: Mapping[str, Tensor], dim: int) -> float:

@@ -12,7 +12,7 @@ from lycoris.modules.loha import LohaModule
 from lycoris.modules.lokr import LokrModule
 from torch import Tensor
 
-from sweeplora.networks.adapters.adapter import DecomposedAdapter, decomposed_options
+from sweeplora.networks.adapters.decomposed_adapter import DecomposedAdapter, decomposed_options
 from sweeplora.networks.adapters.frozen import Layer
 from sweeplora.networks.adapters.lowrank import scale_in
 from sweeplora.networks.adapters.tucker import factored_block, whole_block

@@ -11,8 +11,9 @@ from lycoris.modules.norms import NormModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sweeplora.networks.adapters.adapter import Adapter, Rows, RowsAdapter, WeightAdapter, weight_of
+from sweeplora.networks.adapters.adapter import Adapter
 from sweeplora.networks.adapters.frozen import Layer
+from sweeplora.networks.adapters.weight_adapter import Rows, RowsAdapter, WeightAdapter, weight_of
 from sweeplora.networks.algorithms import IA3, Algorithm, Full
 
 Norm = nn.GroupNorm | nn.LayerNorm

@@ -12,8 +12,8 @@ from lycoris.modules.diag_oft import DiagOFTModule
 from torch import Tensor
 from torch.nn import functional as F
 
-from sweeplora.networks.adapters.adapter import Rows, WeightAdapter, weight_of
 from sweeplora.networks.adapters.frozen import Layer
+from sweeplora.networks.adapters.weight_adapter import Rows, WeightAdapter, weight_of
 from sweeplora.networks.algorithms import BOFT, DiagOFT
 from sweeplora.networks.blocks import Rank
 from sweeplora.networks.refusals import check_boft

@@ -11,8 +11,8 @@ from lycoris.modules.tlora import TLoraModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sweeplora.networks.adapters.adapter import WeightAdapter
 from sweeplora.networks.adapters.frozen import Layer
+from sweeplora.networks.adapters.weight_adapter import WeightAdapter
 from sweeplora.networks.algorithms import TLoRA
 from sweeplora.networks.blocks import Rank
 

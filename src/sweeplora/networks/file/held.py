@@ -77,7 +77,10 @@ def read(key: str, path: Path, facts: Shaped, algorithm: type[Algorithm] | None 
         )
         raise UserError(key, path, mend)
     kinds = _Kinds(file_kinds(algorithm))
-    return {known[layer]: _held(key, path, (layer, tensors), kinds) for layer, tensors in layers.items()}
+    return {
+        known[layer]: _held(key, path, (layer, tensors), (kinds, shapes[known[layer]]))
+        for layer, tensors in layers.items()
+    }
 
 
 def known_keys(facts: Shaped) -> dict[str, str]:
@@ -142,18 +145,19 @@ def _tensors_of(key: str, path: Path) -> dict[str, Stored]:
     return found
 
 
-def _held(key: str, path: Path, layer: tuple[str, Mapping[str, Stored]], kinds: _Kinds) -> Held:
-    name, tensors = layer
+def _held(key: str, path: Path, layer: tuple[str, Mapping[str, Stored]], known: tuple[_Kinds, tuple[int, ...]]) -> Held:
+    (name, tensors), (kinds, shape) = layer, known
     kind = kinds.of(tensors)
     if kind is None:
         mend = f"{name} has {', '.join(sorted(tensors))}, of no known algorithm; give a file of kohya's or LyCORIS'"
         raise UserError(key, path, mend)
-    damage = kind.damage(tensors)
+    formed = kind.formed(tensors, shape)
+    damage = kind.damage(formed)
     if "alpha" in tensors and prod(tensors["alpha"].shape) != 1:
         damage = f"has an alpha of {list(tensors['alpha'].shape)}"
     if damage is not None:
         raise UserError(key, path, f"is damaged: {name} {damage}; get the file again")
-    rank = next((tensors[side].shape[0] for side in kind.rank_sides if side in tensors), None)
+    rank = next((formed[side].shape[0] for side in kind.rank_sides if side in formed), None)
     alpha = _scalar(tensors["alpha"]) if "alpha" in tensors else float(rank or 0)
     whole = rank is None and bool(kind.rank_sides)
     if whole:

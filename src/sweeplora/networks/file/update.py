@@ -8,7 +8,8 @@ import torch
 from hydra.utils import get_object
 from torch import Tensor
 
-from sweeplora.networks.adapters.adapter import Adapter, decomposed
+from sweeplora.networks.adapters.adapter import Adapter
+from sweeplora.networks.adapters.decomposed_adapter import decomposed
 from sweeplora.networks.file.held import Held
 from sweeplora.networks.file_kind import FileKind
 from sweeplora.tensors.reading import read_tensors
