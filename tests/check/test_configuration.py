@@ -188,7 +188,8 @@ def test_steps_are_epochs_times_batches_over_accumulation_rounded_up(checked: Ch
 
 def test_the_signature_follows_what_decides_the_result(checked: Checked, pictures: Path, tmp_path: Path) -> None:
     first = checked().signature
-    assert checked("name=other", "launcher.slots=1", "tracking=none").signature == first
+    assert checked("file_name=other", "launcher.slots=1", "tracking=none").signature == first
+    assert checked("name=other").signature != first  # it is in the file
     assert checked("network.dim=9").signature != first
     assert checked("seed=1").signature != first
     (tmp_path / "prompts.txt").write_text("a dog\n")

@@ -8,7 +8,7 @@ from typing import Any
 
 from sweeplora.config.instantiate import build
 from sweeplora.errors import UserError
-from sweeplora.rundir.signature import is_unsigned
+from sweeplora.rundir.signature import teaches_nothing
 from sweeplora.rundir.state import About, Origin, code_difference, read_about
 from sweeplora.training.optim.going_on import Course, change_at
 
@@ -101,7 +101,7 @@ def _schedule(about: About, config: Mapping[str, Any], num_steps: int) -> list[s
 
 def _is_free(key: str) -> bool:
     group = key.partition(".")[0]
-    return is_unsigned(key) or group in _FREE or key in _FREE_KEYS or key.startswith(_FREE_BEGINNINGS)
+    return teaches_nothing(key) or group in _FREE or key in _FREE_KEYS or key.startswith(_FREE_BEGINNINGS)
 
 
 def _targets(leaves: Mapping[str, Any]) -> set[str]:

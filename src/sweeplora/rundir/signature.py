@@ -8,11 +8,16 @@ from collections.abc import Mapping
 from typing import Any
 
 UNSIGNED = (
-    *("name", "file_name", "runs", "reuse", "keep_failed"),
+    *("file_name", "runs", "reuse", "keep_failed"),
     *("launcher", "tracking", "search", "pruner", "sweep", "nightly"),
 )
-"""Top-level keys that say where and how a run happens, not what it is: left out of the signature."""
+"""Top-level keys that say where and how a run happens, not what it is: left out of the signature.
 
+`name` is signed although nothing is learned from it: it is the title inside the weights files, and one signature stands
+for one file.
+"""
+
+LABEL = "name"
 
 _UNSIGNED_BELOW = (
     "data.workers",
@@ -52,6 +57,11 @@ def signed_part(config: Mapping[str, Any]) -> dict[str, Any]:
 def is_unsigned(key: str) -> bool:
     """Whether a dotted key is excluded from the signature."""
     return key.partition(".")[0] in UNSIGNED or key in _UNSIGNED_BELOW
+
+
+def teaches_nothing(key: str) -> bool:
+    """Whether nothing that is learned depends on a dotted key: the unsigned ones, and the label."""
+    return is_unsigned(key) or key == LABEL
 
 
 def _put(tree: dict[str, Any], dotted: str, value: str) -> None:

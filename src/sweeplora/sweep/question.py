@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from sweeplora.errors import Problems, UserError
 from sweeplora.experiment import Configuration, Experiment, NotComposed
-from sweeplora.rundir.signature import is_unsigned
+from sweeplora.rundir.signature import is_unsigned, teaches_nothing
 from sweeplora.sweep.precision import check_precision
 from sweeplora.sweep.replicates import ReplicateRules, read_replicate_rules
 from sweeplora.sweep.search.facts import facts_of, refuse_question
@@ -238,7 +238,7 @@ def _space(written: Mapping[str, Any] | None, base: Sequence[str], swept: Space)
         if key in _MEASURES:
             mend = "changes what the objective is measured on, so that trials could not be compared; give it one value"
             raise UserError(f"sweep.space.{key}", "searched", mend)
-        if is_unsigned(key):
+        if teaches_nothing(key):
             mend = "changes how a trial runs, not what it learns; give it one value outside of the space"
             raise UserError(f"sweep.space.{key}", "searched", mend)
     return space

@@ -51,7 +51,8 @@ def metadata(trained: Trained, epoch: int, step: int) -> dict[str, str]:
     """The metadata that A1111 / Forge, ComfyUI and kohya's tools read from a file, all as text.
 
     `epoch` and `step`: the progress when the file is written. `ss_*` as sd-scripts writes them, `modelspec.*`
-    following Stability AI's ModelSpec 1.0.0; no dates and no paths, so that equal experiments give equal bytes.
+    following Stability AI's ModelSpec 1.0.0. Everything follows from what the signature covers: no dates, no paths or
+    names of files, no unsigned key. So one signature gives the same bytes in every study.
     """
     config, family = trained.config, trained.family
     title = f"{trained.naming.title}-{epoch:06d}"
@@ -140,7 +141,6 @@ def _training(trained: Trained) -> dict[str, Any]:
         "full_fp16": train["network_precision"] == "fp16",
         "max_grad_norm": train["max_grad_norm"],
         "scale_weight_norms": train["max_weight_norm"] or None,
-        "lowram": train["lowram"],
     }
 
 
@@ -219,8 +219,7 @@ def _model(config: Mapping[str, Any], family: Family) -> dict[str, Any]:
     return {
         "base_model_version": family.facts.layout.base_model_version,
         "v2": False,
-        "sd_model_name": Path(model["path"]).name,
-        "vae_name": Path(model["vae"]).name if model["vae"] else None,
+        "sd_model_name": model["name"],
         "zero_terminal_snr": bool(family.scheduler_config["rescale_betas_zero_snr"]),
         "resolution": _size(config["data"], family),
         "max_token_length": None if model["max_tokens"] == _USUAL_TOKENS else model["max_tokens"],

@@ -28,6 +28,7 @@ from sweeplora.networks.file.write import save
 from sweeplora.networks.keys import unet_layers
 from sweeplora.networks.network import attach
 from sweeplora.rundir.naming import Naming
+from sweeplora.rundir.signature import signature
 from sweeplora.training.metadata import Trained, metadata, model_hashes
 from tests.data.folders import RULES
 from tests.networks.models import CAPTIONS, SIZES, TIMESTEPS, latents, moved, opened, predicted
@@ -176,6 +177,32 @@ def test_a_lokr_file_is_the_product_of_its_factors(model: Family, fresh: Family,
     torch.testing.assert_close(predicted(fresh), ours, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("changes", [{}, {"dim": 64}, {"use_scalar": True, "rs_lora": True}], ids=str)
+def test_a_glora_file_is_read_by_a1111_on_linear_layers_and_by_comfyui_on_all(
+    changes: dict[str, Any], model: Family, fresh: Family, tmp_path: Path
+) -> None:
+    """A1111 multiplies W a2 a1 + b2 b1 and ignores alpha; ComfyUI does so where the shapes say it.
+
+    A rank of 64 is as large as some layers' inputs.
+    """
+    file = tmp_path / "glora.safetensors"
+    ours = write(options("glora", **changes), model, file)
+    tensors = load_file(file)
+    for key, layer in by_key(fresh).items():
+        a1, a2, b1, b2 = (tensors[f"{key}.{name}.weight"] for name in ("a1", "a2", "b1", "b2"))
+        weight = layer.weight.data
+        rank = a1.shape[0] if weight.dim() == 2 else a2.shape[0]
+        assert float(tensors[f"{key}.alpha"]) == rank
+        if weight.dim() == 2:
+            assert rank == a2.shape[1] == b1.shape[0] == b2.shape[1]
+            layer.weight.data = weight + weight @ a2 @ a1 + b2 @ b1
+        else:
+            assert rank == a1.shape[1] == b1.shape[1] == b2.shape[0]
+            mixed = torch.einsum("oi...,ij->oj...", weight, a1.flatten(1) @ a2.flatten(1))
+            layer.weight.data = weight + mixed + (b1.flatten(1) @ b2.flatten(1)).view(weight.shape)
+    torch.testing.assert_close(predicted(fresh), ours, rtol=2e-5, atol=2e-5)
+
+
 def by_key(other: Family) -> dict[str, nn.Module]:
     layers = dict(other.unet.named_modules())
     keys = unet_layers(shapes(other.unet), "full", other.facts.layout)
@@ -269,7 +296,7 @@ def test_metadata_says_what_web_uis_read(model: Family, tmp_path: Path) -> None:
         "ss_network_dim": "8",
         "ss_network_alpha": "4",
         "ss_output_name": "emoji-zoo-01234567-000002",
-        "ss_sd_model_name": "emoji-xl",
+        "ss_sd_model_name": "emoji",
         "ss_steps": "30",
         "ss_epoch": "2",
         "ss_seed": "0",
@@ -309,6 +336,27 @@ def test_metadata_says_what_web_uis_read(model: Family, tmp_path: Path) -> None:
     assert json.loads(made["ss_reg_dataset_dirs"]) == {"2_pets": {"n_repeats": 2, "img_count": 1}}
     assert made["ss_num_reg_images"] == "2"
     assert all(isinstance(value, str) for value in made.values())
+
+
+def test_metadata_follow_from_what_the_signature_covers(model: Family, tmp_path: Path) -> None:
+    """Two experiments of one signature have one header, wherever their files are and however they run."""
+    asked = ("model=sdxl", "model.path=/here/a.ckpt", "model.vae=/here/vae", "data=folder", "data.dir=/here/pictures")
+    unsigned = (
+        "train.lowram=true",
+        "data.workers=3",
+        "runs=/elsewhere",
+        "launcher.slots=1",
+        "file_name=x",
+        "reuse=false",
+    )
+    elsewhere = ("model.path=/there/b.safetensors", "model.vae=/there/other", "data.dir=/there/set")
+    one, other = config(*asked), config(*asked, *unsigned, *elsewhere)
+    contents = {key: "0" for key in ("model.path", "model.vae", "data.dir")}
+    assert signature(one, contents, {}) == signature(other, contents, {})
+    assert described(one, model, 1, 1) == described(other, model, 1, 1)
+    renamed = config(*asked, "name=cats")
+    assert described(renamed, model, 1, 1)["modelspec.title"] == "cats-000001"
+    assert signature(renamed, contents, {}) != signature(one, contents, {})
 
 
 def test_a_t_loras_metadata_have_the_rank_of_its_file(model: Family) -> None:
@@ -399,7 +447,7 @@ def test_sd_15_is_told_from_sdxl_by_its_metadata(sd15: Family) -> None:
     wanted = {
         "ss_base_model_version": "sd_v1",
         "ss_v2": "False",
-        "ss_sd_model_name": "old.ckpt",
+        "ss_sd_model_name": "sd15",
         "ss_clip_skip": "2",
         "ss_max_token_length": "150",
         "modelspec.architecture": "stable-diffusion-v1/lora",
