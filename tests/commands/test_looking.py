@@ -82,6 +82,30 @@ def test_a_damaged_record_is_listed_as_such(runs: Path, capsys: pytest.CaptureFi
     assert "damaged" in _said(capsys, "show", "cats")
 
 
+@pytest.mark.parametrize(
+    "words", [("list", "ranks", "--json"), ("show", "ranks/1"), ("show", "ranks"), ("report", "ranks")]
+)
+def test_lines_that_no_reader_can_use_are_named_once(
+    words: tuple[str, ...], runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of another shape, or with a byte changed in the middle; a torn last line is being written."""
+    (folder,) = (runs / "ranks").glob("001-*")
+    metrics, scores = RunDir(folder).metrics, RunDir(folder).scores
+    first, second, *rest = metrics.read_bytes().splitlines(keepends=True)
+    foreign, torn = b'{"epoch": 3}\n', b'{"step": 99, "ti'
+    metrics.write_bytes(b"".join([first, foreign, second.replace(b"{", b"[", 1), *rest, torn]))
+    scores.write_text('{"triples": ["a", "b"]}\n{"base": [0.5, 0.25]}\n{"step": 1, "losses": [0.5]}\n')
+    assert main([*words]) == 0
+    told = capsys.readouterr()
+    near = f"runs/ranks/{folder.name}"
+    assert told.err.splitlines() == [
+        f"{near}/metrics.jsonl: lines 2, 3 are not what a training writes, and passed over",
+        f"{near}/scores.jsonl: line 3 is not what a training writes, and passed over",
+    ]
+    if "--json" in words:
+        json.loads(told.out)
+
+
 def test_show_draws_the_course_within_80_columns(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = _said(capsys, "show", "ranks/2")
     assert "network.dim=4; siblings: 8 (1x)" in said

@@ -265,6 +265,17 @@ def test_a_trial_that_trains_again_does_not_train_a_damaged_config(
     assert holds(copied / "runs", "s", outcome, 2, truth(finished)) == []
 
 
+def test_lines_of_metrics_that_no_reader_can_use_are_named_once(
+    finished: Path, copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (metrics,) = copied.glob("runs/s/001-*/metrics.jsonl")
+    lines = metrics.read_bytes().splitlines(keepends=True)
+    metrics.write_bytes(b"".join([lines[0], b'{"step": [], "values": 3}\n', *lines[1:]]))
+    outcome = command(capsys, FIRST, "sweep.trials=2")
+    assert holds(copied / "runs", "s", outcome, 2, truth(finished)) == []
+    assert outcome.said.count("metrics.jsonl: line 2 is not what a training writes, and passed over") == 1
+
+
 @pytest.mark.slow
 def test_hundreds_of_damaged_files_are_named_or_do_no_harm(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -37,17 +38,23 @@ def main(words: list[str]) -> int:
 
         folder = find_folder(runs, names[0])
         if is_study(folder):
-            _print(_of_study(study_summary(folder), asked.json))
+            study = study_summary(folder)
+            _print(_of_study(study, asked.json), [run.folder for run in study.runs])
         else:
-            _print(_of_everything([], [run_summary(folder)], asked.json))
+            _print(_of_everything([], [run_summary(folder)], asked.json), [folder])
         return 0
     studies = [study_summary(folder) for folder in study_folders(runs)]
     _print(_of_everything(studies, [run_summary(folder) for folder in single_folders(runs)], asked.json, runs))
     return 0
 
 
-def _print(lines: Sequence[str]) -> None:
+def _print(lines: Sequence[str], runs: Sequence[Path] = ()) -> None:
+    """Print a list; then, on standard error, which lines of these runs cannot be read."""
+    from sweeplora.report.unread import unread
+
     print("\n".join(lines))
+    for line in unread(runs):
+        print(line, file=sys.stderr)
 
 
 def _of_everything(

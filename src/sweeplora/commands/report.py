@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def _of_study(folder: Path, rows: str | None, columns: str | None, out: str | No
     print(near(written.page))
     for file in written.sheets:
         print(near(file))
+    for line in written.unread:
+        print(line, file=sys.stderr)
     return 0
 
 

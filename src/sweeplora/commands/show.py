@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from sweeplora.commands import Parser
@@ -15,7 +16,8 @@ def main(words: list[str]) -> int:
     """Print what is known about a run or a study; returns 0."""
     from sweeplora.report.find import find_folder
     from sweeplora.report.page import run_page, shown_run, shown_study, study_page
-    from sweeplora.rundir.places import is_study
+    from sweeplora.report.unread import unread
+    from sweeplora.rundir.places import is_study, run_folders
 
     parser = Parser("show", __doc__ or "", _EXAMPLE)
     parser.add_argument("--json", action="store_true", help="as JSON, with every value of the metric")
@@ -34,4 +36,6 @@ def main(words: list[str]) -> int:
         page = run_page(folder, asked.metric)
         lines = [json.dumps(page, indent=1)] if asked.json else shown_run(page)
     print("\n".join(lines))
+    for line in unread(run_folders(folder) if is_study(folder) else [folder]):
+        print(line, file=sys.stderr)
     return 0

@@ -12,10 +12,12 @@ from sweeplora.report.leaderboard import Leaderboard, read_leaderboard
 from sweeplora.report.plots import draw_plots
 from sweeplora.report.sheets import SHEETS, kept_in, study_sheets, trial_sheet, write_sheets
 from sweeplora.report.study_page import Content, page
+from sweeplora.report.unread import unread
 from sweeplora.report.verdict import judge
 from sweeplora.report.words import named_values, near
 from sweeplora.rundir.files import write_whole
 from sweeplora.rundir.folder import REPORT
+from sweeplora.rundir.places import run_folders
 from sweeplora.rundir.record import StudyRecord, damaged_trials, trial_folders
 
 _BEST_SHOWN = 3
@@ -34,10 +36,11 @@ _DEFAULT = Asked()
 
 
 class Written(NamedTuple):
-    """The files of a report."""
+    """The files of a report. `unread`: a sentence for each file of the study with lines that no reader can use."""
 
     page: Path
     sheets: tuple[Path, ...]
+    unread: tuple[str, ...]
 
 
 def write_report(folder: Path, study: StudyRecord, state: str, now: float, asked: Asked = _DEFAULT) -> Written:
@@ -62,6 +65,7 @@ def write_report(folder: Path, study: StudyRecord, state: str, now: float, asked
     of_trials = [sheet for sheet in shown if sheet is not None]
     target = asked.out or folder / REPORT
     found = judge(board, study.space if isinstance(study.space, dict) else {})
+    passed_over = tuple(unread(run_folders(folder)))
     content = Content(
         study=study,
         state=state,
@@ -74,12 +78,12 @@ def write_report(folder: Path, study: StudyRecord, state: str, now: float, asked
         trial_sheets=of_trials,
         figures=draw_plots(board, folder / "plots"),
         written=now,
-        notes=_notes(folder, state),
+        notes=[*_notes(folder, state), *passed_over],
         axes=_said_of(axes, board, folder.name),
     )
     files = write_sheets([*sheets, *of_trials], folder / SHEETS)
     write_whole(target, page(content))
-    return Written(target, tuple(files))
+    return Written(target, tuple(files), passed_over)
 
 
 def following(folder: Path, study: StudyRecord, state: str, board: Leaderboard) -> list[tuple[str, str]]:

@@ -33,17 +33,28 @@ class LineWriter:
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a file's whole lines, in order; nothing if there is no file, and lines of another kind dropped."""
+    for line in whole_lines(path):
+        entry = read_line(line)
+        if entry is not None:
+            yield entry
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file without their ends, a torn last one left out; none if there is no file."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return
-    for line in data[: data.rfind(b"\n") + 1].splitlines():
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(entry, dict):
-            yield entry
+        return []
+    return data.split(b"\n")[:-1]
+
+
+def read_line(line: bytes) -> dict[str, Any] | None:
+    """The object of a line, None if it is none."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) else None
 
 
 def _torn(path: Path) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import re
 import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
-from sweeplora.rundir.lines import LineWriter
+from sweeplora.rundir.lines import LineWriter, read_line, whole_lines
+
+_NUMBER = rb"(?:-?\d+(?:\.\d+)?(?:e[-+]?\d+)?|NaN|-?Infinity)"
+_WRITTEN = re.compile(rb'\{"step": \d+, "time": [\d.]+, "values": \{(?:"[^"\\]*+": %s(?:, (?="))?)*+\}\}' % _NUMBER)
+"""A line as `MetricsWriter` writes it: told three times as fast as JSON is read, in files of many megabytes."""
 
 
 class Point(NamedTuple):
@@ -60,16 +64,24 @@ class MetricsTail:
 
 
 def _points(line: bytes) -> Iterator[Point]:
-    try:
-        entry = json.loads(line)
-        step, when, values = entry["step"], entry["time"], entry["values"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return
+    entry = read_line(line) or {}
+    step, when, values = entry.get("step"), entry.get("time"), entry.get("values")
     if not (isinstance(step, int) and _is_number(when) and isinstance(values, dict)):
         return
     for key, value in values.items():
         if _is_number(value):
             yield Point(step, key, value, when)
+
+
+def unread_lines(path: Path) -> list[int]:
+    """The numbers, from 1, of the lines that are dropped, or of whose values some are."""
+    lines = enumerate(whole_lines(path), 1)
+    return [number for number, line in lines if not (_WRITTEN.fullmatch(line) or _is_read(line))]
+
+
+def _is_read(line: bytes) -> bool:
+    values = (read_line(line) or {}).get("values")
+    return isinstance(values, dict) and len(list(_points(line))) == len(values)
 
 
 def has_logged(
@@ -81,7 +93,7 @@ def has_logged(
     )
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

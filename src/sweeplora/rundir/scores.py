@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from sweeplora.rundir.folder import RunDir
-from sweeplora.rundir.lines import LineWriter, read_lines
+from sweeplora.rundir.lines import LineWriter, read_line, read_lines, whole_lines
 
 
 @dataclass(frozen=True)
 class Scores:
     """Losses of a run's held-out triples, in the order of `triples`.
 
-    `triples`: what makes each of them the same measurement in two runs; see `training.evaluate.Triples.names`. `base`:
-    the losses of the base model without the network (None if the training ended before). `by_step`: optimizer step ->
-    losses, ascending. The mean of a step's losses is its `val/loss`.
+    `triples`: what makes each of them the same measurement in two runs; see `training.evaluate.TripleSet.names`.
+    `base`: the losses of the base model without the network (None if the training ended before). `by_step`: optimizer
+    step -> losses, ascending. The mean of a step's losses is its `val/loss`.
     """
 
     triples: tuple[str, ...]
@@ -71,6 +71,19 @@ def read_scores_file(path: Path) -> Scores | None:
     return None if triples is None else Scores(triples, base, dict(sorted(by_step.items())))
 
 
+def unread_lines(path: Path) -> list[int]:
+    """The numbers, from 1, of the lines that are dropped although no loss in them is infinite or not a number."""
+    count, found = 0, []
+    for number, text in enumerate(whole_lines(path), 1):
+        line = read_line(text) or {}
+        losses = line.get("losses") if _is_step(line.get("step")) else line.get("base")
+        if _is_names(line.get("triples")):
+            count = len(line["triples"])
+        elif not (isinstance(losses, list) and len(losses) == count > 0 and all(map(_is_number, losses))):
+            found.append(number)
+    return found
+
+
 def _is_names(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value)
 
@@ -80,7 +93,11 @@ def _are_losses(value: Any, count: int) -> bool:
 
 
 def _is_loss(value: Any) -> bool:
-    return isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)
+    return _is_number(value) and math.isfinite(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool)
 
 
 def _is_step(value: Any) -> bool:

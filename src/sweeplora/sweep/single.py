@@ -18,6 +18,7 @@ from sweeplora.launch.slot import Shape
 from sweeplora.overrides import parse
 from sweeplora.report.cleaning import FRUITLESS, left_nothing
 from sweeplora.report.objectives import measured
+from sweeplora.report.unread import unread
 from sweeplora.report.words import near, number
 from sweeplora.rundir.disk import RESERVE, keep_reserve, remove_leftovers
 from sweeplora.rundir.folder import SINGLE, RunDir
@@ -277,4 +278,6 @@ def _goes_on(run: RunDir) -> str:
 def _say_weights(run: RunDir, screen: Screen) -> None:
     result = result_of(run)
     screen.say(f"weights: {near(run.path / result.weights) if result is not None and result.weights else 'none'}")
+    for line in unread([run.path]):
+        screen.say(line)
     screen.say("browse:  python -m sweeplora ui")

@@ -12,6 +12,7 @@ from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration, Experiment, NotComposed, Outlook
 from sweeplora.launch.launcher import TRAINING, Launcher
 from sweeplora.report.leaderboard import Leaderboard, lines, write_leaderboard
+from sweeplora.report.unread import unread
 from sweeplora.report.verdict import judge, said, write_verdict
 from sweeplora.report.words import near, number, params_text
 from sweeplora.rundir.disk import RESERVE, keep_reserve, remove_leftovers
@@ -25,6 +26,7 @@ from sweeplora.rundir.record import (
     StudyRecord,
     read_study,
     readable_trials,
+    replicate_folders,
     trial_folders,
     write_study,
 )
@@ -214,7 +216,8 @@ class _Study:
 
     def _tell(self, board: Leaderboard, screen: Screen, refused: UserError | None) -> int:
         verdict = (f"verdict: {line}" for line in said(self._folder))
-        for line in ("", *lines(board), "", *verdict, *_summary(board, self._folder)):
+        passed_over = unread([*trial_folders(self._folder), *replicate_folders(self._folder)])
+        for line in ("", *lines(board), "", *verdict, *_summary(board, self._folder), *passed_over):
             screen.say(line)
         if refused is not None:
             screen.say(f"{refused}\nthe trials so far are kept, and found again by a study of another name")
