@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from step import assemble
 
-from sweeplora.training.evaluate import Triples, score
+from sweeplora.training.evaluate import TripleSet, score
 from sweeplora.training.loop import Trainer
 from sweeplora.training.prepare import Inputs
 from sweeplora.training.previews.batches import Places, in_batches
@@ -71,9 +71,9 @@ def pairs(trainer: Trainer, inputs: Inputs) -> dict[str, dict[str, Callable[[], 
     prompts, size = caption_prompts(inputs.dataset, weighted=True), inputs.dataset.resolution
     batches = in_batches(prompts, settings, size, Places(family.divisor, family.scale_factor))
 
-    def validate(triples: Triples, merged: bool) -> None:
+    def validate(triples: TripleSet, merged: bool) -> None:
         with network.merged() if merged else nullcontext():
-            score(triples, family, trainer.recipe.noising, trainer.processes, "fp32")
+            score(triples, family, trainer.step_settings.noising, trainer.processes, "fp32")
 
     def preview(batches: list[list[int]], merged: bool) -> None:
         with network.merged() if merged else nullcontext():

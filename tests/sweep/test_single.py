@@ -35,22 +35,19 @@ def test_another_experiment_of_the_same_name_takes_the_next_free_folder(tmp_path
     assert folders(tmp_path) == ["one", "one-2", "one-3"]
 
 
-<<<<<<< HEAD
-def test_a_failure_is_tried_again_and_then_said(tmp_path: Path) -> None:
-    words = ("name=one", "network.dim=4", "keep_failed=true")
-    code, output, _ = command(tmp_path, *words, behaviour={"fail_always": [4]})
-=======
 def test_a_failure_is_tried_again_and_then_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STANDIN", json.dumps({"fail_always": [4]}))
-    code, output = study(tmp_path, "name=one", "network.dim=4")
->>>>>>> 7b6bfe1 (One signature gives the same bytes in every study: name is signed, and the header follows from what is)
+    code, output = study(tmp_path, "name=one", "network.dim=4", "keep_failed=true")
     assert code == 1
     assert "failed: rank 4 does not work" in output and "runs/single/one/log.txt" in output
     assert len(json.loads((tmp_path / "runs/single/one/trial.json").read_text())["attempts"]) == 2
 
 
-def test_a_failed_run_that_left_nothing_is_removed_and_the_end_of_its_log_is_shown(tmp_path: Path) -> None:
-    code, output, _ = command(tmp_path, "name=one", "network.dim=4", behaviour={"fail_always": [4]})
+def test_a_failed_run_that_left_nothing_is_removed_and_the_end_of_its_log_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDIN", json.dumps({"fail_always": [4]}))
+    code, output = study(tmp_path, "name=one", "network.dim=4")
     assert code == 1 and folders(tmp_path) == []
     said = output.splitlines()
     assert "  rank 4, 2 threads" in said or "  rank 4, 1 threads" in said
@@ -58,12 +55,13 @@ def test_a_failed_run_that_left_nothing_is_removed_and_the_end_of_its_log_is_sho
     assert said[-1] == "failed: rank 4 does not work"
 
 
-def test_a_failed_run_that_left_something_stays(tmp_path: Path) -> None:
-    words, behaviour = ("name=one", "network.dim=4"), {"fail_always": [4]}
-    command(tmp_path, *words, "keep_failed=true", behaviour=behaviour)
+def test_a_failed_run_that_left_something_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STANDIN", json.dumps({"fail_always": [4]}))
+    words = ("name=one", "network.dim=4")
+    study(tmp_path, *words, "keep_failed=true")
     (tmp_path / "runs/single/one/samples").mkdir()
     (tmp_path / "runs/single/one/samples/00000000_00.png").write_bytes(b"a picture")
-    code, output, _ = command(tmp_path, *words, behaviour=behaviour)
+    code, output = study(tmp_path, *words)
     assert code == 1 and folders(tmp_path) == ["one"] and "runs/single/one/log.txt" in output
 
 

@@ -124,7 +124,7 @@ def test_a_part_of_ones_own_that_returns_another_shape_is_refused(
 ) -> None:
     trainer = set_up(model, LOCON)
     own: Any = {key: lambda first, *_: part(first)}
-    trainer.recipe = replace(trainer.recipe, **own)
+    trainer.step_settings = replace(trainer.step_settings, **own)
     loaded = Loaded(
         items=(Item(0, 0), Item(1, 0)),
         sizes=torch.tensor([[128.0, 128, 0, 0, 128, 128]] * 2),

@@ -11,7 +11,7 @@ from sweeplora.data.captions import plain
 from sweeplora.data.dataset import Dataset
 from sweeplora.models.facts import ModelFacts
 from sweeplora.models.text.tokens import TokenizerFiles, over_limit
-from sweeplora.training.previews.batches import Places, idle, in_batches
+from sweeplora.training.previews.batches import Places, in_batches, waiting_notice
 from sweeplora.training.previews.prompt import Prompt
 
 Named = tuple[str, str]
@@ -24,7 +24,7 @@ _LIMITS = (75, 150, 225)
 def long_texts(
     config: Mapping[str, Any], model: ModelFacts, dataset: Dataset, prompts: Sequence[Prompt]
 ) -> tuple[str, ...]:
-    """One line each for captions that are too long, prompts that are too long, and processes idle in previews."""
+    """One line each for captions that are too long, prompts that are too long, and processes that wait."""
     captions = [(one.name, plain(one.caption, one.treatment.rules)) for one in (*dataset.train, *dataset.validation)]
     numbered = list(enumerate(prompts, 1))
     texts = [(f"prompt {number}", one.prompt) for number, one in numbered]
@@ -32,7 +32,7 @@ def long_texts(
     batches = in_batches(
         prompts, built(config["sample"]), dataset.resolution, Places(model.divisor, model.scale_factor)
     )
-    waiting = idle(len(batches), slot_of(config["launcher"]).processes)
+    waiting = waiting_notice(len(batches), slot_of(config["launcher"]).processes)
     long_captions = too_long(model, "caption", captions, dataset.weighted_captions)
     long_prompts = too_long(model, "prompt", texts, config["sample"]["weighted"])
     return (*long_captions, *long_prompts, *([] if waiting is None else [waiting]))

@@ -16,7 +16,7 @@ from sweeplora.data.notices import counted
 from sweeplora.data.reader import FolderReader
 from sweeplora.data.source_folder import SourceFolder, refuse_overlaps
 from sweeplora.data.split import balanced, refuse_shared, split
-from sweeplora.data.subset import NonEmpty, SubsetOptions, random_key, refuse_idle, refuse_wrong, subset_of
+from sweeplora.data.subset import NonEmpty, SubsetOptions, random_key, refuse_without_effect, refuse_wrong, subset_of
 from sweeplora.data.verdicts import ImageVerdicts
 from sweeplora.errors import UserError
 
@@ -58,7 +58,7 @@ class Folder(SubsetOptions):
         for source in sources:
             refuse_wrong(source.options, source.owner)
         given: dict[str, Mapping[str, Any]] = {self._owner(i): one for i, one in enumerate(self.subsets or ())}
-        refuse_idle("data", self, {one.owner: (one.options, given.get(one.owner, {})) for one in sources})
+        refuse_without_effect("data", self, {one.owner: (one.options, given.get(one.owner, {})) for one in sources})
         self._refuse_uncachable(sources)
 
     def sources(self) -> list[SourceFolder]:

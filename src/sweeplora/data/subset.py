@@ -155,7 +155,7 @@ def refuse_wrong(options: SubsetOptions, prefix: str) -> None:
             raise UserError(f"{prefix}.replacements", old, mend)
 
 
-def idle(options: SubsetOptions) -> Iterator[tuple[str, Any, str]]:
+def without_effect(options: SubsetOptions) -> Iterator[tuple[str, Any, str]]:
     """Options that are set but have no effect beside the others: name, value and mend."""
     bounds = ("bucket_min", "bucket_max")
     for name in (*bounds, "bucket_step"):
@@ -176,7 +176,7 @@ def idle(options: SubsetOptions) -> Iterator[tuple[str, Any, str]]:
         yield "token_warmup_min", options.token_warmup_min, "has no effect without token_warmup_steps; set it to 1"
 
 
-def refuse_idle(
+def refuse_without_effect(
     prefix: str, group: SubsetOptions, subsets: Mapping[str, tuple[SubsetOptions, Mapping[str, Any]]]
 ) -> None:
     """Raise UserError for an option without effect: in the subset that sets it, or for the data set in all subsets.
@@ -184,13 +184,14 @@ def refuse_idle(
     `subsets` holds the options of each by dotted name, and what it sets itself.
     """
     useless = {
-        name: {key: (value, mend) for key, value, mend in idle(options)} for name, (options, _) in subsets.items()
+        name: {key: (value, mend) for key, value, mend in without_effect(options)}
+        for name, (options, _) in subsets.items()
     }
     for name, (_, given) in subsets.items():
         for key, (value, mend) in useless[name].items():
             if key in given:
                 raise UserError(f"{name}.{key}", value, mend)
-    for key, value, mend in idle(group):
+    for key, value, mend in without_effect(group):
         if all(key in found for found in useless.values()):
             raise UserError(f"{prefix}.{key}", value, mend)
 

@@ -22,7 +22,7 @@ from sweeplora.data.entries import EntryStore, Tensors
 from sweeplora.diffusion.targets import Noising
 from sweeplora.models.family import Family
 from sweeplora.training.distributed import Processes
-from sweeplora.training.evaluate import Score, Triples
+from sweeplora.training.evaluate import Score, TripleSet
 from sweeplora.training.groups import ConfigGroups
 from sweeplora.training.previews.prompt import Prompt
 from sweeplora.training.previews.settings import Sample
@@ -44,7 +44,7 @@ class BaseResults:
         self._store = EntryStore(cache / "base" / _digest(identity)[:24])
         self._processes = processes
 
-    def score(self, triples: Triples, noising: Noising, precision: str, make: Callable[[], Score]) -> Score:
+    def score(self, triples: TripleSet, noising: Noising, precision: str, make: Callable[[], Score]) -> Score:
         """The base model's score of these triples in a precision; every process of the run calls it and gets it."""
         examples = [
             (one.caption, one.sizes.tolist(), hashlib.sha256(one.latents.numpy().tobytes()).hexdigest())

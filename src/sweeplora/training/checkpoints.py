@@ -60,7 +60,7 @@ class Checkpoints:
         self._num_steps = steps
         self._origin = read_origin(run)
         self._config = signed_part(config)
-        self._seconds = 60.0 * trainer.recipe.settings.checkpoint_minutes
+        self._seconds = 60.0 * trainer.step_settings.train.checkpoint_minutes
         self._last = time.monotonic()
         self._storable = True
         if trainer.processes.is_main:
@@ -75,7 +75,7 @@ class Checkpoints:
         found = self._own_state()
         is_own = not self._trainer.processes.any(found is None)
         if not is_own:
-            other = self._trainer.recipe.settings.resume
+            other = self._trainer.step_settings.train.resume
             if other is None:
                 return
             file = Path(other)
@@ -93,7 +93,7 @@ class Checkpoints:
             return
         asked = trainer.processes.stop.take_state_request()
         late = self._seconds > 0 and time.monotonic() >= self._last + self._seconds
-        if asked or late or is_due(trainer.step, trainer.recipe.settings.checkpoint_every_steps):
+        if asked or late or is_due(trainer.step, trainer.step_settings.train.checkpoint_every_steps):
             self._write()
 
     def stopped(self) -> None:
@@ -104,7 +104,7 @@ class Checkpoints:
 
     def finished(self) -> None:
         """Write the last state of a finished training that keeps it."""
-        if self._trainer.processes.is_main and self._trainer.recipe.settings.keep_state:
+        if self._trainer.processes.is_main and self._trainer.step_settings.train.keep_state:
             self._write()
 
     def _own_state(self) -> Mapping[str, Any] | None:

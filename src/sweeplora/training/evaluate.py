@@ -24,7 +24,7 @@ _MOST_PIXELS = 2 * 128 * 128
 
 
 @dataclass(frozen=True)
-class Triples:
+class TripleSet:
     """The fixed triples of a set of examples: `per_example` timesteps and noises for each example.
 
     They depend only on `seed` and on each example's content, not on the rest of the set.
@@ -96,7 +96,7 @@ class Score:
         return float(self.losses.mean())
 
     def flat(self) -> list[float]:
-        """The losses in the order of `Triples.names`."""
+        """The losses in the order of `TripleSet.names`."""
         return [float(loss) for loss in self.losses.flatten()]
 
     def bands(self) -> dict[int, float]:
@@ -107,7 +107,7 @@ class Score:
 
 @torch.no_grad()
 def score(
-    triples: Triples, family: Family, noising: Noising, processes: Processes, precision: Literal["run", "fp32"]
+    triples: TripleSet, family: Family, noising: Noising, processes: Processes, precision: Literal["run", "fp32"]
 ) -> Score:
     """Unweighted squared error of every triple, regardless of the run's loss and noise.
 
@@ -128,7 +128,7 @@ def score(
 
 
 def _batch_losses(
-    triples: Triples, pairs: Sequence[tuple[int, int]], timesteps: Tensor, family: Family, noising: Noising
+    triples: TripleSet, pairs: Sequence[tuple[int, int]], timesteps: Tensor, family: Family, noising: Noising
 ) -> Tensor:
     device = next(family.unet.parameters()).device
     examples = [triples.examples[index] for index, _ in pairs]

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from pathlib import Path
 
 from sweeplora.training.base_results import BaseResults, base_identity
-from sweeplora.training.evaluate import Score, Triples, score
+from sweeplora.training.evaluate import Score, TripleSet, score
 from sweeplora.training.groups import ConfigGroups
 from sweeplora.training.loop import Trainer
 from sweeplora.training.optim.optimizer import weights_for_use
@@ -32,16 +32,16 @@ class Evaluator:
         prompts = read_prompts(sample.prompts, sample.weighted, inputs.dataset) if sample.draws else []
         self.previews = Previews(prompts, sample, inputs.dataset.resolution)
 
-    def score(self, triples: Triples) -> Score:
+    def score(self, triples: TripleSet) -> Score:
         """The losses of triples with the network as it is now."""
         if self._is_base:
             return self.base_score(triples)
         with self.in_use(), self._merged(self._groups.train.measured_precision):
             return self._score(triples)
 
-    def base_score(self, triples: Triples) -> Score:
+    def base_score(self, triples: TripleSet) -> Score:
         """The losses of triples without the network; `model.base_weights` belong to the base."""
-        noising, precision = self._trainer.recipe.noising, self._groups.train.measured_precision
+        noising, precision = self._trainer.step_settings.noising, self._groups.train.measured_precision
 
         def make() -> Score:
             with self._base():
@@ -79,9 +79,9 @@ class Evaluator:
         identity = base_identity(groups, trainer.family, self._dataset, trainer.processes)
         return BaseResults(groups.cache, identity, trainer.processes)
 
-    def _score(self, triples: Triples) -> Score:
+    def _score(self, triples: TripleSet) -> Score:
         trainer, precision = self._trainer, self._groups.train.validation_precision
-        return score(triples, trainer.family, trainer.recipe.noising, trainer.processes, precision)
+        return score(triples, trainer.family, trainer.step_settings.noising, trainer.processes, precision)
 
     def _merged(self, precision: str) -> AbstractContextManager[None]:
         """The network merged if forward passes are in float32; in half precision a sum would lose small updates."""

@@ -43,13 +43,13 @@ class Diverged(Exception):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class StepSettings:
     """What a step computes: noise, loss, noise levels and the numbers of the `train` group."""
 
     noise: Noise
     loss: Loss
     noising: Noising
-    settings: Train
+    train: Train
     seed: int
     pieces: int = 1
     """In how many pieces a batch goes through the model, where memory is short."""
@@ -60,13 +60,13 @@ class Trainer:
 
     def __init__(
         self,
-        recipe: Recipe,
+        step_settings: StepSettings,
         family: Family,
         network: Network,
         optimizer: Optimizer,
         processes: Processes,
     ) -> None:
-        self.recipe = recipe
+        self.step_settings = step_settings
         self.family = family
         self.network = network
         self.optimizer = optimizer
@@ -76,8 +76,8 @@ class Trainer:
         self.largest_gradient = 0.0
         self._rates = LearningRates(optimizer)
         trained = [p for group in optimizer.param_groups for p in group["params"]]
-        self._flat = FlatGradients(trained, extras=recipe.settings.accumulation * recipe.pieces + 1)
-        self._scale = LossScale() if recipe.settings.mixed_precision == "fp16" else None
+        self._flat = FlatGradients(trained, extras=step_settings.train.accumulation * step_settings.pieces + 1)
+        self._scale = LossScale() if step_settings.train.mixed_precision == "fp16" else None
 
     def requests(self, parts: Sequence[Sequence[Batch]], epoch: int, num_steps: int) -> list[Request]:
         """What this process loads for the next windows of an epoch, in order of use."""
@@ -113,7 +113,7 @@ class Trainer:
         if not math.isfinite(loss):
             raise self._diverged("loss", _culprits(window, sums))
         scale = 1.0 if self._scale is None else self._scale.value
-        norm = self._flat.clip(self.recipe.settings.max_grad_norm, scale)
+        norm = self._flat.clip(self.step_settings.train.max_grad_norm, scale)
         self.largest_gradient = max(self.largest_gradient, norm)
         if scale <= 1 and not math.isfinite(norm):
             raise self._diverged("gradient", window)
@@ -190,7 +190,7 @@ class Trainer:
         return share(batch, self.processes.rank, self.processes.world_size)
 
     def _accumulate(self, number: int, loaded: Loaded, epoch: int, total: int) -> None:
-        with _library_draws(seed_of(self.recipe.seed, "library", self.step, number), self.processes.device):
+        with _library_draws(seed_of(self.step_settings.seed, "library", self.step, number), self.processes.device):
             losses = self.losses(loaded, epoch)
             scale = 1.0 if self._scale is None else self._scale.value
             (losses.sum() * (scale / total)).backward()
@@ -201,33 +201,33 @@ class Trainer:
 
         Raises UserError if a user's noise or loss returns the wrong shape.
         """
-        recipe, device = self.recipe, self.processes.device
+        step_settings, device = self.step_settings, self.processes.device
         loaded_latents = loaded.latents()
         latents = loaded_latents.to(device)
         draws = [(epoch, item.index, item.repeat) for item in loaded.items]
         timesteps = uniform(
-            _generators(recipe.seed, "timestep", draws),
-            recipe.settings.min_timestep,
-            recipe.settings.max_timestep,
+            _generators(step_settings.seed, "timestep", draws),
+            step_settings.train.min_timestep,
+            step_settings.train.max_timestep,
         )
         noise, for_input = self._noise(loaded_latents, draws)
-        alphas = recipe.noising.alphas_cumprod[timesteps].to(device, torch.float32)
+        alphas = step_settings.noising.alphas_cumprod[timesteps].to(device, torch.float32)
         timesteps = timesteps.to(device)
         noisy = add_noise(latents, for_input.to(device), alphas)
-        self.network.at(timesteps, len(recipe.noising.alphas_cumprod))
+        self.network.at(timesteps, len(step_settings.noising.alphas_cumprod))
         with self.processes.autocast():
             text = loaded.text()
             output = self.family.predict(noisy, timesteps, text, loaded.sizes.to(device))
-        wanted = target(latents, noise.to(device), alphas, recipe.noising.prediction)
+        wanted = target(latents, noise.to(device), alphas, step_settings.noising.prediction)
         masked = () if loaded.mask is None else (loaded.mask.to(device),)
-        losses = recipe.loss(output, wanted, timesteps, recipe.noising, *masked)
+        losses = step_settings.loss(output, wanted, timesteps, step_settings.noising, *masked)
         _refuse_other_shape("loss", losses, timesteps.shape)
         return losses * loaded.weights.to(losses)
 
     def _noise(self, latents: Tensor, draws: Sequence[tuple[int, int, int]]) -> tuple[Tensor, Tensor]:
-        """The noise of the target, and the noise of the input, which differs if the recipe perturbs the input."""
-        noise: Any = self.recipe.noise
-        seed = self.recipe.seed
+        """The noise of the target, and the noise of the input, which differs if the noise perturbs it."""
+        noise: Any = self.step_settings.noise
+        seed = self.step_settings.seed
         drawn = noise(latents, _generators(seed, "noise", draws))
         _refuse_other_shape("noise", drawn, latents.shape)
         if not isinstance(noise, PerturbsInput):
@@ -237,7 +237,7 @@ class Trainer:
         return drawn, for_input
 
     def _limit_norms(self) -> dict[str, float]:
-        maximum = self.recipe.settings.max_weight_norm
+        maximum = self.step_settings.train.max_weight_norm
         if not maximum:
             return {}
         limit = self.network.limit_norms(maximum)

@@ -21,7 +21,7 @@ from sweeplora.rundir.metrics import MetricsWriter, has_logged, read_metrics
 from sweeplora.rundir.naming import read_naming
 from sweeplora.rundir.scores import ScoresWriter
 from sweeplora.training.distributed import DTYPES
-from sweeplora.training.evaluate import Score, Triples
+from sweeplora.training.evaluate import Score, TripleSet
 from sweeplora.training.evaluator import Evaluator
 from sweeplora.training.groups import ConfigGroups
 from sweeplora.training.loop import Diverged, Trainer
@@ -81,8 +81,8 @@ class Outputs:
         """Writes the held-out triples' losses; only in the main process."""
         if not self._main:
             return None
-        recipe = self._trainer.recipe
-        names = self._inputs.validation.names(recipe.noising, recipe.settings.measured_precision)
+        step_settings = self._trainer.step_settings
+        names = self._inputs.validation.names(step_settings.noising, step_settings.train.measured_precision)
         return ScoresWriter(self._run.scores, names)
 
     def state(self) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class Outputs:
 
         Validation runs first, so that diverged weights are never saved. Raises Diverged.
         """
-        settings, last = self._trainer.recipe.settings, epoch == epochs
+        settings, last = self._trainer.step_settings.train, epoch == epochs
         self._trainer.check_weights()
         if last or epoch == 0 or is_due(epoch, settings.validate_every_epochs):
             self._validate()
@@ -157,7 +157,7 @@ class Outputs:
 
     def step_done(self, epoch: int) -> None:
         """Validate, save and draw previews if due at the trainer's step, in `epoch`; raises Diverged."""
-        step, settings = self._trainer.step, self._trainer.recipe.settings
+        step, settings = self._trainer.step, self._trainer.step_settings.train
         if self._system is not None:
             self._system.sample(step)
         if is_due(step, settings.validate_every_steps):
@@ -186,7 +186,7 @@ class Outputs:
         self.log({"probe/loss": self._score(self._inputs.probe).mean})
         self._probed_at = self._trainer.step
 
-    def _score(self, triples: Triples) -> Score:
+    def _score(self, triples: TripleSet) -> Score:
         found = self._evaluator.score(triples)
         self._trainer.stop_if_asked()
         return found
@@ -235,7 +235,7 @@ class Outputs:
         with self._evaluator.in_use():
             state = trainer.network.state_dict()
             try:
-                save(path, state, described, DTYPES[trainer.recipe.settings.save_precision])
+                save(path, state, described, DTYPES[trainer.step_settings.train.save_precision])
             except NotFinite as fault:
                 return fault
         return None

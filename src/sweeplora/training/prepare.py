@@ -23,7 +23,7 @@ from sweeplora.networks.merged_base import merge
 from sweeplora.rundir.files import write_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.training.distributed import DTYPES, Precision, Processes
-from sweeplora.training.evaluate import Triples, subset_of
+from sweeplora.training.evaluate import TripleSet, subset_of
 from sweeplora.training.groups import ConfigGroups, Images, Model
 from sweeplora.training.stop import Interrupted, Stop
 
@@ -110,8 +110,8 @@ class Inputs:
     dataset: Dataset
     length: Length
     loader: Loader
-    validation: Triples
-    probe: Triples
+    validation: TripleSet
+    probe: TripleSet
 
 
 def hold(settings: BaseSettings, processes: Processes) -> HeldBase:
@@ -139,9 +139,9 @@ def prepare(run: RunDir, groups: ConfigGroups, base: HeldBase, processes: Proces
     if processes.is_main:
         write_json(run.path / "dataset.json", {"name": dataset.name, "files": manifest(dataset)})
 
-    def triples(pictures: Sequence[Picture]) -> Triples:
+    def triples(pictures: Sequence[Picture]) -> TripleSet:
         examples = stills(pictures, base.encoded.latents)
-        return Triples(examples, settings.validation_timesteps, dataset.validation_seed, base.encoded.encode)
+        return TripleSet(examples, settings.validation_timesteps, dataset.validation_seed, base.encoded.encode)
 
     seed = dataset.validation_seed
     trained = [picture for picture in dataset.train if not picture.treatment.is_reg]

@@ -19,7 +19,7 @@ from sweeplora.training.checkpoints import Checkpoints
 from sweeplora.training.distributed import DTYPES, Processes
 from sweeplora.training.groups import ConfigGroups
 from sweeplora.training.leftovers import seed_ambient
-from sweeplora.training.loop import Diverged, Recipe, Trainer
+from sweeplora.training.loop import Diverged, StepSettings, Trainer
 from sweeplora.training.optim.optimizer import make_optimizer
 from sweeplora.training.optim.schedules import Schedule
 from sweeplora.training.outputs import Outputs, peak_memory_mib
@@ -77,8 +77,8 @@ def build_trainer(
     """The state of the training before its first step."""
     optimizer = make_optimizer(groups.optimizer, network, groups.rates)
     noising = Noising(family.alphas_cumprod, family.prediction)
-    recipe = Recipe(groups.noise, groups.loss, noising, groups.train, groups.seed, pieces)
-    return Trainer(recipe, family, network, optimizer, processes)
+    step_settings = StepSettings(groups.noise, groups.loss, noising, groups.train, groups.seed, pieces)
+    return Trainer(step_settings, family, network, optimizer, processes)
 
 
 class Training(NamedTuple):
@@ -124,11 +124,11 @@ def run_epochs(training: Training) -> Result:
 def run_epoch(training: Training, epoch: int) -> None:
     """Train one epoch, or the part of it from the trainer's step up to the training's last."""
     trainer, inputs, outputs, schedule, checkpoints = training
-    settings, steps = trainer.recipe.settings, inputs.length.steps
-    batches = plan(inputs.dataset, settings.batch_size, trainer.recipe.seed, epoch)
+    settings, steps = trainer.step_settings.train, inputs.length.steps
+    batches = plan(inputs.dataset, settings.batch_size, trainer.step_settings.seed, epoch)
     done = trainer.step - (epoch - 1) * inputs.length.steps_per_epoch
     whole = windows(batches, settings.accumulation)[done : done + steps - trainer.step]
-    parts = [split(window, trainer.recipe.pieces) for window in whole]
+    parts = [split(window, trainer.step_settings.pieces) for window in whole]
     with closing(inputs.loader.stream(trainer.requests(parts, epoch, steps))) as stream:
         for window in parts:
             values = trainer.train_window(window, epoch, stream, schedule(trainer.step, steps))

@@ -190,6 +190,7 @@ def test_a_glora_file_is_read_by_a1111_on_linear_layers_and_by_comfyui_on_all(
     tensors = load_file(file)
     for key, layer in by_key(fresh).items():
         a1, a2, b1, b2 = (tensors[f"{key}.{name}.weight"] for name in ("a1", "a2", "b1", "b2"))
+        assert isinstance(layer, nn.Linear | nn.Conv2d)
         weight = layer.weight.data
         rank = a1.shape[0] if weight.dim() == 2 else a2.shape[0]
         assert float(tensors[f"{key}.alpha"]) == rank

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sweeplora.data.buckets import Size
-from sweeplora.training.previews.batches import Places, idle, in_batches
+from sweeplora.training.previews.batches import Places, in_batches, waiting_notice
 from sweeplora.training.previews.prompt import Prompt
 from sweeplora.training.previews.settings import Sample
 
@@ -37,11 +37,11 @@ def test_as_many_are_drawn_together_as_a_full_size_model_has_memory_for(side: in
 
 @pytest.mark.parametrize(("num_batches", "processes", "waiting"), [(5, 4, 3), (1, 2, 1), (7, 3, 2)])
 def test_a_remainder_that_idles_processes_is_said(num_batches: int, processes: int, waiting: int) -> None:
-    said = idle(num_batches, processes)
+    said = waiting_notice(num_batches, processes)
     assert said is not None and f"drawn in {num_batches} batch" in said
     assert f"by {processes} processes: {waiting} of them wait" in said
 
 
 @pytest.mark.parametrize(("num_batches", "processes"), [(4, 4), (6, 3), (5, 1), (0, 2)])
 def test_batches_that_share_out_evenly_are_not_worth_a_line(num_batches: int, processes: int) -> None:
-    assert idle(num_batches, processes) is None
+    assert waiting_notice(num_batches, processes) is None

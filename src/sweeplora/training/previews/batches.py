@@ -63,7 +63,7 @@ def in_batches(prompts: Sequence[Prompt], settings: Sample, size: Size, places: 
     return sorted(batches)
 
 
-def idle(num_batches: int, num_processes: int) -> str | None:
+def waiting_notice(num_batches: int, num_processes: int) -> str | None:
     """A line that says how many processes wait at the end of every preview; None if none does."""
     waiting = -num_batches % num_processes
     if not waiting:
