@@ -24,7 +24,7 @@ nightly: $(VENV)/installed
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/installed-test
-	$(PYTEST) -m "not slow and not services"
+	$(PYTEST) -m "not slow and not services" --durations 10
 
 test-full: $(VENV)/installed-test
 	$(PYTEST)

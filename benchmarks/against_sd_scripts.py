@@ -232,9 +232,11 @@ def run_ours(spec: dict[str, Any]) -> None:
     torch.set_num_threads(spec["threads"])
     pace = Pace(spec["warmup"], spec["segment"])
     trainer, inputs = assemble(spec["overrides"], Path(spec["place"]))
-    settings = trainer.step_settings.train
+    settings, seed = trainer.step_settings.train, trainer.step_settings.seed
     for epoch in range(1, 1000):
-        parts = windows(plan(inputs.dataset, settings.batch_size, trainer.step_settings.seed, epoch), settings.accumulation)
+        parts = windows(
+            plan(inputs.dataset, settings.batch_size, seed, epoch), settings.accumulation
+        )
         requests = trainer.requests(parts, epoch, inputs.length.steps)
         with closing(inputs.loader.stream(requests)) as stream:
             for window in parts:

@@ -19,13 +19,26 @@ from PIL import Image, ImageDraw
 
 from tests.run.trainings import Trainings
 
-LONG_FIRST = ("run", "sweep", "launch", "record", "commands")
-"""Folders whose few tests start commands and trainings; the others' many tests take milliseconds."""
+LONG_FIRST = (
+    *(
+        "run/",
+        "sweep/",
+        "launch/",
+        "record/",
+        "commands/",
+        "tools/",
+        "networks/file/",
+        "networks/test_own_algorithm.py",
+    ),
+    *("models/test_own_family.py", "config/test_files.py", "test_imports.py"),
+)
+"""Files whose few tests start commands and trainings, and others that take long; the rest is done in milliseconds."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long tests, so that all workers end together."""
-    items.sort(key=lambda item: item.path.relative_to(Path(__file__).parent).parts[0] not in LONG_FIRST)
+    """Begin with the long files, so that all workers end together."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: not item.path.relative_to(here).as_posix().startswith(LONG_FIRST))
 
 
 @pytest.fixture(autouse=True)

@@ -18,21 +18,29 @@ from sweeplora.config.binding import check_node
 from sweeplora.config.compose import compose, table_of_contents
 from sweeplora.config.rules import arguments
 from sweeplora.config.signatures import signature_of
+from sweeplora.experiment import Configuration
 from sweeplora.sweep.search.grammar import parse_space
 from sweeplora.sweep.search.proposals import every_choice
 
 CONF = catalog.shipped("conf")
 CHOICES = [(group, choice) for group, choices in catalog.groups(CONF.parent).items() for choice in choices]
 SWEEPS = list(catalog.sweeps(CONF.parent))
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _FILL = {"model.path": "/a/model", "data.dir": "/a/folder"}
+
+
+@functools.cache
+def _composed(*overrides: str) -> Configuration:
+    """What these words compose to; not to be changed."""
+    return compose(overrides)
 
 
 @functools.cache
 def _config(*overrides: str) -> dict[str, Any]:
     """The configuration of these words, with the paths that it lacks filled in; not to be changed."""
-    config = compose(overrides).config
+    config = _composed(*overrides).config
     missing = [f"{key}={value}" for key, value in _FILL.items() if _at(config, key) == "???"]
-    return compose([*overrides, *missing]).config
+    return _composed(*overrides, *missing).config
 
 
 def _at(config: dict[str, Any], dotted: str) -> object:
@@ -85,13 +93,13 @@ def test_types_read_from_source_are_those_of_our_own_targets(group: str, choice:
 
 @pytest.mark.parametrize("overrides", [[f"{g}={c}"] for g, c in CHOICES] + [[f"+sweep={s}"] for s in SWEEPS])
 def test_a_run_folders_yaml_holds_exactly_the_config(overrides: list[str]) -> None:
-    composed = compose(overrides)
-    assert yaml.safe_load(composed.yaml) == composed.config
+    composed = _composed(*overrides)
+    assert yaml.load(composed.yaml, _LOADER) == composed.config
 
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_choice_of_a_sweep_composes_and_binds(name: str) -> None:
-    config = compose([f"+sweep={name}"]).config
+    config = _composed(f"+sweep={name}").config
     assert config["sweep"]["name"] == name
     for overrides in every_choice(parse_space(config["sweep"]["space"])):
         check_shape(compose([f"+sweep={name}", *overrides]).config)
@@ -101,7 +109,7 @@ def test_every_choice_of_a_sweep_composes_and_binds(name: str) -> None:
 def test_a_sweeps_header_says_question_and_number_of_trials(name: str) -> None:
     file = catalog.sweeps(CONF.parent)[name]
     asked = catalog.question(file)
-    trials = compose([f"+sweep={name}"]).config["sweep"]["trials"]
+    trials = _composed(f"+sweep={name}").config["sweep"]["trials"]
     assert "?" in asked
     assert trials is None or f"{trials} trials" in asked
 

@@ -13,12 +13,17 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 import sweeplora
+from sweeplora.__main__ import main
 from sweeplora.config.catalog import folders, groups
+from sweeplora.config.compose import compose
 from sweeplora.networks.algorithms import algorithm_of
 from sweeplora.networks.file.kinds import file_kinds, shipped_kinds
 from sweeplora.rundir.files import read_json
+from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import read_metrics
+from tests.run.trainings import train_in_a_fork
 
+COMMON = ("tracking=none", "sample=none", "launcher.threads=1")
 ROOT = Path(__file__).resolve().parents[2]
 SRC = Path(sweeplora.__file__).resolve().parents[1]
 FILES = dict(
@@ -36,10 +41,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def train(folder: Path, *words: str, code: int = 0) -> str:
-    """Run the command in a folder; what it printed."""
+def train(folder: Path, *words: str) -> None:
+    """Run the command in a folder."""
     done = subprocess.run(
-        [sys.executable, "-m", "sweeplora", "tracking=none", "sample=none", "launcher.threads=1", *words],
+        [sys.executable, "-m", "sweeplora", *COMMON, *words],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(SRC)},
         capture_output=True,
@@ -47,8 +52,14 @@ def train(folder: Path, *words: str, code: int = 0) -> str:
         timeout=180,
         check=False,
     )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def train_here(folder: Path, *words: str) -> None:
+    """The same training without the command, which must be in `folder`."""
+    composed = compose([*COMMON, *words])
+    runs = folder / composed.config["runs"]
+    train_in_a_fork(RunDir.create(runs / "single" / "here", composed.yaml), folder)
 
 
 def result(runs: Path) -> tuple[dict[str, dict[int, float]], Path]:
@@ -78,7 +89,11 @@ def test_every_shipped_algorithm_and_kind_of_file_names_classes_that_exist() -> 
 
 
 def test_a_users_algorithm_trains_saves_starts_from_its_file_and_is_merged(
-    folder: Path, tiny_model: Path, pictures: Path
+    folder: Path,
+    tiny_model: Path,
+    pictures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     data = [f"model.path={tiny_model}", "data=folder", f"data.dir={pictures / 'train'}"]
     data += [f"data.val_dir={pictures / 'val'}", "train.epochs=null", "train.validation_timesteps=2"]
@@ -89,16 +104,18 @@ def test_a_users_algorithm_trains_saves_starts_from_its_file_and_is_merged(
     with safe_open(weights, "pt") as file:
         assert '"algo": "outer"' in file.metadata()["ss_network_args"]
     precise = [*data, "train.steps=1", "train.save_precision=fp32"]
-    train(folder, *precise, "network=outer", f"network.weights={weights}", "runs=again")
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    train_here(folder, *precise, "network=outer", f"network.weights={weights}", "runs=again")
     started, _ = result(folder / "again")
     assert started["val/loss"][0] == pytest.approx(series["val/loss"][4], rel=1e-3)
-    train(folder, *precise, f"model.base_weights=[{weights}]", "runs=merged")
+    train_here(folder, *precise, f"model.base_weights=[{weights}]", "runs=merged")
     merged, _ = result(folder / "merged")
     assert merged["val/loss"][0] == pytest.approx(series["val/loss"][4], rel=1e-3)
-    said = train(folder, *precise, "network=locon", f"network.weights={weights}", "runs=other", code=2)
-    assert "holds outer layers, the network is locon" in said
-    said = train(folder, *precise, "network=outer", "train.max_weight_norm=1", "runs=other", code=2)
-    assert "train.max_weight_norm=1: has no effect on Outer" in said.replace("=1.0:", "=1:")
+    assert main([*COMMON, *precise, "network=locon", f"network.weights={weights}", "runs=other"]) == 2
+    assert "holds outer layers, the network is locon" in capsys.readouterr().err
+    assert main([*COMMON, *precise, "network=outer", "train.max_weight_norm=1", "runs=other"]) == 2
+    assert "train.max_weight_norm=1: has no effect on Outer" in capsys.readouterr().err.replace("=1.0:", "=1:")
 
 
 def test_an_own_file_of_conf_network_is_a_choice_and_its_kind_is_known(

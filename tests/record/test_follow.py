@@ -141,21 +141,32 @@ def test_a_server_stopped_and_started_loses_and_doubles_nothing(
         server.stop()
 
 
+@pytest.fixture
+def mirror_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+    """Mirrors a study in this process, whose input is closed already; returns the exit code."""
+    with open(os.devnull) as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        monkeypatch.chdir(tmp_path)
+        yield lambda study, *more: follow.main(["--runs", str(study.runs), "--study", study.path.name, *more])
+
+
 def test_a_server_that_stays_away_is_told_in_one_line_and_by_the_exit_code(
-    tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]]
+    tmp_path: Path, mirror_here: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = StudyFolder(tmp_path / "runs", uri=f"http://127.0.0.1:{closed_port()}")
     study.trial(0, 2).complete(1.0)
     study.write("finished")
-    code, said = end(start(study, "--patience", "0.1"))
+    code, said = mirror_here(study, "--patience", "0.1"), capsys.readouterr().out
     assert code == follow.BEHIND
     assert said.count("\n") == 1
     assert "python -m sweeplora sync" in said
 
 
-def test_a_record_that_is_off_starts_nothing(runs: Path, start: Callable[..., subprocess.Popen[bytes]]) -> None:
+def test_a_record_that_is_off_starts_nothing(
+    runs: Path, mirror_here: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
     study = StudyFolder(runs)
     trial = study.trial(0, 2)
     trial.run.config.write_text(trial.run.config.read_text().replace("enabled: true", "enabled: false"))
-    assert end(start(study)) == (0, "")
+    assert (mirror_here(study), capsys.readouterr().out) == (0, "")
     assert not (study.path / "provenance").exists()

@@ -50,8 +50,8 @@ def test_a_command_whose_only_update_destroys_the_weights_fails_and_says_so(
 @pytest.mark.parametrize(
     ("name", "overrides", "said"),
     [
-        ("huge", ("optimizer.lr=1e12",), "step 1"),
-        ("beyond", (*BEYOND,), "the weights after step 1 are not finite"),
+        pytest.param("huge", ("optimizer.lr=1e12",), "step 1", marks=pytest.mark.slow),  # the command's own, above
+        pytest.param("beyond", (*BEYOND,), "the weights after step 1 are not finite", marks=pytest.mark.slow),
         ("unseen", (*BEYOND, *UNSEEN), "the weights after step 1 are not finite"),
         ("half", ("optimizer.lr=1e7", *UNSEEN), "more than float16 holds; save in bf16 or fp32"),
         ("limited", ("optimizer.lr=1e30", "train.max_weight_norm=1", *UNSEEN), "weights after step 1 are not finite"),

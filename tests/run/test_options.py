@@ -21,6 +21,12 @@ from tests.run.trainings import Trainings
 SHORT = ("train.epochs=1", "sample=none", "train.probe_images=0")
 
 
+@pytest.fixture(scope="module")
+def short(trainings: Trainings) -> RunDir:
+    """An epoch of the plain case."""
+    return trainings.train("short", *SHORT)
+
+
 def finished(run: RunDir) -> dict[str, dict[int, float]]:
     """The numbers of a run that came to its end."""
     assert result(run)["status"] == "finished", run.log.read_text()[-3000:]
@@ -98,12 +104,12 @@ def test_retention_and_pickled_weights(trainings: Trainings) -> None:
     assert state.keys() == same.keys() and all(torch.equal(state[name], same[name]) for name in state)
 
 
-def test_pictures_that_change_at_every_step_are_encoded_at_every_step(trainings: Trainings) -> None:
+def test_pictures_that_change_at_every_step_are_encoded_at_every_step(trainings: Trainings, short: RunDir) -> None:
     options = ("data.random_crop=true", "data.color=true", "data.flip=true", *SHORT)
     alone = trainings.train("online", *options, "data.workers=0")
     ahead = trainings.train("ahead", *options, "data.workers=3")
     assert finished(alone)["loss"] == finished(ahead)["loss"]
-    assert finished(trainings.train("still", *SHORT))["loss"][1] != finished(alone)["loss"][1]
+    assert finished(short)["loss"][1] != finished(alone)["loss"][1]
 
 
 def test_several_folders_with_masks_and_regularisation_images(
@@ -133,11 +139,10 @@ def test_long_captions_change_from_step_to_step(trainings: Trainings) -> None:
     assert finished(run)["val/loss"][4] > 0
 
 
-def test_a_file_goes_on_where_another_training_ended(trainings: Trainings) -> None:
-    first = trainings.train("first", *SHORT)
-    weights = first.weights / "test.safetensors"
+def test_a_file_goes_on_where_another_training_ended(trainings: Trainings, short: RunDir) -> None:
+    weights = short.weights / "test.safetensors"
     second = trainings.train("second", f"network.weights={weights}", "train.save_precision=fp32", *SHORT)
-    ended, began = finished(first)["val/loss"][4], finished(second)["val/loss"][0]
+    ended, began = finished(short)["val/loss"][4], finished(second)["val/loss"][0]
     assert began == pytest.approx(ended, rel=1e-3)
     merged = trainings.train("merged", f"model.base_weights=['{weights}']", *SHORT)
     assert finished(merged)["val/loss"][0] == pytest.approx(ended, rel=1e-3)

@@ -49,7 +49,6 @@ def test_warm_trainings_have_a_cold_ones_bytes_in_one_process(trainings: Trainin
     cases = {
         "drawn": ["network=full", "network.train_norm=true", *DRAWN],
         "dropped": ["network=lokr", "network.rank_dropout=0.3", "network.module_dropout=0.2", "seed=3", *SHORT],
-        "rotated": ["network=boft", "network.preset=attn-only", "optimizer=prodigy", "train.batch_size=3", *SHORT],
         "again": ["network=full", "network.train_norm=true", *DRAWN],
     }
     pids = set()
@@ -139,6 +138,7 @@ def test_fifty_trainings_of_all_algorithms_in_one_worker_equal_their_cold_runs(t
 @pytest.mark.parametrize(
     "overrides",
     [
+        ("network.preset=attn-only", "optimizer=prodigy", "train.batch_size=3"),
         ("network.text_encoders=true", "train.gradient_checkpointing=true"),
         ("model.base_precision=fp8", "train.mixed_precision=bf16"),
         ("train.compile=eager", "network.preset=attn-only"),

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 from sweeplora.config.compose import compose
+from sweeplora.launch.child import redirect_output
 from sweeplora.launch.command import command
 from sweeplora.launch.launcher import TRAINING, Started
 from sweeplora.launch.local import Local
 from sweeplora.launch.slot import Slot
 from sweeplora.rundir.folder import RunDir
+from tests.forked import in_a_process
 
 PATIENCE_SECONDS = 120.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,6 +85,21 @@ class Trainings:
     def close(self) -> None:
         """End what still runs."""
         self._launcher.close()
+
+
+def train_in_a_fork(run: RunDir, folder: Path) -> None:
+    """Train to the end in a fork of this process, in `folder`, whose modules it finds: nothing is imported again."""
+
+    from sweeplora.training import worker
+
+    def work() -> None:
+        os.chdir(folder)
+        sys.path.insert(0, str(folder))
+        os.environ["SWEEPLORA_SUPERVISED"] = "0"
+        redirect_output(run.log)
+        worker.main([str(run.path)])
+
+    os.waitpid(in_a_process(work), 0)
 
 
 class _Alone(Slot):

@@ -15,6 +15,8 @@ from sweeplora.rundir.record import read_study
 from sweeplora.sweep.search.grammar import parse_space
 from sweeplora.sweep.search.searchers import grid_points
 from tests.sweep.commands import command, environment, living_in, records, start, until, verdicts
+from tests.sweep.drive import main
+from tests.sweep.inline import study
 
 GRID = ("sweep.name=s", "search=grid", "network.dim=choice(2,4,8)")
 DRAWN = ("sweep.name=s", "search=random", "optimizer.lr=tag(log,interval(1e-5,1e-2))")
@@ -55,8 +57,11 @@ def test_a_failure_is_tried_again_then_told_and_the_study_goes_on(tmp_path: Path
     assert code == 1
 
 
-def test_diverged_and_refused_trials_count_and_are_not_tried_again(tmp_path: Path) -> None:
-    code, _, _ = command(tmp_path, *GRID, behaviour={"diverge": [2], "refused": [4]})
+def test_diverged_and_refused_trials_count_and_are_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDIN", json.dumps({"diverge": [2], "refused": [4]}))
+    code, _ = study(tmp_path, *GRID)
     ended = {r["params"]["network.dim"]: r for r in records(tmp_path)}
     assert {dim: r["verdict"] for dim, r in ended.items()} == {2: "diverged", 4: "failed", 8: "complete"}
     assert all(len(r["attempts"]) == 1 for r in ended.values())
@@ -86,8 +91,8 @@ def test_a_killed_driver_leaves_no_process_and_the_command_continues_to_the_exac
     first.communicate()
     until(lambda: living_in(tmp_path) == [], seconds=12)
     before = {r["number"]: r["params"] for r in records(tmp_path)}
-    code, _, errors = command(tmp_path, *words)
-    assert (code, errors) == (0, "")
+    code, said = study(tmp_path, *words)
+    assert code == 0, said
     after = records(tmp_path)
     assert numbers(after) == [0, 1, 2, 3]
     assert all(after[number]["params"] == params for number, params in before.items())
@@ -116,17 +121,19 @@ def fork_servers(folder: Path) -> list[int]:
     return [pid for pid in living_in(folder) if server in Path(f"/proc/{pid}/cmdline").read_bytes()[:500]]
 
 
-def test_a_continued_study_keeps_the_threads_of_its_first_plan(tmp_path: Path) -> None:
-    drawn = (*DRAWN[:2], "optimizer.lr=tag(log,interval(1e-5,1e-2))", "launcher.slots=2")
-    assert command(tmp_path, *drawn, "sweep.trials=2")[0] == 0
-    assert command(tmp_path, *drawn, "sweep.trials=3")[0] == 0
+def test_a_continued_study_keeps_the_threads_of_its_first_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(tmp_path, *DRAWN, "launcher.slots=2", "sweep.trials=2")[0] == 0
+    assert study(tmp_path, *DRAWN, "sweep.trials=3")[0] == 0
     assert [(record["processes"], record["threads"]) for record in records(tmp_path)] == [(1, 1)] * 3
     logs = [path.read_text() for path in tmp_path.glob("runs/s/*/log.txt")]
     assert len(logs) == 3 and all("1 threads" in log for log in logs)
-    study = read_study(tmp_path / "runs" / "s")
-    assert study is not None and (study.processes, study.threads) == (1, 1)
-    code, _, errors = command(tmp_path, *drawn[:3], "sweep.trials=4", "launcher.threads=2")
-    assert code == 2 and "launcher.threads=2: it began with 1" in errors
+    recorded = read_study(tmp_path / "runs" / "s")
+    assert recorded is not None and (recorded.processes, recorded.threads) == (1, 1)
+    monkeypatch.chdir(tmp_path)
+    assert main(["tracking=none", *DRAWN, "sweep.trials=4", "launcher.threads=2"]) == 2
+    assert "launcher.threads=2: it began with 1" in capsys.readouterr().err
 
 
 def test_ctrl_c_stops_the_trials_and_the_same_command_continues(tmp_path: Path) -> None:
@@ -140,7 +147,7 @@ def test_ctrl_c_stops_the_trials_and_the_same_command_continues(tmp_path: Path) 
     assert "the same command continues" in output
     assert verdicts(tmp_path) == ["interrupted"]
     assert living_in(tmp_path) == []
-    assert command(tmp_path, *words)[0] == 0
+    assert study(tmp_path, *words[:-1])[0] == 0
     assert verdicts(tmp_path) == ["complete"] * 3
     assert len(records(tmp_path)[0]["attempts"]) == 2
 
@@ -158,33 +165,33 @@ def test_a_second_ctrl_c_ends_even_a_training_that_does_not_listen(tmp_path: Pat
 def test_a_second_driver_of_the_same_study_is_refused(tmp_path: Path) -> None:
     first = start(tmp_path, *GRID, behaviour=SLOW)
     until(lambda: any(tmp_path.glob("runs/s/*/metrics.jsonl")))
-    code, _, errors = command(tmp_path, *GRID, behaviour=SLOW)
+    code, said = study(tmp_path, *GRID)
     first.send_signal(signal.SIGTERM)
     first.communicate(timeout=20)
     assert code == 2
-    assert errors == f"sweep.name=s: another command (process {first.pid}) is running this study; " + (
-        "wait for it or give another name\n"
+    assert said == f"sweep.name=s: another command (process {first.pid}) is running this study; " + (
+        "wait for it or give another name"
     )
 
 
 def test_another_question_under_the_same_name_is_refused_with_a_free_name(tmp_path: Path) -> None:
-    command(tmp_path, *GRID)
-    code, _, errors = command(tmp_path, *GRID, "train.batch_size=3")
+    study(tmp_path, *GRID)
+    code, said = study(tmp_path, *GRID, "train.batch_size=3")
     assert code == 2
-    assert "(train.batch_size: 4 -> 3)" in errors and "sweep.extend" not in errors and "sweep.name=s-2" in errors
-    assert command(tmp_path, "sweep.name=s", "search=grid", "network.dim=choice(2,4)")[0] == 2
+    assert "(train.batch_size: 4 -> 3)" in said and "sweep.extend" not in said and "sweep.name=s-2" in said
+    assert study(tmp_path, "sweep.name=s", "search=grid", "network.dim=choice(2,4)")[0] == 2
 
 
 def test_a_known_experiment_is_found_again_across_studies(tmp_path: Path) -> None:
-    command(tmp_path, "sweep.name=s", "search=grid", "network.dim=choice(4,8)")
-    code, output, _ = command(tmp_path, "sweep.name=t", "search=grid", "network.dim=choice(8,16)")
+    study(tmp_path, "sweep.name=s", "search=grid", "network.dim=choice(4,8)")
+    code, output = study(tmp_path, "sweep.name=t", "search=grid", "network.dim=choice(8,16)")
     assert code == 0 and "known from s/" in output
     found = next(r for r in records(tmp_path, "t") if r["params"]["network.dim"] == 8)
     assert found["attempts"] == []
     assert found["value"] == next(r["value"] for r in records(tmp_path) if r["params"]["network.dim"] == 8)
     run = next((tmp_path / "runs/t").glob(f"{found['number']:03}-*"))
     assert (run / "weights/standin.safetensors").read_bytes() == b"weights"
-    assert command(tmp_path, "sweep.name=u", "search=grid", "network.dim=choice(8,16)", "reuse=false")[0] == 0
+    assert study(tmp_path, "sweep.name=u", "search=grid", "network.dim=choice(8,16)", "reuse=false")[0] == 0
     assert all(len(r["attempts"]) == 1 for r in records(tmp_path, "u"))
 
 
@@ -197,8 +204,8 @@ def test_twins_at_the_same_time_train_once(tmp_path: Path) -> None:
 
 
 def test_a_proposal_that_cannot_run_stops_the_study_before_anything_is_started(tmp_path: Path) -> None:
-    code, output, errors = command(tmp_path, "sweep.name=s", "search=grid", "network.dim=choice(8,13)")
-    assert (code, output, errors) == (2, "", "network.dim=13: give another number\n")
+    code, said = study(tmp_path, "sweep.name=s", "search=grid", "network.dim=choice(8,13)")
+    assert (code, said) == (2, "network.dim=13: give another number")
     assert not (tmp_path / "runs").exists()
 
 
@@ -211,7 +218,7 @@ def test_branches_are_searched_with_their_own_ranges(tmp_path: Path) -> None:
         "    optimizer=adamw: {optimizer.lr: 'tag(log, interval(1e-5, 1e-3))'}\n"
         "    optimizer=prodigy: {optimizer.lr: 1.0, optimizer.d_coef: 'choice(0.5, 2.0)'}\n"
     )
-    assert command(tmp_path, "+sweep=b", "search=random")[0] == 0
+    assert study(tmp_path, "+sweep=b", "search=random")[0] == 0
     for record in records(tmp_path):
         params = record["params"]
         if params["optimizer"] == "adamw":
@@ -224,13 +231,15 @@ def test_branches_are_searched_with_their_own_ranges(tmp_path: Path) -> None:
 
 def test_several_objectives_are_ranked_by_domination(tmp_path: Path) -> None:
     words = ("sweep.name=s", "search=grid", "network.dim=choice(2,8)", "sweep.objective=[val/loss,loss]")
-    assert command(tmp_path, *words)[0] == 0
+    assert study(tmp_path, *words)[0] == 0
     assert all(len(record["value"]) == 2 for record in records(tmp_path))
-    code, _, errors = command(tmp_path, *words, "pruner=median", "sweep.name=p")
-    assert code == 2 and "several objectives cannot be pruned" in errors
+    code, said = study(tmp_path, *words, "pruner=median", "sweep.name=p")
+    assert code == 2 and "several objectives cannot be pruned" in said
 
 
-def test_a_known_experiment_replaces_what_an_interrupted_attempt_left(tmp_path: Path) -> None:
+def test_a_known_experiment_replaces_what_an_interrupted_attempt_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same experiment ends elsewhere between two lives of a study that had begun it."""
     words = ("sweep.name=first", "network.dim=choice(4)", "search=grid", "launcher.slots=1")
     driver = start(tmp_path, *words, behaviour={"steps": 200, "seconds": 0.1})
@@ -240,26 +249,27 @@ def test_a_known_experiment_replaces_what_an_interrupted_attempt_left(tmp_path: 
     (trial,) = tmp_path.glob("runs/first/000-*")
     (trial / "weights").mkdir(exist_ok=True)
     (trial / "weights" / "old.safetensors").write_bytes(b"half")
-    other = command(tmp_path, "sweep.name=second", *words[1:], behaviour={"steps": 200, "seconds": 0.0})
+    monkeypatch.setenv("STANDIN", json.dumps({"steps": 200}))
+    other = study(tmp_path, "sweep.name=second", *words[1:-1])
     assert other[0] == 0, other
-    code, output, errors = command(tmp_path, *words, behaviour={"steps": 200, "seconds": 0.0})
-    assert (code, errors) == (0, ""), output
+    code, output = study(tmp_path, *words[:-1])
+    assert code == 0, output
     assert not (trial / "weights" / "old.safetensors").exists()
     record = read_json(trial / "trial.json")
     assert record is not None and record["found"].startswith("second/")
 
 
 def test_a_key_that_does_not_change_the_training_cannot_be_searched(tmp_path: Path) -> None:
-    code, _, errors = command(tmp_path, "launcher.threads=choice(1,2)", "search=grid")
-    assert code == 2 and "sweep.space.launcher.threads" in errors
+    code, said = study(tmp_path, "launcher.threads=choice(1,2)", "search=grid")
+    assert code == 2 and "sweep.space.launcher.threads" in said
 
 
 def test_a_study_whose_folder_is_gone_asks_for_another_name(tmp_path: Path) -> None:
     words = ("sweep.name=gone", "network.dim=choice(4)", "search=grid")
-    assert command(tmp_path, *words)[0] == 0
+    assert study(tmp_path, *words)[0] == 0
     shutil.rmtree(tmp_path / "runs" / "gone")
-    code, _, errors = command(tmp_path, *words)
-    assert code == 2 and "sweep.name=gone-2" in errors
+    code, said = study(tmp_path, *words)
+    assert code == 2 and "sweep.name=gone-2" in said
 
 
 def test_a_closed_terminal_stops_the_study_in_order(tmp_path: Path) -> None:
