@@ -234,9 +234,7 @@ def run_ours(spec: dict[str, Any]) -> None:
     trainer, inputs = assemble(spec["overrides"], Path(spec["place"]))
     settings, seed = trainer.step_settings.train, trainer.step_settings.seed
     for epoch in range(1, 1000):
-        parts = windows(
-            plan(inputs.dataset, settings.batch_size, seed, epoch), settings.accumulation
-        )
+        parts = windows(plan(inputs.dataset, settings.batch_size, seed, epoch), settings.accumulation)
         requests = trainer.requests(parts, epoch, inputs.length.steps)
         with closing(inputs.loader.stream(requests)) as stream:
             for window in parts:

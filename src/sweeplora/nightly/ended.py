@@ -6,7 +6,7 @@ import re
 from enum import StrEnum
 
 from sweeplora.rundir.record import TrialRecord
-from sweeplora.sweep.supervise import out_of_memory
+from sweeplora.sweep.outcomes import out_of_memory
 
 _MACHINE = re.compile(
     r"no space left|disk quota|input/output error|read-only file system|too many open files"

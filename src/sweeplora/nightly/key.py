@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from sweeplora.overrides import parse, written_value
-from sweeplora.rundir.signature import is_unsigned
+from sweeplora.rundir.signature import teaches_nothing
 
 _DIGITS = 12
 
@@ -55,7 +55,7 @@ def _asked(word: str, contents: Mapping[str, str]) -> str | None:
     """A word as the key has it; None for one that changes no result, and for the seed."""
     override = parse(word)
     key = override.key_or_group
-    if is_unsigned(key) or key == "seed":
+    if teaches_nothing(key) or key == "seed":
         return None
     return f"{key}=sha256" if key in contents else f"{key}={written_value(override)}"
 
