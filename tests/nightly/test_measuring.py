@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from sweeplora.nightly.blocks import Blocks
+from sweeplora.nightly.measuring import Asked, judge_night
 from tests.nightly.toy import Toy
 
 MEASURE = """
@@ -19,7 +21,7 @@ from sweeplora.nightly.measuring import Asked, commit_against, criteria_against,
 
 against, folder = commit_against(sys.argv[1]), Path(sys.argv[2])
 words = ["tracking=none", "launcher.device=cpu", "launcher.threads=1"]
-asked = Asked(words, {"locon": ["network=locon"]}, Blocks(6, 24, 10, 2), against, folder, folder)
+asked = Asked(words, {"locon": ["network=locon"]}, Blocks(6, 24, 10, 2), against, False, folder, folder)
 criteria = criteria_against(measure_night(asked, lambda line: print(line, file=sys.stderr)), against)
 print(json.dumps([asdict(one) for one in criteria]))
 """
@@ -55,6 +57,17 @@ def measured(toy: Toy, ref: str, folder: Path) -> dict[str, dict[str, Any]]:
     assert done.returncode == 0, done.stderr[-3000:]
     print(done.stderr)
     return {one["metric"]: one for one in json.loads(done.stdout.splitlines()[-1])}
+
+
+def test_alone_nothing_is_measured_that_nothing_is_compared_with(tmp_path: Path) -> None:
+    words = {"one": ["network.dim=2"], "two": ["launcher.processes_per_trial=2"]}
+    base = ["launcher.device=cpu", "launcher.threads=1"]
+    asked = Asked(base, words, Blocks(6, 6, 2, 1), None, False, tmp_path, tmp_path)
+    said: list[str] = []
+    criteria, notes = judge_night(asked, {"one": {"another machine": {}}}, said.append, lambda: None)
+    assert not criteria and not said and not list(tmp_path.iterdir())
+    assert "one: step time and memory are not compared: no baseline of this machine (" in notes[0]
+    assert "two: step time and memory of several processes" in notes[1]
 
 
 @pytest.mark.slow

@@ -18,7 +18,8 @@ from pathlib import Path
 from sweeplora.nightly.which_commit import AskedRange, search_commits
 
 folder = Path(sys.argv[2])
-words = ["tracking=none", "launcher.device=cpu", "launcher.threads=1", "train.epochs=null", "train.steps=12"]
+words = ["tracking=none", "launcher.device=cpu", "launcher.threads=1"]
+words += ["train.epochs=null", "train.steps=8", "train.batch_size=2"]
 words += ["train.validation_images=4", "train.probe_images=0"]
 asked = AskedRange(sys.argv[1], words, {"locon": ["network=locon"]}, range(5), folder / "bisect", folder)
 criteria = search_commits(asked, lambda line: print(line, file=sys.stderr))

@@ -6,7 +6,7 @@ import shutil
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,13 +36,15 @@ _FROM_OUTSIDE = ("died", "interrupted", "failed")
 class Asked:
     """What is measured: configurations (name -> words), each on top of the words `base`; `against`: a commit, or alone.
 
-    `study`: the night's folder, where each result is kept as soon as it is known; `runs`: that of all runs.
+    `can_be_baseline`: what is measured alone may become a baseline's. `study`: the night's folder, where each result is
+    kept as soon as it is known; `runs`: that of all runs.
     """
 
     base: Sequence[str]
     configurations: Mapping[str, Sequence[str]]
     blocks: Blocks
     against: Commit | None
+    can_be_baseline: bool
     study: Path
     runs: Path
 
@@ -92,10 +94,29 @@ def judge_night(
 
     Returns the criteria, and a line for what cannot be compared.
     """
-    found = measure_night(asked, say, between)
     if asked.against is not None:
-        return criteria_against(found, asked.against), ()
-    return criteria_with_baseline(found, baselines)
+        return criteria_against(measure_night(asked, say, between), asked.against), ()
+    notes = dict(_needless(asked, baselines))
+    wanted = {name: words for name, words in asked.configurations.items() if name not in notes}
+    criteria, others = criteria_with_baseline(
+        measure_night(replace(asked, configurations=wanted), say, between), baselines
+    )
+    return criteria, (*notes.values(), *others)
+
+
+def _needless(asked: Asked, baselines: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[str, str]]:
+    """Configuration -> why it is not measured alone: nothing would be compared with it, now or later."""
+    for name, words in asked.configurations.items():
+        slot = slot_of([*asked.base, *words])
+        machine = machine_key(environment.machine(Path.cwd()), slot)
+        if slot.processes > 1:
+            yield name, f"{name}: step time and memory of several processes are compared by nightly.against alone"
+        elif machine not in baselines.get(name, {}) and not asked.can_be_baseline:
+            yield name, _not_compared(name, machine)
+
+
+def _not_compared(name: str, machine: str) -> str:
+    return f"{name}: step time and memory are not compared: no baseline of this machine ({machine})"
 
 
 def criteria_against(found: Mapping[str, Pair | Criterion], against: Commit) -> list[Criterion]:
@@ -125,7 +146,7 @@ def criteria_with_baseline(
             continue
         then = from_json(baselines.get(name, {}).get(one.machine))
         if then is None:
-            notes.append(f"{name}: step time and memory are not compared: no baseline of this machine ({one.machine})")
+            notes.append(_not_compared(name, one.machine))
         else:
             criteria += judge(name, then, one.now, "its baseline", interleaved=False)
     return criteria, tuple(notes)

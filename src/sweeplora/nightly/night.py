@@ -175,7 +175,9 @@ class _Night:
         against = commit_against(settings.against)
         chosen = [one for one in self._asked.plan.configured if one.name not in self._driver.stopped]
         words = {one.name: one.words for one in chosen}
-        asked = measuring.Asked(composer.base, words, settings.speed, against, self._folder.path, self._asked.runs)
+        base, path, runs = composer.base, self._folder.path, self._asked.runs
+        many = settings.seeds >= FEWEST_FOR_A_BASELINE
+        asked = measuring.Asked(base, words, settings.speed, against, many, path, runs)
         sides = [self._side(one) for one in chosen]
         baselines = {side.name: side.baseline.speed for side in sides if side.baseline is not None}
         try:
