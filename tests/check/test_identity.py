@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_an_edit_in_a_users_file_or_in_one_that_it_imports_is_seen(
     importlib.invalidate_caches()
 
     def code() -> str:
-        return dict(identity._code.__wrapped__(("ones_optim.Mine",)))["source"]
+        return dict(identity._code.__wrapped__(("ones_optim.Mine",), tmp_path / "code.json"))["source"]
 
     first = code()
     assert code() == first
@@ -83,6 +84,34 @@ def test_an_edit_in_a_users_file_or_in_one_that_it_imports_is_seen(
     (tmp_path / "ones_optim.py").write_text("from ones_steps import FACTOR\nclass Mine: x = 1\n")
     assert len({first, second, code()}) == 3
     assert not {"ones_optim", "ones_steps"} & set(sys.modules)
+
+
+def test_code_that_did_not_change_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "ones_reader.py").write_text("FACTOR = 2\nclass Mine: ...\n")
+    monkeypatch.syspath_prepend(str(mine))
+    importlib.invalidate_caches()
+    read: list[int] = []
+    hashed = identity._source_hash
+
+    def counted(modules: Iterable[str]) -> str:
+        read.append(1)
+        return hashed(modules)
+
+    monkeypatch.setattr(identity, "_source_hash", counted)
+
+    def code() -> str:
+        memo = tmp_path / "runs/cache/code.json"
+        return dict(identity._code.__wrapped__(("ones_reader.Mine",), memo))["source"]
+
+    first = code()
+    assert code() == first and len(read) == 1
+    (mine / "another.py").write_text("")  # it could be what an import finds now
+    assert code() == first and len(read) == 2
+    assert code() == first and len(read) == 2
+    (mine / "ones_reader.py").write_text("FACTOR = 3\nclass Mine: ...\n")
+    assert code() != first and len(read) == 3
 
 
 _WRITTEN = """# what it is
@@ -110,7 +139,7 @@ _OTHER = [
 
 def _hash_of(tmp_path: Path, text: str) -> str:
     (tmp_path / "ones_rates.py").write_text(text)
-    return dict(identity._code.__wrapped__(("ones_rates.Mine",)))["source"]
+    return dict(identity._code.__wrapped__(("ones_rates.Mine",), tmp_path / "code.json"))["source"]
 
 
 def test_a_comment_a_docstring_and_the_layout_leave_the_code_the_same_and_a_number_does_not(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -12,7 +14,7 @@ from typing import Any
 
 from sweeplora.config.imports import is_own, is_users, reachable
 from sweeplora.config.sources import module_file, module_of, source_of, text_that_runs
-from sweeplora.content import ContentHashes
+from sweeplora.content import ContentHashes, read_memo, state_of_files, write_memo
 from sweeplora.data.dataset import Dataset, content_hash
 from sweeplora.launch.launcher import TRAINING
 from sweeplora.models.facts import ModelFacts
@@ -21,6 +23,8 @@ from sweeplora.networks.file.kinds import file_kinds, shipped_kinds
 from sweeplora.rundir.signature import UNSIGNED, signature
 
 _LIBRARIES = ("torch", "diffusers", "transformers", "lycoris_lora")
+_FORMAT = 1
+_MOST_REMEMBERED = 16
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ def identify(config: Mapping[str, Any], model: ModelFacts, dataset: Dataset, *, 
     elif isinstance(prompts, str):
         contents["sample.prompts"] = hashes.file(Path(prompts))
     hashes.save()
-    code = _code(tuple(sorted({*_targets(config), *_adapters(config)})))
+    memo = Path(config["runs"], "cache", "code.json")
+    code = _code(tuple(sorted({*_targets(config), *_adapters(config)})), memo)
     return Identity(signature(config, contents, code), contents, code)
 
 
@@ -95,14 +100,34 @@ def _targets_in(value: object) -> Iterator[str]:
 
 
 @functools.lru_cache(maxsize=64)
-def _code(targets: tuple[str, ...]) -> dict[str, str]:
+def _code(targets: tuple[str, ...], memo: Path) -> dict[str, str]:
     modules = [module_of(target) for target in targets]
     packages = {module.partition(".")[0] for module in modules} - {TRAINING.partition(".")[0]}
     versions = {name: found for name in sorted({*_LIBRARIES, *packages}) if (found := _version(name))}
     unversioned = {module for module in modules if module.partition(".")[0] in packages - set(versions)}
     written = [TRAINING, *(module for module in modules if _is_read(module.partition(".")[0]))]
-    read = reachable(written, late=True, within=_is_read)
-    return {"source": _source_hash(read | unversioned), **versions}
+    return {"source": _source(frozenset(written), frozenset(unversioned), memo), **versions}
+
+
+def _source(written: frozenset[str], unversioned: frozenset[str], memo: Path) -> str:
+    """The hash of the code that `written` modules run, and of the `unversioned` ones.
+
+    Reading it takes a second of a processor, so it is looked up in the memo while no file of it has changed, and no
+    folder of these: a new file may take another one's place.
+    """
+    begin = [[module, str(module_file(module))] for module in sorted(written | unversioned)]
+    key, known = json.dumps([os.getcwd(), begin]), read_memo(memo, _FORMAT)
+    entry = known.get(key)
+    if entry is not None and state_of_files(map(Path, entry["files"])) == entry["state"]:
+        return str(entry["source"])
+    modules = reachable(written, late=True, within=_is_read) | unversioned
+    files = {file for module in modules if (file := module_file(module)) is not None}
+    paths = sorted({*files, *(file.parent for file in files)})
+    state, source = state_of_files(paths), _source_hash(modules)
+    if state_of_files(paths) == state:
+        kept = {**known, key: {"files": [str(path) for path in paths], "state": state, "source": source}}
+        write_memo(memo, _FORMAT, dict(list(kept.items())[-_MOST_REMEMBERED:]))
+    return source
 
 
 def _is_read(package: str) -> bool:

@@ -16,14 +16,15 @@ _OWN = "sweeplora"
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
-def imported(source: Source, *, late: bool) -> set[str]:
+@functools.lru_cache(maxsize=512)
+def imported(source: Source, *, late: bool) -> frozenset[str]:
     """Dotted names of the modules that a module imports; `late`: also those inside functions.
 
     Imports under `if TYPE_CHECKING` are ignored.
     `from package import name` counts as the package, and as package.name if that is a module.
     """
     nodes = _ever(source.tree) if late else _at_import(source.tree.body)
-    return {name for node in nodes for name in _names(node, source)}
+    return frozenset(name for node in nodes for name in _names(node, source))
 
 
 def is_own(package: str) -> bool:
