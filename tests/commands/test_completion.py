@@ -134,6 +134,46 @@ complete -p sweeplora python
 """
 
 
+_ZSH = """
+eval "$(python -m sweeplora completion zsh)"
+compadd() {  # print what is added
+    while [[ $1 == -* ]]; do
+        [[ $1 == -S ]] && shift
+        shift
+    done
+    (( $# )) && print -r -- "$@"
+}
+_files() { print files }
+words=(sweeplora +sweep=mi) CURRENT=2; _sweeplora
+words=(sweeplora optimizer=mine optimizer.own) CURRENT=3; _sweeplora
+words=(python -m sweeplora stat) CURRENT=4; _sweeplora_python
+words=(sweeplora which ca) CURRENT=3; _sweeplora
+words=(/nowhere/sweeplora show ranks/1) CURRENT=3; _sweeplora
+"""
+_FISH = """
+python -m sweeplora completion fish | source
+complete -C 'sweeplora +sweep=mi'
+complete -C 'sweeplora optimizer=mine optimizer.own'
+complete -C 'python -m sweeplora stat'
+complete -C 'sweeplora which bi'
+complete -C 'sweeplora show ranks/1'
+"""
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh here")
+def test_a_real_zsh_completes(here: Path) -> None:
+    done = subprocess.run(["zsh", "-f", "-c", _ZSH], capture_output=True, text=True, check=True, env=_environment(here))
+    assert done.stdout.split("\n")[:5] == ["+sweep=mine", "optimizer.own_key=", "status", "files", "ranks/11"]
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="no fish here")
+def test_a_real_fish_completes(here: Path) -> None:
+    done = subprocess.run(["fish", "-c", _FISH], capture_output=True, text=True, check=True, env=_environment(here))
+    found = [line.partition("\t")[0] for line in done.stdout.splitlines()]
+    assert found == ["+sweep=mine", "optimizer.own_key=", "status", "bin/", "ranks/11"]
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
 def test_a_real_bash_completes_words_that_it_takes_apart_at_equal_signs(here: Path) -> None:
     done = subprocess.run(["bash", "-c", _BASH], capture_output=True, text=True, check=True, env=_environment(here))

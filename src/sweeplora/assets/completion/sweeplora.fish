@@ -12,7 +12,12 @@ function __sweeplora_words --description 'what can stand in place of the current
         set given $tokens[2..-1]
     end
     type -q $program[1]; or set program @python@ -m sweeplora
-    $program completion --words -- $given (commandline -ct) 2>/dev/null
+    set -l found ($program completion --words -- $given (commandline -ct) 2>/dev/null)
+    if test -n "$found"
+        printf '%s\n' $found
+    else
+        __fish_complete_path (commandline -ct)
+    end
 end
 
 function __sweeplora_by_python --description 'whether the line begins with python -m sweeplora'
@@ -20,6 +25,6 @@ function __sweeplora_by_python --description 'whether the line begins with pytho
     test (count $tokens) -ge 3; and test "$tokens[2]" = -m; and test "$tokens[3]" = sweeplora
 end
 
-complete -c sweeplora -a '(__sweeplora_words)'
-complete -c python -n __sweeplora_by_python -a '(__sweeplora_words)'
-complete -c python3 -n __sweeplora_by_python -a '(__sweeplora_words)'
+complete -c sweeplora -f -a '(__sweeplora_words)'
+complete -c python -n __sweeplora_by_python -f -a '(__sweeplora_words)'
+complete -c python3 -n __sweeplora_by_python -f -a '(__sweeplora_words)'

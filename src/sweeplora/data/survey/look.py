@@ -46,35 +46,32 @@ def alike(looks: Sequence[Look]) -> list[list[int]]:
         return []
     bits = np.stack([look.bits for look in looks])
     colours = np.stack([look.colours for look in looks])
-    first = list(range(len(looks)))
-
-    def root(index: int) -> int:
-        while first[index] != index:
-            first[index] = first[first[index]]
-            index = first[index]
-        return index
-
-    for one, other in _pairs(bits, colours):
-        low, high = sorted((root(one), root(other)))
-        first[high] = low
+    labels = np.arange(len(looks))
+    for start in range(0, len(looks), _ROWS):
+        for row, close in enumerate(_close(bits, start), start):
+            # Those of its own group need no second look, which keeps thousands of equal images quick.
+            others = close[labels[close] != labels[row]]
+            joined = others[_colour_distances(colours, row, others) <= _MOST_COLOUR]
+            if len(joined):
+                together = np.append(labels[joined], labels[row])
+                labels[np.isin(labels, together)] = together.min()
     groups: dict[int, list[int]] = {}
-    for index in range(len(looks)):
-        groups.setdefault(root(index), []).append(index)
+    for index, label in enumerate(labels.tolist()):
+        groups.setdefault(label, []).append(index)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _pairs(bits: NDArray[np.uint64], colours: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
-    """Every two images that look alike, the first index below the second."""
-    for start in range(0, len(bits), _ROWS):
-        rows = bits[start : start + _ROWS]
-        distance = np.zeros((len(rows), len(bits) - start), dtype=np.uint16)
-        for word in range(bits.shape[1]):
-            distance += np.bitwise_count(rows[:, word, None] ^ bits[None, start:, word])
-        for row, column in np.argwhere(distance <= _MOST_BITS).tolist():
-            one, other = start + row, start + column
-            if one < other and _colour_distance(colours[one], colours[other]) <= _MOST_COLOUR:
-                yield one, other
+def _close(bits: NDArray[np.uint64], start: int) -> Iterator[NDArray[np.intp]]:
+    """For each of the rows from `start` on, the images from `start` on whose hash is close to its own."""
+    rows = bits[start : start + _ROWS]
+    distance = np.zeros((len(rows), len(bits) - start), dtype=np.uint16)
+    for word in range(bits.shape[1]):
+        distance += np.bitwise_count(rows[:, word, None] ^ bits[None, start:, word])
+    for row in distance:
+        yield np.flatnonzero(row <= _MOST_BITS) + start
 
 
-def _colour_distance(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    return float(np.abs(one.astype(np.int16) - other).mean())
+def _colour_distances(colours: NDArray[np.uint8], one: int, others: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Mean absolute difference of the colours, in levels."""
+    difference = np.abs(colours[others].astype(np.int16) - colours[one].astype(np.int16))
+    return np.asarray(difference.mean(axis=1), dtype=np.float64)
