@@ -3,6 +3,7 @@
 # make lint    ruff, mypy and the order of the imports      make docs   the documentation, into site/
 # make nightly a night of trainings against baselines/
 # make test-services  the tests that need PostgreSQL; `make services` installs it from the system's packages
+# make browser installs Debian's chromium, which the tests marked `browser` drive
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: sweep nightly test test-full services test-services ui lint docs clean
+.PHONY: sweep nightly test test-full services test-services ui lint docs browser clean
 .DEFAULT_GOAL := sweep
 
 sweep: $(VENV)/installed
@@ -52,6 +53,14 @@ lint: $(VENV)/installed-test
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo "site/index.html; with a search box: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site"
+
+# The tests speak to it over its debugging pipe: no driver and no Python package beside it.
+browser:
+	@command -v chromium || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; } || \
+	    { echo "chromium is missing, and only root on Debian or Ubuntu can install it here: install it yourself"; exit 1; }
+	@command -v chromium > /dev/null || { apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends -qq chromium fonts-dejavu-core; }
+	chromium --version --no-sandbox
 
 clean:
 	rm -rf $(VENV) build dist site

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import sys
 
 # One thread a process: the suite runs beside other work, and forks must not inherit a pool of threads.
@@ -21,6 +22,7 @@ from tests.run.trainings import Trainings
 
 LONG_FIRST = (
     *(
+        "browser/",
         "run/",
         "sweep/",
         "launch/",
@@ -39,6 +41,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the long files, so that all workers end together."""
     here = Path(__file__).parent
     items.sort(key=lambda item: not item.path.relative_to(here).as_posix().startswith(LONG_FIRST))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a browser where there is none; with SWEEPLORA_BROWSER=required it fails."""
+    if item.get_closest_marker("browser") is None or shutil.which("chromium") is not None:
+        return
+    if os.environ.get("SWEEPLORA_BROWSER") == "required":
+        pytest.fail("there is no chromium: make browser", pytrace=False)
+    pytest.skip("there is no chromium: make browser")
 
 
 @pytest.fixture(autouse=True)

@@ -82,16 +82,21 @@ class Browser:
         size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **size)
 
-    def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """Send one command and wait for its answer."""
+    def send(self, method: str, session: str | None, **params: Any) -> int:
+        """Send one command to a page or worker, and return its number."""
         self._count += 1
         message: dict[str, Any] = {"id": self._count, "method": method, "params": params}
-        if self._session is not None:
-            message["sessionId"] = self._session
+        if session is not None:
+            message["sessionId"] = session
         os.write(self._write, json.dumps(message).encode() + b"\0")
+        return self._count
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """Send one command and wait for its answer."""
+        count = self.send(method, self._session, **params)
         while True:
             answer = self._next()
-            if answer.get("id") == self._count:
+            if answer.get("id") == count:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 result: dict[str, Any] = answer["result"]

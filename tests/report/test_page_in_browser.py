@@ -3,56 +3,26 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.browser.watched import Watched
 from tests.report.studies import BASE, a_preview, a_study, a_trial
-from tools.screenshots import Browser
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium: apt-get install chromium"),
-]
+pytestmark = pytest.mark.browser
 
 
-class Watched(Browser):
-    """A browser that remembers every address that a page asked for."""
-
-    def __init__(self, profile: Path, width: int) -> None:
-        self.asked: list[str] = []
-        self.complaints: list[str] = []
-        super().__init__(profile, width)
-        self.call("Network.enable")
-        self.call("Runtime.enable")
-
-    def _next(self) -> dict[str, Any]:
-        message = super()._next()
-        if message.get("method") == "Network.requestWillBeSent":
-            self.asked.append(message["params"]["request"]["url"])
-        if message.get("method") == "Runtime.exceptionThrown":
-            self.complaints.append(str(message["params"]))
-        return message
+class Report(Watched):
+    """A browser that reads a report."""
 
     def rows(self) -> list[str]:
         """The trials of the leaderboard, from the top."""
         script = "JSON.stringify([...document.querySelectorAll('#board tbody tr')].map(r => r.dataset.trial || 'base'))"
         found: list[str] = json.loads(self.evaluate(script))
         return found
-
-    def press(self, selector: str) -> None:
-        """Click the middle of an element, with the mouse."""
-        middle = (
-            "(e => { e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect();"
-            " return JSON.stringify([b.left + b.width / 2, b.top + b.height / 2]) })"
-        )
-        x, y = json.loads(self.evaluate(f"{middle}(document.querySelector({selector!r}))"))
-        self.click(x, y)
 
 
 @pytest.fixture(scope="module")
@@ -73,17 +43,17 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=[1600, 800])
-def browser(page: Path, request: pytest.FixtureRequest) -> Iterator[Watched]:
+def browser(page: Path, request: pytest.FixtureRequest) -> Iterator[Report]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        opened = Watched(Path(profile), request.param)
+        opened = Report(Path(profile), request.param)
         try:
-            opened.open(page.as_uri(), "document.querySelectorAll('#courses path.trial').length > 0")
+            opened.go(page.as_uri(), "document.querySelectorAll('#courses path.trial').length > 0")
             yield opened
         finally:
             opened.close()
 
 
-def test_a_person_sorts_marks_and_narrows_down_and_no_request_leaves(browser: Watched, page: Path) -> None:
+def test_a_person_sorts_marks_and_narrows_down_and_no_request_leaves(browser: Report, page: Path) -> None:
     assert browser.rows() == ["1", "4", "3", "2", "0", "5", "base"]
     browser.press("#board th:nth-child(2) button")
     assert browser.rows() == ["0", "1", "2", "3", "4", "5", "base"]
@@ -95,7 +65,6 @@ def test_a_person_sorts_marks_and_narrows_down_and_no_request_leaves(browser: Wa
     assert "trial 3" in browser.evaluate("document.getElementById('reading').textContent")
 
     browser.evaluate("document.getElementById('parallel').scrollIntoView({block: 'center'})")
-    time.sleep(0.3)
     box = "(b => JSON.stringify([b.left + b.width / 2, b.top, b.bottom]))"
     areas = "document.querySelectorAll('#parallel rect[fill=transparent]')"
     x, top, bottom = json.loads(browser.evaluate(f"{box}([...{areas}].pop().getBoundingClientRect())"))
@@ -114,3 +83,24 @@ def test_a_person_sorts_marks_and_narrows_down_and_no_request_leaves(browser: Wa
     assert {address.partition(":")[0] for address in browser.asked} <= {"file", "data", "about"}
     assert [address for address in browser.asked if address.startswith("file:")] == [page.as_uri()]
     assert browser.complaints == []
+
+
+def test_the_leaderboard_is_sorted_and_a_trial_marked_with_the_keyboard_alone(browser: Report) -> None:
+    focused = "document.activeElement"
+    for _ in range(60):
+        browser.key("Tab")
+        if browser.evaluate(f"{focused}.closest('#board') !== null && {focused}.textContent === 'trial'"):
+            break
+    assert browser.evaluate(f"{focused}.textContent") == "trial"
+    browser.key("Enter")
+    assert browser.rows() == ["0", "1", "2", "3", "4", "5", "base"]
+    browser.key(" ")
+    assert browser.rows() == ["5", "4", "3", "2", "1", "0", "base"]
+    for _ in range(30):
+        browser.key("Tab")
+        if browser.evaluate(f"{focused}.tagName === 'TR'"):
+            break
+    browser.key("Enter")
+    assert browser.evaluate("document.querySelectorAll('#board tr.marked').length") == 1
+    assert "trial 5" in browser.evaluate("document.getElementById('reading').textContent")
+    assert browser.complaints == [] and browser.elsewhere == []

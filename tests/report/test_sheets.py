@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from sweeplora.__main__ import main
 from sweeplora.errors import UserError
 from sweeplora.report.axes import choose_axes
 from sweeplora.report.leaderboard import Leaderboard, read_leaderboard
+from sweeplora.report.samples import copying, kept_picture
 from sweeplora.report.sheets import study_sheets
 from tests.report.studies import BASE, Colour, a_preview, a_study, a_trial
 
@@ -152,3 +154,33 @@ def test_a_runs_own_sheet_has_prompts_by_steps(
     assert other[0] == pytest.approx(early[0], abs=1) and other[1] > early[1]
     assert main(["report", "ranks/0", "--rows", "network.dim"]) == 2
     assert "has no effect for a single run" in capsys.readouterr().err
+
+
+def test_large_previews_are_read_once_and_again_when_they_change(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    files = []
+    for number in range(10):
+        file = tmp_path / f"{number:03}-a" / "samples" / "00000020_00.png"
+        file.parent.mkdir(parents=True)
+        noise = random.integers(0, 60, (300, 300, 3), dtype=np.uint8)
+        noise[:, :, number % 3] += 150
+        Image.fromarray(noise).save(file)
+        files.append(file)
+    with copying(files, tmp_path / "kept"):  # in other processes
+        pass
+    assert len(list((tmp_path / "kept").iterdir())) == 10
+    for number, file in enumerate(files):
+        small = kept_picture(file, 96, tmp_path / "kept")
+        assert small is not None and small.size == (96, 96)
+        assert np.asarray(small).mean(axis=(0, 1)).argmax() == number % 3
+    files[1].rename(tmp_path / "away.png")
+    assert kept_picture(files[1], 96, tmp_path / "kept") is None
+    red = np.zeros((300, 300, 3), dtype=np.uint8)
+    red[:, :, 0] = random.integers(150, 255, (300, 300))
+    Image.fromarray(red).save(files[2], compress_level=0)  # it was blue
+    later = files[2].stat().st_mtime_ns + 10**9
+    os.utime(files[2], ns=(later, later))
+    assert np.asarray(kept_picture(files[2], 96, tmp_path / "kept")).mean(axis=(0, 1)).argmax() == 0
+    (tmp_path / "kept" / f"{files[0].parent.parent.name}-{files[0].stem}.webp").write_bytes(b"torn")
+    torn = kept_picture(files[0], 96, tmp_path / "kept")
+    assert torn is not None and np.asarray(torn).mean(axis=(0, 1)).argmax() == 0

@@ -145,3 +145,16 @@ def test_tests_over_triples_are_those_of_scipy() -> None:
 def test_losses_of_different_triples_are_refused() -> None:
     with pytest.raises(ValueError, match="different triples"):
         log_ratios(np.ones(3), np.ones(4))
+
+
+@pytest.mark.parametrize("alpha", [0.04, 0.008])
+@pytest.mark.parametrize("points", [2, 5, 24, 200])
+def test_with_the_noise_known_from_elsewhere_the_least_difference_is_scipys(points: int, alpha: float) -> None:
+    from scipy.stats import norm, studentized_range
+
+    cells = {point: {0: np.array([1.0 + point])} for point in range(points)}
+    found = compare(cells, alpha=alpha)
+    error = found.noise.deviation * math.sqrt(2)
+    critical = studentized_range.isf(alpha, points, np.inf) / math.sqrt(2)
+    assert found.others[0].least == pytest.approx(error * critical, rel=1e-5)
+    assert found.detectable == pytest.approx(error * (critical + norm.ppf(0.9)), rel=1e-5)

@@ -134,3 +134,38 @@ def test_what_cannot_be_is_refused_in_one_line(study: Path, capsys: pytest.Captu
     assert main(["report", "rank"]) == 2
     assert "nearest: ranks" in capsys.readouterr().err
     assert not (study / "report.html").exists()
+
+
+def test_the_verdict_is_the_terminals_with_the_error_rate_that_was_left(study: Path) -> None:
+    from sweeplora.report.leaderboard import read_leaderboard
+    from sweeplora.report.verdict import judge
+    from sweeplora.rundir.record import read_study, write_study
+
+    record = read_study(study)
+    assert record is not None
+    board = read_leaderboard(study, study.name, ("val/loss",))
+    said = {}
+    for alpha in (None, 0.005):
+        record.alpha = alpha
+        write_study(study, record)
+        found = judge(board, {}, *([] if alpha is None else [alpha]))
+        assert found is not None and found.lines[0] in written(study)
+        said[alpha] = found.lines[0]
+    assert said[None] != said[0.005]
+
+
+def test_comparisons_by_eye_have_a_part_of_their_own(study: Path) -> None:
+    from tests.report.test_preferences import judged
+
+    assert "python -m sweeplora prefer ranks" in " ".join(Seen(written(study)).text["pre"])
+    judged(study, *[(0, 2, "left"), (1, 2, "left"), (0, 1, "left")] * 4)
+    text = written(study)
+    seen = Seen(text)
+    assert EVIL not in text
+    place = text.index('<table id="preferences">')
+    ranked = re.findall(r'<tr data-trial="(\d)">', text[place : text.index("</table>", place)])
+    assert ranked == ["0", "1", "2"]
+    assert any("you prefer trial 0; val/loss prefers trial 2" in line for line in seen.text["li"])
+    assert "preferred" in seen.text["button"]
+    values = [dict(attributes).get("data-v") for tag, attributes in seen.tags if tag == "td"]
+    assert sum(value is not None and value.isdigit() and 0 < int(value) < 100 for value in values) >= 3

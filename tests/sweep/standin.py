@@ -4,7 +4,7 @@ The environment variable STANDIN (JSON) says how it behaves: `steps`, `seconds` 
 `fail` once, `fail_always`, `crash` (SIGSEGV), `diverge`, are `refused` or `stubborn` (deaf to SIGTERM). `oom` has the
 pieces of a batch that each rank needs: with fewer it runs out of memory. With `state` it writes a state when it is
 stopped, goes on from it, and scores validation triples. In a process that trains several, ranks `alone` are left to a
-new process, and after ranks `leave` it is not sound.
+new process, and after ranks `leave` it is not sound. With `draws` it leaves a preview of one colour.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Any
 
 import yaml
+from PIL import Image
 
 from sweeplora.content import sha256
 from sweeplora.rundir.files import write_json, write_whole
@@ -136,6 +137,9 @@ def _train(run: RunDir, config: dict[str, Any], behaviour: dict[str, Any], resul
         if dim in behaviour.get("diverge", []):
             result |= {"status": "diverged", "message": "loss is nan at step 1: a.png"}
             return DIVERGED
+    if behaviour.get("draws"):
+        run.samples.mkdir(exist_ok=True)
+        Image.new("RGB", (16, 16), (8 * dim % 256, 90, 90)).save(run.samples / f"{steps:08d}_00.png")
     run.weights.mkdir(exist_ok=True)
     write_whole(run.weights / "standin.safetensors", b"weights" * behaviour.get("times", 1))
     result["weights"] = "weights/standin.safetensors"

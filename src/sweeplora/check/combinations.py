@@ -16,7 +16,7 @@ from sweeplora.errors import Problems, UserError
 from sweeplora.experiment import Group
 from sweeplora.models.layout import Layout
 from sweeplora.networks.algorithms import algorithm_of, check_norm_limit
-from sweeplora.report.objectives import FILE_SIZE
+from sweeplora.report.objectives import FILE_SIZE, PREFERENCE
 from sweeplora.training.optim.rates import Rates
 
 Node = Mapping[str, Any]
@@ -42,6 +42,7 @@ METRICS = (
     *("val/loss", "val/best", "val/relative", "val/band_0", "val/band_1", "val/band_2", "val/band_3"),
     *("probe/loss", "loss"),
     FILE_SIZE,
+    PREFERENCE,
 )
 """The metrics that a study can minimise: those of training/outputs.py that are comparable, and the file's size."""
 

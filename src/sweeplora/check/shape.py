@@ -44,6 +44,7 @@ _SWEEP: dict[str, Any] = {
     "enqueue": list[dict[str, Any]],
     "warm_start": Annotated[str, MinLen(1)] | None,
     "extend": bool,
+    "batch": Annotated[int, Ge(2)] | None,
 }
 _FILE_NAME = re.compile(r"[\w()+,=@-][\w()+,=@. -]*")
 _CALLED = ("optimizer", "scheduler", "noise", "loss")

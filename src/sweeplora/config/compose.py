@@ -150,7 +150,7 @@ def _expect_all_keys(config: Mapping[str, Any], here: Path) -> None:
     if not isinstance(sweep, Mapping):
         raise UserError("sweep", sweep, "give a mapping of name, objective, trials and space")
     asked = ("name", "objective", "trials", "replicates", "confirm", "space")
-    for key in (*asked, "constraints", "enqueue", "warm_start", "extend"):
+    for key in (*asked, "constraints", "enqueue", "warm_start", "extend", "batch"):
         if key not in sweep:
             raise UserError(f"sweep.{key}", "missing", mend)
     if not isinstance(sweep["space"], Mapping):

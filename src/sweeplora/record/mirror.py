@@ -24,10 +24,12 @@ from sweeplora.record.store.subject import (
     study_subject,
     trial_subject,
     verdict_of,
+    with_pictures,
 )
 from sweeplora.record.tensorboard import EventFiles
 from sweeplora.record.tracking import Tracking
 from sweeplora.report.leaderboard import make_leaderboard
+from sweeplora.report.preference_words import preference_lines
 from sweeplora.report.verdict import said
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import DamagedRecord, Result, StudyRecord, read_result
@@ -160,7 +162,7 @@ class Mirror:
     ) -> ParentRun | None:
         """Send the sweep's own run; None if it was deleted in the UI and has no new trial below it."""
         board = make_leaderboard(study.study, study.objectives, [(trial.path, trial.record) for trial in trials])
-        verdict = said(self.path)
+        verdict = (*said(self.path), *preference_lines(board))
         if study.state == "running" and abandoned and not is_held_by_anyone(self.path / "driver.lock"):
             ends = [RunDir(trial.path).last_written() or 0.0 for trial in trials]
             study = replace(study, state="interrupted", ended=max([study.started, *ends]))
@@ -182,7 +184,9 @@ class Mirror:
                 raise _ToSend
             sent = stored.of(self.path)
             stored.open(sent, subject, None)
-            sent.update(stored.store, subject, found, best_so_far(board))
+            assert sent.run_id is not None, "it was opened"
+            shown = with_pictures(subject, sent.run_id, [piece.key for piece in found])
+            sent.update(stored.store, shown, found, best_so_far(board))
             self._keep_backups(stored, sent)
             sent.finish(stored.store, subject, mark)
         return ParentRun(run.run_id, study.started, command_of(study))

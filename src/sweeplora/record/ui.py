@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 import urllib.request
-import webbrowser
 from contextlib import nullcontext
 from pathlib import Path
 from urllib.parse import quote
@@ -17,6 +14,7 @@ from sweeplora.record.provenance.secret import without_credentials
 from sweeplora.record.server import Server, answers
 from sweeplora.record.store.shared_view import address_of
 from sweeplora.record.tracking import Tracking
+from sweeplora.report.browser import announce
 from sweeplora.rundir.databases import sqlite_path, store_uri
 from sweeplora.rundir.places import study_folders
 from sweeplora.rundir.record import STUDY
@@ -38,7 +36,7 @@ def show(tracking: Tracking, runs: Path, port: int | None, browser: bool) -> int
     try:
         with without_stray_folder(database) if database is not None else nullcontext():
             server.start()
-        _say(first_page(server.address, tracking, runs), browser)
+        announce(first_page(server.address, tracking, runs), browser)
         return server.wait()
     except KeyboardInterrupt:
         return 0
@@ -76,14 +74,6 @@ def _by_last_change(runs: Path) -> list[str]:
     return [folder.name for folder in sorted(folders, key=lambda f: -(f / STUDY).stat().st_mtime)]
 
 
-def _say(address: str, browser: bool) -> None:
-    """Print an address, and open it where a person sits at a desktop."""
-    print(address, flush=True)
-    desktop = "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ or sys.platform == "darwin"
-    if browser and desktop and sys.stdout.isatty() and "SSH_CONNECTION" not in os.environ:
-        webbrowser.open(address)
-
-
 def _show_server(tracking: Tracking, runs: Path, port: int | None, browser: bool) -> int:
     uri = tracking.uri.rstrip("/")
     shown = without_credentials(uri)
@@ -91,5 +81,5 @@ def _show_server(tracking: Tracking, runs: Path, port: int | None, browser: bool
         raise UserError("--port", port, f"has no effect: the record is on a server, {shown}; leave it out")
     if not answers(uri):
         raise UserError("tracking.uri", shown, "the server does not answer; start it, or see that the address is right")
-    _say(without_credentials(first_page(uri, tracking, runs)), browser)
+    announce(without_credentials(first_page(uri, tracking, runs)), browser)
     return 0

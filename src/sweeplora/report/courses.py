@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 
 MOST_POINTS = 60
-_MOST_LINES = 400
+_MOST_LINES = 200
 """Of the lines that hold none but metrics of every step, how many are looked at."""
 
 Course = list[tuple[int, float]]

@@ -7,12 +7,14 @@ import functools
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy
 
+from sweeplora.report.objectives import PREFERENCE
+from sweeplora.report.preferences import Preferences, read_preferences
 from sweeplora.report.words import clock, number
 from sweeplora.rundir.files import write_whole
 from sweeplora.rundir.folder import RunDir
@@ -29,9 +31,9 @@ from sweeplora.rundir.record import (
 )
 from sweeplora.rundir.scores import read_scores_file
 
-_COLUMNS = ("mean", "±", "seeds", "relative", "best", "at step")
+_COLUMNS = ("mean", "±", "seeds", "relative", "best", "at step", "preferred")
 """Beside the objectives: mean, its standard error and the number of seeds, where there are several; val/relative; the
-lowest val/loss and its step."""
+lowest val/loss and its step; what a person prefers (`python -m sweeplora prefer`)."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Leaderboard:
     entries: tuple[Entry, ...]
     repeats: Mapping[int, tuple[Entry, ...]] = field(default_factory=dict)
     """Number of a trial -> its repetitions with other seeds, complete or not."""
+    preferences: Preferences | None = None
+    """What a person said of the complete trials' previews; None without comparisons."""
 
     def measured(self, entry: Entry) -> list[float]:
         """The first objective at every seed that a complete trial was trained with, its own first."""
@@ -99,6 +103,17 @@ class Leaderboard:
         """The first completed trial."""
         return next((entry for entry in self.entries if entry.values), None)
 
+    def lacking(self) -> list[int]:
+        """Complete trials that a search by preference still wants compared, by number; none for other objectives."""
+        if self.objectives != (PREFERENCE,):
+            return []
+        complete = [e.number for e in self.entries if e.verdict == "complete" and RunDir(e.folder).samples.is_dir()]
+        if len(complete) < 2:
+            return []
+        if self.preferences is None:
+            return sorted(complete)
+        return sorted(set(self.preferences.lacking()) & set(complete))
+
     def counts(self) -> dict[Verdict, int]:
         """Verdict -> number of trials that ended with it."""
         counts: dict[Verdict, int] = {}
@@ -116,15 +131,29 @@ def make_leaderboard(
     study: str, objectives: tuple[str, ...], trials: Iterable[tuple[Path, TrialRecord]]
 ) -> Leaderboard:
     """The leaderboard of trials and their repetitions, each with its run folder."""
-    return ranked(study, objectives, [make_entry(folder, record, len(objectives)) for folder, record in trials])
+    entries = [make_entry(folder, record, len(objectives)) for folder, record in trials]
+    return ranked(study, objectives, entries, preferences_among(entries))
 
 
-def ranked(study: str, objectives: tuple[str, ...], entries: Sequence[Entry]) -> Leaderboard:
+def preferences_among(entries: Sequence[Entry]) -> Preferences | None:
+    """What a person said of the complete trials among some of one study; None without comparisons."""
+    complete = [entry for entry in entries if entry.replicate is None and entry.verdict == "complete"]
+    if not complete:
+        return None
+    return read_preferences(complete[0].folder.parent, {entry.folder.name: entry.number for entry in complete})
+
+
+def ranked(
+    study: str, objectives: tuple[str, ...], entries: Sequence[Entry], preferences: Preferences | None = None
+) -> Leaderboard:
     """The leaderboard of trials whose entries are known.
 
-    Trials that were trained again with other seeds come first, by their mean: one value of a seed is luck.
+    Trials that were trained again with other seeds come first, by their mean: one value of a seed is luck. Where the
+    objective is a person's preference, it is that of the comparisons so far, whatever was recorded when a trial ended.
     """
     trials = [entry for entry in entries if entry.replicate is None]
+    if objectives == (PREFERENCE,):
+        trials = [_preferred(entry, preferences) for entry in trials]
     repeats: dict[int, tuple[Entry, ...]] = {}
     for entry in entries:
         if entry.replicate is not None:
@@ -138,7 +167,14 @@ def ranked(study: str, objectives: tuple[str, ...], entries: Sequence[Entry]) ->
             return (False, 0, (fmean([entry.own[0], *again]),), entry.number)
         return (True, dominated.get(entry.folder, math.inf), entry.values, entry.number)
 
-    return Leaderboard(study, objectives, tuple(sorted(trials, key=rank)), repeats)
+    return Leaderboard(study, objectives, tuple(sorted(trials, key=rank)), repeats, preferences)
+
+
+def _preferred(entry: Entry, preferences: Preferences | None) -> Entry:
+    """An entry with the value of the comparisons so far; without any where it was in none."""
+    stands = preferences.of.get(entry.number) if preferences is not None and entry.values else None
+    values = () if stands is None else (1 - stands.share,)
+    return replace(entry, values=values, own=values)
 
 
 def front(board: Leaderboard) -> list[Entry]:
@@ -187,6 +223,9 @@ def table(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
         base = {"val/loss": f"{board.base:.6g}", "relative": "1"}
         rows.append(["", "base", *(base.get(kind, "") for kind in kinds), *[""] * len(keys), "base model", *[""] * 4])
     droppable = {*_COLUMNS, "file"}
+    if board.objectives == (PREFERENCE,):
+        droppable.add(PREFERENCE)
+        rows = [[cell if name != PREFERENCE else "" for name, cell in zip(header, row, strict=True)] for row in rows]
     kept = [i for i, name in enumerate(header) if name not in droppable or any(row[i] for row in rows)]
     return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
@@ -204,7 +243,17 @@ def _columns(board: Leaderboard, entry: Entry) -> list[str]:
         "" if relative is None else f"{relative:.4g}",
         "" if best is None else f"{best:.6g}",
         best_step(entry) if best is not None else "",
+        _shown_preference(board, entry),
     ]
+
+
+def _shown_preference(board: Leaderboard, entry: Entry) -> str:
+    """`82 % (61 to 93)`: the share of decided comparisons with an average trial that a trial wins."""
+    stands = board.preferences.of.get(entry.number) if board.preferences is not None else None
+    if stands is None:
+        return ""
+    share, low, high = (f"{100 * value:.0f}" for value in (stands.share, stands.low, stands.high))
+    return f"{share} % ({low} to {high})"
 
 
 def best_step(entry: Entry) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from sweeplora.errors import UserError
 from sweeplora.report.curve import curve
 from sweeplora.report.leaderboard import lines, read_leaderboard
+from sweeplora.report.preference_words import preference_lines
 from sweeplora.report.siblings import differences, rank_of, shown_differences
 from sweeplora.report.summaries import (
     display_name,
@@ -120,7 +121,8 @@ def shown_study(page: Mapping[str, Any]) -> list[str]:
     ]
     board = read_leaderboard(folder, page["study"], tuple(page["objectives"]))
     best = [] if page["best"] is None else [f"trial {page['best']['trial']}, the best:", *_drawing(page)]
-    return [*_table(rows), "", *lines(board), *([""] if best else []), *best]
+    preferred = preference_lines(board)
+    return [*_table(rows), "", *lines(board), *([""] if best or preferred else []), *preferred, *best]
 
 
 def _metric(series: Mapping[str, Mapping[int, float]], asked: str | None) -> str:

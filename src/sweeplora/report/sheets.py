@@ -11,7 +11,14 @@ from PIL import Image
 
 from sweeplora.report.axes import Axis
 from sweeplora.report.leaderboard import Entry, Leaderboard
-from sweeplora.report.samples import Sample, kept_picture, prompt_of, samples_of, starts_from_a_file
+from sweeplora.report.samples import (
+    Sample,
+    kept_picture,
+    last_of_each_prompt,
+    prompt_of,
+    samples_of,
+    starts_from_a_file,
+)
 from sweeplora.report.sheet import Cell, Grid, draw_sheet, side_of
 from sweeplora.report.words import named_values, number
 from sweeplora.rundir.files import write_whole
@@ -40,8 +47,23 @@ def study_sheets(board: Leaderboard, axes: tuple[Axis, Axis], folder: Path) -> l
     `folder`: the study's. Where several trials share a cell the best one is shown, and the cell says so.
     """
     drawn = {entry.number: samples_of(entry.folder) for entry in board.entries}
-    prompts = sorted({sample.prompt for samples in drawn.values() for sample in samples})
-    return [_study_sheet(board, axes, (prompt, drawn), folder) for prompt in prompts[:_MOST_PROMPTS]]
+    prompts = sorted({sample.prompt for samples in drawn.values() for sample in samples})[:_MOST_PROMPTS]
+    return [_study_sheet(board, axes, (prompt, drawn), folder) for prompt in prompts]
+
+
+def shown_in(board: Leaderboard, axes: tuple[Axis, Axis], best: Sequence[Entry]) -> list[Path]:
+    """The previews that a study's sheets show, and the sheets of its trials `best`: what is worth a small copy."""
+    places: dict[tuple[int | None, int | None], list[Sample]] = {}
+    for entry in board.entries:
+        samples = samples_of(entry.folder)
+        if samples:
+            places.setdefault((axes[0].places.get(entry.number), axes[1].places.get(entry.number)), samples)
+    found = [sample for samples in places.values() for sample in last_of_each_prompt(samples)]
+    for entry in best:
+        samples = samples_of(entry.folder)
+        steps = _spread(sorted({sample.step for sample in samples}))
+        found += [sample for sample in samples if sample.step in steps]
+    return [sample.file for sample in found if sample.prompt < _MOST_PROMPTS]
 
 
 def trial_sheet(run: Path, name: str, title: str, kept: Path | None) -> Sheet | None:

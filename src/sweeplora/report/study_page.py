@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -18,8 +18,10 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from sweeplora.report.courses import read_courses
+from sweeplora.report.courses import Course, read_courses
 from sweeplora.report.leaderboard import Entry, Leaderboard, table
+from sweeplora.report.objectives import PREFERENCE
+from sweeplora.report.preference_section import preference_section
 from sweeplora.report.sheets import Sheet
 from sweeplora.report.summaries import shown_time
 from sweeplora.report.words import clock, named_values, number
@@ -56,6 +58,8 @@ class Content:
     sheets: Sequence[Sheet] = ()
     trial_sheets: Sequence[Sheet] = ()
     figures: Sequence[Path] = ()
+    courses: Mapping[int, Mapping[str, Course]] = field(default_factory=dict)
+    """Number of a trial -> its losses over the steps, by metric."""
     written: float = 0.0
     notes: Sequence[str] = ()
     axes: str = ""
@@ -71,6 +75,7 @@ def page(content: Content) -> str:
         "data": _json(_data(content)),
         "head": _head(content),
         "verdict": _verdict(content),
+        "eyes": preference_section(content.board),
         "sheets": _hint(content.axes) + _sheets(content.sheets, "There are no previews to show (sample=none)."),
         "board": _board(content),
         "figures": _figures(content.figures),
@@ -111,14 +116,22 @@ def _head(content: Content) -> str:
         f'<span class="state {escape(content.state)}">{escape(content.state)}</span>',
         escape(f"{counts} of {study.trials}" if study.trials else counts),
         escape(f"{shown_time(study.started)}{ended}"),
-        escape(f"objective: {', '.join(board.objectives)}, less is better"),
+        escape(f"objective: {_objective(board)}, less is better"),
     ]
     notes = "".join(f'<p class="notice">{escape(note)}</p>' for note in content.notes)
     return f'<h1>{escape(study.study)}</h1><p class="facts">{" · ".join(facts)}</p>{notes}'
 
 
+def _objective(board: Leaderboard) -> str:
+    if board.objectives == (PREFERENCE,):
+        return f"{PREFERENCE} (the share of decided comparisons with an average trial that are lost)"
+    return ", ".join(board.objectives)
+
+
 def _verdict(content: Content) -> str:
     best = content.board.best
+    if best is None and content.board.objectives == (PREFERENCE,):
+        return "<p>No trial was compared yet.</p>"
     if best is None:
         return "<p>No trial is complete yet.</p>"
     values = " · ".join(
@@ -186,7 +199,7 @@ def _sortable(cell: str) -> str:
         for part in cell.split(":"):
             seconds = 60 * seconds + int(part)
         return str(seconds)
-    return cell.removesuffix(" MiB")
+    return cell.removesuffix(" MiB").partition(" % (")[0]
 
 
 def _figures(files: Sequence[Path]) -> str:
@@ -215,16 +228,24 @@ def _jpeg(image: Image.Image) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
+def courses_of(board: Leaderboard) -> dict[int, dict[str, Course]]:
+    """The losses over the steps of every trial, by number and metric, for a page's script to draw."""
+    return {entry.number: read_courses(RunDir(entry.folder).metrics, _lines(board)) for entry in board.entries}
+
+
+def _lines(board: Leaderboard) -> list[str]:
+    return list(dict.fromkeys([*board.objectives, *_LINES]))
+
+
 def _data(content: Content) -> dict[str, Any]:
     """What the script draws: the trials with their values, and their losses over the steps."""
     board = content.board
     keys = list(dict.fromkeys(key for entry in board.entries for key in entry.params))
-    wanted = list(dict.fromkeys([*board.objectives, *_LINES]))
     return {
         "objectives": board.objectives,
         "keys": [key for key in keys if len({entry.params.get(key) for entry in board.entries}) > 1],
         "base": board.base,
-        "lines": wanted,
+        "lines": _lines(board),
         "trials": [
             {
                 "number": entry.number,
@@ -233,7 +254,7 @@ def _data(content: Content) -> dict[str, Any]:
                 "params": dict(entry.params),
                 "name": named_values(entry.params),
                 "time": clock(entry.seconds),
-                "lines": read_courses(RunDir(entry.folder).metrics, wanted),
+                "lines": content.courses.get(entry.number, {}),
             }
             for entry in board.entries
         ],

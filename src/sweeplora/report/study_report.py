@@ -9,14 +9,18 @@ from typing import NamedTuple
 
 from sweeplora.report.axes import Axis, choose_axes
 from sweeplora.report.leaderboard import Leaderboard, read_leaderboard
+from sweeplora.report.objectives import PREFERENCE
 from sweeplora.report.plots import draw_plots
-from sweeplora.report.sheets import SHEETS, kept_in, study_sheets, trial_sheet, write_sheets
-from sweeplora.report.study_page import Content, page
+from sweeplora.report.preference_words import preference_lines
+from sweeplora.report.samples import copying
+from sweeplora.report.sheets import SHEETS, kept_in, shown_in, study_sheets, trial_sheet, write_sheets
+from sweeplora.report.statistics import ALPHA
+from sweeplora.report.study_page import Content, courses_of, page
 from sweeplora.report.unread import unread
 from sweeplora.report.verdict import judge
 from sweeplora.report.words import named_values, near
 from sweeplora.rundir.files import write_whole
-from sweeplora.rundir.folder import REPORT
+from sweeplora.rundir.folder import REPORT, RunDir
 from sweeplora.rundir.places import run_folders
 from sweeplora.rundir.record import StudyRecord, damaged_trials, trial_folders
 
@@ -51,8 +55,12 @@ def write_report(folder: Path, study: StudyRecord, state: str, now: float, asked
     """
     board = read_leaderboard(folder, study.study, study.objectives)
     axes = choose_axes(board, asked.rows, asked.columns)
-    sheets = study_sheets(board, axes, folder)
     best = [entry for entry in board.entries if entry.values][:_BEST_SHOWN]
+    with copying(shown_in(board, axes, best), kept_in(folder)):
+        found = judge(board, study.space if isinstance(study.space, dict) else {}, study.alpha or ALPHA)
+        figures = draw_plots(board, folder / "plots")
+        courses = courses_of(board)
+    sheets = study_sheets(board, axes, folder)
     shown = [
         trial_sheet(
             entry.folder,
@@ -64,19 +72,19 @@ def write_report(folder: Path, study: StudyRecord, state: str, now: float, asked
     ]
     of_trials = [sheet for sheet in shown if sheet is not None]
     target = asked.out or folder / REPORT
-    found = judge(board, study.space if isinstance(study.space, dict) else {})
     passed_over = tuple(unread(run_folders(folder)))
     content = Content(
         study=study,
         state=state,
         board=board,
         target=target,
-        verdict=found.lines if found is not None else (),
+        verdict=(*(found.lines if found is not None else ()), *preference_lines(board)[:1]),
         following=following(folder, study, state, board),
         command=command_of(study),
         sheets=sheets,
         trial_sheets=of_trials,
-        figures=draw_plots(board, folder / "plots"),
+        figures=figures,
+        courses=courses,
         written=now,
         notes=[*_notes(folder, state), *passed_over],
         axes=_said_of(axes, board, folder.name),
@@ -95,13 +103,20 @@ def following(folder: Path, study: StudyRecord, state: str, board: Leaderboard) 
             ("Write this page again at any time:", f"python -m sweeplora report {name}"),
         ]
     told = []
-    if state == "interrupted":
+    eyes = f"python -m sweeplora prefer {name}"
+    if lacking := board.lacking():
+        told.append((f"{len(lacking)} trials were not compared often enough; compare them:", eyes))
+    if state == "interrupted" and board.objectives == (PREFERENCE,):
+        told.append(("Go on with the search, once the trials so far are compared:", command_of(study)))
+    elif state == "interrupted":
         told.append(("It was interrupted; the same command continues it:", command_of(study)))
     if best is not None and best.weights is not None:
         told.append(("Use the best file: copy it into the LoRA folder of your program.", str(near(best.weights))))
     if best is not None:
         told.append(("See all about the best trial:", f"python -m sweeplora show {name}/{best.number}"))
-        if not board.repeats and len(board.objectives) == 1:
+        if board.objectives != (PREFERENCE,) and board.preferences is None and _has_pictures(board):
+            told.append(("See which trial you prefer: compare their pictures two by two.", eyes))
+        if not board.repeats and len(board.objectives) == 1 and board.objectives != (PREFERENCE,):
             told.append(
                 (
                     "See whether the best few differ by more than luck: train them again with other seeds.",
@@ -118,6 +133,12 @@ def following(folder: Path, study: StudyRecord, state: str, board: Leaderboard) 
     ]
     told.append(("Compare trials in MLflow:", "python -m sweeplora ui"))
     return told
+
+
+def _has_pictures(board: Leaderboard) -> bool:
+    """Whether two complete trials have previews to compare."""
+    complete = [entry for entry in board.entries if entry.verdict == "complete"]
+    return sum(RunDir(entry.folder).samples.is_dir() for entry in complete) > 1
 
 
 def command_of(study: StudyRecord) -> str:

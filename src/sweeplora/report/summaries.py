@@ -8,10 +8,11 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweeplora.report.objectives import PREFERENCE
 from sweeplora.rundir.files import is_intact
 from sweeplora.rundir.folder import SINGLE, RunDir
 from sweeplora.rundir.lock import is_held
@@ -74,15 +75,17 @@ def study_summary(folder: Path, measure: bool = True) -> StudySummary:
     """A study with all of its trials; `measure`: add up the sizes of their files, which takes most of the time."""
     record = _intact(folder / STUDY) or {}
     runs = tuple(run_summary(run, measure) for run in run_folders(folder))
+    objectives = objective_names(record.get("objective") or "val/loss")
+    if objectives == (PREFERENCE,):
+        runs = _preferred(folder, runs)
     state = str(record.get("state") or DAMAGED)
     if state == "running" and not _is_held(folder / "driver.lock"):
         state = "interrupted"
-    objective = record.get("objective") or "val/loss"
     return StudySummary(
         name=folder.name,
         folder=folder,
         state=state,
-        objectives=objective_names(objective),
+        objectives=objectives,
         planned=record.get("trials"),
         started=record.get("started"),
         size=_size_of_study(folder, runs) if measure else 0,
@@ -112,6 +115,19 @@ def run_summary(folder: Path, measure: bool = True) -> RunSummary:
         size=size_on_disk(folder) if measure else 0,
         message=str(record.get("message") or ""),
         replicate=record.get("replicate"),
+    )
+
+
+def _preferred(folder: Path, runs: Sequence[RunSummary]) -> tuple[RunSummary, ...]:
+    """The runs with the values of a person's comparisons so far; none for those that were in no comparison."""
+    from sweeplora.report.preferences import read_preferences  # it imports NumPy, which no other list needs
+
+    complete = {run.folder.name: run.number for run in runs if run.state == "complete" and run.number is not None}
+    found = read_preferences(folder, complete)
+    shares = {} if found is None else {number: one.share for number, one in found.of.items()}
+    return tuple(
+        replace(run, values=(1 - shares[run.number],) if run.number is not None and run.number in shares else ())
+        for run in runs
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from sweeplora.report.edges import edges
 from sweeplora.report.leaderboard import Entry, Leaderboard
+from sweeplora.report.objectives import PREFERENCE
 from sweeplora.report.statistics import ALPHA, Cells, Comparison, Comparisons, Losses, compare
 from sweeplora.report.words import number
 from sweeplora.rundir.files import read_json, write_json
@@ -65,9 +66,14 @@ def judge(board: Leaderboard, space: Mapping[str, Any], alpha: float = ALPHA) ->
 
 
 def comparisons_of(board: Leaderboard, alpha: float = ALPHA) -> Comparisons | None:
-    """Every complete trial against the best; None where there is nothing to compare or a loss is not positive."""
+    """Every complete trial against the best; None where there is nothing to compare or a loss is not positive.
+
+    None also where a person decides: comparisons by eye have their own measure of doubt (`report.preferences`).
+    """
     complete = [entry for entry in board.entries if entry.values]
-    if len(board.objectives) != 1 or len(complete) < 2 or any(min(board.measured(e)) <= 0 for e in complete):
+    if len(board.objectives) != 1 or board.objectives == (PREFERENCE,) or len(complete) < 2:
+        return None
+    if any(min(board.measured(entry)) <= 0 for entry in complete):
         return None
     # With replicates every trial has the same seeds; otherwise the first seed chose the trials to train again.
     is_mean = any(entry.own != entry.values for entry in complete)

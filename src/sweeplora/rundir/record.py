@@ -169,6 +169,8 @@ class StudyRecord:
     overrides: tuple[str, ...] = ()
     driver_pid: int | None = None
     command: tuple[str, ...] = ()
+    alpha: float | None = None
+    """The error rate of the verdict, after the looks at repetitions that were spent before it."""
 
     @property
     def objectives(self) -> tuple[str, ...]:

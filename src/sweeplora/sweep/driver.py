@@ -78,7 +78,7 @@ class Driver:
             self._check_one()
             self._standings.write_if_due()
             self._screen.show(self.display)
-            if not self._busy and (not self._asking or self.is_over):
+            if not self._busy and (not self._asking or self.is_over or self._context.waits()):
                 self._leave_waiting()
                 if self.is_over:
                     self._second.close()
@@ -308,6 +308,8 @@ class Driver:
         self._note(job)
         named = zip(self._context.question.objectives, outcome.values, strict=False)
         detail = ", ".join(f"{name} {number(value)}" for name, value in named) or f"at step {job.row.progress.step}"
+        if self._context.question.batch is not None and outcome.verdict == "complete":
+            detail = "and to be compared"
         self._screen.event(f"trial {job.title} {outcome.verdict} {detail}{reason}")
         if job.asked is None:
             self._replicates.ended(job.record)

@@ -108,7 +108,7 @@ def _of_study(question: Question, composer: Composer, outlook: Callable[[Experim
     trainings = question.trials * replication.replicates + again
     size = max(look.disk.of_a_run for look in looks) * trainings
     yield from question.notices
-    yield f"a study of {question.trials} trials, the least {', '.join(question.objectives)}; {near(folder)} {begun}"
+    yield f"a study of {question.trials} trials, {_aim(question)}; {near(folder)} {begun}"
     yield from (f"  {key}: {values}" for key, values in question.space.described().items())
     yield from lines_of(looks, pace)
     yield slots_line(slots)
@@ -132,3 +132,9 @@ def _free(runs: Path, size: int) -> Iterator[str]:
 def _record(config: Mapping[str, Any]) -> str:
     tracking = config["tracking"]
     return _PASSWORD.sub(r"\1:***@", str(tracking["uri"])) if tracking["enabled"] else "none but the folder"
+
+
+def _aim(question: Question) -> str:
+    if question.batch is None:
+        return f"the least {', '.join(question.objectives)}"
+    return f"ranked by your comparisons, which it waits for after every {question.batch}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +32,8 @@ class StudyContext:
     launcher: Launcher
     module: str
     runs: Path
+    waits: Callable[[], bool] = lambda: False
+    """Whether nothing more is asked for before a person has compared trials, so that the driver may end."""
 
     @property
     def folder(self) -> Path:

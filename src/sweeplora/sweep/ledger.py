@@ -22,7 +22,7 @@ from sweeplora.sweep.search.constrained import distributions
 from sweeplora.sweep.search.known_points import first_of, proposal_of
 from sweeplora.sweep.search.proposals import propose
 from sweeplora.sweep.search.searchers import Search, build_pruner, build_search
-from sweeplora.sweep.storage import complete_pruned, open_storage, storage_faults, widen
+from sweeplora.sweep.storage import complete_pruned, open_storage, revalue, storage_faults, widen
 
 
 class Ledger:
@@ -66,6 +66,8 @@ class Ledger:
                 continue
             if dict(propose(self._question.space, _replayed(self._study, trial)).params) != dict(record.params):
                 raise ValueError(f"its trial {trial.number} has other parameters than in {_RECORD}")
+            if self._question.batch is not None:
+                continue  # a preference changes with every comparison, and only its search keeps it
             told = trial.state == TrialState.COMPLETE and record.verdict == "complete" and trial.number not in again
             if told and tuple(trial.values) != record.values:
                 raise ValueError(f"its trial {trial.number} has other values than in {_RECORD}")
@@ -88,6 +90,17 @@ class Ledger:
     def counted(self) -> int:
         """How many trials ended, in any state, and were not lost."""
         return len(self.ended()) - len(self._lost)
+
+    @property
+    def begun(self) -> int:
+        """How many trials were asked for so far."""
+        return self._begun
+
+    def revalue(self, values: Mapping[int, float]) -> None:
+        """Give complete trials other values: number -> value."""
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            if trial.number in values and trial.value != values[trial.number]:
+                revalue(self._storage, trial, values[trial.number])
 
     def ask(self) -> AskedTrial | None:
         """The next trial, or None once the question's number of trials was asked for."""

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from sweeplora.errors import Problems, UserError
 from sweeplora.experiment import Configuration, Experiment, NotComposed
 from sweeplora.rundir.signature import is_unsigned, teaches_nothing
+from sweeplora.sweep.comparing import read_batch
 from sweeplora.sweep.precision import check_precision
 from sweeplora.sweep.replicates import ReplicateRules, read_replicate_rules
 from sweeplora.sweep.search.facts import facts_of, refuse_question
@@ -118,6 +119,8 @@ class Question:
     given: tuple[Given, ...] = ()
     """Trials of another study that the search learns from (sweep.warm_start)."""
     replication: ReplicateRules = field(default_factory=ReplicateRules)
+    batch: int | None = None
+    """How many trials are trained between a person's comparisons; None where the objective is measured."""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -150,6 +153,10 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
     given = problems.attempt(("sweep",), lambda: _given(configuration.config, space, constraints, covers)) or ()
     name = problems.attempt((), lambda: _name(sweep["name"], space))
     replication = problems.attempt(("sweep",), lambda: _replication(configuration.config, objectives, space))
+    batch = problems.attempt(
+        ("sweep", "search", "sample", "pruner"),
+        lambda: read_batch(configuration.config, objectives, list(all_keys(space))),
+    )
     problems.refuse()
     assert trials is not None and name is not None and replication is not None
     first = covers[0][1]
@@ -188,6 +195,7 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
         constraints,
         given,
         replication,
+        batch,
     )
 
 

@@ -34,6 +34,7 @@ from sweeplora.rundir.record import (
 )
 from sweeplora.rundir.state import difference, drop_state, end_state, here, parent_of, read_about
 from sweeplora.sweep import reuse
+from sweeplora.sweep.comparing import refuse_for_a_single_run
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.known_runs import KnownRuns
 from sweeplora.sweep.library_logs import logging_to
@@ -68,6 +69,7 @@ def refuse_sweep(sweep: Mapping[str, Any]) -> None:
         raise UserError("sweep.replicates", sweep["replicates"], mend)
     if not isinstance(confirm, Mapping) or confirm.get("top", 0) != 0:
         raise UserError("sweep.confirm", confirm, mend)
+    refuse_for_a_single_run(sweep)
 
 
 def experiment_of(point: Sequence[str], plain: Sequence[str], compose: Compose, check: Check) -> Experiment:
@@ -81,6 +83,7 @@ def experiment_of(point: Sequence[str], plain: Sequence[str], compose: Compose, 
             key, _, value = word.lstrip("+").partition("=")
             raise UserError(key, value, f"{told}: this is one training and no study; leave it out")
     experiment = Composer([word for word in plain if word not in point], compose, check).experiment(point)
+    refuse_for_a_single_run(experiment.config["sweep"])
     return replace(experiment, notices=(f"{told}: one training, no study", *experiment.notices))
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from sweeplora.report.leaderboard import Entry, Leaderboard, make_entry, ranked, write_leaderboard
+from sweeplora.report.leaderboard import (
+    Entry,
+    Leaderboard,
+    make_entry,
+    preferences_among,
+    ranked,
+    write_leaderboard,
+)
+from sweeplora.report.objectives import PREFERENCE
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import TrialRecord, readable_trials, replicate_folders, trial_folders
 
@@ -50,7 +58,8 @@ class Standings:
 
     def board(self) -> Leaderboard:
         """All trials and repetitions, ranked."""
-        return ranked(self._study, self._objectives, list(self._entries.values()))
+        entries = list(self._entries.values())
+        return ranked(self._study, self._objectives, entries, preferences_among(entries))
 
     def _take(self, folder: Path, record: TrialRecord) -> None:
         entry = make_entry(folder, record, len(self._objectives))
@@ -58,7 +67,8 @@ class Standings:
         self._changed = True
         # With several objectives the best is known once all are ranked.
         if (
-            entry.replicate is None
+            self._objectives != (PREFERENCE,)  # known once it is compared
+            and entry.replicate is None
             and entry.values
             and (self.best is None or (len(entry.values) == 1 and entry.values < self.best.values))
         ):

@@ -68,6 +68,14 @@ def complete_pruned(storage: RDBStorage, trial: FrozenTrial, values: Sequence[fl
     trial.state, trial.values = TrialState.COMPLETE, list(values)
 
 
+def revalue(storage: RDBStorage, trial: FrozenTrial, value: float) -> None:
+    """Give a complete trial of a single objective another value, in the database and in its copy in this process."""
+    with storage.engine.begin() as connection:
+        words = "update trial_values set value = ?, value_type = 'FINITE' where trial_id = ?"
+        connection.exec_driver_sql(words, (value, trial._trial_id))
+    trial.values = [value]
+
+
 @contextmanager
 def storage_faults(database: Path, opening: bool = False) -> Iterator[None]:
     """Turn database errors inside this context into one line that names the database.

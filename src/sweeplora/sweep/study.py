@@ -11,7 +11,8 @@ from pathlib import Path
 from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration, Experiment, NotComposed, Outlook
 from sweeplora.launch.launcher import TRAINING, Launcher
-from sweeplora.report.leaderboard import Leaderboard, lines, write_leaderboard
+from sweeplora.report.leaderboard import Leaderboard, lines, read_leaderboard, write_leaderboard
+from sweeplora.report.preference_words import preference_lines
 from sweeplora.report.unread import unread
 from sweeplora.report.verdict import judge, said, write_verdict
 from sweeplora.report.words import near, number, params_text
@@ -30,6 +31,7 @@ from sweeplora.rundir.record import (
     trial_folders,
     write_study,
 )
+from sweeplora.sweep.comparing import Batches
 from sweeplora.sweep.dry_run import Foresight, foretell, is_dry
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.library_logs import logging_to
@@ -140,7 +142,12 @@ class _Study:
         keep_reserve(self._folder)
         recorder = self._recorder()
         screen = open_screen()
-        context = StudyContext(self._question, self._composer, self._ledger, self._launcher, training, self._runs)
+        batches = None
+        if self._question.batch is not None:
+            batches = Batches(self._ledger, self._question, self._board)
+        waits = batches.waits if batches is not None else lambda: False
+        trials = batches or self._ledger
+        context = StudyContext(self._question, self._composer, trials, self._launcher, training, self._runs, waits)
         for notice in (*self._question.notices, *plan.notices):
             screen.event(notice)
         for number_, reason in sorted(self._lost.items()):
@@ -160,11 +167,11 @@ class _Study:
         board = driver.leaderboard()
         found = judge(board, self._record.space, self._question.replication.alpha)
         write_verdict(self._folder, found)
-        write_leaderboard(self._folder, board, said(self._folder))
-        if state == "finished" and open_trials > 0:
-            self._draw()
+        write_leaderboard(self._folder, board, (*said(self._folder), *preference_lines(board)))
+        if (state == "finished" or waits()) and open_trials > 0:
+            self._draw(state)
         recorded = finish_recorder(recorder, screen, interrupt).kept
-        code = self._tell(board, screen, driver.refused)
+        code = self._tell(board, screen, driver.refused, waits())
         return code if recorded or code != WELL else SOME_FAILED
 
     def _recorder(self) -> Recorder | None:
@@ -202,31 +209,41 @@ class _Study:
             overrides=self._composer.base,
             driver_pid=os.getpid(),
             command=tuple(sys.argv),
+            alpha=question.replication.alpha,
         )
 
     def _close(self, state: State) -> None:
         self._record.state, self._record.ended = state, now()
         write_study(self._folder, self._record)
 
-    def _draw(self) -> None:
+    def _draw(self, state: State) -> None:
         # Importing Matplotlib takes a second: wait until there is something to draw.
         from sweeplora.report.study_report import write_report
 
-        write_report(self._folder, self._record, "finished", now())
+        write_report(self._folder, self._record, state, now())
 
-    def _tell(self, board: Leaderboard, screen: Screen, refused: UserError | None) -> int:
-        verdict = (f"verdict: {line}" for line in said(self._folder))
+    def _board(self) -> Leaderboard:
+        return read_leaderboard(self._folder, self._question.name, self._question.objectives)
+
+    def _tell(self, board: Leaderboard, screen: Screen, refused: UserError | None, waits: bool) -> int:
+        verdict = (f"verdict: {line}" for line in (*said(self._folder), *preference_lines(board)))
         passed_over = unread([*trial_folders(self._folder), *replicate_folders(self._folder)])
         for line in ("", *lines(board), "", *verdict, *_summary(board, self._folder), *passed_over):
             screen.say(line)
         if refused is not None:
             screen.say(f"{refused}\nthe trials so far are kept, and found again by a study of another name")
             return REFUSED
+        if lacking := board.lacking():
+            goes_on = "; the same command then proposes the next trials" if waits else ""
+            few = f"{len(lacking)} trials were not compared often enough"
+            screen.say(f"{few}, compare them: python -m sweeplora prefer {board.study}{goes_on}")
+        if waits:
+            return SOME_FAILED if board.counts().get("failed", 0) else WELL
         if self._record.state == "interrupted":
             screen.say("interrupted; the same command continues the study")
             return INTERRUPTED
-        failed = board.counts().get("failed", 0)
-        return SOME_FAILED if failed or board.best is None else WELL
+        counts = board.counts()
+        return SOME_FAILED if counts.get("failed") or not counts.get("complete") else WELL
 
 
 def _summary(board: Leaderboard, folder: Path) -> list[str]:

@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from sweeplora.report.samples import prompt_of, samples_of
+from sweeplora.rundir.places import run_folders
+
 _SAMPLE = re.compile(r"(?P<step>\d+)_(?P<prompt>\d+)\.png")
 _NAMESPACE = uuid.UUID("8f6f9a52-5b0b-5f0e-9f55-6d2a3c1f7a41")
 _PROMPT_LENGTH = 48
@@ -37,6 +40,15 @@ def grid_names(sample: Path, identity: str, started: int) -> GridNames | None:
     key = _key(int(match["prompt"]), _prompt(sample))
     stem = f"images/{key}+step+{step}+timestamp+{started + step}+{unique}"
     return GridNames(f"{stem}.png", f"{stem}+compressed.webp")
+
+
+def image_keys(study: Path) -> list[str]:
+    """The keys under which the previews of a study's trials are in the image grid: those of the first that has any."""
+    for folder in run_folders(study):
+        if samples := samples_of(folder):
+            files = {sample.prompt: sample.file for sample in samples}
+            return [_key(prompt, prompt_of(file)) for prompt, file in sorted(files.items())]
+    return []
 
 
 def _prompt(sample: Path) -> str:

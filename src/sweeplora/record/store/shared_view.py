@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from sweeplora.record.store.artifacts import Piece
 from sweeplora.record.store.subject import OBJECTIVE, SWEPT, Subject
+from sweeplora.report.objectives import PREFERENCE
 from sweeplora.report.summaries import shown_size
 
 TAG = "mlflow.sharedViewState."
@@ -22,6 +23,13 @@ FILE = "sweeplora.file"
 """The tag of a run with the size of its last weights."""
 
 _MOST_COLUMNS = 12
+_MOST_PICTURES = 6
+_MOST_RUNS = 100
+"""Runs that a chart shows."""
+
+_SWEEP, _PICTURES = "Sweep", "Pictures"
+"""Sections of the charts' page."""
+
 _OTHERS = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -31,13 +39,17 @@ def key_of(study: str) -> str:
     return plain if plain == study else f"{plain}-{hashlib.sha256(study.encode()).hexdigest()[:6]}"
 
 
-def view_of(subject: Subject, root: str) -> str:
+def view_of(subject: Subject, root: str, pictures: Sequence[str] = ()) -> str:
     """The view of a sweep's runs as MLflow's pages read it; `root` is the sweep's folder below `runs`.
 
-    Objectives, what was searched, the state, the duration and the size of the weights are its columns.
+    Objectives, what was searched, the state, the duration and the size of the weights are its columns. Its charts begin
+    with the objective of all trials over the steps, then what was searched against it as parallel coordinates, then the
+    previews by the keys `pictures` without the runs' parameters.
     """
     written = subject.params[OBJECTIVE]
     objectives = json.loads(written) if written.startswith("[") else [written]
+    if objectives == [PREFERENCE]:  # it changes with every comparison, so that no run records it
+        objectives = ["val/loss"]
     swept = json.loads(subject.tags[SWEPT])
     metrics = [*objectives, *(["val/relative"] if "val/loss" in objectives else [])]
     columns = [
@@ -57,8 +69,56 @@ def view_of(subject: Subject, root: str) -> str:
         "modelVersionFilter": "All Runs",
         "selectedColumns": columns,
         "runsExpanded": {},
+        "runsHiddenMode": "SHOW_ALL",
+        "compareRunSections": _sections(bool(pictures)),
+        "compareRunCharts": _charts(objectives, swept, pictures),
+        "isAccordionReordered": True,
     }
-    return json.dumps(view)
+    return json.dumps(view, separators=(",", ":"))
+
+
+def _sections(has_pictures: bool) -> list[dict[str, Any]]:
+    """MLflow's own sections follow these, one for each kind of metric."""
+    names = [_SWEEP, *([_PICTURES] if has_pictures else [])]
+    return [{"uuid": name, "name": name, "display": True, "isReordered": True, "deleted": False} for name in names]
+
+
+def _charts(objectives: Sequence[str], swept: Sequence[str], pictures: Sequence[str]) -> list[dict[str, Any]]:
+    found = [
+        {
+            **_chart("LINE", _SWEEP, f"line-{name}", f"{name} of all trials"),
+            "metricKey": name,
+            "selectedMetricKeys": [name],
+            "lineSmoothness": 0,
+            "xAxisScaleType": "linear",
+            "scaleType": "linear",
+            "range": {},
+            "xAxisKey": "step",
+            "selectedXAxisMetricKey": "",
+            "yAxisKey": "metric",
+            "yAxisExpressions": [],
+            "ignoreOutliers": False,
+            "useGlobalXaxisKey": True,
+            "useGlobalLineSmoothing": True,
+        }
+        for name in objectives
+    ]
+    if swept:
+        parallel = _chart("PARALLEL", _SWEEP, "parallel", "What was searched")
+        searched, measured = list(swept[:_MOST_COLUMNS]), list(objectives)
+        found.append({**parallel, "selectedParams": searched, "selectedMetrics": measured, "showAllRuns": True})
+    found += [
+        {**_chart("IMAGE", _PICTURES, f"image-{key}", None), "imageKeys": [key], "step": 0, "showRunParams": False}
+        for key in pictures[:_MOST_PICTURES]
+    ]
+    return found
+
+
+def _chart(kind: str, section: str, name: str, title: str | None) -> dict[str, Any]:
+    """What MLflow keeps of every chart."""
+    chart: dict[str, Any] = {"type": kind, "uuid": name, "metricSectionId": section, "deleted": False}
+    chart |= {"isGenerated": False, "runsCountToCompare": _MOST_RUNS}
+    return chart if title is None else {**chart, "displayName": title}
 
 
 def with_file_size(subject: Subject, found: Sequence[Piece]) -> Subject:

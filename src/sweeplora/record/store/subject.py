@@ -9,9 +9,11 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import quote
 
 from sweeplora.record.provenance.secret import without_credentials
 from sweeplora.report.leaderboard import Leaderboard, note
+from sweeplora.report.objectives import PREFERENCE
 from sweeplora.report.words import named_values
 from sweeplora.rundir.metrics import Point
 from sweeplora.rundir.record import Result, StudyRecord, TrialRecord
@@ -27,6 +29,8 @@ SWEPT = "sweeplora.swept"
 """The tag of a sweep's run with the searched keys, as a JSON list."""
 
 _MOST_SWEPT = 24
+_MOST_SHOWN = 4
+_NOTE = "mlflow.note.content"
 
 _STATUS = {
     "running": "RUNNING",
@@ -139,7 +143,7 @@ def trial_subject(folder: str, config: Mapping[str, Any], trial: TrialRecord, ve
         tags["sweeplora.parent"] = trial.parent
     if trial.overrides:
         tags["sweeplora.overrides"] = without_credentials(" ".join(trial.overrides))
-        tags["mlflow.note.content"] = _bullets(trial.overrides)
+        tags[_NOTE] = _bullets(trial.overrides)
     return Subject(
         identity=identity_of(folder, since),
         name=short_name(trial, folder.rsplit("/", 1)[-1]),
@@ -171,7 +175,7 @@ def study_subject(study: StudyRecord, board: Leaderboard, said: Sequence[str] = 
         "sweeplora.folder": study.study,
         "sweeplora.verdict": study.state,
         "sweeplora.best": board.best.folder.name if board.best is not None else "",
-        "mlflow.note.content": study_note(board, said),
+        _NOTE: study_note(board, said),
         SWEPT: json.dumps(list(dict.fromkeys(key for entry in board.entries for key in entry.params))[:_MOST_SWEPT]),
     }
     return Subject(
@@ -183,6 +187,19 @@ def study_subject(study: StudyRecord, board: Leaderboard, said: Sequence[str] = 
         params=dict(flatten({"sweep": asked})),
         tags={key: value[:TAG_LENGTH] for key, value in tags.items()},
     )
+
+
+def with_pictures(subject: Subject, run_id: str, keys: Sequence[str]) -> Subject:
+    """The subject with the map and the contact sheets among the files `keys` of run `run_id` shown in its note.
+
+    MLflow's notes may hold pictures, by an address below the page's own.
+    """
+    shown = [key for key in keys if key == "plots/map.png" or key.startswith("sheets/prompt-")][:_MOST_SHOWN]
+    if not shown:
+        return subject
+    pictures = "\n\n".join(f"![{key}](get-artifact?path={quote(key, safe='')}&run_uuid={run_id})" for key in shown)
+    note_ = f"{pictures}\n\n{subject.tags[_NOTE]}"
+    return replace(subject, tags={**subject.tags, _NOTE: note_[:TAG_LENGTH]})
 
 
 def study_note(board: Leaderboard, said: Sequence[str]) -> str:
@@ -198,8 +215,11 @@ def command_of(study: StudyRecord) -> str:
 def best_so_far(board: Leaderboard) -> list[Point]:
     """The best value after each complete trial, in the order they ended, with their count as the step.
 
-    Depends only on the folders, so that a replay writes the same points.
+    Depends only on the folders, so that a replay writes the same points. There are none for a person's preference:
+    every comparison changes all of its values.
     """
+    if PREFERENCE in board.objectives:
+        return []
     timed = [(entry.ended or 0.0, entry.number, entry) for entry in board.entries if entry.values and entry.trained]
     points = []
     best = [math.inf] * len(board.objectives)

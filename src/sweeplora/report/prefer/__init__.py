@@ -1,0 +1,1 @@
+"""The page on which a person compares the previews of two trials."""
