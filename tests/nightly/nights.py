@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from sweeplora.__main__ import main
+from sweeplora.config.catalog import shipped
 from sweeplora.config.compose import compose
 from sweeplora.errors import UserError
 from sweeplora.nightly.folder import NightFolder, nights
@@ -63,6 +64,14 @@ def night(folder: Path, *words: str, **behaviour: Any) -> tuple[int, str]:
         except UserError as error:
             return 2, str(error)
     return code, said.getvalue()
+
+
+def raise_the_rate(folder: Path) -> None:
+    """A planted fault in the user's conf/: ten times the learning rate, by which the stand-in's loss rises 5 %."""
+    file = folder / "conf/optimizer/adamw.yaml"
+    file.parent.mkdir()
+    text = (shipped("conf") / "optimizer/adamw.yaml").read_text()
+    file.write_text(text.replace("lr: 2e-3", "lr: 2e-2"))
 
 
 def last(folder: Path) -> NightFolder:

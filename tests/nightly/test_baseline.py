@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from sweeplora.errors import UserError
 from sweeplora.nightly.baseline import read_baseline, text_of
 from sweeplora.nightly.key import key_of
-from tests.nightly.nights import last, night, prepare, verb, with_baseline
+from tests.nightly.nights import last, night, prepare, raise_the_rate, verb, with_baseline
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +64,13 @@ def test_no_baseline_without_a_night_and_a_reason(place: Path, words: list[str],
     assert file_of(place).read_text() == before
 
 
-def test_five_seeds_and_a_regression_are_refused_and_a_meant_one_remembers_what_was(tmp_path: Path) -> None:
-    with_baseline(tmp_path)
-    (tmp_path / "conf/optimizer").mkdir()
-    (tmp_path / "conf/optimizer/adamw.yaml").write_text(
-        "_target_: torch.optim.AdamW\n_partial_: true\nlr: 2e-2\nbetas: [0.9, 0.999]\neps: 1e-8\nweight_decay: 0.01\n"
-    )
-    night(tmp_path, "nightly.seeds=10")
+def test_five_seeds_and_a_regression_are_refused_and_a_meant_one_remembers_what_was(
+    place: Path, tmp_path: Path
+) -> None:
+    prepare(tmp_path)
+    raise_the_rate(tmp_path)
+    shutil.copytree(place / "baselines", tmp_path / "baselines")
+    assert night(tmp_path, "nightly.seeds=10")[0] == 1
     name = last(tmp_path).path.name
     code, said = verb(tmp_path, "accept", name, "--reason", "a larger rate")
     assert code == 2 and "four canary=REGRESSED" in said and "--although-regressed" in said

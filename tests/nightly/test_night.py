@@ -11,7 +11,7 @@ import pytest
 
 from sweeplora.nightly.criterion import Verdict
 from sweeplora.rundir.record import readable_trials, trial_folders
-from tests.nightly.nights import last, night, prepare, report_of, verb, verdicts, with_baseline
+from tests.nightly.nights import last, night, prepare, raise_the_rate, report_of, verb, verdicts, with_baseline
 from tests.sweep import standin
 
 
@@ -28,14 +28,6 @@ def place(accepted: Path, tmp_path: Path) -> Path:
     prepare(tmp_path)
     shutil.copytree(accepted / "baselines", tmp_path / "baselines")
     return tmp_path
-
-
-def double_the_rate(folder: Path) -> None:
-    """A planted fault in the user's conf/: ten times the learning rate, by which the stand-in's loss rises 5 %."""
-    (folder / "conf/optimizer").mkdir()
-    (folder / "conf/optimizer/adamw.yaml").write_text(
-        "_target_: torch.optim.AdamW\n_partial_: true\nlr: 2e-2\nbetas: [0.9, 0.999]\neps: 1e-8\nweight_decay: 0.01\n"
-    )
 
 
 def test_without_a_baseline_nothing_passes(tmp_path: Path) -> None:
@@ -58,7 +50,7 @@ def test_the_same_code_passes_with_the_same_bits_and_every_criterion_is_said(pla
 
 
 def test_a_planted_rate_is_a_regression_that_is_named_with_its_cause(place: Path) -> None:
-    double_the_rate(place)
+    raise_the_rate(place)
     code, said = night(place)
     assert code == 1
     found = verdicts(place)
@@ -69,7 +61,7 @@ def test_a_planted_rate_is_a_regression_that_is_named_with_its_cause(place: Path
 
 
 def test_the_canary_comes_first_and_can_stop_the_rest(place: Path) -> None:
-    double_the_rate(place)
+    raise_the_rate(place)
     code, said = night(place, "nightly.stop_at_canary=true", "nightly.most_seeds=5")
     assert code == 1
     assert said.count("started:") == 2

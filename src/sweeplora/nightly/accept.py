@@ -86,8 +86,12 @@ def _against(name: str, evidence: Evidence) -> list[UserError]:
     if len(evidence.seeds) < FEWEST_SEEDS:
         mend = f"a baseline needs {FEWEST_SEEDS}, to know what luck does; give nightly.seeds={FEWEST_SEEDS}"
         found.append(UserError(f"{name} seeds", len(evidence.seeds), mend))
-    if evidence.triples is None or not evidence.course:
-        found.append(UserError(name, "incomplete", "its validation triples or first losses are missing or not alike"))
+    if evidence.triples is None or not evidence.course or not evidence.again:
+        found.append(
+            UserError(
+                name, "incomplete", "its validation triples or first losses are missing, or the triples not alike"
+            )
+        )
     for seed, values in evidence.seeds.items():
         if OBJECTIVE not in values or not all(np.all(np.isfinite(losses)) for losses in values.values()):
             found.append(UserError(f"{name} seed", seed, f"{OBJECTIVE} is missing, or a loss is not finite"))

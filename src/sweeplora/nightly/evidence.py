@@ -60,7 +60,7 @@ def read_evidence(trainings: Sequence[Training], records: Records, canary_seed: 
     for training in trainings:
         run, record = records.get(training.number, (None, None))
         fault = fault_of(record)
-        if run is None or record is None or (fault is not Fault.NONE and not training.again):
+        if fault is not Fault.NONE and not training.again:
             lost[training.seed] = Lost(fault, reason_of(record))
         if run is None or record is None:
             continue

@@ -121,7 +121,7 @@ def _left_out(settings: Nightly, base: Sequence[str]) -> Iterator[tuple[str, str
         if clash is not None:
             yield name, f"it brings its own {clash}, and the command line names one"
         elif lacking is not None:
-            yield name, f"it needs {settings.needs[name][lacking]} {lacking}, this machine has {has[lacking]}"
+            yield name, f"it needs {lacking}: {settings.needs[name][lacking]}; this machine has {has[lacking]}"
 
 
 def _places(word: str, group: str) -> bool:
