@@ -9,12 +9,14 @@ from xml.etree import ElementTree
 import pytest
 from junitparser import Error, Failure, JUnitXml, Skipped, TestSuite
 
+from sweeplora.nightly.baseline import read_baseline
 from sweeplora.nightly.criterion import Criterion, Verdict
 from sweeplora.nightly.junit import junit
 from sweeplora.nightly.markdown import markdown
 from sweeplora.nightly.report import Link, Report, as_data, from_data
 from sweeplora.nightly.trend import series_of, trend_page
 from tests.nightly.nights import last, night, with_baseline
+from tests.record.mlflow_store import Contents
 
 WORSE = Criterion(
     "locon", "val/loss", Verdict.REGRESSED, "worse <b>&\x00\x1b", 0.1, 0.105, 0.05, (0.03, 0.07), 1e-4, 2e-3, 0.01, 5
@@ -121,3 +123,20 @@ def test_a_night_leaves_every_form_and_the_summary_of_a_ci(tmp_path: Path, monke
     (suite,) = JUnitXml.fromfile(str(last(tmp_path).reports / "junit.xml"))
     assert (suite.tests, suite.failures, suite.errors) == (6, 0, 0)
     assert "2 nights" in (last(tmp_path).reports / "trend.html").read_text()
+
+
+@pytest.mark.slow
+def test_the_nights_mlflow_run_has_the_verdict_links_to_both_sides_and_every_report(tmp_path: Path) -> None:
+    with_baseline(tmp_path)
+    code, said = night(tmp_path, "tracking=mlflow", "tracking.workspace=false")
+    assert code == 0, said
+    contents = Contents(f"sqlite:///{tmp_path}/runs/mlflow.db")
+    parent = next(run for run in contents.runs().values() if run.data.tags["sweeplora.kind"] == "sweep")
+    note = parent.data.tags["mlflow.note.content"]
+    accepted = next((tmp_path / "baselines").glob("*.json"))
+    assert f"night: {last(tmp_path).path.name}" in note and f"#/runs/{parent.info.run_id}" in note
+    assert f"baseline: {read_baseline(accepted).accepted.study}, " in note
+    assert note.startswith("- PASS")
+    names = ("report.json", "report.md", "junit.xml", "trend.html")
+    assert {f"nightly/{name}" for name in names} <= contents.files(parent)
+    assert len(contents.runs()) == 11

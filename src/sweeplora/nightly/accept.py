@@ -88,9 +88,7 @@ def _against(name: str, evidence: Evidence) -> list[UserError]:
         found.append(UserError(f"{name} seeds", len(evidence.seeds), mend))
     if evidence.triples is None or not evidence.course or not evidence.again:
         found.append(
-            UserError(
-                name, "incomplete", "its validation triples or first losses are missing, or the triples not alike"
-            )
+            UserError(name, "incomplete", "its first losses are missing, or its validation triples are not alike")
         )
     for seed, values in evidence.seeds.items():
         if OBJECTIVE not in values or not all(np.all(np.isfinite(losses)) for losses in values.values()):
