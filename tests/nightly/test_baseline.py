@@ -11,14 +11,12 @@ import pytest
 from sweeplora.errors import UserError
 from sweeplora.nightly.baseline import read_baseline, text_of
 from sweeplora.nightly.key import key_of
-from tests.nightly.nights import last, night, prepare, raise_the_rate, verb, with_baseline
+from tests.nightly.nights import last, night, prepare, raise_the_rate, verb
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("baselines")
-    with_baseline(folder)
-    return folder
+@pytest.fixture
+def place(accepted: Path) -> Path:
+    return accepted
 
 
 def file_of(place: Path, name: str = "four") -> Path:
@@ -96,8 +94,10 @@ def test_a_night_differs_from_its_own_baseline_in_nothing(place: Path) -> None:
     assert [line.split()[0] for line in said.splitlines()] == ["configuration", "eight", "four"]
 
 
-def test_another_question_has_no_baseline_and_the_nearest_is_named(place: Path) -> None:
-    code, said = night(place, "network.alpha=2")
+def test_another_question_has_no_baseline_and_the_nearest_is_named(place: Path, tmp_path: Path) -> None:
+    prepare(tmp_path)
+    shutil.copytree(place / "baselines", tmp_path / "baselines")
+    code, said = night(tmp_path, "network.alpha=2")
     assert code == 2
     assert "NO_BASELINE   four baseline: the nearest baseline, four-cpu-" in said
     assert "is of another question" in said
@@ -115,6 +115,7 @@ def test_the_key_holds_the_question_and_not_the_answer() -> None:
     assert key_of("a", words, contents, "NVIDIA H100").differences(one) == ("device",)
 
 
+@pytest.mark.slow
 def test_a_night_with_a_missing_seed_is_no_baseline(tmp_path: Path) -> None:
     prepare(tmp_path)
     night(tmp_path, "nightly.seeds=10", diverge=[8])

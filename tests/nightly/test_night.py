@@ -11,15 +11,8 @@ import pytest
 
 from sweeplora.nightly.criterion import Verdict
 from sweeplora.rundir.record import readable_trials, trial_folders
-from tests.nightly.nights import last, night, prepare, raise_the_rate, report_of, verb, verdicts, with_baseline
+from tests.nightly.nights import last, night, prepare, raise_the_rate, report_of, verb, verdicts
 from tests.sweep import standin
-
-
-@pytest.fixture(scope="module")
-def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("accepted")
-    with_baseline(folder)
-    return folder
 
 
 @pytest.fixture
@@ -77,6 +70,7 @@ def test_a_diverged_training_is_a_regression_and_no_infra(place: Path) -> None:
     assert found["four val/loss"] == "PASS"
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_by_itself_each_time_is_a_regression(place: Path) -> None:
     code, said = night(place, fail_always=[4])
     assert code == 1
@@ -128,6 +122,7 @@ def test_a_finished_night_is_followed_by_a_new_one_and_an_unfinished_one_goes_on
     assert code == 2 and "that night is finished" in said
 
 
+@pytest.mark.slow
 def test_an_unfinished_night_says_infra_and_is_no_baseline(place: Path) -> None:
     night(place, "nightly.seeds=10")
     content = json.loads(last(place).report.read_text())

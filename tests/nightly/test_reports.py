@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,7 +16,7 @@ from sweeplora.nightly.junit import junit
 from sweeplora.nightly.markdown import markdown
 from sweeplora.nightly.report import Link, Report, as_data, from_data
 from sweeplora.nightly.trend import series_of, trend_page
-from tests.nightly.nights import last, night, with_baseline
+from tests.nightly.nights import last, night, prepare, with_baseline
 from tests.record.mlflow_store import Contents
 
 WORSE = Criterion(
@@ -111,9 +112,13 @@ def test_the_trend_page_marks_the_change_of_level_and_asks_for_nothing() -> None
     ElementTree.fromstring(body)  # every element is closed
 
 
-def test_a_night_leaves_every_form_and_the_summary_of_a_ci(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_night_leaves_every_form_and_the_summary_of_a_ci(
+    accepted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     summary = tmp_path / "summary.md"
-    with_baseline(tmp_path)
+    prepare(tmp_path)
+    for name in ("baselines", "runs"):
+        shutil.copytree(accepted / name, tmp_path / name)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     code, said = night(tmp_path)
     found = {path.name for path in last(tmp_path).reports.iterdir()}

@@ -19,8 +19,8 @@ from sweeplora.__main__ import main
         (["+nightly.configurations.Locon=[]"], "nightly.configurations=Locon: names a file"),
         (["+nightly.configurations.mine=['network.dimm=3']"], "network.dimm=3: no such key"),
         (["+nightly.configurations.mine=['seed=3']"], "nightly.configurations.mine=seed=3: the night gives the seeds"),
-        (["+nightly.needs.locn={gpus: 1}"], "nightly.needs.locn={'gpus': 1}: no such configuration; nearest: locon"),
-        (["+nightly.needs.locon={tpus: 1}"], "nightly.needs.locon.tpus=1: give gpus or processes"),
+        (["+nightly.needs.sd16={gpus: 1}"], "nightly.needs.sd16={'gpus': 1}: no such configuration; nearest: sd15"),
+        (["+nightly.needs.sd15={tpus: 1}"], "nightly.needs.sd15.tpus=1: give gpus or processes"),
         (["nightly.stop_at_canary=3"], "nightly.stop_at_canary=3: expected true or false"),
         (["nightly.speed.blocks=5"], "nightly.speed.blocks=5: expected a whole number >= 6"),
         (
