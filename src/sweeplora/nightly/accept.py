@@ -27,7 +27,7 @@ from sweeplora.nightly.folder import NightFolder
 from sweeplora.nightly.key import Key
 from sweeplora.nightly.measuring import speed_of
 from sweeplora.nightly.quality import OBJECTIVE
-from sweeplora.nightly.report import Report, from_data
+from sweeplora.nightly.report import Report, read_data
 from sweeplora.nightly.sides import KnownSide, read_sides
 from sweeplora.nightly.written import link_of
 
@@ -75,7 +75,10 @@ def _finished(night: NightFolder) -> Report:
     if not content.get("finished"):
         mend = "the night is not finished; the command that began it goes on with it"
         raise UserError("baseline accept", night.path.name, mend)
-    return from_data({key: value for key, value in content.items() if key != "verdict"})
+    report = read_data(content)
+    if report is None:
+        raise UserError("baseline accept", night.path.name, "its report is another version's; train the night again")
+    return report
 
 
 def _against(name: str, evidence: Evidence) -> list[UserError]:

@@ -38,7 +38,7 @@ from sweeplora.rundir.disk import RESERVE, keep_reserve, remove_leftovers
 from sweeplora.rundir.files import write_whole
 from sweeplora.rundir.lock import hold
 from sweeplora.rundir.record import StudyRecord, read_study, write_study
-from sweeplora.rundir.signature import signed_part
+from sweeplora.rundir.signature import signed_part, teaches_nothing
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.library_logs import logging_to
 from sweeplora.sweep.preloading import Trains, preloading
@@ -216,7 +216,8 @@ class _Night:
         key = key_of(one.name, words, experiment.contents, surroundings.device)
         baseline, missing = find_baseline(self._asked.baselines, key)
         signed = signed_part(experiment.config)
-        settings = {name: text for name, text in flatten(signed) if name not in experiment.contents and name != "seed"}
+        unsaid = {*experiment.contents, "seed"}
+        settings = {name: text for name, text in flatten(signed) if name not in unsaid and not teaches_nothing(name)}
         return Side(key, surroundings, settings, evidence, baseline, missing)
 
     def _judge(self, share: float) -> list[Criterion]:

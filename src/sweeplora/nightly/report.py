@@ -72,8 +72,16 @@ def from_data(content: Mapping[str, Any]) -> Report:
         differences={name: tuple(lines) for name, lines in content["differences"].items()},
         baselines={name: Link(**one) for name, one in content["baselines"].items()},
         seeds=dict(content["seeds"]),
-        notes=tuple(content["notes"]),
+        notes=tuple(content.get("notes", ())),
     )
+
+
+def read_data(content: Mapping[str, Any]) -> Report | None:
+    """A report from its file's content; None if another version wrote it and it means something else here."""
+    try:
+        return from_data(content)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _criterion(content: Mapping[str, Any]) -> Criterion:

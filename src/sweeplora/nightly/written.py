@@ -9,7 +9,7 @@ from sweeplora.nightly.criterion import Verdict
 from sweeplora.nightly.folder import NightFolder, nights
 from sweeplora.nightly.junit import junit
 from sweeplora.nightly.markdown import markdown
-from sweeplora.nightly.report import Report, as_data, from_data, headline
+from sweeplora.nightly.report import Report, as_data, headline, read_data
 from sweeplora.nightly.trend import trend_page
 from sweeplora.report.verdict import VERDICT
 from sweeplora.rundir.files import read_sealed, sealed, write_json, write_whole
@@ -35,8 +35,9 @@ def earlier(runs: Path, last: Report) -> list[Report]:
     found = []
     for night in nights(runs):
         content = night.read_report()
-        if content is not None and content.get("finished") and night.path.name != last.night.study:
-            found.append(from_data({key: value for key, value in content.items() if key != "verdict"}))
+        report = read_data(content) if content is not None and content.get("finished") else None
+        if report is not None and report.night.study != last.night.study:
+            found.append(report)
     return [*(one for one in found if one.started <= last.started), last]
 
 
