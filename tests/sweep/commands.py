@@ -11,6 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+PATIENCE_SECONDS = 300.0
+"""Until a test gives up on what does not come: no measure of speed, on a machine that does much else."""
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
@@ -39,11 +42,11 @@ def start(
 def command(folder: Path, *words: str, behaviour: dict[str, Any] | None = None) -> tuple[int, str, str]:
     """Run the command to its end: exit code, standard output, standard error."""
     process = start(folder, *words, behaviour=behaviour)
-    output, errors = process.communicate(timeout=90)
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
     return process.returncode, output, errors
 
 
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for a condition; AssertionError when it does not come true in time."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.record.mlflow_store import Contents
-from tests.sweep.commands import environment, until
+from tests.sweep.commands import PATIENCE_SECONDS, environment, until
 
 WORDS = ("sweep.name=s", "search=grid", "network.dim=choice(2,4)", "tracking.workspace=false")
 
@@ -31,14 +31,14 @@ def test_the_record_ends_whatever_ends_the_command(tmp_path: Path, signals: tupl
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    until(lambda: len(list(tmp_path.glob("runs/s/*/mirror.json"))) == 2, seconds=90)
+    until(lambda: len(list(tmp_path.glob("runs/s/*/mirror.json"))) == 2)
     for number in signals:
         command.send_signal(number)
-    command.wait(timeout=60)
+    command.wait(timeout=PATIENCE_SECONDS)
     contents = Contents(f"sqlite:///{tmp_path}/runs/mlflow.db")
 
     def ended() -> bool:
         return {run.info.status for run in contents.runs().values()} == {"KILLED"}
 
-    until(ended, seconds=90)
+    until(ended)
     assert all(run.info.end_time > run.info.start_time for run in contents.runs().values())

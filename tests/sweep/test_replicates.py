@@ -62,7 +62,7 @@ def test_only_the_best_are_trained_again_and_a_killed_driver_loses_nothing(tmp_p
     until(lambda: any(tmp_path.glob("runs/s/*.1-*/result.json")))
     first.kill()
     first.communicate()
-    until(lambda: living_in(tmp_path) == [], seconds=12)
+    until(lambda: living_in(tmp_path) == [])
     code, output = study(tmp_path, *words[:-1])
     assert code == 0, output
     points, again = points_and_repetitions(tmp_path)

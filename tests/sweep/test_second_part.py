@@ -11,7 +11,7 @@ import optuna
 
 from sweeplora.rundir.metrics import read_metrics
 from sweeplora.sweep.storage import open_storage
-from tests.sweep.commands import command, living_in, records, start, until
+from tests.sweep.commands import PATIENCE_SECONDS, command, living_in, records, start, until
 from tests.sweep.inline import study
 
 DIMS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -65,7 +65,7 @@ def test_a_driver_killed_in_either_part_loses_nothing(tmp_path: Path) -> None:
         else:
             until(lambda: any(len(r["attempts"]) > 1 and r["verdict"] == "running" for r in records(tmp_path)))
         driver.send_signal(signal.SIGKILL)
-        driver.communicate(timeout=60)
+        driver.communicate(timeout=PATIENCE_SECONDS)
         until(lambda: living_in(tmp_path) == [])
     code, output, errors = command(tmp_path, *WORDS, SPACE, behaviour=SLOWLY)
     assert (code, errors) == (0, ""), output

@@ -9,7 +9,7 @@ import pytest
 
 from sweeplora.rundir.metrics import read_metrics
 from tests.record.mlflow_store import Contents
-from tests.sweep.commands import command, living_in, start, until
+from tests.sweep.commands import PATIENCE_SECONDS, command, living_in, start, until
 from tests.sweep.inline import study
 
 
@@ -68,7 +68,7 @@ def test_a_failed_run_that_left_something_stays(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.slow
 def test_mlflow_keeps_the_run_of_a_removed_folder_marked_as_failed_with_its_log(tmp_path: Path) -> None:
     driver = start(tmp_path, "name=one", "network.dim=4", behaviour={"fail_always": [4]}, tracking="mlflow")
-    output, _ = driver.communicate(timeout=120)
+    output, _ = driver.communicate(timeout=PATIENCE_SECONDS)
     assert "runs/single/one is removed; its log is in MLflow" in output and folders(tmp_path) == []
     contents = Contents(f"sqlite:///{tmp_path}/runs/mlflow.db")
     run = contents.runs()["single/one"]
@@ -82,7 +82,7 @@ def test_an_end_from_outside_is_said_and_the_run_is_tried_again(tmp_path: Path) 
     trial = tmp_path / "runs/single/one/trial.json"
     until((tmp_path / "runs/single/one/metrics.jsonl").exists)
     os.kill(json.loads(trial.read_text())["attempts"][0]["pid"], signal.SIGKILL)
-    output, _ = first.communicate(timeout=60)
+    output, _ = first.communicate(timeout=PATIENCE_SECONDS)
     assert first.returncode == 0 and "it is tried again: ended from outside by SIGKILL" in output
     assert [one["verdict"] for one in json.loads(trial.read_text())["attempts"]] == ["interrupted", "complete"]
 
@@ -91,7 +91,7 @@ def test_a_continued_run_keeps_its_threads(tmp_path: Path) -> None:
     first = start(tmp_path, "name=one", "launcher.threads=1", behaviour={"steps": 400, "seconds": 0.1})
     until((tmp_path / "runs/single/one/metrics.jsonl").exists)
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=20)
+    first.communicate(timeout=PATIENCE_SECONDS)
     assert command(tmp_path, "name=one")[0] == 0
     log = (tmp_path / "runs/single/one/log.txt").read_text()
     assert log.count("1 threads") == 2
@@ -106,7 +106,7 @@ def test_an_interrupted_run_goes_on_in_its_folder(tmp_path: Path) -> None:
     first.send_signal(signal.SIGUSR1)  # asks for the state, and ends neither the command nor the training
     until(lambda: len(read_metrics(metrics).get("loss", ())) > 3)
     first.send_signal(signal.SIGINT)
-    output, _ = first.communicate(timeout=20)
+    output, _ = first.communicate(timeout=PATIENCE_SECONDS)
     assert first.returncode == 130 and "the same command starts it again" in output
     assert living_in(tmp_path) == []
     assert study(tmp_path, "name=one")[0] == 0

@@ -14,7 +14,7 @@ from sweeplora.rundir.files import read_json
 from sweeplora.rundir.record import read_study
 from sweeplora.sweep.search.grammar import parse_space
 from sweeplora.sweep.search.searchers import grid_points
-from tests.sweep.commands import command, environment, living_in, records, start, until, verdicts
+from tests.sweep.commands import PATIENCE_SECONDS, command, environment, living_in, records, start, until, verdicts
 from tests.sweep.drive import main
 from tests.sweep.inline import study
 
@@ -89,7 +89,7 @@ def test_a_killed_driver_leaves_no_process_and_the_command_continues_to_the_exac
     until(lambda: len(list(tmp_path.glob("runs/s/*/metrics.jsonl"))) == 2)
     first.kill()
     first.communicate()
-    until(lambda: living_in(tmp_path) == [], seconds=12)
+    until(lambda: living_in(tmp_path) == [])
     before = {r["number"]: r["params"] for r in records(tmp_path)}
     code, said = study(tmp_path, *words)
     assert code == 0, said
@@ -109,7 +109,7 @@ def test_a_fork_server_that_is_killed_again_and_again_costs_no_trial(tmp_path: P
         (server,) = set(fork_servers(tmp_path)) - killed
         os.kill(server, signal.SIGKILL)
         killed.add(server)
-    output, errors = driver.communicate(timeout=60)
+    output, errors = driver.communicate(timeout=PATIENCE_SECONDS)
     assert (driver.returncode, errors) == (0, ""), output
     assert verdicts(tmp_path) == ["complete"] * 3
     assert living_in(tmp_path) == []
@@ -141,7 +141,7 @@ def test_ctrl_c_stops_the_trials_and_the_same_command_continues(tmp_path: Path) 
     first = start(tmp_path, *words, behaviour=SLOW)
     until(lambda: any(tmp_path.glob("runs/s/*/metrics.jsonl")))
     first.send_signal(signal.SIGINT)
-    output, errors = first.communicate(timeout=20)
+    output, errors = first.communicate(timeout=PATIENCE_SECONDS)
     assert (first.returncode, errors) == (130, "")
     assert "stopping at the next step; again to stop now" in output
     assert "the same command continues" in output
@@ -167,7 +167,7 @@ def test_a_second_driver_of_the_same_study_is_refused(tmp_path: Path) -> None:
     until(lambda: any(tmp_path.glob("runs/s/*/metrics.jsonl")))
     code, said = study(tmp_path, *GRID)
     first.send_signal(signal.SIGTERM)
-    first.communicate(timeout=20)
+    first.communicate(timeout=PATIENCE_SECONDS)
     assert code == 2
     assert said == f"sweep.name=s: another command (process {first.pid}) is running this study; " + (
         "wait for it or give another name"
@@ -245,7 +245,7 @@ def test_a_known_experiment_replaces_what_an_interrupted_attempt_left(
     driver = start(tmp_path, *words, behaviour={"steps": 200, "seconds": 0.1})
     until(lambda: any(tmp_path.glob("runs/first/*/metrics.jsonl")))
     driver.send_signal(signal.SIGINT)
-    driver.communicate(timeout=60)
+    driver.communicate(timeout=PATIENCE_SECONDS)
     (trial,) = tmp_path.glob("runs/first/000-*")
     (trial / "weights").mkdir(exist_ok=True)
     (trial / "weights" / "old.safetensors").write_bytes(b"half")
@@ -282,7 +282,7 @@ def test_a_closed_terminal_stops_the_study_in_order(tmp_path: Path) -> None:
     until(lambda: any(tmp_path.glob("runs/s/*/metrics.jsonl")))
     os.close(terminal)
     first.send_signal(signal.SIGHUP)
-    assert first.wait(timeout=20) == 130
+    assert first.wait(timeout=PATIENCE_SECONDS) == 130
     assert verdicts(tmp_path) == ["interrupted"]
     assert json.loads((tmp_path / "runs/s/study.json").read_text())["state"] == "interrupted"
     assert records(tmp_path)[0]["attempts"][0]["ended"] > records(tmp_path)[0]["attempts"][0]["started"]
