@@ -191,7 +191,7 @@ def _measured(asked: Asked, name: str, trees: list[Tree] | Criterion, between: C
                 found = measure(sides, [*first, *training_words(words)], asked.blocks, folder / name, between)
         except NotMeasured as error:
             if attempt == _TRIES or error.answer.status not in _FROM_OUTSIDE:
-                return _not_measured(name, error, asked.against)
+                return _not_measured(name, error, asked.against, attempt)
         else:
             shutil.rmtree(folder / name, ignore_errors=True)
             pair = Pair(machine_key(environment.machine(Path.cwd()), slot), found[-1], found[0] if found[1:] else None)
@@ -209,14 +209,14 @@ def _place(folder: Path, name: str, slot: Slot, tree: Tree) -> Place:
     return Place(folder / "compose", Path.cwd(), folder / f"{name}-{tree.name}.log", slot)
 
 
-def _not_measured(name: str, error: NotMeasured, against: Commit | None) -> Criterion:
+def _not_measured(name: str, error: NotMeasured, against: Commit | None, attempts: int) -> Criterion:
     """Why there are no blocks: the other commit may be too old for the configuration."""
     is_other, status = against is not None and error.side == against.short, error.answer.status
     by_itself = status in ("refused", "broken", "diverged") or (status == "failed" and not of_the_machine(str(error)))
     if is_other and by_itself:
         sentence = f"{error.side} cannot train it, so there is nothing to compare: {error.answer.message}"
         return Criterion(name, STEP, Verdict.NO_BASELINE, sentence)
-    return _infra(name, f"not measured, tried {_TRIES} times: {error}")
+    return _infra(name, f"not measured in {attempts} attempt{'s' if attempts > 1 else ''}: {error}")
 
 
 def _infra(name: str, sentence: str) -> Criterion:
