@@ -1,7 +1,9 @@
 """Does the nightly gate catch what it should, and nothing else? Trainings with planted faults, judged as nights.
 
     python tools/prove_gate.py train OUT [NAME ...]   # these nights, or all; goes on where cut off
-    python tools/prove_gate.py judge OUT              # the matrix, as Markdown
+    python tools/prove_gate.py judge OUT [--base NIGHT ...]   # the matrix, as Markdown
+
+`--base`: folders of nights that the same source trained with TRAINED seeds, instead of the one that `train` makes.
 
 Every plant is an edit of a copy of the committed source, trained by the command that trains a night, with TRAINED seeds
 of the configurations that it can touch; `base` and `luck` are the source as it is, `luck` with seeds of its own. From
@@ -45,6 +47,7 @@ NIGHTS = 20
 METRICS = (OBJECTIVE, "val/band_0", "val/band_3", "probe/loss")
 BASE, LUCK = "base", "luck"
 LUCKY_SEED = 1000
+LUCKY = ("locon_offset", "dora_min_snr_masks", "sd15")
 
 
 class Plant(NamedTuple):
@@ -63,7 +66,7 @@ PLANTS = {
         "conf/optimizer/adamw.yaml",
         "lr: 2e-3 ",
         "lr: 4e-3 ",
-        ("locon_offset", "lokr_text_encoders", "sd15"),
+        ("locon_offset", "sd15"),
     ),
     "offset": Plant(
         "noise offset drawn per pixel instead of per channel",
@@ -77,35 +80,35 @@ PLANTS = {
         "src/sweeplora/networks/blocks.py",
         "Rank(dim, float(alpha or dim))",
         "Rank(dim, 2 * float(alpha or dim))",
-        ("locon_offset", "v_prediction_accumulation"),
+        ("v_prediction_accumulation",),
     ),
     "sizes": Plant(
         "size ids swapped: the crop's corner where the original size belongs",
         "src/sweeplora/data/pixels.py",
         "return (picture.height, picture.width, view.top, left,",
         "return (view.top, left, picture.height, picture.width,",
-        ("locon_offset", "dora_min_snr_masks"),
+        ("dora_min_snr_masks",),
     ),
     "encoder": Plant(
         "the first text encoder's hidden states dropped",
         "src/sweeplora/models/loaded.py",
         "torch.cat([one.hidden for one in encoded], dim=-1)",
         "torch.cat([one.hidden * (one is not encoded[0]) for one in encoded], dim=-1)",
-        ("locon_offset", "lokr_text_encoders"),
+        ("locon_offset",),
     ),
     "captions": Plant(
         "captions shifted by one image in every batch",
         "src/sweeplora/data/loader.py",
         "captions=tuple(part.caption for part in parts)",
         "captions=tuple(part.caption for part in (*parts[1:], parts[0]))",
-        ("locon_offset", "dora_min_snr_masks"),
+        ("dora_min_snr_masks",),
     ),
     "small": Plant(
         "a small change: learning rate 2 % higher",
         "conf/optimizer/adamw.yaml",
         "lr: 2e-3 ",
         "lr: 2.04e-3 ",
-        ("locon_offset", "sd15"),
+        ("locon_offset",),
     ),
 }
 HARMLESS = (LUCK, "small")
@@ -115,13 +118,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["train", "judge"])
     parser.add_argument("out", type=Path)
+    parser.add_argument("--base", nargs="+", type=Path, help="folders of nights")
     parser.add_argument("names", nargs="*", help=f"of {', '.join((BASE, LUCK, *PLANTS))}")
     chosen = parser.parse_args()
     if chosen.what == "train":
         for name in chosen.names or (BASE, LUCK, *PLANTS):
             train(name, chosen.out.absolute())
     else:
-        print(matrix(chosen.out.absolute()))
+        print(matrix(chosen.out.absolute(), chosen.base))
 
 
 def train(name: str, out: Path) -> None:
@@ -130,12 +134,17 @@ def train(name: str, out: Path) -> None:
     if not tree.exists():
         planted(name, tree)
     nightly = yaml.safe_load((tree / "sweeps" / "nightly.yaml").read_text())["nightly"]
-    touched = PLANTS[name].touched if name in PLANTS else tuple(nightly["configurations"])
+    touched = tuple(nightly["configurations"]) if name == BASE else LUCKY if name == LUCK else PLANTS[name].touched
     words = [
         *("+sweep=nightly", f"sweep.name={name}", f"runs={out / 'runs'}", "tracking=none"),
         *(f"nightly.seeds={TRAINED}", f"nightly.most_seeds={TRAINED}", f"nightly.baseline={out / 'none'}"),
         *(f"seed={LUCKY_SEED}" for _ in range(name == LUCK)),
-        *(f"~nightly.{group}.{one}" for group in ("configurations", "needs") for one in nightly[group] if one not in touched),
+        *(
+            f"~nightly.{group}.{one}"
+            for group in ("configurations", "needs")
+            for one in nightly[group]
+            if one not in touched
+        ),
     ]
     environment = os.environ | {"PYTHONPATH": str(tree / "src")}
     ended = subprocess.run([sys.executable, "-m", "sweeplora", *words], cwd=tree, env=environment, check=False)
@@ -164,12 +173,10 @@ class Recorded:
     courses: Mapping[tuple[str, int], tuple[float, ...]]
 
 
-def recorded(out: Path, name: str) -> Recorded:
-    """What a plant's night measured; the seeds of `luck` are renamed to those of `base`."""
-    night = NightFolder(out / "runs" / name)
+def recorded(night: NightFolder, shift: int = 0) -> Recorded:
+    """What a night measured, its seeds less `shift`."""
     sides, content = read_sides(night), read_sealed(night.sides) or {}
     runs = records_of(night.path)
-    shift = LUCKY_SEED if name == LUCK else 0
     courses = {
         (configuration, seed - shift): course_of(runs[number][0])
         for configuration, kept in content["sides"].items()
@@ -240,9 +247,13 @@ def _side(
     return Side(here.key, here.surroundings, here.config, now, baseline)
 
 
-def matrix(out: Path) -> str:
+def matrix(out: Path, base_nights: Sequence[Path] | None) -> str:
     """A row a plant: how many of the nights called it a regression, and by what."""
-    base = recorded(out, BASE)
+    parts = [recorded(NightFolder(folder)) for folder in base_nights or [out / "runs" / BASE]]
+    base = Recorded(
+        {name: side for part in parts for name, side in part.sides.items()},
+        {place: course for part in parts for place, course in part.courses.items()},
+    )
     lines = [
         f"| planted | trained | nights REGRESSED | by canary | by {OBJECTIVE} | by any loss | mean of {OBJECTIVE} |",
         "|---|---|---|---|---|---|---|",
@@ -250,7 +261,7 @@ def matrix(out: Path) -> str:
     ]
     for name in (LUCK, *PLANTS):
         if (out / "runs" / name).exists():
-            plant = recorded(out, name)
+            plant = recorded(NightFolder(out / "runs" / name), LUCKY_SEED if name == LUCK else 0)
             says = PLANTS[name].says if name in PLANTS else "nothing: other seeds, so other weights, orders and noise"
             if name == LUCK:  # its seeds are others, so a canary has nothing to say
                 plant = replace(plant, courses=base.courses)
