@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hydra.errors import HydraException
+
 from sweeplora.check.images import note_dataset, plan_length
 from sweeplora.check.model import note_model
 from sweeplora.check.parts import built, slot_of
@@ -86,7 +88,7 @@ def _network(model: Group, network: Group) -> NetworkSize | None:
     base: Base = built(model)
     try:
         return measure(base.facts(), network, built(network))
-    except (NotImplementedError, RuntimeError, TypeError, ValueError):
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
         return None
 
 
@@ -97,7 +99,7 @@ def _optimizer(node: Group, shape: tuple[int, ...]) -> float | None:
 
     try:
         return state_bytes(build(dict(node)), shape)
-    except (AttributeError, ImportError, NotImplementedError, RuntimeError, TypeError, ValueError, UserError):
+    except (AttributeError, HydraException, ImportError, RuntimeError, TypeError, ValueError, UserError):
         return None
 
 
