@@ -132,6 +132,9 @@ def test_sizes_and_buckets_are_drawn(folder: Path, capsys: pytest.CaptureFixture
         (["check", "set", "--picture", "no/sizes.png"], "a folder that exists"),
         (["check", "set", "--tags", "few"], "--tags"),
         (["check", "set", "model.max_tokens=80"], "model.max_tokens"),
+        (["check", "x" * 5000], "data.dir"),
+        (["check", "a\0b"], "data.dir"),
+        (["check", "set", "--picture", "a\0b.png"], "--picture"),
     ],
 )
 def test_what_is_asked_wrong_is_refused_in_a_line(

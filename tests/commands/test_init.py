@@ -125,6 +125,15 @@ def test_a_file_in_place_of_a_folder_is_refused(
     assert not folder.is_dir() or [path.name for path in folder.iterdir()] == [blocked]
 
 
+@pytest.mark.parametrize("name", ["data=mine", "x" * 5000, "a\0b", "\ud800\0"])
+def test_what_is_no_folders_name_is_refused_in_a_line(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", name]) == 2
+    assert capsys.readouterr().err.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
 def test_the_examples_explain_every_line_of_theirs() -> None:
     assets = Path(__file__).resolve().parents[2] / "src" / "sweeplora" / "assets" / "workspace"
     for file in (assets / "sweeps" / "first.yaml", assets / "conf" / "data" / "mine.yaml"):

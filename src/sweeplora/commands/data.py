@@ -42,7 +42,10 @@ def main(words: list[str]) -> int:
     config = _configured(asked.words)
     folder, usual = _folder(config["data"]), _usual(config["model"])
     picture = None if asked.picture is None else _picture(Path(asked.picture), folder)
-    found = survey(folder, Sides(usual.divisor, usual.resolution))
+    try:
+        found = survey(folder, Sides(usual.divisor, usual.resolution))
+    except OSError as error:
+        raise UserError("data.dir", error.filename, f"cannot be read ({error.strerror})") from None
     facts = facts_of(found, usual.tokenizers, config["model"]["max_tokens"], folder.weighted_captions)
     print(json.dumps(facts, indent=1) if asked.json else "\n".join(lines_of(facts, asked.tags)))
     if picture is not None:
@@ -99,7 +102,7 @@ def _usual(node: Mapping[str, Any]) -> Usual:
 
 def _picture(file: Path, folder: Folder) -> Path:
     """Where the picture goes. Raises UserError for a place where it cannot be, or would be trained on."""
-    if file.suffix[1:].lower() not in _PICTURES:
+    if file.suffix[1:].lower() not in _PICTURES or not file.name.isprintable():
         raise UserError("--picture", file, f"give a name that ends in .{', .'.join(_PICTURES)}")
     if file.is_dir() or not file.absolute().parent.is_dir():
         raise UserError("--picture", file, "give a file in a folder that exists, e.g. --picture sizes.png")

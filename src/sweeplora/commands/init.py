@@ -34,17 +34,22 @@ def main(words: list[str]) -> int:
     """Write the folder and print what to do next; returns 0. Raises UserError rather than replace a file."""
     parser = Parser("init", __doc__ or "", _EXAMPLE)
     parser.add_argument("folder", metavar="DIR", help="a folder, new or not; . is this one")
-    folder = Path(parser.parse(words).folder)
-    made = {name: content for name, content in _files() if name != _IGNORED or not (folder / name).exists()}
-    _refuse(folder, list(made))
+    named = parser.parse(words).folder
+    folder = Path(named)
+    if "=" in named and not named.startswith((".", "/")):
+        raise UserError("init", named, "give a folder's name; key=value has no place here")
     try:
+        made = {name: content for name, content in _files() if name != _IGNORED or not (folder / name).exists()}
+        _refuse(folder, list(made))
         (folder / _PICTURES).mkdir(parents=True, exist_ok=True)
         for name, content in made.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             with (folder / name).open("xb") as stream:
                 stream.write(content)
     except OSError as error:
-        raise UserError("init", folder, f"{error.filename} cannot be written ({error.strerror})") from None
+        raise UserError("init", folder, f"files cannot be written there ({error.strerror})") from None
+    except ValueError:  # characters that no file's name can have
+        raise UserError("init", folder, "is no name that a folder can have; give another") from None
     print("\n".join(_told(folder, list(made))))
     return 0
 
