@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sweeplora.report.leaderboard import Leaderboard
 from sweeplora.rundir.preferences import Judgement, JudgementWriter
+from sweeplora.rundir.record import TrialOutcome
+from sweeplora.sweep.comparing import Batches
 from tests.sweep.commands import records
 from tests.sweep.inline import study
+from tests.sweep.test_ledger import opened, question
 
 EYES = ("sweep.objective=preference", "sweep.name=s", "sweep.trials=6", "sweep.batch=3", "network.dim=range(2, 17, 1)")
 
@@ -101,3 +106,15 @@ def test_a_trial_without_a_preview_fails_and_says_so(tmp_path: Path, monkeypatch
     monkeypatch.setenv("STANDIN", "{}")
     code, said = study(tmp_path, *EYES)
     assert code == 1 and "it finished without a preview to compare" in said
+
+
+def test_nothing_is_proposed_while_a_trial_of_the_batch_runs(tmp_path: Path) -> None:
+    asked = replace(question({"x": "interval(0, 1)"}, 9), batch=2, objectives=("preference",))
+    batches = Batches(opened(tmp_path, asked), asked, lambda: Leaderboard("s", ("preference",), ()))
+    first, second = batches.ask(), batches.ask()
+    assert first is not None and second is not None
+    assert batches.ask() is None and not batches.waits()
+    batches.tell(first, TrialOutcome("complete", "", (0.5,)))
+    assert batches.ask() is None and not batches.waits()
+    batches.tell(second, TrialOutcome("failed"))  # a single complete trial is compared with nothing
+    assert batches.ask() is not None
