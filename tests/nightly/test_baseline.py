@@ -111,6 +111,9 @@ def test_the_key_holds_the_question_and_not_the_answer() -> None:
     assert key_of("a", ["network.dim=4", *same], contents, "cpu") == one
     assert key_of("a", ["network.dim=8", "data.mask_dir=/here"], contents, "cpu").differences(one) == ("question",)
     assert key_of("a", words, {**contents, "data.dir": "cc"}, "cpu").differences(one) == ("data",)
+    steps = key_of("a", [*words, "train.steps=9"], contents, "cpu")
+    assert key_of("a", [*words, "train.epochs=null", "train.steps=9"], contents, "cpu") == steps
+    assert key_of("a", [*words, "train.epochs=null"], contents, "cpu") != one
     assert key_of("a", words, {**contents, "model.path": "cc"}, "cpu").differences(one) == ("model",)
     assert key_of("a", words, contents, "NVIDIA H100").differences(one) == ("device",)
 

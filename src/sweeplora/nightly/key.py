@@ -17,6 +17,8 @@ from sweeplora.overrides import parse, written_value
 from sweeplora.rundir.signature import teaches_nothing
 
 _DIGITS = 12
+_ONE_OF_TWO = {"train.epochs": "train.steps", "train.steps": "train.epochs"}
+"""Where one is given the other has to be null: saying so asks nothing more."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Key:
 
 def key_of(configuration: str, words: Sequence[str], contents: Mapping[str, str], device: str) -> Key:
     """The key of a configuration: `words` are the command line's and its own, `contents` the hashes by dotted key."""
-    asked = [shown for word in words if (shown := _asked(word, contents)) is not None]
+    given = {parse(word).key_or_group for word in words}
+    implied = {f"{key}=null" for key, other in _ONE_OF_TWO.items() if other in given}
+    asked = [shown for word in words if (shown := _asked(word, contents)) is not None and shown not in implied]
     by_group = {
         group: {key: digest for key, digest in contents.items() if key.partition(".")[0] == group}
         for group in ("model", "data")
