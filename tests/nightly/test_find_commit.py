@@ -64,7 +64,7 @@ def test_the_first_bad_commit_is_named_with_effect_p_author_and_subject(history:
     assert found.p is not None and found.p < 1e-4
     assert found.effect == pytest.approx(0.054, abs=1e-3)
     # GOOD, BAD, 4 (good), 6 (bad), 5 (good): the first bad one and the one before it with every seed.
-    assert history.trainings.count == 5 + 5 + 2 + 5 + 5
+    assert history.trainings.needed == f"{5 + 5 + 2 + 5 + 5} trainings of 5 commits"
 
 
 def test_skipped_commits_beside_the_answer_share_the_blame(history: History) -> None:

@@ -136,7 +136,7 @@ def _answer(search: Search, differences: _Differences, found: Halved) -> Criteri
     merged = ", a merge: what it brought in was not searched" if first.parents > 1 else ""
     sentence = (
         f"the first bad commit is {named}{merged}: val/loss {_change(effect)} against {before.short}, "
-        f"p {p:.2g} over {len(later)} seeds; {search.trainings.count} trainings of {len(after) + 1} commits"
+        f"p {p:.2g} over {len(later)} seeds; {search.trainings.needed}, {len(after)} in the range"
     )
     change = math.expm1(effect) if math.isfinite(effect) else None
     return Criterion(

@@ -59,10 +59,12 @@ class CommitTrainings:
         self._words = list(words)
         self._open = ExitStack()
         self._side: tuple[Commit, Side] | None = None
-        self.count = 0
-        """How many trainings were needed, those of earlier commands included."""
+        self._needed: set[tuple[str, int]] = set()
 
-        self._counted: set[tuple[str, int]] = set()
+    @property
+    def needed(self) -> str:
+        """How many trainings were needed, those of earlier commands included: `22 trainings of 5 commits`."""
+        return f"{len(self._needed)} trainings of {len({commit for commit, _ in self._needed})} commits"
 
     def train(self, commit: Commit, seeds: Sequence[int]) -> Trained:
         """The losses of these seeds; what was trained before is not trained again. Raises DoesNotTrain, UserError."""
@@ -72,7 +74,7 @@ class CommitTrainings:
         for seed in seeds:
             if str(seed) not in kept["losses"]:
                 self._one(commit, seed, kept)
-            self._count(commit, seed)
+            self._needed.add((commit.id, seed))
         losses = tuple(math.inf if kept["losses"][f"{s}"] is None else kept["losses"][f"{s}"] for s in seeds)
         return Trained(losses, kept["triples"] or "")
 
@@ -85,10 +87,6 @@ class CommitTrainings:
     @property
     def _cache(self) -> Path:
         return self._workshop.folder / "runs"
-
-    def _count(self, commit: Commit, seed: int) -> None:
-        self._counted.add((commit.id, seed))
-        self.count = len(self._counted)
 
     def _file(self, commit: Commit) -> Path:
         return self._workshop.folder / f"{commit.short}.json"
