@@ -26,7 +26,7 @@ from sweeplora.record.store.shared_view import address_of
 from sweeplora.rundir.databases import sqlite_uri
 from sweeplora.rundir.folder import REPORT
 
-_PAGE_SECONDS = 60.0
+_PAGE_SECONDS = 120.0
 _MODE = "workflowType=machine_learning"
 
 _CLOSE_ASSISTANT = """
@@ -212,7 +212,6 @@ def photograph(browser: Browser, base: str, found: Found, out: Path) -> None:
     browser.shoot(out / "runs.png")
     browser.open(f"{first}&compareRunsMode=CHART", _CHARTS)
     browser.evaluate(_NO_TOOLBARS)
-    browser.evaluate(_TO_VALIDATION)
     time.sleep(4)
     browser.shoot(out / "charts.png")
     run = f"{base}/#/experiments/{found.experiment['experiment_id']}/runs/{found.run}"
