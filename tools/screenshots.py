@@ -210,10 +210,6 @@ def photograph(browser: Browser, base: str, found: Found, out: Path) -> None:
     browser.evaluate(_CLOSE_ASSISTANT)
     time.sleep(3)
     browser.shoot(out / "runs.png")
-    browser.open(f"{first}&compareRunsMode=CHART", _CHARTS)
-    browser.evaluate(_NO_TOOLBARS)
-    time.sleep(4)
-    browser.shoot(out / "charts.png")
     run = f"{base}/#/experiments/{found.experiment['experiment_id']}/runs/{found.run}"
     browser.open(f"{run}?{_MODE}", has("Parameters"))
     browser.shoot(out / "trial.png")
@@ -233,6 +229,11 @@ def photograph(browser: Browser, base: str, found: Found, out: Path) -> None:
     browser.shoot(out / "images.png")
     browser.open(f"{run}/artifacts?{_MODE}", has("weights"))
     browser.shoot(out / "artifacts.png")
+    # Last, since all runs at once take a busy machine long.
+    browser.open(f"{first}&compareRunsMode=CHART", _CHARTS)
+    browser.evaluate(_NO_TOOLBARS)
+    time.sleep(4)
+    browser.shoot(out / "charts.png")
 
 
 def main() -> None:
