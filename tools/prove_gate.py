@@ -260,8 +260,9 @@ def matrix(out: Path, base_nights: Sequence[Path] | None) -> str:
         _row("nothing: the same seeds again", base, base),
     ]
     for name in (LUCK, *PLANTS):
-        if (out / "runs" / name).exists():
-            plant = recorded(NightFolder(out / "runs" / name), LUCKY_SEED if name == LUCK else 0)
+        night = NightFolder(out / "runs" / name)
+        if (night.read_report() or {}).get("finished"):
+            plant = recorded(night, LUCKY_SEED if name == LUCK else 0)
             says = PLANTS[name].says if name in PLANTS else "nothing: other seeds, so other weights, orders and noise"
             if name == LUCK:  # its seeds are others, so a canary has nothing to say
                 plant = replace(plant, courses=base.courses)
