@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import time
@@ -197,6 +198,21 @@ def test_equal_captions_are_encoded_once_for_all_runs(tmp_path: Path) -> None:
     assert len(toy.captions) == 2 * 8
 
 
+def test_what_other_code_encoded_is_encoded_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, line in (("family_a", "twice = 2"), ("family_b", "twice = 2  # said"), ("family_c", "twice = 3")):
+        (tmp_path / f"{name}.py").write_text(f"from tests.data.toy import Toy\n\nclass Mine(Toy):\n    {line}\n")
+    dataset = _dataset(several(tmp_path / "set", 2))
+    encoded = []
+    for name in ("family_a", "family_b", "family_c"):
+        toy: Toy = importlib.import_module(name).Mine()
+        cache = Cache(tmp_path / "cache", _silent)
+        cache.latents(dataset, toy, "v")
+        cache.texts(dataset, toy, "e", "cpu")
+        encoded.append((toy.images > 0, len(toy.captions) > 0))
+    assert encoded == [(True, True), (False, False), (True, True)]
+
+
 def test_weighted_captions_and_another_limit_are_encoded_anew(tmp_path: Path) -> None:
     picture(tmp_path / "set" / "a.png", caption="(cat:1.2)")
     toy, cache = Toy(), Cache(tmp_path / "cache", _silent)
@@ -312,5 +328,5 @@ def test_after_a_kill_only_what_is_missing_is_encoded(tmp_path: Path) -> None:
     os.waitpid(pid, 0)
     made = _entries(tmp_path / "cache", "latents")
     assert 5 <= len(made) < 40
-    assert _latents(tmp_path / "cache", dataset, Toy()) == 40 - len(made)
+    assert _latents(tmp_path / "cache", dataset, _Logging(log)) == 40 - len(made)
     assert made.items() <= _entries(tmp_path / "cache", "latents").items()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from sweeplora.config.running import code_digest
 from sweeplora.data.captions import plain
 from sweeplora.data.dataset import Dataset, Picture
 from sweeplora.data.entries import KEPT_BYTES, EntryStore, Tensors
@@ -30,7 +31,9 @@ from sweeplora.models.family import Family, Text
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, missing) as entries are made here or by another process; may raise to stop."""
 
-_PIXEL_RULES = "2"  # part of the key of every latent and mask; raise it when pixels.py computes other numbers
+_CODE = ("sweeplora.data.latents", "sweeplora.models.loaded")
+"""What encodes: entries that other code of it made, or other versions of the libraries, are not taken."""
+
 _CAPTIONS_TOGETHER = 8
 _READ_AHEAD = 16
 
@@ -52,10 +55,10 @@ class Texts:
 class Cache:
     """Outputs of frozen encoders, addressed by content and shared by all runs.
 
-    An entry depends on its key alone. The size of a batch changes the last bits of its outputs, so all batches are
-    filled up to one size, which is part of the key (`latents.encode` says how exact that is). The number of threads and
-    the device change last bits too and are not part of the key: the first run decides for all. Each kind of entry keeps
-    up to `kept_bytes` in memory. Autocast must be off.
+    An entry depends on its key alone, and the code that makes it is part of the key. The size of a batch changes the
+    last bits of its outputs, so all batches are filled up to one size, which is part of the key too (`latents.encode`
+    says how exact that is). The number of threads and the device change last bits as well and are not part of the key:
+    the first run decides for all. Each kind of entry keeps up to `kept_bytes` in memory. Autocast must be off.
     """
 
     def __init__(self, root: Path, progress: Progress, kept_bytes: int = KEPT_BYTES) -> None:
@@ -77,7 +80,7 @@ class Cache:
         wanted += [(picture, False) for picture in dataset.validation]
         pictures = {latent_key(*one): one for one in wanted}
         together = dataset.vae_batch_size
-        digest = _digest(vae_hash, _name(family.precision("vae")), _PIXEL_RULES, str(together))
+        digest = _digest(vae_hash, _name(family.precision("vae")), _code(family), str(together))
         store = self._store("latents", digest)
 
         def make(keys: Sequence[str]) -> Iterator[tuple[str, Tensors]]:
@@ -108,7 +111,7 @@ class Cache:
         named = {_text_key(caption): caption for caption in captions_of(dataset)}
         precision = _name(family.precision("text_encoder"))
         parts = (precision, str(family.token_limit), str(weighted), str(_CAPTIONS_TOGETHER))
-        store = self._store("texts", _digest(encoders_hash, *parts))
+        store = self._store("texts", _digest(encoders_hash, _code(family), *parts))
 
         def make(keys: Sequence[str]) -> Iterator[tuple[str, Tensors]]:
             for start in range(0, len(keys), _CAPTIONS_TOGETHER):
@@ -125,7 +128,7 @@ class Cache:
     def _masks(self, dataset: Dataset, family: Family) -> EntryStore:
         factor = family.scale_factor
         pictures = {mask_key(one): one for one in (*dataset.train, *dataset.validation) if one.mask is not None}
-        store = self._store("masks", _digest(_PIXEL_RULES, str(factor)))
+        store = self._store("masks", _digest(code_digest("sweeplora.data.latents"), str(factor)))
 
         def make(keys: Sequence[str]) -> Iterable[tuple[str, Tensors]]:
             with closing(prefetch(lambda key: mask_of(pictures[key], factor), keys, _threads(), _READ_AHEAD)) as masks:
@@ -167,6 +170,10 @@ def _refuse_overflow(posterior: torch.Tensor, picture: Picture) -> None:
 
 def _threads() -> int:
     return len(os.sched_getaffinity(0))
+
+
+def _code(family: Family) -> str:
+    return code_digest(*_CODE, type(family).__module__)
 
 
 def _text_key(caption: str) -> str:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sweeplora.config.imports import is_own, reachable
-from sweeplora.config.sources import source_of, text_that_runs
+from sweeplora.config.running import code_digest
 from sweeplora.content import ContentHashes
 from sweeplora.data.buckets import Size
 from sweeplora.data.dataset import Dataset, keeps_text
@@ -28,7 +25,6 @@ from sweeplora.training.previews.prompt import Prompt
 from sweeplora.training.previews.settings import Sample
 
 _CODE = ("sweeplora.training.evaluate", "sweeplora.training.previews.draw")
-_LIBRARIES = ("torch", "diffusers", "transformers")
 _NO_SETTINGS = ("name", "path", "vae", "base_weights")
 """Keys of the group `model` whose contents count, or nothing of them."""
 
@@ -101,7 +97,7 @@ def base_identity(groups: ConfigGroups, family: Family, dataset: Dataset, proces
     settings = {key: value for key, value in model.items() if key not in _NO_SETTINGS}
     precisions = [str(family.precision(name)) for name in family.facts.parts]
     return json.dumps([
-        _code(type(groups.model).__module__),
+        code_digest(*_CODE, type(groups.model).__module__),
         _machine(processes.device),
         contents,
         settings,
@@ -116,15 +112,6 @@ def _machine(device: torch.device) -> list[Any]:
     if device.type == "cuda":
         return [torch.cuda.get_device_name(device), str(torch.version.cuda)]
     return [torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
-
-
-@functools.cache
-def _code(model: str) -> str:
-    """Hash of the code that scores and draws, with the module of the model's class, and the libraries' versions."""
-    package = model.partition(".")[0]
-    modules = sorted(reachable([*_CODE, model], late=True, within=lambda name: is_own(name) or name == package))
-    sources = [source for module in modules if (source := source_of(module)) is not None]
-    return _digest([text_that_runs(source) for source in sources], [metadata.version(name) for name in _LIBRARIES])
 
 
 def _digest(*parts: Any) -> str:
