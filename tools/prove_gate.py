@@ -104,10 +104,10 @@ PLANTS = {
         ("dora_min_snr_masks",),
     ),
     "small": Plant(
-        "a small change: learning rate 2 % higher",
+        "a small change: learning rate 4 % higher",
         "conf/optimizer/adamw.yaml",
         "lr: 2e-3 ",
-        "lr: 2.04e-3 ",
+        "lr: 2.08e-3 ",
         ("locon_offset",),
     ),
 }
