@@ -90,6 +90,7 @@ def test_equal_code_passes_and_a_slower_step_and_a_larger_memory_are_caught(toy:
     assert larger["peak_memory"]["verdict"] == "REGRESSED"
     assert larger["step_seconds"]["verdict"] == "PASS"
     assert toy.git("status", "--porcelain").splitlines() == [f"M {loop}"]  # its own changes are still there
+    toy.git("checkout", "--quiet", ".")
 
 
 @pytest.mark.slow
