@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from sweeplora.nightly.canary import distance, envelope, judge_canary
+from sweeplora.nightly.canary import Envelope, distance, envelope, judge_canary
 from sweeplora.nightly.criterion import Verdict
 
+LIMITS = Envelope(1e-4, 0.02)
 COURSE = [float(loss) for loss in np.random.default_rng(0).uniform(0.05, 0.4, 50)]
 
 
@@ -19,25 +20,31 @@ def nudged(step: int) -> list[float]:
 
 
 def test_the_same_bits_pass() -> None:
-    found = judge_canary("locon", (COURSE, list(COURSE)), 0.01, None)
+    found = judge_canary("locon", (COURSE, list(COURSE)), LIMITS, None)
     assert (found.verdict, found.effect) == (Verdict.PASS, 0.0)
 
 
 def test_one_bit_is_a_regression_where_nothing_explains_it_and_passes_where_versions_do() -> None:
-    found = judge_canary("locon", (COURSE, nudged(17)), 0.01, None)
+    found = judge_canary("locon", (COURSE, nudged(17)), LIMITS, None)
     assert found.verdict is Verdict.REGRESSED
     assert "from step 17 on" in found.sentence
-    explained = judge_canary("locon", (COURSE, nudged(17)), 0.01, "torch 2.13.0 -> 2.14.0")
+    explained = judge_canary("locon", (COURSE, nudged(17)), LIMITS, "torch 2.13.0 -> 2.14.0")
     assert explained.verdict is Verdict.PASS
     assert "torch 2.13.0 -> 2.14.0" in explained.sentence
 
 
-@pytest.mark.parametrize("factor", [0.98, 1.02])
+@pytest.mark.parametrize("factor", [0.96, 1.04])
 def test_a_change_beyond_the_envelope_is_seen_in_either_direction(factor: float) -> None:
-    changed = [loss * factor for loss in COURSE]
-    assert judge_canary("locon", (COURSE, changed), 0.01, "the training's code").verdict is Verdict.REGRESSED
-    small = [loss * (1 + (factor - 1) * 0.15) for loss in COURSE]
-    assert judge_canary("locon", (COURSE, small), 0.01, "the training's code").verdict is Verdict.PASS
+    changed = [COURSE[0], *(loss * factor for loss in COURSE[1:])]
+    assert judge_canary("locon", (COURSE, changed), LIMITS, "the training's code").verdict is Verdict.REGRESSED
+    small = [COURSE[0], *(loss * (1 + (factor - 1) * 0.15) for loss in COURSE[1:])]
+    assert judge_canary("locon", (COURSE, small), LIMITS, "the training's code").verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.001, Verdict.REGRESSED), (1 + 1e-6, Verdict.PASS)])
+def test_the_first_loss_which_nothing_has_moved_has_an_envelope_of_its_own(factor: float, verdict: Verdict) -> None:
+    changed = [COURSE[0] * factor, *COURSE[1:]]
+    assert judge_canary("locon", (COURSE, changed), LIMITS, "the training's code").verdict is verdict
 
 
 def test_ups_and_downs_do_not_cancel() -> None:
@@ -47,8 +54,10 @@ def test_ups_and_downs_do_not_cancel() -> None:
 
 def test_a_device_that_does_not_repeat_itself_has_a_wider_envelope() -> None:
     again = [loss * 1.02 for loss in COURSE]
-    assert envelope(COURSE, again) == pytest.approx(2 * math.log(1.02))
-    assert envelope(COURSE, COURSE) == envelope(COURSE, []) == 0.01
+    wide = envelope(COURSE, again)
+    assert wide == pytest.approx((2 * math.log(1.02), 2 * math.log(1.02)))
+    assert envelope(COURSE, COURSE) == envelope(COURSE, []) == LIMITS
+    assert envelope(COURSE, COURSE, "bf16").first > LIMITS.first
 
 
 @pytest.mark.parametrize(
@@ -61,4 +70,4 @@ def test_a_device_that_does_not_repeat_itself_has_a_wider_envelope() -> None:
     ],
 )
 def test_what_is_missing_or_not_finite_never_passes(there: list[float], here: list[float], verdict: Verdict) -> None:
-    assert judge_canary("locon", (there, here), 0.01, "something").verdict is verdict
+    assert judge_canary("locon", (there, here), LIMITS, "something").verdict is verdict

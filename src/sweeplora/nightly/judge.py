@@ -73,8 +73,8 @@ def canary_of(side: Side) -> Criterion:
     there = side.baseline.evidence
     if not side.evidence.course:
         return Criterion(side.name, CANARY, Verdict.INFRA, "there are no losses of its seed")
-    limit = envelope(there.course, there.again)
-    return judge_canary(side.name, (there.course, side.evidence.course), limit, _why_not_the_same_bits(side))
+    limits = envelope(there.course, there.again, side.config.get("train.mixed_precision", "no"))
+    return judge_canary(side.name, (there.course, side.evidence.course), limits, _why_not_the_same_bits(side))
 
 
 def _why_not_the_same_bits(side: Side) -> str | None:
