@@ -68,7 +68,7 @@ def test_every_file_of_a_study_is_found_by_content_tensors_signature_or_metadata
         assert record is not None
         assert (told["found_by"], told["study"], told["trial"]) == ("content", "s", record.number)
         assert told["signature"] == record.signature and told["swept"] == {"network.dim": record.params["network.dim"]}
-        assert told["epoch"] == f"{epoch} of {epochs}" and "val/loss" in told and told["base_model"].startswith("tiny")
+        assert told["epoch"] == f"{epoch} of {epochs}" and "val/loss" in told and told["base_model"].startswith("emoji")
         assert any(line.startswith("network.dim=") for line in told["differs"])
 
     some = list(files)[:: max(1, len(files) // 6)]

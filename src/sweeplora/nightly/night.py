@@ -31,7 +31,7 @@ from sweeplora.nightly.settings import FEWEST_SEEDS, Nightly
 from sweeplora.nightly.sides import write_sides
 from sweeplora.nightly.surroundings import Surroundings
 from sweeplora.nightly.trials import records_of
-from sweeplora.nightly.written import append_summary, link_of, write_report
+from sweeplora.nightly.written import append_summary, link_of, wait_for_link, write_report
 from sweeplora.record.store.subject import flatten
 from sweeplora.report.words import clock, near
 from sweeplora.rundir.disk import RESERVE, keep_reserve, remove_leftovers
@@ -135,6 +135,7 @@ class _Night:
             finished = self._driver.is_over()
         finally:
             self._close(finished)
+        wait_for_link(self._folder.path, lambda: self._is_recorded() and not self._interrupt.requested)
         report = self._report(criteria, finished)
         write_report(self._folder, report)
         recorded = finish_recorder(self._recorder, self._screen, self._interrupt).kept
@@ -251,6 +252,9 @@ class _Night:
             seeds={side.name: len(side.evidence.seeds) for side in sides},
             notes=self._notes,
         )
+
+    def _is_recorded(self) -> bool:
+        return self._recorder is not None and self._recorder.is_running
 
     def _unrecorded(self, report: Report) -> Report:
         """The report of a night whose record did not come about: a server is not the code."""

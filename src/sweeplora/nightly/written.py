@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from sweeplora.nightly.criterion import Verdict
@@ -17,6 +19,7 @@ from sweeplora.rundir.folder import MIRROR
 
 JUNIT, MARKDOWN, TREND = "junit.xml", "report.md", "trend.html"
 SUMMARY = "GITHUB_STEP_SUMMARY"
+_LINK_SECONDS = 60.0
 
 
 def write_report(night: NightFolder, report: Report) -> None:
@@ -56,6 +59,16 @@ def append_summary(report: Report) -> None:
     if file:
         with Path(file).open("a", encoding="utf-8") as stream:
             stream.write(markdown(report))
+
+
+def wait_for_link(study: Path, goes_on: Callable[[], bool]) -> None:
+    """Wait until a study is in the record: a short night is over before the mirror has begun, and reports name its run.
+
+    Gives up as soon as `goes_on` says so, and after a while.
+    """
+    until = time.monotonic() + _LINK_SECONDS
+    while goes_on() and not link_of(study) and time.monotonic() < until:
+        time.sleep(0.1)
 
 
 def link_of(study: Path) -> str:

@@ -52,6 +52,11 @@ class Recorder:
         """The process id of the mirror."""
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the mirror's process runs."""
+        return self._process.poll() is None
+
     def revive(self) -> None:
         """Restart the mirror if it died, a few times at most in a row; it continues where it stopped."""
         if self._process.poll() in (None, 0):
