@@ -104,6 +104,9 @@ def test_a_continued_study_does_not_propose_what_it_proposed_before() -> None:
 
 @pytest.mark.parametrize("file", sorted(SWEEPS.glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_shipped_space_is_readable(file: Path) -> None:
-    space = parse_space(yaml.safe_load(file.read_text())["sweep"]["space"])
+    asked = yaml.safe_load(file.read_text())
+    if "nightly" in asked:  # a night searches nothing
+        return
+    space = parse_space(asked["sweep"]["space"])
     assert parse_space(space.described()) == space
     assert every_choice(space)
