@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: sweep nightly test test-full services test-services ui lint docs browser clean
+.PHONY: sweep nightly test test-full services test-services test-browser ui lint docs browser clean
 .DEFAULT_GOAL := sweep
 
 sweep: $(VENV)/installed
@@ -25,7 +25,7 @@ nightly: $(VENV)/installed
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/installed-test
-	$(PYTEST) -m "not slow and not services" --durations 10
+	$(PYTEST) -m "not slow and not services and not browser" --durations 10
 
 test-full: $(VENV)/installed-test
 	$(PYTEST)
@@ -39,6 +39,9 @@ services: $(VENV)/installed-test
 # What is missing is a failure here, and a skipped test in test-full.
 test-services: services
 	SWEEPLORA_SERVICES=required $(BIN)/python -m pytest -m services
+
+test-browser: browser $(VENV)/installed-test
+	SWEEPLORA_BROWSER=required $(BIN)/python -m pytest -m "browser and not slow"
 
 ui: $(VENV)/installed
 	$(BIN)/python -m sweeplora ui

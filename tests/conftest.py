@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import signal
 import sys
 
 # One thread a process: the suite runs beside other work, and forks must not inherit a pool of threads.
@@ -19,6 +20,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tests.run.trainings import Trainings
+
+# `nohup make test` ignores the signal of a closed terminal, and every process that a test starts would inherit that.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 LONG_FIRST = (
     *(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,21 @@ from tests.docs.pages import SDXL, TELLING, commands, files, named, said
 _GPU_PAGES = ("several-gpus.md",)
 
 
+_READ_FIRST = ("README.md", "first-sweep.md", "nightly.md")
+"""Their commands are tried by `make test`, those of the other pages by `make test-full`."""
+
+
+def _typed() -> list[Any]:
+    """Every page that tells people to type something."""
+    pages = [page for page in TELLING if commands(page)]
+    return [page if page.name in _READ_FIRST else pytest.param(page, marks=pytest.mark.slow) for page in pages]
+
+
 class Parsed(Exception):
     """A verb has parsed its words."""
 
 
-@pytest.mark.parametrize("page", [page for page in TELLING if commands(page)], ids=named)
+@pytest.mark.parametrize("page", _typed(), ids=named)
 def test_every_command_of_a_page_works(page: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if page.name in _GPU_PAGES:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")

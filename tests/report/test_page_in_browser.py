@@ -79,7 +79,7 @@ def test_a_person_sorts_marks_and_narrows_down_and_no_request_leaves(browser: Re
     assert json.loads(browser.evaluate(dropped)) == ["0", "2", "5"]  # the lower half of val/loss is kept
 
     assert not browser.evaluate("document.documentElement.scrollWidth > window.innerWidth")
-    assert browser.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    browser.until("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
     assert {address.partition(":")[0] for address in browser.asked} <= {"file", "data", "about"}
     assert [address for address in browser.asked if address.startswith("file:")] == [page.as_uri()]
     assert browser.complaints == []

@@ -25,6 +25,7 @@ def mirrors(folder: Path) -> list[int]:
     return [pid for pid in living_in(folder) if b"sweeplora.record" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+@pytest.mark.slow
 def test_a_mirror_that_is_killed_is_started_again_while_the_sweep_goes_on(tmp_path: Path, empty_database: Path) -> None:
     (tmp_path / "runs").mkdir()
     shutil.copy(empty_database, tmp_path / "runs/mlflow.db")

@@ -122,7 +122,7 @@ def kill_from_elsewhere(supervision: Supervision, number: signal.Signals) -> Non
 
 
 def test_an_end_from_outside_is_no_failure_of_the_trial(tmp_path: Path) -> None:
-    supervision = supervised(tmp_path, {"steps": 30, "seconds": 0.03}, attempts=1)
+    supervision = supervised(tmp_path, {"steps": 100, "seconds": 0.03}, attempts=1)
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP):
         kill_from_elsewhere(supervision, number)
     assert ending_of(supervision).verdict == "complete"

@@ -46,7 +46,7 @@ def test_samples_become_rarer_and_no_attempt_samples_a_step_again(
     for step in range(80):
         sampler.sample(step)
         now[0] += 0.5
-    assert list(read_metrics(file)["system/process_memory_megabytes"]) == [2, 6, 14, 30, 50, 70]
+    assert list(read_metrics(file)["system/process_memory_megabytes"]) == [0, 2, 6, 14, 30, 50, 70]
     again = SystemMetrics(file, CPU)
     for step in range(60, 80):
         now[0] += 10

@@ -18,7 +18,8 @@ from sweeplora.rundir.metrics import MetricsWriter, read_metrics
 
 _FIRST_SECONDS = 1.0
 _SECONDS = 10.0
-"""Between two samples: at first one second, then twice the last pause, up to ten as in MLflow."""
+"""Between two samples, the first of which is at the first step: one second, then twice the last pause, up to ten as in
+MLflow."""
 
 _MEGA = 1e6
 
@@ -32,8 +33,8 @@ class SystemMetrics:
         self._writer = MetricsWriter(file)
         self._process = psutil.Process()
         self._gpus = visible_gpus(device)
-        self._pause = _FIRST_SECONDS
-        self._due = time.monotonic() + self._pause
+        self._pause = _FIRST_SECONDS / 2
+        self._due = time.monotonic()
         psutil.cpu_percent()  # the next call measures from here
 
     def sample(self, step: int) -> None:
