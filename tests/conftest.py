@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+from tests.once import made_once
 from tests.run.trainings import Trainings
 
 # `nohup make test` ignores the signal of a closed terminal, and every process that a test starts would inherit that.
@@ -74,9 +75,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model of SDXL's architecture and random weights."""
     from sweeplora.models import tiny
 
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    tiny.build(folder)
-    return folder
+    return made_once(tmp_path_factory, "sdxl", lambda folder: tiny.build(folder / "tiny")) / "tiny"
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +83,7 @@ def tiny_sd15(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model of SD 1.5's architecture and random weights."""
     from sweeplora.models import tiny
 
-    return tiny.build(tmp_path_factory.mktemp("sd15") / "tiny", "sd15")
+    return made_once(tmp_path_factory, "sd15", lambda folder: tiny.build(folder / "tiny", "sd15")) / "tiny"
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +96,24 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index, size in enumerate([(64, 64), (64, 64), (96, 48)]):
         _picture(folder / "val", f"v{index}", size, 100 + index)
     return folder
+
+
+@pytest.fixture(scope="session")
+def few(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
+    """Four of the square pictures, a batch: what is not about data trains on them."""
+    folder = tmp_path_factory.mktemp("few")
+    for name in ("p00", "p01", "p02", "p03"):
+        for suffix in ("png", "txt"):
+            shutil.copy(pictures / "train" / f"{name}.{suffix}", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small(tiny_model: Path, pictures: Path, few: Path) -> list[str]:
+    """The words of a small training, its length excepted."""
+    data = ["data=folder", f"data.dir={few}", f"data.val_dir={pictures / 'val'}"]
+    little = ["train.epochs=null", "train.validation_timesteps=2", "train.probe_images=0", "sample=none"]
+    return [f"model.path={tiny_model}", *data, *little, "tracking=none"]
 
 
 def _picture(folder: Path, name: str, size: tuple[int, int], number: int) -> None:

@@ -14,6 +14,7 @@ from sweeplora.__main__ import main
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import read_trial
 from sweeplora.tensors.safetensors_header import split, with_metadata
+from tests.launchers import name_them
 
 
 def said(capsys: pytest.CaptureFixture[str], *files: Path, code: int = 0) -> list[dict[str, Any]]:
@@ -33,14 +34,12 @@ def without_metadata(file: Path, target: Path) -> Path:
 
 
 @pytest.fixture
-def words(tiny_model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A quick study, run from an empty folder."""
+def words(small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A quick study, run from a folder with nothing but the tests' launchers."""
+    name_them(tmp_path)
     monkeypatch.chdir(tmp_path)
-    return [
-        f"model.path={tiny_model}", "data=folder", f"data.dir={pictures / 'train'}", f"data.val_dir={pictures / 'val'}",
-        "sample=none", "train.batch_size=4", "train.validation_images=1", "train.validation_timesteps=1",
-        "train.probe_images=0", "sweep.name=s", "search=grid", "launcher.device=cpu", "launcher.threads=1",
-    ]  # fmt: skip
+    little = ["train.batch_size=4", "train.validation_images=1", "train.validation_timesteps=1"]
+    return [*small, *little, "sweep.name=s", "search=grid", "launcher=forked"]
 
 
 @pytest.mark.parametrize(

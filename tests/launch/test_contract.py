@@ -22,6 +22,7 @@ from sweeplora.rundir.files import read_json
 from sweeplora.rundir.lock import hold
 from tests.launch.contract import BEHAVIOUR, MODULE, SLOW, LauncherContract, behave, made_run
 from tests.sweep.commands import living_in, until
+from tests.sweep.drive import main as with_the_standin
 
 YAML = """\
 # A launcher of the user's own: one process for each training.
@@ -225,17 +226,16 @@ class TestLauncherOfAUsersOwn(LauncherContract):
 
 
 def test_a_launcher_of_a_users_folder_is_chosen_by_name(
-    users_folder: Path, tiny_model: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+    users_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [
-        f"model.path={tiny_model}", "data=folder", f"data.dir={pictures / 'train'}", f"data.val_dir={pictures / 'val'}",
-        "launcher=toy", "train.epochs=null", "train.steps=1", "sample=none", "tracking=none", "name=a",
-    ]  # fmt: skip
+    words = ["launcher=toy", "tracking=none", "name=a"]
     assert main([*words, "launcher.attempts=0.5"]) == 2
     assert "launcher.attempts" in capsys.readouterr().err
-    assert main(words) == 0, capsys.readouterr()
+    behave(monkeypatch, {"steps": 3})
+    assert with_the_standin(words) == 0, capsys.readouterr()
     trial = json.loads((users_folder / "runs" / "single" / "a" / "trial.json").read_text())
     assert (trial["verdict"], len(trial["attempts"])) == ("complete", 1)
+    assert json.loads((users_folder / "runs/single/a/environment.json").read_text())["STARTED_BY"] == "plain"
 
 
 def test_nothing_outside_of_launch_knows_which_launcher_it_has() -> None:

@@ -7,28 +7,26 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from tests.networks.test_own_algorithm import folder, result, train, train_here
+from sweeplora.__main__ import main
+from tests.launchers import name_them
+from tests.networks.test_own_algorithm import folder, result, train_here
 
 __all__ = ["folder"]  # the fixture
 
 
-@pytest.fixture
-def words(tiny_model: Path, pictures: Path) -> list[str]:
-    data = ["data=folder", f"data.dir={pictures / 'train'}", f"data.val_dir={pictures / 'val'}"]
-    return [*data, f"model.path={tiny_model}", "train.epochs=null", "train.steps=2", "train.validation_timesteps=2"]
-
-
 def test_a_users_family_trains_and_its_files_say_so(
-    folder: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, small: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(folder, *words, "model=mine", "runs=mine")
+    words = [*small, "train.steps=2"]
+    name_them(folder)
+    monkeypatch.chdir(folder)
+    assert main([*words, "model=mine", "runs=mine", "launcher=forked"]) == 0, capsys.readouterr()
     mine, weights = result(folder / "mine")
     assert mine["val/loss"][2] != mine["val/loss"][0]
     with safe_open(weights, "pt") as file:
         told = file.metadata()
     assert told["ss_base_model_version"] == "mine_v1"
     assert told["modelspec.architecture"] == "mine-v1/lora"
-    monkeypatch.chdir(folder)
     train_here(folder, *words, "runs=sdxl", "model=sdxl")
     shipped, _ = result(folder / "sdxl")
     assert shipped["val/loss"][0] != mine["val/loss"][0]

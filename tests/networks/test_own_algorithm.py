@@ -89,21 +89,15 @@ def test_every_shipped_algorithm_and_kind_of_file_names_classes_that_exist() -> 
 
 
 def test_a_users_algorithm_trains_saves_starts_from_its_file_and_is_merged(
-    folder: Path,
-    tiny_model: Path,
-    pictures: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    folder: Path, small: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = [f"model.path={tiny_model}", "data=folder", f"data.dir={pictures / 'train'}"]
-    data += [f"data.val_dir={pictures / 'val'}", "train.epochs=null", "train.validation_timesteps=2"]
-    train(folder, *data, "network=outer", "network.gain=2.0", "train.steps=4", "runs=first")
+    train(folder, *small, "network=outer", "network.gain=2.0", "train.steps=4", "runs=first")
     series, weights = result(folder / "first")
     assert series["val/loss"][4] != series["val/loss"][0]
     assert {name.rpartition(".")[2] for name in load_file(weights)} == {"outer_a", "outer_b"}
     with safe_open(weights, "pt") as file:
         assert '"algo": "outer"' in file.metadata()["ss_network_args"]
-    precise = [*data, "train.steps=1", "train.save_precision=fp32"]
+    precise = [*small, "train.steps=1", "train.save_precision=fp32"]
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
     train_here(folder, *precise, "network=outer", f"network.weights={weights}", "runs=again")

@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from sweeplora.record.store.client import Store
+from tests.once import made_once
 
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with MLflow's tables and another experiment in it."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    Store(f"sqlite:///{folder}/mlflow.db", "other", folder / "artifacts")
-    return folder / "mlflow.db"
+
+    def make(folder: Path) -> None:
+        Store(f"sqlite:///{folder}/mlflow.db", "other", folder / "artifacts")
+
+    return made_once(tmp_path_factory, "mlflow", make) / "mlflow.db"
 
 
 @pytest.fixture

@@ -20,9 +20,11 @@ SHORT = ("train.epochs=null", "train.steps=1", "sample.at_first=true", "sample.a
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path) -> Trainings:
+def elsewhere(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path, trainings: Trainings
+) -> Trainings:
     """Trainings with an empty cache of their own."""
-    return Trainings(tmp_path_factory.mktemp("shared"), tiny_model, pictures)
+    return Trainings(tmp_path_factory.mktemp("shared"), tiny_model, pictures, trainings.launcher)
 
 
 def entries(runs: Path) -> dict[Path, int]:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from sweeplora.config.compose import compose
-from sweeplora.launch.child import redirect_output
 from sweeplora.launch.command import command
 from sweeplora.launch.launcher import TRAINING, Started
 from sweeplora.launch.local import Local
 from sweeplora.launch.slot import Slot
 from sweeplora.rundir.folder import RunDir
-from tests.forked import in_a_process
+from tests.forked import forked_training
 
 PATIENCE_SECONDS = 120.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Trainings:
     """Makes run folders below one `runs` folder and trains them in forked processes."""
 
-    def __init__(self, runs: Path, model: Path, pictures: Path) -> None:
+    def __init__(self, runs: Path, model: Path, pictures: Path, launcher: Local | None = None) -> None:
         self.runs = runs
         prompts = runs / "prompts.txt"
         prompts.write_text("shape 3, ellipse --d 5 --s 4\na tall one --w 48 --h 80 --d 6 --s 3 --n dull --ss ddim\n")
@@ -41,8 +40,7 @@ class Trainings:
             "train.probe_images=2",
             "sample.at_first=false",
         ]
-        self._launcher = Local(slots=None, processes_per_trial=1, threads=1, device="cpu", trials_per_gpu=1, attempts=1)
-        self._launcher.plan(2)
+        self.launcher = launcher or _preloaded()
 
     def folder(self, name: str, *overrides: str) -> RunDir:
         """A run folder with its config, not yet trained."""
@@ -52,7 +50,7 @@ class Trainings:
     def start(self, run: RunDir, slot: int = 0) -> Started:
         """A training of one process, unsupervised, in the worker of a slot."""
         with contextlib.chdir(ROOT):  # a test may have gone elsewhere, and the tests' own losses are found here
-            return self._launcher.start(run, _Alone(slot, 1, 1, "cpu", ()), TRAINING)
+            return self.launcher.start(run, _Alone(slot, 1, 1, "cpu", ()), TRAINING)
 
     def train(self, name: str, *overrides: str) -> RunDir:
         """Train to the end, however that is."""
@@ -82,24 +80,41 @@ class Trainings:
             )
         return run
 
+    def train_in_forks(self, name: str, processes: int, *overrides: str) -> RunDir:
+        """Train in several forks of this process, which find each other as those of `accelerate launch` do."""
+        run, slot = self.folder(name, *overrides), _Alone(0, processes, 1, "cpu", ())
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(processes)}
+        with contextlib.chdir(ROOT):
+            ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
+            pids = [forked_training(run, slot.environment() | place | rank) for rank in ranks]
+        for pid in pids:
+            os.waitpid(pid, 0)
+        return run
+
     def close(self) -> None:
         """End what still runs."""
-        self._launcher.close()
+        self.launcher.close()
+
+
+def _preloaded() -> Local:
+    """A launcher whose trainings are forked from a parent that has imported everything."""
+    made = Local(slots=None, processes_per_trial=1, threads=1, device="cpu", trials_per_gpu=1, attempts=1)
+    made.plan(2)
+    return made
 
 
 def train_in_a_fork(run: RunDir, folder: Path) -> None:
     """Train to the end in a fork of this process, in `folder`, whose modules it finds: nothing is imported again."""
+    with contextlib.chdir(folder):
+        pid = forked_training(run, _Alone(0, 1, 1, "cpu", ()).environment())
+    os.waitpid(pid, 0)
 
-    from sweeplora.training import worker
 
-    def work() -> None:
-        os.chdir(folder)
-        sys.path.insert(0, str(folder))
-        os.environ["SWEEPLORA_SUPERVISED"] = "0"
-        redirect_output(run.log)
-        worker.main([str(run.path)])
-
-    os.waitpid(in_a_process(work), 0)
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class _Alone(Slot):

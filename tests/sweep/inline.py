@@ -18,6 +18,7 @@ from sweeplora.launch.launcher import AttemptRules, Plan
 from sweeplora.launch.slot import Shape, Slot
 from sweeplora.rundir.folder import RunDir
 from sweeplora.sweep.study import run
+from tests.launchers import CONF, name_them
 from tests.sweep import standin
 from tests.sweep.drive import check as sign
 
@@ -63,14 +64,12 @@ class Inline:
         """Nothing is left to end."""
 
 
-FILE = "# The stand-in, in this process.\n_target_: tests.sweep.inline.Inline\nattempts: 2\non_oom: fail\n"
+FILE = (CONF / "launcher" / "inline.yaml").read_text()
 
 
 def study(folder: Path, *words: str, check: Callable[[Configuration], Experiment] = sign) -> tuple[int, str]:
     """Run a command in this process with the stand-in, in `folder`: exit code, and all that it printed."""
-    launchers = folder / "conf" / "launcher"
-    launchers.mkdir(parents=True, exist_ok=True)
-    (launchers / "inline.yaml").write_text(FILE)
+    name_them(folder)
     said = io.StringIO()
     with contextlib.chdir(folder), contextlib.redirect_stdout(said):
         try:

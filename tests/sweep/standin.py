@@ -62,7 +62,11 @@ class Worker:
 
 
 def _rank(run: RunDir) -> int:
-    return int(yaml.safe_load(run.config.read_text())["network"]["dim"])
+    return int(_config(run)["network"]["dim"])
+
+
+def _config(run: RunDir) -> dict[str, Any]:
+    return dict(yaml.load(run.config.read_text(), Loader=yaml.CSafeLoader))
 
 
 def _behaviour() -> dict[str, Any]:
@@ -87,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
     run = RunDir(Path(argv[0]))
     if os.environ.get("RANK", "0") != "0":
         return _accompany(run)
-    config = yaml.safe_load(run.config.read_text())
+    config = _config(run)
     behaviour = _behaviour()
     dim = config["network"]["dim"]
     signal.signal(signal.SIGTERM, signal.SIG_IGN if dim in behaviour.get("stubborn", []) else _stop)

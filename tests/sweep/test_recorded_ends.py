@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.record.conftest import empty_database as empty_database  # noqa: PLC0414  # a fixture
 from tests.record.mlflow_store import Contents
 from tests.sweep.commands import PATIENCE_SECONDS, environment, until
 
@@ -23,7 +25,11 @@ WORDS = ("sweep.name=s", "search=grid", "network.dim=choice(2,4)", "tracking.wor
         pytest.param((signal.SIGHUP,), marks=pytest.mark.slow),
     ],
 )
-def test_the_record_ends_whatever_ends_the_command(tmp_path: Path, signals: tuple[signal.Signals, ...]) -> None:
+def test_the_record_ends_whatever_ends_the_command(
+    tmp_path: Path, empty_database: Path, signals: tuple[signal.Signals, ...]
+) -> None:
+    (tmp_path / "runs").mkdir()
+    shutil.copy(empty_database, tmp_path / "runs/mlflow.db")
     command = subprocess.Popen(
         [sys.executable, "-m", "drive", *WORDS],
         cwd=tmp_path,

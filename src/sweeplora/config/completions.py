@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from sweeplora.config import catalog
+from sweeplora.rundir.yaml_text import read_yaml
 
 _SWEEP = "+sweep"
 _MOST_PARENTS = 8
@@ -116,7 +117,7 @@ def _file(path: str, here: Path) -> Path:
 def _read(file: Path) -> dict[str, Any]:
     """A YAML file's mapping; empty for one that cannot be read, which composing will report."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = read_yaml(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return content if isinstance(content, dict) else {}

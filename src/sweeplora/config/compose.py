@@ -192,11 +192,17 @@ class _UserConfFirst(SearchPathPlugin):
 @functools.lru_cache(maxsize=64)
 def _merge(choices: tuple[str, ...], replaced: tuple[str, ...], here: Path) -> DictConfig:
     """The merged files, before any value is overridden; the caller must not modify it."""
+    return _read(choices, replaced, tuple(catalog.folders("conf", here)), tuple(catalog.folders("sweeps", here)))
+
+
+@functools.lru_cache(maxsize=64)
+def _read(choices: tuple[str, ...], replaced: tuple[str, ...], *folders: tuple[Path, ...]) -> DictConfig:
+    """`_merge` of the files in these folders of conf/ and sweeps/, those of the working directory."""
     OmegaConf.register_new_resolver("asset", lambda path: str(asset(path)), replace=True)
     Plugins.instance().register(_UserConfFirst)
     for choice in choices:
         if choice.startswith("+sweep="):
-            register(_choice(parse(choice)), replaced, here)
+            register(_choice(parse(choice)), replaced, Path.cwd())
     with initialize_config_dir(str(catalog.shipped("conf")), version_base="1.3"):
         return hydra_compose("config", overrides=list(choices))
 

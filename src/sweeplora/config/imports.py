@@ -16,7 +16,7 @@ _OWN = "sweeplora"
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=2048)
 def imported(source: Source, *, late: bool) -> frozenset[str]:
     """Dotted names of the modules that a module imports; `late`: also those inside functions.
 

@@ -14,6 +14,9 @@ from sweeplora.errors import UserError
 
 Node = TypeVar("Node", bound=ast.AST)
 
+_MOST_MODULES = 1024
+"""What is kept of parsed modules: all of this package's, and those of others that its targets are in."""
+
 
 class Source(NamedTuple):
     """A module's dotted name, its syntax tree and the package that its relative imports start from."""
@@ -86,6 +89,7 @@ def module_file(module: str) -> Path | None:
     return None
 
 
+@functools.lru_cache(maxsize=_MOST_MODULES)
 def text_that_runs(source: Source) -> str:
     """A module's source regenerated from its syntax tree: without comments, docstrings and formatting."""
     return ast.unparse(_without_texts(source.tree))
@@ -136,7 +140,7 @@ def method(node: ast.ClassDef, name: str) -> ast.FunctionDef | None:
     return methods[-1] if methods else None
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=_MOST_MODULES)
 def _parse(path: Path, _modified: int) -> ast.Module:
     try:
         return ast.parse(path.read_bytes(), str(path))

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-import yaml
 from annotated_types import Ge
 
 from sweeplora.errors import UserError
@@ -19,6 +18,7 @@ from sweeplora.launch.gpus import NoAnswer, visible_gpus
 from sweeplora.launch.launcher import AttemptRules, Plan, Started
 from sweeplora.launch.slot import Shape, Slot
 from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.yaml_text import read_yaml
 
 _MOST_SLOTS = 4  # default limit: each training holds a model in memory
 _MOST_SERVER_DEATHS = 2
@@ -184,7 +184,7 @@ class Local:
             self._server_deaths += 1
             self._server = None
         if self._server is None and self._server_deaths < _MOST_SERVER_DEATHS:
-            modules = modules_ahead(module, yaml.safe_load(run.config.read_text()))
+            modules = modules_ahead(module, read_yaml(run.config.read_text()))
             self._server = ForkClient(modules, slot.environment())
         self._preloaded_for = None
         if self._server is not None:

@@ -43,7 +43,7 @@ from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.library_logs import logging_to
 from sweeplora.sweep.preloading import Trains, preloading
 from sweeplora.sweep.question import Check, Compose, Composer
-from sweeplora.sweep.recorder import Recorder, finish_recorder, revive_recorder, start_recorder
+from sweeplora.sweep.recorder import Recorder, finish_recorder, is_recording, revive_recorder, start_recorder
 from sweeplora.sweep.screen import Screen, open_screen
 from sweeplora.sweep.search.grammar import split_command_line
 from sweeplora.sweep.search.searchers import prunes
@@ -135,7 +135,7 @@ class _Night:
             finished = self._driver.is_over()
         finally:
             self._close(finished)
-        wait_for_link(self._folder.path, lambda: self._is_recorded() and not self._interrupt.requested)
+        wait_for_link(self._folder.path, lambda: is_recording(self._recorder) and not self._interrupt.requested)
         report = self._report(criteria, finished)
         write_report(self._folder, report)
         recorded = finish_recorder(self._recorder, self._screen, self._interrupt).kept
@@ -252,9 +252,6 @@ class _Night:
             seeds={side.name: len(side.evidence.seeds) for side in sides},
             notes=self._notes,
         )
-
-    def _is_recorded(self) -> bool:
-        return self._recorder is not None and self._recorder.is_running
 
     def _unrecorded(self, report: Report) -> Report:
         """The report of a night whose record did not come about: a server is not the code."""

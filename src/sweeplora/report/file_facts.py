@@ -16,6 +16,7 @@ from sweeplora.report.words import near, number
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import read_metrics
 from sweeplora.rundir.places import is_study
+from sweeplora.rundir.yaml_text import read_yaml
 
 _CLUES = {
     "content": "its content",
@@ -108,7 +109,7 @@ def _base_model(folder: Path, metadata: Mapping[str, str]) -> str | None:
     name, digest = metadata.get("ss_sd_model_name"), metadata.get("ss_new_sd_model_hash")
     if not name:
         try:
-            config = yaml.load(RunDir(folder).config.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            config = read_yaml(RunDir(folder).config.read_bytes())
             name = Path(config["model"]["path"]).name
         except (OSError, KeyError, TypeError, yaml.YAMLError):
             return None

@@ -15,6 +15,7 @@ import yaml
 from PIL import Image, UnidentifiedImageError
 
 from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.yaml_text import read_yaml
 
 _NAME = re.compile(r"(\d{8})_(\d{2,})\.png")
 BROKEN = (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError)
@@ -147,7 +148,7 @@ def _write_copy(pair: tuple[Path, Path]) -> None:
 def starts_from_a_file(run: Path) -> bool:
     """Whether a run's network starts from weights, so that its first previews are not the base model's."""
     try:
-        config = yaml.load(RunDir(run).config.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        config = read_yaml(RunDir(run).config.read_bytes())
     except (OSError, yaml.YAMLError, RecursionError):
         return False
     network = config.get("network") if isinstance(config, dict) else None

@@ -15,12 +15,11 @@ import yaml
 
 from sweeplora.rundir.files import read_sealed
 from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.header import METADATA, read_header
+from sweeplora.rundir.yaml_text import read_yaml
 
 ABOUT = "about"
 """The key of the file's metadata that holds an `About` as JSON; `tensors.tree` writes it."""
-
-_LENGTH_BYTES = 8
-_MOST_HEADER_BYTES = 100 << 20
 
 
 @dataclass(frozen=True)
@@ -67,10 +66,8 @@ def read_origin(run: RunDir) -> Origin:
 def read_about(file: Path) -> About | None:
     """What a state's file says about itself, None if it is missing or does not say; its digest is not checked."""
     try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
-            header = json.loads(stream.read(min(length, _MOST_HEADER_BYTES)))
-        return about_of(json.loads(header["__metadata__"][ABOUT]))
+        header, _ = read_header(file)
+        return about_of(json.loads(header[METADATA][ABOUT]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
@@ -118,7 +115,7 @@ def parent_of(config: Mapping[str, Any]) -> str | None:
 def keeps_state(run: RunDir) -> bool:
     """Whether a run's configuration keeps its state when it has ended."""
     try:
-        return bool(yaml.safe_load(run.config.read_text())["train"]["keep_state"])
+        return bool(read_yaml(run.config.read_text())["train"]["keep_state"])
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return False
 

@@ -73,8 +73,7 @@ class Driver:
                 self._stop_all()
             else:
                 self._fill()
-            for key in list(self._busy):
-                self._follow(key)
+            ended = [key for key in list(self._busy) if self._follow(key)]
             self._check_one()
             self._standings.write_if_due()
             self._screen.show(self.display)
@@ -83,7 +82,8 @@ class Driver:
                 if self.is_over:
                     self._second.close()
                 return
-            time.sleep(_POLL_SECONDS)
+            if not ended:  # a slot that is free now has its next trial at once
+                time.sleep(_POLL_SECONDS)
 
     def abandon(self) -> None:
         """Update the records of the running trials after their trainings were terminated."""
@@ -226,7 +226,8 @@ class Driver:
         job.row.state = "running"
         self._screen.event(f"trial {job.title} started: {job.row.params}")
 
-    def _follow(self, key: str) -> None:
+    def _follow(self, key: str) -> bool:
+        """Process what a running trial has done since the last pass; returns whether it has ended."""
         slot, job, supervision = self._busy[key]
         attempts = len(job.record.attempts)
         points, outcome = supervision.poll()
@@ -240,6 +241,7 @@ class Driver:
             self._end(job, outcome)
         elif not supervision.stopping and self._pruning.stops(job, points):
             supervision.stop("pruned")
+        return outcome is not None
 
     def _end(self, job: Job, outcome: TrialOutcome) -> None:
         if outcome.verdict == "complete":

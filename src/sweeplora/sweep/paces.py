@@ -13,6 +13,7 @@ from sweeplora.rundir.files import read_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import read_metrics
 from sweeplora.rundir.places import every_run
+from sweeplora.rundir.yaml_text import read_yaml
 
 _MOST_RUNS = 20
 _MEMORY = "memory_mib"
@@ -68,7 +69,7 @@ def _finished(runs: Path, model: str) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 def _config(folder: Path) -> dict[str, Any] | None:
     try:
-        content = yaml.safe_load((folder / "config.yaml").read_text())
+        content = read_yaml((folder / "config.yaml").read_text())
     except (OSError, ValueError, yaml.YAMLError):
         return None
     return content if isinstance(content, dict) else None

@@ -145,6 +145,11 @@ def revive_recorder(recorder: Recorder | None) -> None:
         recorder.revive()
 
 
+def is_recording(recorder: Recorder | None) -> bool:
+    """Whether there is a mirror, and its process runs."""
+    return recorder is not None and recorder.is_running
+
+
 def finish_recorder(recorder: Recorder | None, screen: Screen, interrupt: Interrupt) -> Finish:
     """Wait for the mirror to catch up, and say what it has to say.
 

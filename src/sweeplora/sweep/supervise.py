@@ -30,6 +30,7 @@ from sweeplora.rundir.record import (
     trial_folders,
     write_trial,
 )
+from sweeplora.rundir.yaml_text import read_yaml
 from sweeplora.sweep.outcomes import classify, fruitless, out_of_memory
 
 _LOCK_SECONDS = 5.0
@@ -203,7 +204,7 @@ class Supervision:
 def _batch_size(run: RunDir) -> int:
     """The batch size of a run; 1 where its configuration does not say."""
     try:
-        return int(yaml.safe_load(run.config.read_text())["train"]["batch_size"])
+        return int(read_yaml(run.config.read_text())["train"]["batch_size"])
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
         return 1
 

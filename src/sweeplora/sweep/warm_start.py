@@ -21,6 +21,7 @@ from sweeplora.rundir.record import (
     readable_trials,
     trial_folders,
 )
+from sweeplora.rundir.yaml_text import read_yaml
 from sweeplora.sweep.search.known_points import Point, proposal_of, value_in
 from sweeplora.sweep.search.proposals import inside, parameter
 from sweeplora.sweep.search.rules import Rules, lookup
@@ -94,7 +95,7 @@ def _study(folder: Path, name: str) -> StudyRecord:
 
 def _config(folder: Path) -> Mapping[str, Any]:
     try:
-        config = yaml.safe_load(RunDir(folder).config.read_text())
+        config = read_yaml(RunDir(folder).config.read_text())
     except (OSError, yaml.YAMLError):
         return {}
     return config if isinstance(config, Mapping) else {}

@@ -8,10 +8,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from sweeplora.rundir.header import LENGTH_BYTES, METADATA, parsed, read_header
 from sweeplora.tensors.stored import ITEM_SIZES, Stored, UnreadableFile, contiguous
-
-_LENGTH_BYTES = 8
-_METADATA = "__metadata__"
 
 
 def read_safetensors(file: Path) -> dict[str, Stored]:
@@ -19,11 +17,10 @@ def read_safetensors(file: Path) -> dict[str, Stored]:
 
     Raises UnreadableFile if it is not a safetensors file or is truncated, FileNotFoundError if it does not exist.
     """
-    text, size = _header(file), file.stat().st_size
+    size = file.stat().st_size
     try:
-        entries = _parsed(text)
-        start = _LENGTH_BYTES + len(text)
-        found = {name: _stored(file, start, entry) for name, entry in entries.items() if name != _METADATA}
+        entries, start = read_header(file)
+        found = {name: _stored(file, start, entry) for name, entry in entries.items() if name != METADATA}
     except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError):
         raise UnreadableFile("is no safetensors file") from None
     if size < max((one.offset + one.extent for one in found.values()), default=0):
@@ -36,10 +33,10 @@ def read_metadata(file: Path) -> tuple[dict[str, str], int]:
 
     Raises UnreadableFile if it is not a safetensors file, FileNotFoundError if it does not exist.
     """
-    text = _header(file)
     try:
-        said = _parsed(text).get(_METADATA) or {}
-        return {str(key): str(value) for key, value in said.items()}, _LENGTH_BYTES + len(text)
+        header, start = read_header(file)
+        said = header.get(METADATA) or {}
+        return {str(key): str(value) for key, value in said.items()}, start
     except (ValueError, AttributeError, RecursionError):
         raise UnreadableFile("is no safetensors file") from None
 
@@ -49,34 +46,17 @@ def split(data: bytes | bytearray) -> tuple[dict[str, Any], int]:
 
     Raises ValueError if the data does not start with a header.
     """
-    start = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
-    return _parsed(data[_LENGTH_BYTES:start]), start
+    start = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
+    return parsed(data[LENGTH_BYTES:start]), start
 
 
 def with_metadata(header: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
     """The first bytes of a file: a header's tensors and this metadata in order, padded as the format requires."""
-    tensors = {name: entry for name, entry in header.items() if name != _METADATA}
-    ordered = {_METADATA: dict(sorted(metadata.items())), **tensors}
+    tensors = {name: entry for name, entry in header.items() if name != METADATA}
+    ordered = {METADATA: dict(sorted(metadata.items())), **tensors}
     text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(_LENGTH_BYTES, "little") + text
-
-
-def _header(file: Path) -> bytes:
-    """The whole text of a file's header. Raises UnreadableFile if it does not fit into the file."""
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
-        if not 0 < length <= size - _LENGTH_BYTES:
-            raise UnreadableFile("is no safetensors file")
-        return stream.read(length)
-
-
-def _parsed(text: bytes | bytearray) -> dict[str, Any]:
-    header = json.loads(text)
-    if not isinstance(header, dict):
-        raise ValueError("the header is no object")
-    return header
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text
 
 
 def _stored(file: Path, start: int, entry: Mapping[str, Any]) -> Stored:

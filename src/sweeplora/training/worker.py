@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
-import yaml
 
 from sweeplora.content import sha256, state_of_files
 from sweeplora.errors import UserError
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import Result, Status, write_result
 from sweeplora.rundir.state import end_state
+from sweeplora.rundir.yaml_text import read_yaml
 from sweeplora.training.distributed import Processes
 from sweeplora.training.groups import ConfigGroups, build_groups
 from sweeplora.training.leftovers import State, differences, forget, free_memory, state_of, users_modules
@@ -91,7 +91,7 @@ class Worker:
         """The run's configuration, built once for the question whether it fits and for its training."""
         text = run.config.read_text()
         if self._config is None or self._config[0] != text:
-            self._config = text, build_groups(yaml.load(text, Loader=yaml.CSafeLoader))
+            self._config = text, build_groups(read_yaml(text))
         return self._config[1]
 
     def _trained(self, run: RunDir, stop: Stop) -> Result:

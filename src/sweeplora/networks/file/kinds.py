@@ -13,6 +13,7 @@ from sweeplora.config.catalog import folders, shipped
 from sweeplora.errors import UserError
 from sweeplora.networks.algorithms import Algorithm, algorithm_of
 from sweeplora.networks.file_kind import NORM, FileKind
+from sweeplora.rundir.yaml_text import read_yaml
 
 _TARGET = "_target_"
 
@@ -55,7 +56,7 @@ def _targets(folder: Path) -> list[str]:
     found = []
     for file in sorted(folder.glob("*.yaml")):
         try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+            content = read_yaml(file.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise UserError("network", file, "is no YAML in UTF-8; mend or remove the file") from error
         if isinstance(content, dict) and isinstance(content.get(_TARGET), str):
