@@ -1,7 +1,7 @@
 # make sweep   install, then the first sweep      make test       the tests, the slow ones left out
 # make ui      the record in a browser            make test-full  every test
 # make lint    ruff, mypy and the order of the imports      make docs   the documentation, into site/
-# make nightly a night of trainings against baselines/
+# make nightly a night of trainings against baselines/      make baselines REASON="..."  new ones, of ten seeds each
 # make test-services  the tests that need PostgreSQL; `make services` installs it from the system's packages
 # make browser installs Debian's chromium, which the tests marked `browser` drive
 PYTHON ?= python3
@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: sweep nightly test test-full services test-services test-browser ui lint docs browser clean
+.PHONY: sweep nightly baselines test test-full services test-services test-browser ui lint docs browser clean
 .DEFAULT_GOAL := sweep
 
 sweep: $(VENV)/installed
@@ -19,6 +19,15 @@ sweep: $(VENV)/installed
 
 nightly: $(VENV)/installed
 	$(BIN)/python -m sweeplora +sweep=nightly
+
+# Killed, it goes on where it was. What a night calls REGRESSED is refused: say MEANT=--although-regressed if it is meant.
+TEN_SEEDS ?= baseline-$(shell git rev-parse --short HEAD)
+baselines: $(VENV)/installed
+	@test -n "$$REASON" || { echo 'say why: make baselines REASON="noise offset is per channel now"'; exit 2; }
+	@git diff --quiet HEAD || { echo "a baseline names its commit: commit your changes first"; exit 2; }
+	$(BIN)/python -m sweeplora +sweep=nightly nightly.seeds=10 nightly.stop_at_canary=false sweep.name=$(TEN_SEEDS) || \
+	  test $$? -le 2
+	$(BIN)/python -m sweeplora baseline accept $(TEN_SEEDS) --reason "$$REASON" $(MEANT)
 
 # Tests train with one thread each, so several processes share the cores; a file stays in one process, and the files
 # keep the order of tests/conftest.py.

@@ -33,7 +33,7 @@ nightly:
   most_seeds: 10
   baseline: baselines
   secondary: []
-  stop_at_canary: false
+  stop_at_canary: true
   speed: null
   against: null
   bisect: null

@@ -69,6 +69,9 @@ def test_five_seeds_and_a_regression_are_refused_and_a_meant_one_remembers_what_
     raise_the_rate(tmp_path)
     shutil.copytree(place / "baselines", tmp_path / "baselines")
     assert night(tmp_path, "nightly.seeds=10")[0] == 1
+    code, said = verb(tmp_path, "accept", last(tmp_path).path.name, "--reason", "a larger rate", "--although-regressed")
+    assert code == 2 and "four seeds=1: its canary REGRESSED" in said and "nightly.stop_at_canary=false" in said
+    assert night(tmp_path, "nightly.seeds=10", "nightly.stop_at_canary=false")[0] == 1
     name = last(tmp_path).path.name
     code, said = verb(tmp_path, "accept", name, "--reason", "a larger rate")
     assert code == 2 and "four canary=REGRESSED" in said and "--although-regressed" in said

@@ -44,7 +44,7 @@ def test_the_same_code_passes_with_the_same_bits_and_every_criterion_is_said(pla
 
 def test_a_planted_rate_is_a_regression_that_is_named_with_its_cause(place: Path) -> None:
     raise_the_rate(place)
-    code, said = night(place)
+    code, said = night(place, "nightly.stop_at_canary=false")
     assert code == 1
     found = verdicts(place)
     assert {found[f"{one} {metric}"] for one in ("four", "eight") for metric in ("canary", "val/loss")} == {"REGRESSED"}
@@ -53,14 +53,34 @@ def test_a_planted_rate_is_a_regression_that_is_named_with_its_cause(place: Path
     assert code == 2 and "four seeds=5: a baseline needs 10" in said
 
 
-def test_the_canary_comes_first_and_can_stop_the_rest(place: Path) -> None:
+def test_a_failed_canary_is_judged_first_and_spends_no_other_seed(place: Path) -> None:
     raise_the_rate(place)
-    code, said = night(place, "nightly.stop_at_canary=true", "nightly.most_seeds=5")
+    code, said = night(place)
     assert code == 1
     assert said.count("started:") == 2
     assert verdicts(place) == {"four canary": "REGRESSED", "eight canary": "REGRESSED"}
     begun = [line for line in said.splitlines() if "started:" in line or line.startswith("canary:")]
     assert [line.split()[0] for line in begun] == ["trial", "canary:", "trial", "canary:"]
+
+
+def test_what_regressed_already_gets_no_more_seeds_to_decide_the_rest(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The canary's seed alone is worse: five seeds do not agree on the mean, and nothing is left to find out."""
+    usual = standin.loss_of
+
+    def worse(config: dict[str, Any], step: int, steps: int) -> float:
+        is_worse = config["network"]["dim"] == 4 and config["seed"] == 0
+        return usual(config, step, steps) * (1.3 if is_worse else 1.0)
+
+    monkeypatch.setattr(standin, "loss_of", worse)
+    code, said = night(place, "nightly.stop_at_canary=false")
+    assert (code, said.count("started:")) == (1, 10)
+    found = verdicts(place)
+    assert (found["four canary"], found["four val/loss"]) == ("REGRESSED", "INCONCLUSIVE")
+    code, said = night(place)
+    assert (code, said.count("started:")) == (1, 1 + 5)
+    assert {found for name, found in verdicts(place).items() if name.startswith("eight")} == {"PASS"}
 
 
 def test_a_diverged_training_is_a_regression_and_no_infra(place: Path) -> None:

@@ -33,6 +33,19 @@ def test_a_model_and_data_of_ones_own_leave_out_what_brings_its_own(
     assert not list(tmp_path.glob("runs/nightly-*"))
 
 
+def test_every_shipped_baseline_answers_the_question_that_a_fresh_clone_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A change of sweeps/nightly.yaml, of the shipped model or of its data makes another key: accept new baselines."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    shipped = Path(__file__).resolve().parents[2] / "baselines"
+    assert main(["run", "--dry-run", "+sweep=nightly", f"runs={tmp_path}", f"nightly.baseline={shipped}"]) == 0
+    said = capsys.readouterr().out
+    assert "NO_BASELINE" not in said
+    asked = [file.name for file in shipped.iterdir() if f"{file.name.partition('-')[0]} is left out" not in said]
+    assert len(asked) >= 5 and all(f"against {name}, trained" in said for name in asked)
+
+
 def plan(*names: str) -> NightPlan:
     made = [
         Configured(name, (f"network={name}",), Experiment({}, "", (), (), "", {}, {}, 1, "", True)) for name in names

@@ -32,7 +32,8 @@ nightly:
   most_seeds: 10
   baseline: baselines
   secondary: [probe/loss]
-  stop_at_canary: false
+  stop_at_canary: true
+  speed: null
   against: null
   bisect: null
 """
@@ -114,5 +115,6 @@ def test_a_learning_rate_doubled_in_conf_is_a_regression_of_what_uses_it_alone(p
     worse = {one["configuration"] for one in report["criteria"] if one["verdict"] == "REGRESSED"}
     assert worse == {"adam"}
     assert {one["verdict"] for one in report["criteria"] if one["configuration"] == "lion"} == {"PASS"}
+    assert report["seeds"] == {"adam": 1, "lion": 5}  # the canary told, and no more was spent
     assert report["differences"] == {"adam": ["optimizer.lr 0.002 -> 0.004"]}
     assert "different from the baseline of adam: optimizer.lr 0.002 -> 0.004" in said

@@ -122,7 +122,9 @@ def test_a_night_leaves_every_form_and_the_summary_of_a_ci(
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     code, said = night(tmp_path)
     found = {path.name for path in last(tmp_path).reports.iterdir()}
-    assert found == {"question.json", "sides.json", "report.json", "report.md", "junit.xml", "trend.html"}
+    assert found == {"question.json", "sides.json", "report.json", "report.md", "junit.xml", "trend.html", "baselines"}
+    kept = {path.name: path.read_text() for path in (last(tmp_path).reports / "baselines").iterdir()}
+    assert kept == {path.name: path.read_text() for path in (tmp_path / "baselines").iterdir()}
     assert summary.read_text() == (last(tmp_path).reports / "report.md").read_text()
     assert code == 0 and all(line in said for line in summary.read_text().splitlines())
     (suite,) = JUnitXml.fromfile(str(last(tmp_path).reports / "junit.xml"))
@@ -143,5 +145,6 @@ def test_the_nights_mlflow_run_has_the_verdict_links_to_both_sides_and_every_rep
     assert f"baseline: {read_baseline(accepted).accepted.study}, " in note
     assert note.startswith("- PASS")
     names = ("report.json", "report.md", "junit.xml", "trend.html")
-    assert {f"nightly/{name}" for name in names} <= contents.files(parent)
+    files = [f"baselines/{path.name}" for path in (tmp_path / "baselines").glob("*.json")]
+    assert len(files) == 2 and {f"nightly/{name}" for name in (*names, *files)} <= contents.files(parent)
     assert len(contents.runs()) == 11

@@ -21,6 +21,7 @@ from sweeplora.nightly.baseline import (
     read_baselines,
     write_baseline,
 )
+from sweeplora.nightly.canary import METRIC as CANARY
 from sweeplora.nightly.criterion import Verdict
 from sweeplora.nightly.evidence import Evidence
 from sweeplora.nightly.folder import NightFolder
@@ -30,6 +31,8 @@ from sweeplora.nightly.quality import OBJECTIVE
 from sweeplora.nightly.report import Report, read_data
 from sweeplora.nightly.sides import KnownSide, read_sides
 from sweeplora.nightly.written import link_of
+
+_GO_ON = "nightly.stop_at_canary=false"
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def accept(night: NightFolder, into: Path, word: Word, only: Sequence[str] = ())
             problems.add(UserError("baseline accept", name, f"the night has no such configuration: {', '.join(sides)}"))
     chosen = {name: side for name, side in sides.items() if not only or name in only}
     for name, side in chosen.items():
-        for error in _against(name, side.evidence):
+        for error in _against(name, side.evidence, _was_stopped(report, name)):
             problems.add(error)
         problems.attempt((), functools.partial(_refuse_regressed, report, name, word))
     problems.refuse()
@@ -81,13 +84,23 @@ def _finished(night: NightFolder) -> Report:
     return report
 
 
-def _against(name: str, evidence: Evidence) -> list[UserError]:
+def _was_stopped(report: Report, name: str) -> bool:
+    """Whether nothing but the canary of a configuration was trained, because it REGRESSED."""
+    return report.seeds.get(name) == 1 and any(
+        one.metric == CANARY and one.verdict is Verdict.REGRESSED for one in report.of(name)
+    )
+
+
+def _against(name: str, evidence: Evidence, was_stopped: bool) -> list[UserError]:
     """What speaks against the evidence of one configuration."""
     found = []
     for seed, lost in sorted(evidence.lost.items()):
         found.append(UserError(f"{name} seed", seed, f"has no result ({lost.reason}); a baseline has all of them"))
     if len(evidence.seeds) < FEWEST_SEEDS:
-        mend = f"a baseline needs {FEWEST_SEEDS}, to know what luck does; give nightly.seeds={FEWEST_SEEDS}"
+        asked = f"nightly.seeds={FEWEST_SEEDS}"
+        mend = f"a baseline needs {FEWEST_SEEDS}, to know what luck does; give {asked}"
+        if was_stopped:
+            mend = f"its canary REGRESSED, and it was trained no further; if that is meant, give {asked} {_GO_ON}"
         found.append(UserError(f"{name} seeds", len(evidence.seeds), mend))
     if evidence.triples is None or not evidence.course or not evidence.again:
         found.append(

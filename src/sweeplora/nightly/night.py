@@ -31,7 +31,7 @@ from sweeplora.nightly.settings import FEWEST_SEEDS, Nightly
 from sweeplora.nightly.sides import write_sides
 from sweeplora.nightly.surroundings import Surroundings
 from sweeplora.nightly.trials import records_of
-from sweeplora.nightly.written import append_summary, link_of, wait_for_link, write_report
+from sweeplora.nightly.written import append_summary, link_of, wait_for_link, write_baselines, write_report
 from sweeplora.record.store.subject import flatten
 from sweeplora.report.words import clock, near
 from sweeplora.rundir.disk import RESERVE, keep_reserve, remove_leftovers
@@ -156,7 +156,7 @@ class _Night:
         self._driver.train([*plan.trainings([0]), *by_configuration])
         more = settings.most_seeds > settings.seeds
         criteria = self._judge(FIRST_SHARE if more else 1.0)
-        names = [name for name in undecided(criteria) if name not in self._driver.stopped]
+        names = list(undecided(criteria))
         if more and names and not self._interrupt.requested:
             for name in names:
                 self._screen.say(f"{name} is undecided: {settings.most_seeds - settings.seeds} more seeds")
@@ -235,6 +235,7 @@ class _Night:
         plan, path = self._asked.plan, self._folder.path
         sides = [self._side(one) for one in plan.configured]
         write_sides(self._folder, sides, self._driver.planned, plan.first_seed)
+        write_baselines(self._folder, [side.baseline for side in sides if side.baseline is not None])
         commit = next((side.surroundings.commit for side in sides if side.surroundings.commit), "")
         if not finished:
             cut_off = "the night was cut off; the same command goes on with it"

@@ -208,8 +208,10 @@ def _interval(effects: Losses) -> tuple[float, float]:
 
 
 def undecided(criteria: Sequence[Criterion]) -> Iterator[str]:
-    """The configurations that more seeds may decide, each once."""
-    yield from dict.fromkeys(one.configuration for one in criteria if one.verdict is Verdict.INCONCLUSIVE)
+    """The configurations that more seeds may decide, each once; what REGRESSED by any metric is decided."""
+    regressed = {one.configuration for one in criteria if one.verdict is Verdict.REGRESSED}
+    open_ = dict.fromkeys(one.configuration for one in criteria if one.verdict is Verdict.INCONCLUSIVE)
+    yield from (name for name in open_ if name not in regressed)
 
 
 def _listed(seeds: Sequence[int] | set[int]) -> str:

@@ -69,7 +69,7 @@ class NightTrials:
 
     def drop(self, configuration: str) -> int:
         """Begin no further training of a configuration; returns how many are left out."""
-        kept = [one for one in self._waiting if one.configuration != configuration or one.again]
+        kept = [one for one in self._waiting if one.configuration != configuration]
         dropped = len(self._waiting) - len(kept)
         self._waiting = kept
         return dropped

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from sweeplora.nightly.baseline import Baseline, text_of
 from sweeplora.nightly.criterion import Verdict
-from sweeplora.nightly.folder import NightFolder, nights
+from sweeplora.nightly.folder import REPORTS, NightFolder, nights
 from sweeplora.nightly.junit import junit
 from sweeplora.nightly.markdown import markdown
 from sweeplora.nightly.report import Report, as_data, headline, read_data
@@ -18,6 +19,9 @@ from sweeplora.rundir.files import read_sealed, sealed, write_json, write_whole
 from sweeplora.rundir.folder import MIRROR
 
 JUNIT, MARKDOWN, TREND = "junit.xml", "report.md", "trend.html"
+BASELINES = "baselines"
+"""The folder beside them with the files that the night was compared with."""
+
 SUMMARY = "GITHUB_STEP_SUMMARY"
 _LINK_SECONDS = 60.0
 
@@ -31,6 +35,14 @@ def write_report(night: NightFolder, report: Report) -> None:
     write_json(night.path / VERDICT, {"lines": list(lines_of(report))})
     if report.finished:
         write_whole(night.reports / TREND, trend_page(earlier(night.path.parent, report)))
+
+
+def write_baselines(night: NightFolder, baselines: Iterable[Baseline]) -> None:
+    """Keep the files that a night is compared with: its record then has both sides, wherever it is read."""
+    for one in baselines:
+        file = night.reports / BASELINES / one.file_name
+        file.parent.mkdir(exist_ok=True)
+        write_whole(file, text_of(one))
 
 
 def earlier(runs: Path, last: Report) -> list[Report]:
@@ -50,6 +62,8 @@ def lines_of(report: Report) -> list[str]:
     told += [one.line for one in report.criteria if one.verdict is not Verdict.PASS]
     told.append(f"night: {report.night.text}")
     told += [f"baseline: {text}" for text in dict.fromkeys(link.text for link in report.baselines.values())]
+    if report.baselines:
+        told.append(f"the baselines' files are artifacts of this run: {REPORTS}/{BASELINES}/")
     return told
 
 
