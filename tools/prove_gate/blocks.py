@@ -28,9 +28,9 @@ from tools.prove_gate.plants import Edit, copy_with
 
 NIGHTS = 20
 ROUNDS = 12
-BLOCKS = Blocks(blocks=6, most_blocks=12, steps=6, warm_up=2)
+BLOCKS = Blocks(blocks=6, most_blocks=12, steps=5, warm_up=1)
 WORDS = (
-    *("network=locon", "train.batch_size=8"),
+    *("network=locon", "network.dim=256", "train.batch_size=2"),  # so that a tenth of its memory is above 64 MiB
     *("sample=none", "tracking=none", "launcher.device=cpu", "launcher.threads=1"),
 )
 BASE, AGAIN, PLANTED = "base", "again", "planted"
