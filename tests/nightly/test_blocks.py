@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeplora.nightly.blocks import counted_steps, waited_share
+from sweeplora.nightly.blocks import Block, counted_steps, measured_of, waited_share
 
 
 def metrics(folder: Path, times: list[float]) -> Path:
@@ -29,3 +29,9 @@ def test_the_wait_for_a_core_is_that_of_the_counted_steps_alone() -> None:
     assert waited_share(waits, 20.0, 22.0) == pytest.approx(0.25)
     assert waited_share(waits, 20.5, 21.0) == pytest.approx(0.5)
     assert waited_share([], 20.0, 22.0) == 0.0
+
+
+def test_the_peak_of_a_side_is_not_that_of_the_one_block_that_held_more() -> None:
+    peaks = [900, 900, 1500, 900, 900, 901]
+    assert measured_of([Block(0.1, 0.0, peak) for peak in peaks]).peak_bytes == 900
+    assert measured_of([Block(0.1, 0.0, None)] * 6).peak_bytes is None

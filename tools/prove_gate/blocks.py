@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from sweeplora.nightly.blocks import Block, Blocks, block, block_words
+from sweeplora.nightly.blocks import Block, Blocks, block, block_words, measured_of
 from sweeplora.nightly.composing import compose_folder, runs_word, training_words
 from sweeplora.nightly.criterion import Criterion, Verdict
 from sweeplora.nightly.measuring import slot_of
@@ -30,7 +30,7 @@ NIGHTS = 20
 ROUNDS = 12
 BLOCKS = Blocks(blocks=6, most_blocks=12, steps=5, warm_up=1)
 WORDS = (
-    *("network=locon", "network.dim=256", "train.batch_size=2"),  # so that a tenth of its memory is above 64 MiB
+    *("network=locon", "network.dim=128", "train.batch_size=1"),  # so that a tenth of its memory is above 64 MiB
     *("sample=none", "tracking=none", "launcher.device=cpu", "launcher.threads=1"),
 )
 BASE, AGAIN, PLANTED = "base", "again", "planted"
@@ -113,12 +113,8 @@ def judged(night: Sequence[Round], name: str) -> list[Criterion]:
 
 
 def measured(rounds: Sequence[Round], name: str) -> Measured:
-    """One side's blocks; the peak of its process is that of the latest."""
-    found = [each[name] for each in rounds]
-    peaks = [one.peak_bytes for one in found if one.peak_bytes is not None]
-    return Measured(
-        tuple(one.step_seconds for one in found), tuple(one.waited for one in found), max(peaks, default=None)
-    )
+    """One side's blocks."""
+    return measured_of([each[name] for each in rounds])
 
 
 def matrix(out: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +67,7 @@ class NotMeasured(Exception):
 
 
 class Block(NamedTuple):
-    """One block: mean seconds of a counted step, its share of time without a free core, the peak memory so far."""
+    """One block: mean seconds of a counted step, its share of time without a free core, its peak memory."""
 
     step_seconds: float
     waited: float
@@ -82,11 +83,17 @@ class _Taken:
 
     @property
     def measured(self) -> Measured:
-        return Measured(
-            tuple(block.step_seconds for block in self.blocks),
-            tuple(block.waited for block in self.blocks),
-            self.blocks[-1].peak_bytes,
-        )
+        return measured_of(self.blocks)
+
+
+def measured_of(blocks: Sequence[Block]) -> Measured:
+    """A side's blocks together; its peak memory is the median of theirs."""
+    peaks = [block.peak_bytes for block in blocks if block.peak_bytes is not None]
+    return Measured(
+        tuple(block.step_seconds for block in blocks),
+        tuple(block.waited for block in blocks),
+        int(statistics.median(peaks)) if peaks else None,
+    )
 
 
 def block_words(words: Sequence[str], blocks: Blocks) -> list[str]:

@@ -51,7 +51,7 @@ class Place:
 
 
 class Answer(NamedTuple):
-    """How one training ended. `peak_bytes`: the process's peak so far.
+    """How one training ended. `peak_bytes`: the process's peak meanwhile.
 
     `waits`: if it was watched, pairs of a time and the seconds that it had waited for a free core until then.
     """

@@ -7,6 +7,7 @@ It is given as text to the interpreter of another checkout, whose package may be
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import resource
@@ -16,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +74,14 @@ def answer(order: Mapping[str, Any], request: Mapping[str, Any], train: Callable
 
 
 def one() -> Callable[[Path], int | None]:
-    """Trains in this process, which keeps the base; returns the peak memory in bytes."""
+    """Trains in this process, which keeps the base; returns the training's peak memory in bytes."""
     from sweeplora.rundir.folder import RunDir
     from sweeplora.training.worker import Worker
 
     worker = Worker()
 
     def train(run: Path) -> int:
+        forget_peak()
         worker.train(RunDir(run))
         return peak_bytes()
 
@@ -100,8 +102,21 @@ def several(slot: Mapping[str, Any]) -> Callable[[Path], int | None]:
     return train
 
 
+def forget_peak() -> None:
+    """Count the peak anew, without what the training before left in cycles: when Python frees that is chance."""
+    gc.collect()
+    if os.environ.get("SWEEPLORA_DEVICE") == "cuda":
+        import torch
+
+        if torch.cuda.is_initialized():
+            torch.cuda.reset_peak_memory_stats()
+        return
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_bytes() -> int:
-    """This process's peak memory in bytes: allocated on its GPU, or resident."""
+    """This process's peak memory in bytes since it was last forgotten: allocated on its GPU, or resident."""
     if os.environ.get("SWEEPLORA_DEVICE") == "cuda":
         import torch
 
