@@ -27,8 +27,8 @@ from sweeplora.rundir.files import write_json
 from tools.prove_gate.plants import Edit, copy_with
 
 NIGHTS = 20
-ROUNDS = 12
-BLOCKS = Blocks(blocks=6, most_blocks=12, steps=5, warm_up=1)
+ROUNDS = 24
+BLOCKS = Blocks(blocks=6, most_blocks=24, steps=5, warm_up=1)
 WORDS = (
     *("network=locon", "network.dim=128", "train.batch_size=1"),  # so that a tenth of its memory is above 64 MiB
     *("sample=none", "tracking=none", "launcher.device=cpu", "launcher.threads=1"),
