@@ -2,8 +2,9 @@
 
     python tools/screenshots.py RUNS OUT [--study NAME]
 
-Starts the UI on a free port, drives a headless Chromium over its debugging pipe, and stops both. Pictures have two
-pixels for each of the page's.
+Starts the UI on a free port, drives a headless Chromium over its debugging pipe, and stops both. A picture is taken
+once the page shows what it is about and has stopped changing, however long that takes. Pictures have two pixels for
+each of the page's. The server gets a copy of the database, with a view of its own for the columns Dataset and Models.
 """
 
 from __future__ import annotations
@@ -13,20 +14,31 @@ import base64
 import fcntl
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sweeplora.record.server import Server
-from sweeplora.record.store.shared_view import address_of
+from sweeplora.record.store.shared_view import TAG, address_of, key_of
+from sweeplora.record.store.standing import ORDER
+from sweeplora.record.store.subject import STATE
 from sweeplora.rundir.databases import sqlite_uri
 from sweeplora.rundir.folder import REPORT
 
-_PAGE_SECONDS = 120.0
+_PAGE_SECONDS = 900.0
+"""Until a page that does not come is given up: no measure of speed, on a machine that does much else."""
+
+_STILL = 3
+"""Equal pictures in a row, half a second apart, of a page that has stopped changing."""
+
+_COLUMNS = ("attributes.`Dataset`", "attributes.`Models`")
+_OF_DATASETS = "sweeplora-screenshots"
 _MODE = "workflowType=machine_learning"
 
 _CLOSE_ASSISTANT = """
@@ -45,6 +57,19 @@ _NO_TOOLBARS = """
     document.head.insertAdjacentHTML('beforeend', '<style>.modebar { display: none !important }</style>')
 """
 _SLIDERS = "document.querySelectorAll('[role=slider]')"
+_MIDDLE = """
+    e => {
+        e.scrollIntoView({block: 'center'})
+        const box = e.getBoundingClientRect()
+        return JSON.stringify([box.left + box.width / 2, box.top + box.height / 2])
+    }
+"""
+_SORTS_MODELS = "[...document.querySelectorAll('button')].find(e => e.textContent.trim().startsWith('Sort:'))"
+_BY_VALIDATION = (
+    "[...document.querySelectorAll('[role=menuitemcheckbox]')].find(e => e.textContent.trim() === 'val/loss')"
+)
+_ASCENDING = "document.querySelector('[aria-label=\"Sort ascending\"]')"
+_MODELS_FOUND = "document.querySelectorAll('.ag-center-cols-container .ag-row, .ag-pinned-left-cols-container .ag-row')"
 _LAST_MARK = """
     e => {
         e.scrollIntoView({block: 'center'})
@@ -117,7 +142,7 @@ class Browser:
         return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
 
     def open(self, address: str, until: str) -> None:
-        """Open a page, wait until a JavaScript expression holds, then until the page has been drawn."""
+        """Open a page, wait until a JavaScript expression holds, then until the page has stopped changing."""
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=address)
         self.wait(until)
@@ -129,12 +154,36 @@ class Browser:
             if time.monotonic() > deadline:
                 raise TimeoutError(until)
             time.sleep(0.3)
-        time.sleep(2.5)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the page has stopped changing: nothing loads, moves or spins. Raises TimeoutError."""
+        deadline = time.monotonic() + _PAGE_SECONDS
+        seen: list[str] = []
+        while len(seen) < _STILL or len(set(seen[-_STILL:])) > 1:
+            if time.monotonic() > deadline:
+                raise TimeoutError("the page does not stop changing")
+            time.sleep(0.5)
+            seen.append(self.call("Page.captureScreenshot", format="png")["data"])
+
+    def press(self, element: str) -> None:
+        """Click the middle of the element that a JavaScript expression gives, once it is there."""
+        self.wait(f"Boolean({element})")
+        x, y = json.loads(self.evaluate(f"({_MIDDLE})({element})"))
+        self.click(x, y)
+        self.settle()
 
     def click(self, x: float, y: float) -> None:
         """Press and release the left button at a point in the window."""
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def key_escape(self) -> None:
+        """Press Escape, which closes a menu, and move the pointer out of the way."""
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key="Escape", windowsVirtualKeyCode=27)
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
+        self.settle()
 
     def shoot(self, file: Path) -> None:
         """Write a PNG of the visible page."""
@@ -172,16 +221,16 @@ class Found(NamedTuple):
 
 
 def find(runs: Path, study: str | None) -> Found:
-    """The best trial by val/loss among those with samples, in one study or in the newest."""
+    """The first trial of the leaderboard among those with samples, in one study or in the newest."""
     database = sqlite3.connect(runs / "mlflow.db")
     query = (
         "select r.experiment_id, t.value, r.run_uuid from runs r join tags t on t.run_uuid = r.run_uuid"
-        " join latest_metrics m on m.run_uuid = r.run_uuid and m.key = 'val/loss'"
+        f" join tags o on o.run_uuid = r.run_uuid and o.key = '{ORDER}'"
         " where t.key = 'sweeplora.root' and (? is null or t.value = ?) and r.lifecycle_stage = 'active'"
         " and exists (select 1 from tags i where i.run_uuid = r.run_uuid and i.key = 'mlflow.loggedImages')"
         " and exists (select 1 from tags k where k.run_uuid = r.run_uuid and k.key = 'sweeplora.kind'"
         " and k.value = 'trial')"
-        " order by m.value"
+        " order by o.value"
     )
     rows = database.execute(query, (study, study)).fetchall()
     assert rows, "no run with samples in this store"
@@ -193,12 +242,24 @@ def find(runs: Path, study: str | None) -> Found:
     return Found({"experiment_id": str(experiment), "tags": pairs}, str(name), str(run))
 
 
+def with_datasets(database: Path, found: Found) -> None:
+    """Add a view of the study's runs that has their data sets and logged models as columns."""
+    with closing(sqlite3.connect(database)) as connection:
+        tags = {tag["key"]: tag["value"] for tag in found.experiment["tags"]}
+        view = json.loads(tags[f"{TAG}{key_of(found.study)}"])
+        objective = next(column for column in view["selectedColumns"] if column.startswith("metrics."))
+        view["selectedColumns"] = [*_COLUMNS, objective, f"tags.`{STATE}`"]
+        row = (found.experiment["experiment_id"], f"{TAG}{_OF_DATASETS}", json.dumps(view))
+        connection.execute("insert into experiment_tags(experiment_id, key, value) values (?, ?, ?)", row)
+        connection.commit()
+
+
 def photograph_report(browser: Browser, report: Path, out: Path) -> None:
     """Take the report's head, and its first contact sheet."""
     browser.open(report.as_uri(), "document.querySelectorAll('#courses path.trial').length > 0")
     browser.shoot(out / "report.png")
     browser.evaluate("[...document.images].find(e => e.width > 300).scrollIntoView({block: 'start'})")
-    time.sleep(1)
+    browser.settle()
     browser.shoot(out / "report-sheet.png")
 
 
@@ -208,31 +269,42 @@ def photograph(browser: Browser, base: str, found: Found, out: Path) -> None:
     first = address_of(base, found.experiment, [found.study])
     browser.open(first, "document.querySelectorAll('.ag-row').length > 3")
     browser.evaluate(_CLOSE_ASSISTANT)
-    time.sleep(3)
+    browser.settle()
     browser.shoot(out / "runs.png")
-    run = f"{base}/#/experiments/{found.experiment['experiment_id']}/runs/{found.run}"
+    pages = f"{base}/#/experiments/{found.experiment['experiment_id']}"
+    browser.open(f"{pages}/runs?{_MODE}&viewStateShareKey={_OF_DATASETS}", has("Dataset"))
+    browser.wait("document.querySelectorAll('.ag-row').length > 3")
+    browser.shoot(out / "datasets.png")
+    browser.open(f"{pages}/models?{_MODE}", f"{_MODELS_FOUND}.length > 3")
+    for element in (_SORTS_MODELS, _BY_VALIDATION):
+        browser.press(element)
+    for element in (_SORTS_MODELS, _ASCENDING):
+        browser.press(element)
+    browser.key_escape()
+    browser.shoot(out / "models.png")
+    run = f"{pages}/runs/{found.run}"
     browser.open(f"{run}?{_MODE}", has("Parameters"))
     browser.shoot(out / "trial.png")
     browser.open(f"{run}/model-metrics?{_MODE}", _CHARTS)
     browser.evaluate(_NO_TOOLBARS)
     browser.evaluate(_TO_VALIDATION)
-    time.sleep(4)
+    browser.settle()
     browser.shoot(out / "metrics.png")
     # Cards are drawn when they scroll into view, and a run's parameters are above its images.
     browser.evaluate(_SCROLL_DOWN)
-    time.sleep(3)
+    browser.settle()
     for index in range(browser.evaluate(f"{_SLIDERS}.length")):
         browser.click(*json.loads(browser.evaluate(f"({_LAST_MARK})({_SLIDERS}[{index}])")))
-    time.sleep(3)
+    browser.settle()
     browser.evaluate(_SHOW_PICTURES)
-    time.sleep(2)
+    browser.settle()
     browser.shoot(out / "images.png")
     browser.open(f"{run}/artifacts?{_MODE}", has("weights"))
     browser.shoot(out / "artifacts.png")
     # Last, since all runs at once take a busy machine long.
     browser.open(f"{first}&compareRunsMode=CHART", _CHARTS)
     browser.evaluate(_NO_TOOLBARS)
-    time.sleep(4)
+    browser.settle()
     browser.shoot(out / "charts.png")
 
 
@@ -247,7 +319,10 @@ def main() -> None:
     given.runs = given.runs.resolve()
     found = find(given.runs, given.study)
     port = free_port()
-    server = Server(sqlite_uri(given.runs / "mlflow.db"), port, [])
+    scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    database = Path(shutil.copy(given.runs / "mlflow.db", scratch.name))
+    with_datasets(database, found)
+    server = Server(sqlite_uri(database), port, [])
     try:
         server.start()
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
@@ -259,6 +334,7 @@ def main() -> None:
                 browser.close()
     finally:
         server.stop()
+        scratch.cleanup()
 
 
 if __name__ == "__main__":

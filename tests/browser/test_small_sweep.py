@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sweeplora.report.leaderboard import read_leaderboard
+from sweeplora.report.words import brief_values
 from sweeplora.rundir.preferences import read_judgements
 from tests.browser.conftest import STUDY
 from tests.browser.watched import Watched
@@ -59,7 +60,7 @@ def test_numbers_a_contact_sheet_and_the_best_file_are_at_most_three_clicks_away
 
     browser.go("about:blank", "document.readyState === 'complete'")
     browser.go(ui, "document.querySelectorAll('.ag-center-cols-container .ag-row').length >= 4")
-    name = " · ".join(f"{key.rpartition('.')[2]} {value}" for key, value in best.params.items())
+    name = brief_values(best.params)
     browser.until(_NAMED.format(json.dumps(name)))
     browser.press_one(_NAMED.format(json.dumps(name)))  # the first click
     tab = "[...document.querySelectorAll('a, [role=tab], button')].find(e => e.textContent.trim() === 'Artifacts')"

@@ -144,7 +144,7 @@ def test_every_ending_is_told_from_the_others(runs: Path, verdict: str, status: 
     study = StudyFolder(runs)
     study.trial(0, 2).verdict(verdict)
     run = look(study).runs()["rank/000-000000000002"]
-    assert (run.info.status, run.data.tags["sweeplora.verdict"]) == (status, verdict)
+    assert (run.info.status, run.data.tags["state"]) == (status, verdict)
 
 
 def test_a_trial_whose_driver_died_does_not_run_for_ever(runs: Path) -> None:

@@ -72,7 +72,7 @@ def test_mlflow_keeps_the_run_of_a_removed_folder_marked_as_failed_with_its_log(
     assert "runs/single/one is removed; its log is in MLflow" in output and folders(tmp_path) == []
     contents = Contents(f"sqlite:///{tmp_path}/runs/mlflow.db")
     run = contents.runs()["single/one"]
-    assert run.info.status == "FAILED" and run.data.tags["sweeplora.verdict"] == "failed"
+    assert run.info.status == "FAILED" and run.data.tags["state"] == "failed"
     log = Path(contents.client.download_artifacts(run.info.run_id, "log.txt")).read_text()
     assert log.count("rank 4") == 2
 

@@ -1,11 +1,35 @@
-"""Where a verb finds the runs: `runs=FOLDER` among its words, or what the configuration says, without Hydra."""
+"""Where a verb finds the runs, and the one that it is asked about: from its words, without Hydra."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from sweeplora.commands import Parser
 from sweeplora.errors import UserError
+
+
+class One(NamedTuple):
+    """The study or the run that a verb is asked about: the word that names it, and its folder."""
+
+    word: str
+    folder: Path
+
+
+def parse_one(parser: Parser, words: list[str]) -> tuple[Namespace, One]:
+    """The options of a verb that takes one `name` and further `words`, and what it is asked about.
+
+    Raises UserError unless exactly one study or run is named.
+    """
+    from sweeplora.report.find import find_folder
+
+    asked = parser.parse(words)
+    runs, names = split_runs([asked.name, *asked.words])
+    if len(names) != 1:
+        parser.error("give one study or run")
+    return asked, One(names[0], find_folder(runs, names[0]))
 
 
 def split_runs(words: Sequence[str]) -> tuple[Path, list[str]]:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from sweeplora.commands import Parser
-from sweeplora.commands.place import split_runs
+from sweeplora.commands.place import parse_one
 from sweeplora.errors import UserError
 
 _EXAMPLE = "python -m sweeplora prefer rank_alpha"
@@ -15,26 +15,21 @@ _EXAMPLE = "python -m sweeplora prefer rank_alpha"
 
 def main(words: list[str]) -> int:
     """Print the page's address, serve it until the person ends it, and print the result; returns 0."""
-    from sweeplora.report.find import find_folder
     from sweeplora.rundir.lock import hold
     from sweeplora.rundir.places import is_study
 
     parser = Parser("prefer", __doc__ or "", _EXAMPLE)
     parser.add_argument("--port", type=_port, default=0, metavar="N", help="port to serve at; a free one by default")
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
-    parser.add_argument("study", metavar="STUDY", help="a study with previews, running or not")
+    parser.add_argument("name", metavar="STUDY", help="a study with previews, running or not")
     parser.add_argument("words", nargs="*", metavar="WORD", help="runs=FOLDER")
-    asked = parser.parse(words)
-    runs, rest = split_runs([asked.study, *asked.words])
-    if len(rest) != 1:
-        parser.error("give one study")
-    folder = find_folder(runs, rest[0])
+    asked, (name, folder) = parse_one(parser, words)
     if not is_study(folder):
-        raise UserError("STUDY", rest[0], "that is one run, and there is nothing to compare it with; name a study")
+        raise UserError("STUDY", name, "that is one run, and there is nothing to compare it with; name a study")
     try:
         lock = hold(folder / "prefer.lock")
     except BlockingIOError:
-        raise UserError("STUDY", rest[0], "another `prefer` compares its trials; end that one first") from None
+        raise UserError("STUDY", name, "another `prefer` compares its trials; end that one first") from None
     with lock:
         return _compare(folder, asked.port, not asked.no_browser)
 

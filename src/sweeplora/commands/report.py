@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from sweeplora.commands import Parser
-from sweeplora.commands.place import split_runs
+from sweeplora.commands.place import parse_one
 from sweeplora.errors import UserError
 
 _EXAMPLE = "python -m sweeplora report rank_alpha --rows network.dim --columns network.alpha"
@@ -15,7 +15,6 @@ _EXAMPLE = "python -m sweeplora report rank_alpha --rows network.dim --columns n
 
 def main(words: list[str]) -> int:
     """Write the report and print its files; returns 0."""
-    from sweeplora.report.find import find_folder
     from sweeplora.rundir.places import is_study
 
     parser = Parser("report", __doc__ or "", _EXAMPLE)
@@ -24,13 +23,9 @@ def main(words: list[str]) -> int:
     parser.add_argument(
         "--out", metavar="FILE", help="where the page goes; report.html in the study's folder otherwise"
     )
-    parser.add_argument("study", metavar="STUDY", help="a study, running or not; or a run, for its contact sheet alone")
+    parser.add_argument("name", metavar="STUDY", help="a study, running or not; or a run, for its contact sheet alone")
     parser.add_argument("words", nargs="*", metavar="WORD", help="runs=FOLDER")
-    asked = parser.parse(words)
-    runs, rest = split_runs([asked.study, *asked.words])
-    if len(rest) != 1:
-        parser.error("give one study")
-    folder = find_folder(runs, rest[0])
+    asked, (_, folder) = parse_one(parser, words)
     if is_study(folder):
         return _of_study(folder, asked.rows, asked.columns, asked.out)
     for name in ("rows", "columns", "out"):

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 from sweeplora.commands import Parser
-from sweeplora.commands.place import split_runs
+from sweeplora.commands.place import parse_one
 
 _EXAMPLE = "python -m sweeplora show rank_alpha/3"
 
 
 def main(words: list[str]) -> int:
     """Print what is known about a run or a study; returns 0."""
-    from sweeplora.report.find import find_folder
     from sweeplora.report.page import run_page, shown_run, shown_study, study_page
     from sweeplora.report.unread import unread
     from sweeplora.rundir.places import is_study, run_folders
@@ -22,13 +20,9 @@ def main(words: list[str]) -> int:
     parser = Parser("show", __doc__ or "", _EXAMPLE)
     parser.add_argument("--json", action="store_true", help="as JSON, with every value of the metric")
     parser.add_argument("--metric", metavar="KEY", help="what to draw over the steps; val/loss by default")
-    parser.add_argument("run", metavar="RUN", help="study/number, a study, a folder, a single run, a weights file")
+    parser.add_argument("name", metavar="RUN", help="study/number, a study, a folder, a single run, a weights file")
     parser.add_argument("words", nargs="*", metavar="WORD", help="runs=FOLDER")
-    asked = parser.parse(words)
-    runs, rest = split_runs([asked.run, *asked.words])
-    if len(rest) != 1:
-        parser.error("give one run")
-    folder: Path = find_folder(runs, rest[0])
+    asked, (_, folder) = parse_one(parser, words)
     if is_study(folder):
         page = study_page(folder, asked.metric)
         lines = [json.dumps(page, indent=1)] if asked.json else shown_study(page)

@@ -25,8 +25,8 @@ TICK = 2.0
 _LONGEST_WAIT = 15.0
 """Seconds between two attempts at a store that does not answer."""
 
-_SHARE = 100.0
-_LONGEST_PAUSE = 8.0
+_SHARE = 250.0
+_LONGEST_PAUSE = 15.0
 """Seconds to pause for one that a look took of the processor, and at most: the training needs it more."""
 
 _ORPHANS_SECONDS = 12.0

@@ -12,7 +12,9 @@ from sweeplora.record.provenance.workspace import FOLDER
 from sweeplora.record.run_folders import RunFolders, SeenTrial, is_held_by_anyone
 from sweeplora.record.store.artifacts import session_pieces
 from sweeplora.record.store.seen_run import SeenRun
+from sweeplora.record.store.standing import Standing, standings, with_standing
 from sweeplora.record.store.subject import (
+    STATE,
     TAG_LENGTH,
     Subject,
     began,
@@ -28,7 +30,7 @@ from sweeplora.record.store.subject import (
 )
 from sweeplora.record.tensorboard import EventFiles
 from sweeplora.record.tracking import Tracking
-from sweeplora.report.leaderboard import make_leaderboard
+from sweeplora.report.leaderboard import Leaderboard, make_leaderboard
 from sweeplora.report.preference_words import preference_lines
 from sweeplora.report.verdict import said
 from sweeplora.rundir.folder import RunDir
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
 
 NOTE = "note: "
 """Begins a line of `mirror.log` that is meant for the user of the command."""
+
+
+_ALONE = Standing()
+"""Of a run that is no complete trial of a sweep with one measured objective."""
 
 
 class ParentRun(NamedTuple):
@@ -90,8 +96,8 @@ class Mirror:
         folder = tracking.tensorboard
         self._event_files = EventFiles(Path(folder), tracking.tensorboard_prefix) if folder else None
         self._stored: StoredRuns | None = None
-        self._ended: dict[Path, int] = {}
-        """The version of `trial.json` that was sent whole, of runs that have ended."""
+        self._ended: dict[Path, tuple[int, str]] = {}
+        """What was sent whole of runs that have ended: the version of `trial.json`, and the mark of their standing."""
 
     def look_anew(self) -> None:
         """Ask the store at the next turn what it has: it may have been restarted, even with an empty database."""
@@ -150,18 +156,27 @@ class Mirror:
     def _send(self, stored: StoredRuns | Glance, abandoned: bool) -> None:
         study = self.folders.study()
         trials = self.folders.trials()
-        parent = self._send_study(stored, study, trials, abandoned) if study is not None else None
+        parent, stands = None, dict[int, Standing]()
+        if study is not None:
+            board = make_leaderboard(study.study, study.objectives, [(trial.path, trial.record) for trial in trials])
+            stands = standings(board)
+            parent = self._send_study(stored, (study, board), trials, abandoned)
         for trial in trials:
             started = began(trial.record, 0.0)
             above = ParentRun(None, started, "") if self.folders.single and started else parent
-            if above is not None and self._ended.get(trial.path) != trial.version:
-                self._send_trial(stored, trial, above, abandoned)
+            stand = stands.get(trial.record.number or 0, _ALONE) if trial.record.replicate is None else _ALONE
+            if above is not None and self._ended.get(trial.path) != (trial.version, stand.mark):
+                self._send_trial(stored, trial, (above, stand), abandoned)
 
     def _send_study(
-        self, stored: StoredRuns | Glance, study: StudyRecord, trials: Sequence[SeenTrial], abandoned: bool
+        self,
+        stored: StoredRuns | Glance,
+        sweep: tuple[StudyRecord, Leaderboard],
+        trials: Sequence[SeenTrial],
+        abandoned: bool,
     ) -> ParentRun | None:
         """Send the sweep's own run; None if it was deleted in the UI and has no new trial below it."""
-        board = make_leaderboard(study.study, study.objectives, [(trial.path, trial.record) for trial in trials])
+        study, board = sweep
         verdict = (*said(self.path), *preference_lines(board))
         if study.state == "running" and abandoned and not is_held_by_anyone(self.path / "driver.lock"):
             ends = [RunDir(trial.path).last_written() or 0.0 for trial in trials]
@@ -169,7 +184,7 @@ class Mirror:
         subject = study_subject(study, board, verdict)
         subject = _with_session(subject, session_of(self.path, float("inf")), command_of(study))
         run: SeenRun = stored.of(self.path)
-        found, mark = run.look(f"{subject.tags['sweeplora.verdict']} {study_note(board, verdict)}")
+        found, mark = run.look(f"{subject.tags[STATE]} {study_note(board, verdict)}")
         deleted = stored.is_deleted(subject.identity)
         if deleted:
             identities = [identity_of(self.folders.name_of(trial.path), study.started) for trial in trials]
@@ -191,31 +206,34 @@ class Mirror:
             sent.finish(stored.store, subject, mark)
         return ParentRun(run.run_id, study.started, command_of(study))
 
-    def _send_trial(self, stored: StoredRuns | Glance, trial: SeenTrial, parent: ParentRun, abandoned: bool) -> None:
+    def _send_trial(
+        self, stored: StoredRuns | Glance, trial: SeenTrial, among: tuple[ParentRun, Standing], abandoned: bool
+    ) -> None:
         """Send the run of one trial, or a single run."""
+        parent, stand = among
         dead = abandoned and not is_held_by_anyone(RunDir(trial.path).lock)
         verdict = verdict_of(trial.record, _result(trial.path) if dead else None, dead)
         session = session_of(self.path, began(trial.record, parent.started))
         carried = [] if self.folders.single or session is None else session_pieces(self.path, session)
         run: SeenRun = stored.of(trial.path)
-        found, mark = run.look(verdict, carried)
+        found, mark = run.look(verdict, carried, stand.mark)
         if not run.is_complete(mark):
             if isinstance(stored, Glance):
                 raise _ToSend
             sent = stored.of(trial.path)
             config, name = self.folders.config(trial.path), self.folders.name_of(trial.path)
             record = closed(trial.record, RunDir(trial.path).last_written()) if dead else trial.record
-            subject = trial_subject(name, config, record, verdict, parent.started)
+            subject = with_standing(trial_subject(name, config, record, verdict, parent.started), stand)
             subject = _with_session(subject, session, parent.command)
             if stored.is_deleted(subject.identity):
                 return
             stored.open(sent, subject, parent.run_id)
-            sent.update(stored.store, subject, found)
+            sent.update(stored.store, subject, found, stand.points)
             if self.folders.single:
                 self._keep_backups(stored, sent)
             sent.finish(stored.store, subject, mark)
         if verdict != "running":
-            self._ended[trial.path] = trial.version
+            self._ended[trial.path] = (trial.version, stand.mark)
 
     def _keep_backups(self, stored: StoredRuns, run: StoredRun) -> None:
         for name in backups_of(self.path):

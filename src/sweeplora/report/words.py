@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,52 @@ def named_values(params: Mapping[str, object]) -> str:
 def bare_values(params: Mapping[str, object]) -> str:
     """Searched values alone, for a column whose heading names the keys: `8 · 4`."""
     return " · ".join(number(value, "null") for value in params.values())
+
+
+def brief_values(params: Mapping[str, object]) -> str:
+    """Searched values as a name for a column of about 22 letters, in the longest form that fits.
+
+    `dim 16 · alpha 4`, or with more keys `dim16 alp4 lr.0059`, or the values alone, `16 · 4 · .0059 · .1`. The form
+    follows from the keys, so that all trials that searched the same have the same one.
+    """
+    keys = [key.rpartition(".")[2] for key in params]
+    if sum(len(key) + 1 + _USUAL_VALUE for key in keys) + 3 * (len(keys) - 1) <= _MOST_OF_NAMED:
+        return " · ".join(f"{key} {_rounded(value, 3)}" for key, value in zip(keys, params.values(), strict=True))
+    pairs = [(key[:_BRIEF_KEY], value) for key, value in zip(keys, params.values(), strict=True)]
+    if sum(len(key) + 1 + _BRIEF_VALUE for key, _ in pairs) <= _MOST_OF_BRIEF:
+        return " ".join(_brief_pair(key, value) for key, value in pairs)
+    return (" · " if len(pairs) <= _FEW_VALUES else " ").join(_brief(value) for _, value in pairs)
+
+
+_USUAL_VALUE, _MOST_OF_NAMED = 5, 27
+_BRIEF_KEY, _BRIEF_VALUE, _MOST_OF_BRIEF = 3, 4, 24
+_FEW_VALUES = 4
+"""Letters of a value and of a key as they usually are, and what fits into MLflow's column of names with a number."""
+
+
+def _brief_pair(key: str, value: object) -> str:
+    """`lr.0059`; a word says what it is without its key."""
+    if isinstance(value, str):
+        return _brief(value)
+    return f"{key}={_brief(value)}" if value is None or isinstance(value, bool) else f"{key}{_brief(value)}"
+
+
+def _brief(value: object) -> str:
+    """A value in few letters: `.0059`, `3e-5`."""
+    text = _rounded(value, 2)
+    if not isinstance(value, float):
+        return text
+    scientific = re.sub(r"e([+-])0*", lambda found: "e-" if found[1] == "-" else "e", f"{value:.1e}").replace(
+        ".0e", "e"
+    )
+    plain = re.sub(r"^(-?)0\.", r"\1.", text)
+    return scientific if "e" in text or len(scientific) < len(plain) else plain
+
+
+def _rounded(value: object, digits: int) -> str:
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def number(value: object, missing: str = "-") -> str:

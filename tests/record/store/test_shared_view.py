@@ -30,12 +30,11 @@ def test_a_view_sorts_by_the_objective_and_has_what_was_searched_as_columns() ->
     assert found["searchFilter"] == "tags.`sweeplora.root` = 's'"
     assert found["selectedColumns"] == [
         "metrics.`val/loss`",
-        "metrics.`val/relative`",
         "params.`network.dim`",
         "params.`optimizer`",
-        "tags.`sweeplora.verdict`",
+        "tags.`state`",
         "attributes.`Duration`",
-        "tags.`sweeplora.file`",
+        "tags.`file`",
     ]
     assert view(["probe/loss", "seconds"])["selectedColumns"][:2] == ["metrics.`probe/loss`", "metrics.`seconds`"]
 
@@ -98,7 +97,7 @@ def test_the_store_has_the_view_and_its_columns_are_filled(runs: Path) -> None:
     assert "params.`optimizer`" in shared["selectedColumns"]
     run = contents.runs()[f"rank/000-{4:012x}"]
     assert (run.data.params["optimizer"], run.data.params["network.dim"]) == ("lion", "4")
-    assert run.data.tags["sweeplora.file"] == "700 B"
+    assert run.data.tags["file"] == "700 B"
     assert run.info.run_name == "dim 4 · optimizer lion (0)"
     named = contents.client.search_runs([experiment.experiment_id], shared["searchFilter"])
     assert len(named) == 2  # the sweep and its trial

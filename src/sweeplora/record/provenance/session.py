@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sweeplora.record.provenance import git
-from sweeplora.record.provenance.environment import LOCK, lock, machine, packages
+from sweeplora.record.provenance.environment import LOCK, installed, lock, machine, packages
 from sweeplora.record.provenance.exclusions import Exclusions, Rules, rules_of
 from sweeplora.record.provenance.secret import holds_secret, without_credentials
 from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
@@ -95,7 +95,8 @@ def write_session(
     beside: Path, workspace: Path, backup: Backup | None, rules: Rules = _NO_RULES, extras: Extras = _NO_EXTRAS
 ) -> Path:
     """Describe this session below `<beside>/provenance/`, or reuse an identical one. Returns its folder."""
-    files: dict[str, bytes] = {"packages.txt": packages().encode(), LOCK: lock().encode()}
+    found = installed()
+    files: dict[str, bytes] = {"packages.txt": packages(found).encode(), LOCK: lock(found).encode()}
     repositories = []
     for label, root in _repositories(workspace).items():
         repository, patch = git.state(root, Exclusions(rules, root).why_out)

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from sweeplora.errors import UserError
-from sweeplora.record.provenance.environment import LOCK, lock
+from sweeplora.record.provenance.environment import LOCK, installed, lock
 from sweeplora.record.provenance.session import FACTS, MANIFEST, PROMPTS, session_of
 from sweeplora.record.provenance.session import FOLDER as SESSIONS
 from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
@@ -104,7 +104,7 @@ def environment_differences(recorded: Path | None) -> list[str]:
     """What of a session's lock is otherwise here, one line each: `torch==2.13.0, here 2.12.0`."""
     if recorded is None or not recorded.is_file():
         return ["the environment was not recorded"]
-    then, now = _pinned(recorded.read_text()), _pinned(lock())
+    then, now = _pinned(recorded.read_text()), _pinned(lock(installed()))
     lines = []
     for name in sorted({**then, **now}, key=str.lower):
         if then.get(name) != now.get(name):

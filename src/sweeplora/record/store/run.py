@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 
+from sweeplora.record.run_folders import version
 from sweeplora.record.store.artifacts import Piece, stage
 from sweeplora.record.store.checkpoints import SUFFIXES, checkpoints, retired
 from sweeplora.record.store.client import Known, Store, is_unknown_to_it
@@ -33,6 +34,8 @@ class StoredRun(SeenRun):
         super().__init__(path, address, there)
         self._opened = self._compared = False
         self._known_models: dict[str, str] = {}
+        self._listed = 0
+        """The version of `dataset.json` that was named as the run's input."""
 
     def open(self, store: Store, subject: Subject, known: Known | None, root: str, parent: str | None) -> None:
         """Find or create the run, once per process; what was sent to another run is forgotten."""
@@ -41,6 +44,7 @@ class StoredRun(SeenRun):
         run_id = known.run_id if known is not None else None
         if run_id is None or self._sent.run_id != run_id:
             self._sent = Sent(self._address, subject.identity, run_id)
+            self._listed = 0
         if run_id is None:
             self._sent.run_id = store.create(subject, root, parent)
         else:
@@ -51,11 +55,12 @@ class StoredRun(SeenRun):
         self._sent.save(self.path)
 
     def update(self, store: Store, subject: Subject, found: Sequence[Piece], points: Iterable[Point] = ()) -> None:
-        """Send what is new in the description, in `points` or else metrics.jsonl and system.jsonl, and in the files."""
+        """Send what is new in the description, in `points`, metrics.jsonl and system.jsonl, and in the files."""
         self._describe(store, with_file_size(subject, found))
         tail = MetricsTail(RunDir(self.path).metrics, self._sent.offset)
         load = MetricsTail(RunDir(self.path).system, self._sent.system_offset)
-        self._send(store, [*points, *tail.poll(), *load.poll()])
+        computed = [point for point in points if point.step > self._sent.newest.get(point.key, -1)]
+        self._send(store, [*computed, *tail.poll(), *load.poll()])
         self._sent.offset, self._sent.system_offset = tail.offset, load.offset
         self._sent.save(self.path)
         self._upload(store, subject, found)
@@ -134,12 +139,16 @@ class StoredRun(SeenRun):
     def _name_inputs(self, store: Store) -> None:
         """Name the data set as the run's input."""
         listing = self.path / "dataset.json"
+        seen = version(listing)
+        if seen == self._listed:
+            return
         parts = dataset_parts(listing)
         digest = " ".join(part.digest for part in parts)
         if parts and self._sent.inputs != digest:
             store.log_datasets(self._id, parts)
             self._sent.inputs = digest
             self._sent.save(self.path)
+        self._listed = seen
 
     def _retire(self, store: Store, subject: Subject, found: Sequence[Piece]) -> None:
         """Delete from the store what the run's own retention has deleted from its folder."""

@@ -31,10 +31,11 @@ class SeenRun:
         """The MLflow run's id, None until there is one."""
         return self._sent.run_id
 
-    def look(self, subject_state: str, more: Sequence[Piece] = ()) -> tuple[list[Piece], str]:
+    def look(self, subject_state: str, more: Sequence[Piece] = (), about: str = "") -> tuple[list[Piece], str]:
         """The files to keep up to date, with `more`, and a fingerprint that changes when there is something to send.
 
-        A growing log counts as changed once a minute, and when the run has ended; the scores are sent at the end.
+        `about`: what else the run says, by what other folders hold. A growing log counts as changed once a minute, and
+        when the run has ended; the scores are sent at the end.
         """
         found = [*pieces(self.path), *more]
         if subject_state == "running":
@@ -45,6 +46,7 @@ class SeenRun:
         size = metrics.stat().st_size if metrics.exists() else 0
         load = [str(system.stat().st_size)] if system.exists() else []
         text = "\n".join([subject_state, str(size), *load, *(f"{p.key} {p.fingerprint}" for p in found)])
+        text += f"\n{about}" if about else ""
         return found, hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def is_complete(self, fingerprint: str) -> bool:

@@ -14,12 +14,13 @@ from typing import Any
 from urllib.parse import quote
 
 from sweeplora.record.store.artifacts import Piece
-from sweeplora.record.store.subject import OBJECTIVE, SWEPT, Subject
+from sweeplora.record.store.standing import MEAN, ORDER
+from sweeplora.record.store.subject import OBJECTIVE, REPEATED, STATE, SWEPT, Subject
 from sweeplora.report.objectives import PREFERENCE
 from sweeplora.report.summaries import shown_size
 
 TAG = "mlflow.sharedViewState."
-FILE = "sweeplora.file"
+FILE = "file"
 """The tag of a run with the size of its last weights."""
 
 _MOST_COLUMNS = 12
@@ -27,6 +28,7 @@ _MOST_PICTURES = 6
 _MOST_RUNS = 100
 """Runs that a chart shows."""
 
+_NO_REPETITIONS = " and tags.`sweeplora.kind` != 'replicate'"
 _SWEEP, _PICTURES = "Sweep", "Pictures"
 """Sections of the charts' page."""
 
@@ -42,26 +44,28 @@ def key_of(study: str) -> str:
 def view_of(subject: Subject, root: str, pictures: Sequence[str] = ()) -> str:
     """The view of a sweep's runs as MLflow's pages read it; `root` is the sweep's folder below `runs`.
 
-    Objectives, what was searched, the state, the duration and the size of the weights are its columns. Its charts begin
-    with the objective of all trials over the steps, then what was searched against it as parallel coordinates, then the
-    previews by the keys `pictures` without the runs' parameters.
+    Objectives, what was searched, the state, the duration and the size of the weights are its columns. Where trials
+    were trained with further seeds, those runs are left out: the mean over the seeds is a column of the trials, which
+    stand in the leaderboard's order. The charts begin with the objective of all trials over the steps, then what was
+    searched against it as parallel coordinates, then the previews by the keys `pictures`, without parameters.
     """
     written = subject.params[OBJECTIVE]
     objectives = json.loads(written) if written.startswith("[") else [written]
     if objectives == [PREFERENCE]:  # it changes with every comparison, so that no run records it
         objectives = ["val/loss"]
     swept = json.loads(subject.tags[SWEPT])
-    metrics = [*objectives, *(["val/relative"] if "val/loss" in objectives else [])]
+    has_means = REPEATED in subject.tags and len(objectives) == 1
+    metrics = [f"{MEAN}{objectives[0]}", *objectives] if has_means else objectives
     columns = [
         *(f"metrics.`{name}`" for name in metrics),
         *(f"params.`{key}`" for key in swept[:_MOST_COLUMNS]),
-        "tags.`sweeplora.verdict`",
+        f"tags.`{STATE}`",
         "attributes.`Duration`",
         f"tags.`{FILE}`",
     ]
     view: dict[str, Any] = {
-        "searchFilter": f"tags.`sweeplora.root` = '{root}'",
-        "orderByKey": f"metrics.`{objectives[0]}`",
+        "searchFilter": f"tags.`sweeplora.root` = '{root}'{_NO_REPETITIONS if REPEATED in subject.tags else ''}",
+        "orderByKey": f"tags.`{ORDER}`" if has_means else f"metrics.`{objectives[0]}`",
         "orderByAsc": True,
         "startTime": "ALL",
         "lifecycleFilter": "Active",

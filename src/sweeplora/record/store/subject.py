@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -14,7 +15,7 @@ from urllib.parse import quote
 from sweeplora.record.provenance.secret import without_credentials
 from sweeplora.report.leaderboard import Leaderboard, note
 from sweeplora.report.objectives import PREFERENCE
-from sweeplora.report.words import named_values
+from sweeplora.report.words import brief_values
 from sweeplora.rundir.metrics import Point
 from sweeplora.rundir.record import Result, StudyRecord, TrialRecord
 
@@ -27,6 +28,12 @@ OBJECTIVE = "sweep.objective"
 
 SWEPT = "sweeplora.swept"
 """The tag of a sweep's run with the searched keys, as a JSON list."""
+
+REPEATED = "sweeplora.repeated"
+"""The tag of a sweep's run with how many of its trials were trained with further seeds, where any were."""
+
+STATE = "state"
+"""The tag of a run with how it ended, as a column of MLflow's list shows it."""
 
 _MOST_SWEPT = 24
 _MOST_SHOWN = 4
@@ -73,8 +80,14 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield from flatten(value, f"{dotted}.")
         else:
             text = value if isinstance(value, str) else json.dumps(value, default=str)
-            shown = without_credentials(f"{dotted}={text}").removeprefix(f"{dotted}=")  # a key may mark a secret
+            shown = _without_credentials(f"{dotted}={text}").removeprefix(f"{dotted}=")  # a key may mark a secret
             yield _UNNAMEABLE.sub("_", dotted)[:KEY_LENGTH], shown[:PARAM_LENGTH]
+
+
+@functools.lru_cache(maxsize=8192)
+def _without_credentials(line: str) -> str:
+    """As `without_credentials`, remembered: a look at a run that grows goes through its whole configuration again."""
+    return without_credentials(line)
 
 
 def milliseconds(seconds: float | None) -> int | None:
@@ -95,11 +108,11 @@ def verdict_of(trial: TrialRecord, result: Result | None, abandoned: bool) -> st
 
 
 def short_name(trial: TrialRecord, folder: str) -> str:
-    """A trial's name for the run list, what tells trials apart first: `dim 4 · alpha 1 (3)`; `(3.1)` repeats it."""
+    """A trial's name for the run list, its values first: `dim 4 · alpha 1 (3)`; `(3.1)` repeats it."""
     if trial.number is None:
         return folder
     again = "" if trial.replicate is None else f".{trial.replicate}"
-    return f"{named_values(trial.params)[:KEY_LENGTH]} ({trial.number}{again})".strip()
+    return f"{brief_values(trial.params)[:KEY_LENGTH]} ({trial.number}{again})".strip()
 
 
 def began(trial: TrialRecord, since: float) -> float:
@@ -131,7 +144,7 @@ def trial_subject(folder: str, config: Mapping[str, Any], trial: TrialRecord, ve
     tags = {
         "sweeplora.kind": "trial" if trial.study else "run",
         "sweeplora.folder": folder,
-        "sweeplora.verdict": verdict,
+        STATE: verdict,
         "sweeplora.attempts": str(len(trial.attempts)),
     }
     if trial.replicate is not None:
@@ -173,11 +186,13 @@ def study_subject(study: StudyRecord, board: Leaderboard, said: Sequence[str] = 
     tags = {
         "sweeplora.kind": "sweep",
         "sweeplora.folder": study.study,
-        "sweeplora.verdict": study.state,
+        STATE: study.state,
         "sweeplora.best": board.best.folder.name if board.best is not None else "",
         _NOTE: study_note(board, said),
         SWEPT: json.dumps(list(dict.fromkeys(key for entry in board.entries for key in entry.params))[:_MOST_SWEPT]),
     }
+    if repeated := sum(any(again.values for again in repeats) for repeats in board.repeats.values()):
+        tags[REPEATED] = str(repeated)
     return Subject(
         identity=identity_of(study.study, study.started),
         name=study.study,
