@@ -119,7 +119,7 @@ def test_trials_are_proposed_from_what_a_person_saw_of_real_trainings(tmp_path: 
     second = trials(study)
     assert sorted(second) == [0, 1, 2, 3, 4]
     learnt = values(tmp_path)
-    assert sorted(first, key=lambda n: learnt[n]) == sorted(first, key=lambda n: -light[n])
+    assert min(first, key=lambda n: learnt[n]) == favourite, "the search is told what the person said"
     assert {learnt[n] for n in (3, 4)} == {0.5}, "what nobody has seen yet counts as average"
 
     said = answer_all(tmp_path)

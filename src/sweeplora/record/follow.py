@@ -1,4 +1,4 @@
-"""The mirror as a separate process: poll every two seconds, retry while a server is down, exit with the parent."""
+"""The mirror as a separate process: look every few seconds, retry while a server is down, exit with the parent."""
 
 from __future__ import annotations
 
