@@ -2,14 +2,15 @@
 
 A session is three living processes that train blocks in turn, as `nightly.against` has two do: the committed source,
 the same once more, and a copy that sleeps for a tenth of the processor time of each step and holds a tenth more memory
-at its peak. Every block is a real training. A night is BLOCKS.blocks rounds of one session, and no other night begins
-with those; where the gate would measure more, it has the session's other rounds.
+at its peak. Every block is a real training. A night is BLOCKS.blocks rounds drawn from one session; where the gate asks
+for more, it gets the session's other rounds.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import random
 import statistics
 import sys
 from collections import Counter
@@ -24,9 +25,9 @@ from sweeplora.nightly.measuring import slot_of
 from sweeplora.nightly.side import Place, Side, Tree
 from sweeplora.nightly.speed import MEMORY, STEP, Measured, is_open, judge
 from sweeplora.rundir.files import write_json
+from tools.prove_gate.nights import NIGHTS
 from tools.prove_gate.plants import Edit, copy_with
 
-NIGHTS = 20
 ROUNDS = 24
 BLOCKS = Blocks(blocks=6, most_blocks=24, steps=5, warm_up=1)
 WORDS = (
@@ -96,10 +97,13 @@ def sessions(out: Path) -> list[list[Round]]:
 
 
 def nights(recorded: Sequence[Sequence[Round]]) -> Iterator[list[Round]]:
-    """The rounds of each night: its own first, then the others of its session."""
-    for rounds in recorded:
-        for begin in range(0, len(rounds) - BLOCKS.blocks + 1, BLOCKS.blocks):
-            yield [*rounds[begin:], *rounds[:begin]]
+    """The rounds of NIGHTS nights, by sessions in turn: drawn ones first, in their order, then the session's others."""
+    usable = [rounds for rounds in recorded if len(rounds) >= BLOCKS.blocks]
+    drawn = random.Random(0)
+    for rounds in itertools.islice(itertools.cycle(usable), NIGHTS):
+        chosen = sorted(drawn.sample(range(len(rounds)), BLOCKS.blocks))
+        rest = [number for number in range(len(rounds)) if number not in chosen]
+        yield [rounds[number] for number in (*chosen, *rest)]
 
 
 def judged(night: Sequence[Round], name: str) -> list[Criterion]:
@@ -119,7 +123,8 @@ def measured(rounds: Sequence[Round], name: str) -> Measured:
 
 def matrix(out: Path) -> list[str]:
     """A row for the same source and one for the plants, of nights alone on the machine and of nights that were not."""
-    drawn = list(nights(sessions(out)))[:NIGHTS]
+    recorded = sessions(out)
+    drawn = list(nights(recorded))
     groups = {"free": [one for one in drawn if not _was_busy(one)], "busy": [one for one in drawn if _was_busy(one)]}
     lines = [
         f"| planted | machine | nights | {STEP} REGRESSED | open | {MEMORY} REGRESSED | {STEP} | {MEMORY} |",
@@ -128,8 +133,8 @@ def matrix(out: Path) -> list[str]:
     says = {AGAIN: "nothing: the same source", PLANTED: f"sleep of {SHARE:.0%} of a step, {SHARE:.0%} more memory"}
     for name, planted in says.items():
         lines += [_row(planted, machine, group, name) for machine, group in groups.items() if group]
-    trained = sum(len(each) for night in drawn for each in night[: BLOCKS.blocks])
-    return [*lines, "", f"{trained} blocks, each of them a training."] if drawn else []
+    trained = sum(len(each) for rounds in recorded for each in rounds)
+    return [*lines, "", f"{trained} trainings in {len(recorded)} sessions."] if drawn else []
 
 
 def _was_busy(night: Sequence[Round]) -> bool:
