@@ -124,6 +124,7 @@ def _refusal(checked: Checked, *overrides: str) -> str:
         ([f"name='{'ü' * 119}'"], "it becomes a file's name; use at most 120 letters"),
         ([f"sweep.name={'n' * 241}"], "it becomes a file's name; use at most 120 letters"),
         (["tracking.artifacts=/etc/passwd"], "tracking.artifacts=/etc/passwd: files cannot be created there"),
+        (["tracking.tensorboard=/etc/passwd"], "tracking.tensorboard=/etc/passwd: files cannot be created there"),
         (["tracking.uri='sqlite:////etc/passwd/x.db'"], "the database cannot be created there"),
         (["tracking.uri='postgresql://u@h/d'"], "its driver is not installed; pip install psycopg"),
         (["tracking.uri='nodb://u@h/d'"], "tracking.uri=nodb://u@h/d: give sqlite:///PATH.db"),

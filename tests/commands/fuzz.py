@@ -26,6 +26,31 @@ _VALUES = (
     *("0x10", "1_000", "007", "torch.optim.SGD", "os.system", "no_such.Thing", "sqlite://", "http://", "1" * 5000),
     *("x" * 5000, "[" * 200, "1," * 2000 + "1", "'" + "y" * 300 + "'", "'" + "z" * 200 + "'"),
 )
+_ASKED_OF_VERBS = (
+    *(
+        "single",
+        "s",
+        "x/0",
+        "x/",
+        "/",
+        "999999999999",
+        "-1",
+        "",
+        " ",
+        "ü",
+        "\ud800",
+        "a b",
+        "'",
+        "[",
+        "*",
+        "%",
+        "x" * 5000,
+    ),
+    *("--json", "--yes", "--all", "--last", "--keep=-1", "--metric=loss", "--metric", "--older=1d", "--older=", "--no"),
+    *("--port=0x1", "--port=99999999", "--seed=inf", "--reason", "--reason=", "-", "--", "=", "--look-in", "--help=1"),
+)
+"""Words that no verb can do harm with."""
+
 _SIGNS = ("", "", "", "", "+", "++", "~", "-", "--", " ", "+++")
 
 
@@ -41,7 +66,9 @@ def command_lines(seed: int, count: int) -> Iterator[list[str]]:
             words.append(draw.choice(words))
         if draw.random() < 0.05:
             words.insert(0, draw.choice([*verbs(HERE), "runs", "Run", "../run", "run.py", "__init__"]))
-        yield words
+        elif draw.random() < 0.08:
+            words = [draw.choice(list(verbs(HERE))), *draw.choices(_ASKED_OF_VERBS, k=draw.choice((0, 1, 1, 2, 3)))]
+        yield [*words, "--port=0"] if words[0] == "ui" else words  # it would serve until somebody ends it
 
 
 def _word(draw: random.Random, keys: list[str], choices: list[tuple[str, str]], sweeps: list[str]) -> str:

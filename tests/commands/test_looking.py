@@ -204,3 +204,24 @@ def test_which_answers_for_files_without_metadata_and_refuses_missing_ones(
     assert main(["which", "nothing.safetensors"]) == 2
     assert "there is no such file" in capsys.readouterr().err
     assert main(["which", "odd.bin", "runs=elsewhere"]) == 1  # no store here: the file alone speaks
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("list", LONG), ("show", LONG), ("status", LONG), ("report", LONG), ("sync", LONG), ("clean", LONG)),
+        *(("which", LONG), ("diff", LONG, "ranks/1"), ("rerun", LONG), ("restore", LONG, "there"), ("prefer", LONG)),
+        *(("continue", LONG), ("baseline", "accept", LONG, "--reason=x"), ("show", f"ranks/{LONG}")),
+        *(("list", f"runs={LONG}"), ("status", f"runs={LONG}"), ("clean", f"runs={LONG}")),
+    ],
+    ids=lambda words: " ".join(words).replace(LONG, "long"),
+)
+def test_a_name_that_no_file_can_have_is_one_line(
+    words: tuple[str, ...], runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "xxxx… (" in line

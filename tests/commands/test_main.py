@@ -99,6 +99,13 @@ BAD = [
     (["network.dim=eight"], "network.dim=eight: expected a whole number >= 1"),
     (["+sweep=rank_alpha", "network.dimm=choice(1,2)"], "network.dimm=1: no such key"),
     (["+sweep=rank_alpha", "network.dim=choice(4,-1)"], "network.dim=-1: expected a whole number >= 1"),
+    (["optimizer.betas.x=1"], "optimizer.betas.x=1: no such key; a list is given whole, as [a,b]"),
+    (["~optimizer.betas.0"], "optimizer.betas.0=: no such key; a list is given whole, as [a,b]"),
+    (["launcher.processes_per_trial=0"], "launcher.processes_per_trial=0: expected a whole number >= 1"),
+    (
+        ["pruner._target_=optuna.pruners.Nope", "network.dim=choice(4,8)", "sweep.trials=2"],
+        "pruner._target_=optuna.pruners.Nope: there is no Nope in optuna.pruners",
+    ),
     (["launcher.device=cpu", "train.mixed_precision=fp16"], "train.mixed_precision=fp16: a CPU has no half"),
     (["model=sdxl", "model.path=/no/model"], "model.path=/no/model: it does not exist"),
     (["model=sdxl"], "model.path=???: give model.path="),

@@ -50,3 +50,11 @@ def test_a_name_is_synced_alone_and_what_stays_behind_is_said(
     assert set(contents.runs()) == both | {"away", "away/000-000000000002"}
     assert main(["sync", "nothing"]) == 2
     assert "no such run" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_there_is_not_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["sync", "runs=nowhere"]) == 2
+    assert "there is no such folder; give runs=FOLDER" in capsys.readouterr().err

@@ -241,3 +241,9 @@ def test_norms_are_limited_where_lycoris_limits_them() -> None:
 def test_norms_of_a_preset_without_any_are_left_out() -> None:
     made = converted("--network_args preset=attn-only train_norm=True")
     assert fate(made, "--network_args train_norm") == {"no effect"}
+
+
+@pytest.mark.parametrize("module", ["networks.lora", "networks.dylora", "lycoris.kohya"])
+def test_a_rank_that_no_layer_has_is_refused_and_not_replaced(module: str) -> None:
+    with pytest.raises(UserError, match="--network_dim=0: no layer has such a rank"):
+        keys(f"--network_module={module} --network_dim=0")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from mlflow.entities import ViewType
 
 from sweeplora.record.mirror import Mirror
 from sweeplora.record.store.client import TROUBLE, Store
@@ -33,11 +34,18 @@ def server(tmp_path: Path, runs: Path) -> Iterator[Server]:
     server.stop()
 
 
+LOST: Mapping[Fault, float] = {"lost": 0.22}
+
+
 def recorded_in_spite_of(
-    runs: Path, server: Server, trials: int, half_way: Callable[[], None]
+    runs: Path,
+    server: Server,
+    trials: int,
+    half_way: Callable[[], None],
+    shares: Mapping[Fault, float] = MIXED,
 ) -> tuple[StudyFolder, Counter[Fault]]:
     """Record a growing study through the proxy; the study, and how often what went wrong."""
-    with chaos(server.uri, MIXED, seed=3) as proxy:
+    with chaos(server.uri, shares, seed=3) as proxy:
         study = StudyFolder(runs, uri=proxy.uri)
         mirror = Mirror(study.path, tracking_of(runs, proxy.uri))
 
@@ -69,7 +77,10 @@ def assert_each_once_and_whole(study: StudyFolder, server: Server, trials: int) 
     found = contents.runs()  # two runs of one folder are an error
     assert len(found) == trials + 1
     assert {run.info.status for run in found.values()} == {"FINISHED"}
-    models = contents.client.search_logged_models([found["rank"].info.experiment_id])
+    experiment = found["rank"].info.experiment_id
+    deleted = contents.client.search_runs([experiment], run_view_type=ViewType.DELETED_ONLY)
+    assert "RUNNING" not in {run.info.status for run in deleted}
+    models = contents.client.search_logged_models([experiment])
     assert sorted(str(model.source_run_id) for model in models) == sorted(
         run.info.run_id for name, run in found.items() if name != "rank"
     )
@@ -117,6 +128,13 @@ def test_hundreds_of_faults_and_a_server_restarted_empty_double_and_lose_nothing
     study, happened = recorded_in_spite_of(tmp_path / "runs", server, 12, restart_empty)
     assert set(happened) == set(MIXED) and happened.total() > 200, happened
     assert_each_once_and_whole(study, server, 12)
+
+
+@pytest.mark.slow
+def test_a_hundred_lost_answers_double_nothing(tmp_path: Path, server: Server) -> None:
+    study, happened = recorded_in_spite_of(tmp_path / "runs", server, 14, lambda: None, LOST)
+    assert happened["lost"] >= 100, happened
+    assert_each_once_and_whole(study, server, 14)
 
 
 def test_a_creation_that_arrived_late_leaves_one_run(runs: Path) -> None:

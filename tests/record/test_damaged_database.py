@@ -1,17 +1,20 @@
-"""A damaged mlflow.db: what cannot be recorded is one line, whatever byte it is, and run folders stay as they are."""
+"""A damaged mlflow.db: sync says so in one line or leaves each run once, and run folders stay as they are."""
 
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from sweeplora.randomness import seed_of
 from sweeplora.record.mirror import Mirror
-from sweeplora.record.store.client import TROUBLE
+from sweeplora.record.store.client import IDENTITY, TROUBLE
 from sweeplora.record.store.subject import one_line
 from sweeplora.record.sync import sync
+from sweeplora.rundir.folder import MIRROR
 from tests.record.study_folder import StudyFolder
 
 FEW, MANY = 12, 1000
@@ -42,6 +45,20 @@ def damaged(data: bytes, case: int) -> bytes:
     return data[:place] + bytes([data[place] ^ 1 << seed_of(0, "bit", case) % 8]) + data[place + 1 :]
 
 
+def untold(study: StudyFolder, whole: Path) -> list[str]:
+    """What is wrong after a sync that says nothing: pages, a run twice or missing, another result in a folder."""
+    with closing(sqlite3.connect(study.runs / "mlflow.db")) as connection:
+        if connection.execute("pragma quick_check").fetchall() != [("ok",)]:
+            return ["its pages do not fit together, and sync says nothing"]
+        words = "select value from tags join runs using (run_uuid) where key = ? and lifecycle_stage = 'active'"
+        identities = [row[0] for row in connection.execute(words, (IDENTITY,))]
+    wrong = [f"a run is recorded twice: {identities}"] if len(set(identities)) != len(identities) else []
+    for file in (path for path in whole.rglob("*.json*") if path.name != MIRROR):
+        if (study.runs / file.relative_to(whole)).read_bytes() != file.read_bytes():
+            wrong.append(f"{file.name} is another one")
+    return wrong
+
+
 def faults(study: StudyFolder, whole: Path, case: int) -> list[str]:
     """What goes wrong when a study is brought up to date, and begins to be recorded again, in a damaged database."""
     database = study.runs / "mlflow.db"
@@ -52,7 +69,9 @@ def faults(study: StudyFolder, whole: Path, case: int) -> list[str]:
         database.write_bytes(damaged(database.read_bytes(), case))
         try:
             if step == "sync":
-                found += [line for line in sync(study.runs, {}) if len(line.splitlines()) != 1]
+                said = sync(study.runs, {})
+                found += [line for line in said if len(line.splitlines()) != 1]
+                found += [] if said else untold(study, whole)
             else:
                 Mirror(study.path, study.tracking).turn()
         except TROUBLE as error:
@@ -69,6 +88,18 @@ def all_faults(study: StudyFolder, whole: Path, cases: range) -> list[str]:
 
 def test_a_damaged_database_is_one_line(recorded: StudyFolder, tmp_path: Path) -> None:
     assert all_faults(recorded, tmp_path / "whole", range(FEW)) == []
+
+
+def test_a_schema_that_is_no_text_any_more_is_one_line(recorded: StudyFolder) -> None:
+    """SQLite quotes it in what it says."""
+    database = recorded.runs / "mlflow.db"
+    data = database.read_bytes()
+    assert b"CREATE INDEX" in data
+    database.write_bytes(data.replace(b"CREATE INDEX", b"CREATE \xc9NDEX", 1))
+    (line,) = sync(recorded.runs, {})
+    assert "mlflow.db" in line and "move it away" in line
+    with pytest.raises(TROUBLE):
+        Mirror(recorded.path, recorded.tracking).turn()
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import pytest
 from sweeplora.rundir.files import read_json, write_json, write_whole
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import hold, is_held
-from sweeplora.rundir.metrics import MetricsTail, MetricsWriter, read_metrics
+from sweeplora.rundir.metrics import MetricsTail, MetricsWriter, read_metrics, unread_lines
 from sweeplora.rundir.signature import signature
 
 
@@ -56,6 +56,25 @@ def test_a_line_of_another_shape_is_dropped(tmp_path: Path, line: bytes) -> None
         stream.write(line + b"\n")
     MetricsWriter(path).write(3, {"loss": 0.25})
     assert read_metrics(path) == {"loss": {1: 0.5, 3: 0.25}}
+
+
+def test_a_changed_bit_of_a_line_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    MetricsWriter(path).write(12, {"loss": 0.512345, "val/loss": 0.25})
+    whole, told = path.read_bytes(), read_metrics(path)
+    assert told == {"loss": {12: 0.512345}, "val/loss": {12: 0.25}} and unread_lines(path) == []
+    for place in range(len(whole) - 1):
+        for bit in range(8):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+            found = read_metrics(path)
+            assert found == told or (found == {} and unread_lines(path)), path.read_bytes()
+
+
+def test_lines_of_an_earlier_version_have_no_checksum_and_count(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1, "time": 2.5, "values": {"loss": 0.5}}\n')
+    MetricsWriter(path).write(2, {"loss": 0.25})
+    assert read_metrics(path) == {"loss": {1: 0.5, 2: 0.25}} and unread_lines(path) == []
 
 
 def test_a_tail_gives_every_point_once_and_waits_for_whole_lines(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
-"""A finished study with one damaged file: the same command, a second study and the plots say it, or say what was true.
+"""A finished study with one damaged file: every command says it, or says what was true.
 
 Which file, which damage and which byte come from `seed_of`, so that case 17 is the same everywhere.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import csv
 import functools
@@ -21,6 +22,7 @@ from typing import NamedTuple
 
 import pytest
 
+from sweeplora.__main__ import main
 from sweeplora.config import compose as composing
 from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration
@@ -34,19 +36,34 @@ from tests.sweep.drive import check
 INLINE = "# The stand-in, in this process.\n_target_: tests.sweep.inline.Inline\nattempts: 2\n"
 WORDS = ("tracking=none", "launcher=inline", "search=random", "optimizer.lr=tag(log,interval(1e-5,1e-2))")
 FIRST, SECOND = "sweep.name=s", "sweep.name=again"
+TWO = ("diff", "s/0", "s/1")
 KEPT = ("study", "number", "signature", "overrides", "params", "steps", "processes", "threads")
-FEW, MANY = 10, 700
+FEW, MANY, DATABASES = 10, 1000, 500
 
 PLACES = (
     *("s/000-*/trial.json", "s/001-*/result.json", "s/001-*/trial.json", "s/000-*/result.json"),
     *("s/000-*/metrics.jsonl", "s/001-*/metrics.jsonl", "s/000-*/config.yaml", "s/001-*/naming.json"),
+    *("s/000-*/scores.jsonl", "s/001-*/scores.jsonl", "s/001-*/samples/*.png", "s/verdict.json"),
     *("s/study.json", "s/config.yaml", "s/leaderboard.csv", "s/leaderboard.md", "optuna.db", "optuna.db"),
     *("s/001-*/weights/*.safetensors", "s/000-*/supervisor.lock", "s/driver.lock", "s/000-*/log.txt"),
 )
 
 
+_OTHERS = (
+    *(b"{}", b"[]", b"null", b"7", b'"text"', b"[" * 9999, b'{"verdict": 3}', b'{"status": "finished"}'),
+    *(
+        b'{"verdict": "complete", "attempts": [3], "params": [1], "value": "x"}',
+        b'{"attempts": {"a": 1}, "value": [[]]}',
+    ),
+    *(
+        b'{"objective": 3, "trials": "x", "started": "y", "state": []}',
+        b'{"number": "x", "attempts": [{"started": "a"}]}',
+    ),
+)
+
+
 def other_json(data: bytes, draw: Callable[[int], int]) -> bytes:
-    return (b"{}", b"[]", b"null", b"7", b'"text"', b"[" * 9999, b'{"verdict": 3}', b'{"status": "finished"}')[draw(8)]
+    return _OTHERS[draw(len(_OTHERS))]
 
 
 def other_text(data: bytes, draw: Callable[[int], int]) -> bytes:
@@ -107,10 +124,49 @@ def command(capsys: pytest.CaptureFixture[str], *words: str) -> Outcome:
     return Outcome(code, said.out + said.err)
 
 
-def values(runs: Path, study: str) -> dict[tuple[object, ...], str]:
-    """The leaderboard as a reader of the file sees it: what was searched -> value."""
+Values = dict[tuple[object, ...], tuple[str | None, ...]]
+MEASURED = ("val/loss", "relative", "best", "at step")
+
+
+def values(runs: Path, study: str) -> Values:
+    """The leaderboard as a reader of the file sees it: what was searched -> what was measured."""
     with (runs / study / "leaderboard.csv").open() as stream:
-        return {(row["trial"], row["optimizer.lr"]): row["val/loss"] for row in csv.DictReader(stream)}
+        rows = list(csv.DictReader(stream))
+    return {(row["trial"], row["optimizer.lr"]): tuple(row.get(name) for name in MEASURED) for row in rows}
+
+
+def recorded(finished: Path) -> dict[int, list[float]]:
+    """Number -> values of the trials, as their records have them."""
+    found = [record for _, record in readable_trials(trial_folders(finished / "runs" / "s"))]
+    return {record.number or 0: [*record.values] for record in found}
+
+
+def listed(said: str) -> dict[int, list[float]]:
+    """Number -> values of the trials that `list STUDY --json` has values for."""
+    return {trial["number"]: trial["values"] for trial in json.loads(said)["trials"] if trial["values"]}
+
+
+def looks(damaged: Damage, true: dict[int, list[float]], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What is wrong with what the commands say that only look, before anything is mended."""
+    wrong = []
+    (weights,) = damaged.runs.glob("s/000-*/weights/*")
+    of_study = ("list", "s", "--json")
+    for words in (of_study, ("list",), ("show", "s"), ("show", "s/0"), ("status",), TWO, ("which", str(weights))):
+        capsys.readouterr()
+        try:
+            code = main([*words])
+        except Exception:
+            wrong.append(f"{words}: {traceback.format_exc()}")
+            continue
+        said = capsys.readouterr()
+        if "Traceback" in said.err or code not in (0, 1, 2) or (code == 2 and len(said.err.strip().splitlines()) != 1):
+            wrong.append(f"{words}: {code}, {said}")
+        if words == of_study and code == 0:
+            found = listed(said.out)
+            is_said = "damaged" in said.out or damaged.file.name in said.err
+            if found != true and not (found.items() <= true.items() and is_said):
+                wrong.append(f"{words}: {found} instead of {true}, {said}")
+    return wrong
 
 
 @pytest.fixture(autouse=True)
@@ -128,12 +184,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "conf" / "launcher" / "inline.yaml").write_text(INLINE)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("STANDIN", json.dumps({"steps": 4}))
+        patch.setenv("STANDIN", json.dumps({"steps": 4, "state": True, "draws": True}))
         assert run((*WORDS, FIRST, "sweep.trials=2"), compose_once, check, "standin") == 0
         yield folder
 
 
-def damage(finished: Path, folder: Path, case: int) -> Damage:
+def damage(finished: Path, folder: Path, case: int, places: Sequence[str] = PLACES) -> Damage:
     """A copy of the runs with the damage of that number."""
 
     def draw(kind: str, most: int) -> int:
@@ -141,7 +197,7 @@ def damage(finished: Path, folder: Path, case: int) -> Damage:
 
     shutil.copytree(finished, folder, dirs_exist_ok=True)
     runs = folder / "runs"
-    (file,) = runs.glob(PLACES[case % len(PLACES)])
+    (file,) = runs.glob(places[case % len(places)])
     before = file.read_bytes()
     damaging = DAMAGES[draw("damage", len(DAMAGES))]
     counter = iter(range(9))
@@ -152,11 +208,11 @@ def damage(finished: Path, folder: Path, case: int) -> Damage:
     return Damage(runs, file, f"case {case}: {file.relative_to(runs)}, {where}")
 
 
-def truth(finished: Path) -> dict[tuple[object, ...], str]:
+def truth(finished: Path) -> Values:
     return values(finished / "runs", "s")
 
 
-def holds(runs: Path, study: str, outcome: Outcome, asked: int, true: dict[tuple[object, ...], str]) -> list[str]:
+def holds(runs: Path, study: str, outcome: Outcome, asked: int, true: Values) -> list[str]:
     """What is wrong with a command's end: nothing, for the number asked for with true values, or one refusal line."""
     wrong = []
     if "Traceback" in outcome.said:
@@ -168,7 +224,7 @@ def holds(runs: Path, study: str, outcome: Outcome, asked: int, true: dict[tuple
     try:
         found = values(runs, study)
     except (OSError, ValueError, KeyError) as error:
-        found = {(): str(error)}
+        found = {(): (str(error),)}
     if found != true:
         wrong.append(f"{found} instead of {true}")
     ended = [record.verdict for _, record in readable_trials(trial_folders(runs / study))]
@@ -177,11 +233,13 @@ def holds(runs: Path, study: str, outcome: Outcome, asked: int, true: dict[tuple
     return wrong
 
 
-def faults(finished: Path, folder: Path, case: int, capsys: pytest.CaptureFixture[str]) -> list[str]:
+def faults(
+    finished: Path, folder: Path, case: int, capsys: pytest.CaptureFixture[str], places: Sequence[str] = PLACES
+) -> list[str]:
     """What goes wrong after the damage of that number."""
-    damaged = damage(finished, folder, case)
+    damaged = damage(finished, folder, case, places)
     true = truth(finished)
-    wrong = []
+    wrong = looks(damaged, recorded(finished), capsys)
     for name, study in ((FIRST, "s"), (SECOND, "again")):
         outcome = command(capsys, name, "sweep.trials=2")
         wrong += [f"{name}: {one}; it said: {outcome.said}" for one in holds(damaged.runs, study, outcome, 2, true)]
@@ -276,15 +334,30 @@ def test_lines_of_metrics_that_no_reader_can_use_are_named_once(
     assert outcome.said.count("metrics.jsonl: line 2 is not what a training writes, and passed over") == 1
 
 
+def all_faults(
+    finished: Path, place: Path, cases: range, places: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> list[str]:
+    wrong = []
+    for case in cases:
+        folder = place / str(case)
+        folder.mkdir()
+        with contextlib.chdir(folder):
+            wrong += faults(finished, folder, case, capsys, places)
+        shutil.rmtree(folder)
+    return wrong
+
+
 @pytest.mark.slow
 def test_hundreds_of_damaged_files_are_named_or_do_no_harm(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wrong = []
-    for case in range(FEW, FEW + MANY):
-        folder = tmp_path / str(case)
-        folder.mkdir()
-        monkeypatch.chdir(folder)
-        wrong += faults(finished, folder, case, capsys)
-        shutil.rmtree(folder)
+    wrong = all_faults(finished, tmp_path, range(FEW, FEW + MANY), PLACES, capsys)
+    assert wrong == [], "\n\n".join(wrong)
+
+
+@pytest.mark.slow
+def test_hundreds_of_damaged_databases_of_optuna_are_named_or_do_no_harm(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = all_faults(finished, tmp_path, range(DATABASES), ("optuna.db",), capsys)
     assert wrong == [], "\n\n".join(wrong)

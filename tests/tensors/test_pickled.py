@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from sweeplora.tensors.pickled import read_checkpoint
+from sweeplora.tensors.pickled import damaged_record, read_checkpoint
 from sweeplora.tensors.reading import read_tensors
 from sweeplora.tensors.stored import UnreadableFile
 
@@ -105,7 +105,7 @@ def test_files_that_are_no_such_archive_say_what_they_are(tmp_path: Path) -> Non
     former = io.BytesIO()
     torch.save({"a": torch.ones(2)}, former, _use_new_zipfile_serialization=False)
     for content, words in (
-        (whole.read_bytes()[:-300], "is truncated"),
+        (whole.read_bytes()[:-300], "is a truncated or damaged archive"),
         (former.getvalue(), r"before torch 1\.6"),
         (b"<html>", "is no checkpoint"),
         (packed.getvalue(), "compressed"),
@@ -118,3 +118,23 @@ def test_files_that_are_no_such_archive_say_what_they_are(tmp_path: Path) -> Non
     torch.save([torch.ones(2)], file)
     with pytest.raises(UnreadableFile, match="no state dict"):
         read_checkpoint(file)
+
+
+def test_a_changed_byte_of_a_number_is_told_by_the_archives_checksum(tmp_path: Path) -> None:
+    file = tmp_path / "a.ckpt"
+    torch.save({"a": torch.arange(500.0), "b": torch.ones(3)}, file)
+    assert damaged_record(file) is None
+    data, place = file.read_bytes(), read_checkpoint(file)["a"].offset + 400
+    file.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+    assert damaged_record(file) == "a/data/0"
+
+
+def test_a_checkpoint_that_was_written_without_checksums_is_whole(tmp_path: Path) -> None:
+    file = tmp_path / "a.ckpt"
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"a": torch.arange(500.0)}, file)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert torch.equal(loaded(file)["a"], torch.arange(500.0))
+    assert damaged_record(file) is None

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from sweeplora.check.archives import refuse_damaged
 from sweeplora.config.imports import is_own, is_users, reachable
 from sweeplora.config.sources import module_file, module_of, source_of, text_that_runs
 from sweeplora.content import ContentHashes, read_memo, state_of_files, write_memo
@@ -42,8 +43,13 @@ class Identity:
 
 
 def identify(config: Mapping[str, Any], model: ModelFacts, dataset: Dataset, *, draws: bool) -> Identity:
-    """Hash everything that determines a run's result; `draws`: preview images are part of it."""
-    hashes = ContentHashes(Path(config["runs"], "cache", "hashes.json"))
+    """Hash everything that determines a run's result; `draws`: preview images are part of it.
+
+    Raises UserError for a model's file that is damaged: this is where all of it is read.
+    """
+    cache = Path(config["runs"], "cache")
+    hashes = ContentHashes(cache / "hashes.json")
+    refuse_damaged(model, hashes, cache / "whole.json")
     contents = {"data.dir": content_hash(dataset), **_models(config, model, hashes)}
     for key in ("val_dir", "reg_dir", "mask_dir", "subsets"):
         if config["data"].get(key):
@@ -58,8 +64,7 @@ def identify(config: Mapping[str, Any], model: ModelFacts, dataset: Dataset, *, 
     elif isinstance(prompts, str):
         contents["sample.prompts"] = hashes.file(Path(prompts))
     hashes.save()
-    memo = Path(config["runs"], "cache", "code.json")
-    code = _code(tuple(sorted({*_targets(config), *_adapters(config)})), memo)
+    code = _code(tuple(sorted({*_targets(config), *_adapters(config)})), cache / "code.json")
     return Identity(signature(config, contents, code), contents, code)
 
 

@@ -36,14 +36,19 @@ def note_model(config: Mapping[str, Any], problems: Problems) -> CheckedModel | 
     problems.attempt(("rates", "network"), lambda: check_rates(rates, network, model.layout))
     problems.attempt(("loss",), lambda: check_loss(loss, model.prediction))
     said = problems.attempt(("network", "train"), lambda: _check_network(network, config["train"], model))
-    return CheckedModel(model, tuple(said or ()))
+    merged = fit.hash_notices("model.base_weights", _merged(config["model"]))
+    return CheckedModel(model, (*merged, *(said or ())))
 
 
 def _read(node: Group) -> ModelFacts:
     source: Base = built(node)
     model = source.facts()
-    fit.check_mergeable("model.base_weights", [Path(file) for file in node["base_weights"] or ()], model)
+    fit.check_mergeable("model.base_weights", _merged(node), model)
     return model
+
+
+def _merged(node: Mapping[str, Any]) -> list[Path]:
+    return [Path(file) for file in node["base_weights"] or ()]
 
 
 def _check_timesteps(train: Mapping[str, Any], model: ModelFacts) -> None:

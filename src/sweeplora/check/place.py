@@ -51,6 +51,9 @@ def _check_record(tracking: Mapping[str, Any]) -> None:
     if tracking["tensorboard"] is not None and find_spec("tensorboard") is None:
         mend = "the package is not installed; pip install 'sweeplora[tensorboard]', or null"
         raise UserError("tracking.tensorboard", tracking["tensorboard"], mend)
+    if tracking["tensorboard"] is not None and not exists_and_writable(Path(tracking["tensorboard"])):
+        mend = "files cannot be created there; give a folder of your own, or null"
+        raise UserError("tracking.tensorboard", tracking["tensorboard"], mend)
     uri = str(tracking["uri"])
     if uri.startswith(("http://", "https://")):
         return

@@ -47,7 +47,8 @@ def verbs(here: Path) -> dict[str, Path]:
     at the end keeps a word that is Python's own (`continue`) from being a file's name.
     """
     files = [*sorted((here / "commands").glob("*.py")), *_HERE.glob("*.py")]
-    return dict(sorted({file.stem.removesuffix("_"): file for file in files if _defines_main(file)}.items()))
+    found = {file.stem.removesuffix("_"): file for file in files if file.is_file() and _defines_main(file)}
+    return dict(sorted(found.items()))
 
 
 def summary(file: Path) -> str:

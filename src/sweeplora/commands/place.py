@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sweeplora.commands import Parser
 from sweeplora.errors import UserError
+from sweeplora.rundir.places import refuse_unreachable
 
 
 class One(NamedTuple):
@@ -47,7 +48,9 @@ def runs_of(words: Sequence[str]) -> tuple[Path, list[str]]:
     """As `split_runs`, for a folder that need not be there."""
     given = [word.partition("=")[2] for word in words if word.startswith("runs=")]
     others = [word for word in words if not word.startswith("runs=")]
-    return Path(given[-1] if given else _configured(Path("conf/config.yaml")) or "runs").absolute(), others
+    named = given[-1] if given else _configured(Path("conf/config.yaml")) or "runs"
+    refuse_unreachable("runs", named)
+    return Path(named).absolute(), others
 
 
 def _configured(file: Path) -> str | None:

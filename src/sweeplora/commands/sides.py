@@ -67,7 +67,9 @@ def side_of(runs: Path, name: str) -> Side:
     from sweeplora.report.find import find_run
     from sweeplora.report.origin import origin_of
     from sweeplora.rundir.folder import RunDir
+    from sweeplora.rundir.places import refuse_unreachable
 
+    refuse_unreachable("RUN", name)
     if not Path(name).is_file():
         return run_side(find_run(runs, name))
     origin = origin_of(Path(name), runs)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from sweeplora.commands import Parser
+from sweeplora.errors import UserError
 
 _EXAMPLE = "python -m sweeplora sync runs=/data/runs tracking.uri=http://host:5000"
 _FAILED = 1
@@ -32,6 +33,8 @@ def main(words: list[str]) -> int:
     given = {word.partition("=")[0].lstrip("+") for word in overrides}
     changed = {key: value for key, value in config["tracking"].items() if f"tracking.{key}" in given}
     runs = Path(config["runs"])
+    if not runs.is_dir():
+        raise UserError("runs", runs, "there is no such folder; give runs=FOLDER")
     troubles = sync(runs, changed, [_folder(runs, name) for name in names])
     for trouble in troubles:
         print(trouble, file=sys.stderr)

@@ -17,6 +17,7 @@ def main(words: list[str]) -> int:
     """Print what is known about each file; returns 0, or 1 if there is one whose run is not here."""
     from sweeplora.report.file_facts import facts_of, shown_facts
     from sweeplora.report.origin import origin_of
+    from sweeplora.rundir.places import refuse_unreachable
 
     parser = Parser("which", __doc__ or "", _EXAMPLE)
     parser.add_argument("--json", action="store_true", help="as JSON: one object for each file")
@@ -26,6 +27,7 @@ def main(words: list[str]) -> int:
     if not files:
         raise UserError("which", "", f"give a weights file; see {parser.prog} --help")
     for name in files:
+        refuse_unreachable("FILE", name)
         if not Path(name).is_file():
             raise UserError("FILE", name, "there is no such file")
     origins = [origin_of(Path(name), runs) for name in files]

@@ -119,6 +119,9 @@ def _apply(values: Sequence[Override], merged: DictConfig) -> list[UserError]:
             ConfigLoaderImpl._apply_overrides_to_config([override], merged)
         except (HydraException, OmegaConfBaseException, RecursionError) as error:
             errors.append(_explained(error, [override], list(dotted(_plain(merged)))))
+        except (TypeError, ValueError, LookupError):  # Hydra's own, for a key that is no place in a list
+            mend = "no such key; a list is given whole, as [a,b]"
+            errors.append(UserError(override.key_or_group, written_value(override), mend))
     return errors
 
 

@@ -15,7 +15,7 @@ from sweeplora.convert.entries import settings
 from sweeplora.convert.reading.gui import settings_file
 from sweeplora.convert.reading.launch import Command, find, settle
 from sweeplora.convert.report import report
-from sweeplora.convert.scripts.decode import decode
+from sweeplora.convert.scripts.decode import code_page, decode
 from sweeplora.convert.scripts.reading import Reading
 from sweeplora.convert.scripts.source import read
 from sweeplora.convert.scripts.text import Script, ScriptCommand, Text
@@ -79,8 +79,13 @@ def read_source(rest: Sequence[str]) -> Reading:
         return Reading(Script("", "the command"), [ScriptCommand(words, 1)])
     file = _path(rest[0]) if len(rest[0]) < 4096 and "\n" not in rest[0] else None
     if file is not None and _is_file(file):
-        script = Script(decode(_content(file), file.name), file.name, file, os.environ)
+        content = _content(file)
+        script = Script(decode(content, file.name), file.name, file, os.environ)
         suffix = file.suffix.lower()
+        page = code_page(content)
+        if page is not None:
+            note = f"is not UTF-8 and was read as {page}; where a name came out wrong, save it as UTF-8"
+            print(f"{file.name} {note}", file=sys.stderr)
         return settings_file(script, suffix) if suffix in (".json", ".toml") else read(script)
     if " " not in rest[0].strip() and file is not None and file.suffix:
         raise UserError("convert", rest[0], "there is no such file")

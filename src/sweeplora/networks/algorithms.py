@@ -149,6 +149,7 @@ class LoCon(Decomposed):
         products=(("lora_up.weight", "lora_down.weight"),),
         rank_sides=("lora_down.weight",),
         scaled=("lora_up.weight",),
+        optional=("lora_mid.weight",),
     )
     LYCORIS_NAME = "locon"
     HAS_B = True
@@ -175,6 +176,7 @@ class LoHa(Decomposed):
         forms=(("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"),),
         rank_sides=("hada_w1_b",),
         scaled=("hada_w1_a",),
+        optional=("hada_t1", "hada_t2"),
     )
     LYCORIS_NAME = "loha"
     TAKES_NORM_LIMIT = True
@@ -198,6 +200,7 @@ class LoKr(Decomposed):
         products=(("lokr_w1_a", "lokr_w1_b"),),
         rank_sides=("lokr_w2_b", "lokr_w1_b"),
         scaled=("lokr_w1", "lokr_w1_a"),
+        optional=("lokr_t1", "lokr_t2"),
     )
     LYCORIS_NAME = "lokr"
     TAKES_NORM_LIMIT = True
@@ -275,7 +278,14 @@ class TLoRA(Scaled):
     ADAPTER = "sweeplora.networks.adapters.timed.TLoRAAdapter"
     FILE = LoCon.FILE
     OTHER_FILES = (
-        FileKind(name="tlora", adapter=ADAPTER, marks=("lambda_layer",), forms=(("lambda_layer",),), mergeable=False),
+        FileKind(
+            name="tlora",
+            adapter=ADAPTER,
+            marks=("lambda_layer",),
+            forms=(("lambda_layer",),),
+            optional=("q_layer.weight", "p_layer.weight", "base_q", "base_p", "base_lambda"),
+            mergeable=False,
+        ),
     )
     LYCORIS_NAME = "tlora"
     HAS_B = True
@@ -337,7 +347,13 @@ class DiagOFT(Ranked):
 
     ADAPTER = "sweeplora.networks.adapters.rotations.DiagOFTAdapter"
     FILE = FileKind(
-        name="oft", adapter=ADAPTER, marks=("oft_blocks",), forms=(("oft_blocks",),), num_dims=3, mergeable=False
+        name="oft",
+        adapter=ADAPTER,
+        marks=("oft_blocks",),
+        forms=(("oft_blocks",),),
+        num_dims=3,
+        optional=("rescale",),
+        mergeable=False,
     )
     LYCORIS_NAME = "diag-oft"
     TAKES_NORM_LIMIT = True
@@ -359,7 +375,13 @@ class BOFT(Ranked):
 
     ADAPTER = "sweeplora.networks.adapters.rotations.BOFTAdapter"
     FILE = FileKind(
-        name="boft", adapter=ADAPTER, marks=("oft_blocks",), forms=(("oft_blocks",),), num_dims=4, mergeable=False
+        name="boft",
+        adapter=ADAPTER,
+        marks=("oft_blocks",),
+        forms=(("oft_blocks",),),
+        num_dims=4,
+        optional=("rescale",),
+        mergeable=False,
     )
     LYCORIS_NAME = "boft"
     TAKES_NORM_LIMIT = True

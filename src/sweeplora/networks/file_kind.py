@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol, TypeVar
 
 from sweeplora.tensors.stored import Stored
@@ -19,6 +20,8 @@ class HasShape(Protocol):
 
 Sided = TypeVar("Sided", bound=HasShape)
 
+_ANY_KIND = ("alpha", "dora_scale")
+
 
 @dataclass(frozen=True)
 class FileKind:
@@ -27,12 +30,12 @@ class FileKind:
     `name` is used in messages. `adapter`: dotted name of the adapter class whose `file_update` computes the update
     from the tensors. `marks`: a layer with a tensor of one of these names is of this kind; if `num_dims` is set,
     that tensor must have this many dimensions. `forms`: alternative sets of required tensors; a layer has at least
-    one set in full. `products`: pairs of factors that are multiplied, the first's columns with the second's rows.
-    `rank_sides`: the rank is the first dimension of the first of these that a layer has. `scaled`: the factors that
-    alpha / rank is multiplied into, one in each product. `bias`: the tensor that is added to the layer's bias.
-    `mergeable`: whether it can be merged into a base model. `exchanged`: two pairs of names that another form of the
-    file exchanges. Here the first of the first pair has the layer's inputs as its rows, and the first of the second
-    the outputs.
+    one set in full, and besides `optional`, `bias`, alpha and dora_scale nothing else. `products`: pairs of factors
+    that are multiplied, the first's columns with the second's rows. `rank_sides`: the rank is the first dimension of
+    the first of these that a layer has. `scaled`: the factors that alpha / rank is multiplied into, one in each
+    product. `bias`: the tensor that is added to the layer's bias. `mergeable`: whether it can be merged into a base
+    model. `exchanged`: two pairs of names that another form of the file exchanges. Here the first of the first pair
+    has the layer's inputs as its rows, and the first of the second the outputs.
     """
 
     name: str
@@ -43,9 +46,16 @@ class FileKind:
     products: tuple[tuple[str, str], ...] = ()
     rank_sides: tuple[str, ...] = ()
     scaled: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     bias: str | None = None
     mergeable: bool = True
     exchanged: tuple[tuple[str, str], tuple[str, str]] | None = None
+
+    @property
+    def _known(self) -> set[str]:
+        """Every tensor that a layer of this kind may have."""
+        named = {*chain.from_iterable(self.forms), *self.marks, *self.optional, *_ANY_KIND}
+        return named if self.bias is None else named | {self.bias}
 
     def holds(self, tensors: Mapping[str, Stored]) -> bool:
         """Whether one layer's tensors are of this kind."""
@@ -72,10 +82,13 @@ class FileKind:
         return {names.get(name, name): value for name, value in tensors.items()}
 
     def damage(self, tensors: Mapping[str, Stored]) -> str | None:
-        """Why a layer of this kind cannot be used: missing tensors or mismatched factors; None if it can be."""
+        """Why a layer of this kind cannot be used: missing, foreign or mismatched tensors; None if it can be."""
         if not any(set(form) <= tensors.keys() for form in self.forms):
             lacking = min((set(form) - tensors.keys() for form in self.forms), key=len)
             return f"lacks {', '.join(sorted(lacking))}"
+        foreign = sorted(tensors.keys() - self._known)
+        if foreign:
+            return f"has {', '.join(foreign)}, which is no part of {self.name}"
         for left, right in self.products:
             if left in tensors and right in tensors:
                 columns, rows = tensors[left].shape[1:2], tensors[right].shape[:1]

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import sweeplora
 from sweeplora.errors import UserError
-from sweeplora.record.provenance.git import GitError, ask, repository_of
+from sweeplora.record.provenance.ask_git import GitError, ask
+from sweeplora.record.provenance.git import repository_of
 
 _QUIETLY = ("-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false")
 

@@ -18,7 +18,7 @@ from sweeplora.nightly.checkouts import Commit, worktree
 from sweeplora.nightly.composing import runs_word
 from sweeplora.nightly.environments import NotInstalled, interpreter
 from sweeplora.nightly.side import Answer, Place, Side, Tree
-from sweeplora.record.provenance.git import GitError
+from sweeplora.record.provenance.ask_git import GitError
 from sweeplora.rundir.files import read_sealed, sealed, write_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.scores import read_scores

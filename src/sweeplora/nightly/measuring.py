@@ -22,7 +22,7 @@ from sweeplora.nightly.environments import NotInstalled, interpreter
 from sweeplora.nightly.side import Place, Side, Tree
 from sweeplora.nightly.speed import STEP, Measured, from_json, judge, machine_key, to_json
 from sweeplora.record.provenance import environment
-from sweeplora.record.provenance.git import GitError
+from sweeplora.record.provenance.ask_git import GitError
 from sweeplora.rundir.files import read_sealed, sealed, write_json
 from sweeplora.sweep.preloading import launcher_of
 

@@ -67,7 +67,7 @@ def follow_artifacts(database: Path, experiment: str, artifacts: Path) -> None:
                 _move_experiments(connection, experiment, here)
                 _move_runs(connection, here)
                 connection.commit()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite's sentence may quote what is no text any more
         raise OSError(f"{database}: {error}") from error
 
 

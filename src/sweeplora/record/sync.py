@@ -42,6 +42,18 @@ class _Databases:
     def __init__(self) -> None:
         self._runs: dict[Path, frozenset[str]] = {}
         self._experiments: dict[Path, frozenset[str]] = {}
+        self._faults: dict[Path, str | None] = {}
+
+    def damage(self, tracking: Tracking) -> list[str] | None:
+        """A line on a database whose pages do not fit together, none from the second time on; None if it is whole."""
+        path = sqlite_path(tracking.uri)
+        if path is None or not path.is_file():
+            return None
+        if path in self._faults:
+            return None if self._faults[path] is None else []
+        fault = self._faults[path] = _fault_in(path)
+        mend = "move it away and sync again: everything is recorded anew from the run folders"
+        return None if fault is None else [f"{path}: this database is damaged ({fault}); {mend}"]
 
     def runs_in(self, tracking: Tracking) -> frozenset[str] | None:
         """The ids of all runs; None for a server, a database that cannot be read and a deleted experiment."""
@@ -55,9 +67,21 @@ class _Databases:
                     self._runs[path] = frozenset(row[0] for row in connection.execute("select run_uuid from runs"))
                     active = "select name from experiments where lifecycle_stage = 'active'"
                     self._experiments[path] = frozenset(row[0] for row in connection.execute(active))
-            except (OSError, sqlite3.Error):
+            except (OSError, sqlite3.Error, UnicodeDecodeError):
                 return None
         return self._runs[path] if tracking.experiment in self._experiments[path] else None
+
+
+def _fault_in(database: Path) -> str | None:
+    """What SQLite says of a database whose pages do not fit together; None if they do, or it is locked."""
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as connection:
+            said = str(connection.execute("pragma quick_check(1)").fetchone()[0])
+    except sqlite3.OperationalError:
+        return None  # whoever writes to it says why
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite's sentence may quote what is no text any more
+        return one_line(error)
+    return None if said == "ok" else " ".join(said.split())[:200]
 
 
 def _sync_one(folder: Path, runs: Path, changed: Mapping[str, Any], databases: _Databases) -> list[str]:
@@ -67,6 +91,9 @@ def _sync_one(folder: Path, runs: Path, changed: Mapping[str, Any], databases: _
         return [f"{folder}: its config.yaml does not say where the record goes: {one_line(error)}"]
     if tracking is None or not tracking.enabled or is_held_by_anyone(folder / "mirror.lock"):
         return []
+    damage = databases.damage(tracking)
+    if damage is not None:
+        return damage
     driven = is_held_by_anyone(folder / "driver.lock") or is_held_by_anyone(RunDir(folder).lock)
     there = databases.runs_in(tracking)
     if there is not None and not driven:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sweeplora.errors import UserError
 from sweeplora.report.summaries import run_summary, size_on_disk
-from sweeplora.rundir.files import read_json
+from sweeplora.rundir.files import read_json, read_sealed
 from sweeplora.rundir.folder import SINGLE, RunDir
 from sweeplora.rundir.lock import is_held
 from sweeplora.rundir.metrics import read_metrics
@@ -60,8 +60,8 @@ def leftovers(runs: Path) -> list[Removal]:
             found.append(_file(runs, path, "half-written by a process that has ended"))
         elif path.name.endswith(".db.broken"):
             found.append(_file(runs, path, "a database that was put aside when it was found damaged"))
-    if not any(is_running(study) for study in study_folders(runs)):
-        known = set(_backups_in_use(runs))
+    known = _backups_in_use(runs)
+    if known is not None and not any(is_running(study) for study in study_folders(runs)):
         for path in sorted((runs / "workspaces").glob("*.tar.gz")):
             if path.name.removesuffix(".tar.gz") not in known:
                 found.append(_file(runs, path, "a workspace's backup that no run refers to"))
@@ -159,10 +159,13 @@ def _file(runs: Path, path: Path, why: str) -> Removal:
     return Removal(path.relative_to(runs).as_posix(), why, (path,), path.lstat().st_size)
 
 
-def _backups_in_use(runs: Path) -> Iterator[str]:
-    for owner in (*study_folders(runs), *single_folders(runs)):
-        for facts in owner.glob("provenance/*/session.json"):
-            yield str((read_json(facts) or {}).get("workspace") or "")
+def _backups_in_use(runs: Path) -> set[str] | None:
+    """The backups that runs refer to; None if one cannot be told, because what says it is damaged."""
+    owners = (*study_folders(runs), *single_folders(runs))
+    found = [read_sealed(facts) for owner in owners for facts in owner.glob("provenance/*/session.json")]
+    if any(facts is None for facts in found):
+        return None
+    return {str(facts.get("workspace") or "") for facts in found if facts is not None}
 
 
 def _images(folder: Path) -> Iterator[str]:
@@ -186,7 +189,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _last(folder: Path) -> Path | None:
     """The last weights by the training's own report, else the newest file."""
-    named = (read_json(RunDir(folder).result) or {}).get("weights")
+    named = (read_sealed(RunDir(folder).result) or {}).get("weights")
     if isinstance(named, str) and (folder / named).is_file():
         return folder / named
     return max(_files(folder), key=lambda path: path.stat().st_mtime_ns, default=None)

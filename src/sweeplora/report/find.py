@@ -10,12 +10,13 @@ from sweeplora.config.nearest import nearest
 from sweeplora.errors import UserError
 from sweeplora.report.leaderboard import read_leaderboard
 from sweeplora.report.origin import origin_of
-from sweeplora.rundir.files import read_json
+from sweeplora.rundir.files import read_sealed
 from sweeplora.rundir.folder import MIRROR, SINGLE, RunDir
 from sweeplora.rundir.places import (
     every_run,
     is_run,
     is_study,
+    refuse_unreachable,
     run_folders,
     runs_with_signature,
     single_folders,
@@ -44,6 +45,7 @@ def find_folder(runs: Path, name: str) -> Path:
     """The folder of the study or the run that a word names; see `find_run`. Raises UserError."""
     if not name.strip():
         raise UserError("RUN", name, "give a run: study/number, a folder, or a weights file")
+    refuse_unreachable("RUN", name)
     found = _at_path(Path(name)) or _named(runs, name)
     if found is not None:
         return found
@@ -86,7 +88,9 @@ def _named(runs: Path, name: str) -> Path | None:
         if is_study(place) or is_run(place):
             return place
     if _MLFLOW_ID.fullmatch(name):
-        return next((path for path in _mirrored(runs) if (read_json(path / MIRROR) or {}).get("run_id") == name), None)
+        return next(
+            (path for path in _mirrored(runs) if (read_sealed(path / MIRROR) or {}).get("run_id") == name), None
+        )
     matches = [path for path in every_run(runs) if path.name == name] if _FOLDER.fullmatch(name) else []
     if not matches and _SIGNATURE.fullmatch(name):
         matches = runs_with_signature(runs, name)[:1]  # runs of one experiment are equal

@@ -21,7 +21,7 @@ from sweeplora.report.summaries import (
     study_summary,
 )
 from sweeplora.report.words import clock, near, number
-from sweeplora.rundir.files import read_json
+from sweeplora.rundir.files import read_sealed
 from sweeplora.rundir.folder import MIRROR, RunDir
 from sweeplora.rundir.metrics import read_metrics
 from sweeplora.rundir.places import is_study
@@ -32,7 +32,7 @@ _PARTS = ("weights", "samples", "checkpoints")
 
 def run_page(folder: Path, metric: str | None) -> dict[str, Any]:
     """A run's facts. Raises UserError if it has no such metric."""
-    run, record = run_summary(folder), read_json(RunDir(folder).trial) or {}
+    run, record = run_summary(folder), read_sealed(RunDir(folder).trial) or {}
     series = read_metrics(RunDir(folder).metrics)
     drawn = _metric(series, metric)
     study = study_summary(folder.parent) if is_study(folder.parent) else None
@@ -52,7 +52,7 @@ def run_page(folder: Path, metric: str | None) -> dict[str, Any]:
         "swept": dict(run.params),
         "values": list(run.values),
         "overrides": record.get("overrides"),
-        "mlflow_run": (read_json(folder / MIRROR) or {}).get("run_id"),
+        "mlflow_run": (read_sealed(folder / MIRROR) or {}).get("run_id"),
         "size": run.size,
         "sizes": {part: size_on_disk(folder / part) for part in _PARTS},
         "weights": _weights(folder),

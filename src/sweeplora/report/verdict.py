@@ -16,7 +16,7 @@ from sweeplora.report.leaderboard import Entry, Leaderboard
 from sweeplora.report.objectives import PREFERENCE
 from sweeplora.report.statistics import ALPHA, Cells, Comparison, Comparisons, Losses, compare
 from sweeplora.report.words import number
-from sweeplora.rundir.files import read_json, write_json
+from sweeplora.rundir.files import read_sealed, sealed, write_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import Scalar
 from sweeplora.rundir.scores import Scores, read_scores
@@ -85,12 +85,12 @@ def write_verdict(folder: Path, verdict: StudyVerdict | None) -> None:
     if verdict is None:
         (folder / VERDICT).unlink(missing_ok=True)
     else:
-        write_json(folder / VERDICT, asdict(verdict))
+        write_json(folder / VERDICT, sealed(asdict(verdict)))
 
 
 def said(folder: Path) -> tuple[str, ...]:
     """The sentences of a study's verdict, none before there is one."""
-    content = read_json(folder / VERDICT) or {}
+    content = read_sealed(folder / VERDICT) or {}
     written = content.get("lines")
     return tuple(map(str, written)) if isinstance(written, list) else ()
 
@@ -211,6 +211,12 @@ def _listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else list(words))
 
 
+def _is_of(scores: Scores, value: float) -> bool:
+    """Whether the last scores are those of this val/loss: their line may have been damaged, and be missing."""
+    losses = list(scores.by_step.values())
+    return bool(losses) and math.isclose(math.fsum(losses[-1]) / len(losses[-1]), value, rel_tol=1e-6)
+
+
 def _cells(board: Leaderboard, complete: Sequence[Entry]) -> Cells:
     """The losses of every trial and seed: of each triple where trials were repeated and scored alike, else the mean."""
     means: dict[int, dict[int, Losses]] = {}
@@ -221,7 +227,9 @@ def _cells(board: Leaderboard, complete: Sequence[Entry]) -> Cells:
         means[entry.number] = {index: np.array([run.own[0]]) for index, run in runs.items()}
         if len(runs) > 1 and board.objectives[0] == "val/loss":
             scores = {index: read_scores(RunDir(run.folder)) for index, run in runs.items()}
-            triples[entry.number] = {i: one for i, one in scores.items() if one is not None and one.by_step}
+            triples[entry.number] = {
+                i: one for i, one in scores.items() if one is not None and _is_of(one, runs[i].own[0])
+            }
     for index in {index for seeds in triples.values() for index in seeds}:
         names = {seeds[index].triples for seeds in triples.values() if index in seeds}
         scored = all(

@@ -46,5 +46,5 @@ def _is_half_made(path: Path, filled: str) -> bool:
                 # A foreign database, with tables of its own, is left alone.
                 return not tables or "alembic_version" in tables or "studies" in tables or "experiments" in tables
             return connection.execute(f"select 1 from {filled} limit 1").fetchone() is None
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         return False

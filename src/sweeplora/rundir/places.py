@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sweeplora.rundir.files import read_json
+from sweeplora.errors import UserError
+from sweeplora.rundir.files import read_sealed
 from sweeplora.rundir.folder import SINGLE
 from sweeplora.rundir.record import STUDY
 
@@ -58,7 +59,7 @@ def _signature(folder: Path) -> str:
     """The signature of a run: in a trial's folder name, or in a single run's record."""
     if folder.parent.name != SINGLE:
         return folder.name.partition("-")[2]
-    return str((read_json(folder / _TRIAL) or {}).get("signature") or "")
+    return str((read_sealed(folder / _TRIAL) or {}).get("signature") or "")
 
 
 def _entries(folder: Path) -> Iterable[os.DirEntry[str]]:
@@ -66,3 +67,14 @@ def _entries(folder: Path) -> Iterable[os.DirEntry[str]]:
         return list(os.scandir(folder))
     except OSError:
         return []
+
+
+def refuse_unreachable(key: str, name: str) -> None:
+    """Raise UserError for a name that no path can have, or whose folder may not be looked into."""
+    for part in (name, *Path(name).parts):
+        try:
+            os.lstat(part)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            continue
+        except OSError as error:
+            raise UserError(key, name, f"cannot be looked for ({error.strerror}); give another name") from None

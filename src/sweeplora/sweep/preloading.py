@@ -47,7 +47,7 @@ def _preloaded(config: Mapping[str, Any], most: int, module: str) -> Launcher | 
         launcher = launcher_of(config)
         if isinstance(launcher, Preloads):
             launcher.preload(most, module, config)
-    except (UserError, HydraException, TypeError, ValueError):
+    except (UserError, HydraException, TypeError, ValueError, ArithmeticError, LookupError):
         return None
     return launcher
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sweeplora.tensors.pickled import read_checkpoint
+from sweeplora.tensors.pickled import damaged_record, read_checkpoint
 from sweeplora.tensors.safetensors_header import read_safetensors
-from sweeplora.tensors.stored import Stored
+from sweeplora.tensors.stored import Stored, UnreadableFile
 
 
 def find_tensors(file: Path) -> dict[str, Stored]:
@@ -14,4 +14,18 @@ def find_tensors(file: Path) -> dict[str, Stored]:
 
     Raises UnreadableFile if the file cannot be used, FileNotFoundError if it does not exist.
     """
-    return read_safetensors(file) if file.suffix.lower() == ".safetensors" else read_checkpoint(file)
+    if file.exists() and not file.is_file():  # opening a pipe would wait for whoever writes to it
+        raise UnreadableFile("is no regular file")
+    return read_safetensors(file) if _is_safetensors(file) else read_checkpoint(file)
+
+
+def damaged_part(file: Path) -> str | None:
+    """What of a weights file that `find_tensors` reads is not what was written, told by checksums; None if nothing.
+
+    Reads a .ckpt, .pt or .pth whole. A .safetensors has no checksums.
+    """
+    return None if _is_safetensors(file) else damaged_record(file)
+
+
+def _is_safetensors(file: Path) -> bool:
+    return file.suffix.lower() == ".safetensors"

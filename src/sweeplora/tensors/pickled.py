@@ -6,6 +6,8 @@ import pickle
 import struct
 import zlib
 from collections.abc import Mapping
+from copy import copy
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
@@ -35,6 +37,8 @@ _DAMAGE = (
 )
 """What zipfile and pickle raise for a corrupt archive or pickle."""
 
+_CHUNK = 1 << 20
+_NO_CHECKSUM = 0
 _LOCAL_HEADER = 30
 _LOCAL_MARK = b"PK\x03\x04"
 _NAME_LENGTH, _EXTRA_LENGTH = slice(26, 28), slice(28, 30)
@@ -71,7 +75,7 @@ def read_checkpoint(file: Path) -> dict[str, Stored]:
 
     The pickle inside is read by an unpickler that knows only tensors and plain containers. Raises UnreadableFile
     for any other name in it (which could be code), for a truncated file, and for a file from before torch 1.6,
-    which is not an archive.
+    which is not an archive. The tensors' bytes are not read: `damaged_record` does that.
     """
     try:
         with ZipFile(file) as archive, file.open("rb") as stream:
@@ -87,6 +91,42 @@ def read_checkpoint(file: Path) -> dict[str, Stored]:
     return {str(name): value for name, value in content.items() if isinstance(value, Stored)}
 
 
+def damaged_record(file: Path) -> str | None:
+    """The first record of a checkpoint whose bytes do not have the checksum that the archive says, None if all have.
+
+    Reads the whole file. torch.save writes checksums unless it is told not to (`set_crc32_options`): such records pass.
+    """
+    try:
+        with ZipFile(file) as archive:
+            return next((info.filename for info in archive.infolist() if _is_damaged(archive, info)), None)
+    except (BadZipFile, *_DAMAGE):
+        return "its index"
+
+
+def _is_damaged(archive: ZipFile, info: ZipInfo) -> bool:
+    try:
+        with archive.open(_as_checked(info)) as stream:
+            while stream.read(_CHUNK):
+                pass
+    except (BadZipFile, *_DAMAGE):
+        return True
+    return False
+
+
+def _content(archive: ZipFile, info: ZipInfo) -> bytes:
+    """A record's bytes. Raises BadZipFile if they do not have its checksum."""
+    with archive.open(_as_checked(info)) as stream:
+        return stream.read()
+
+
+def _as_checked(info: ZipInfo) -> ZipInfo:
+    """A record as zipfile is to read it: one that torch.save was told to write no checksum for has 0 in its place."""
+    if info.CRC == _NO_CHECKSUM:
+        info = copy(info)
+        info.CRC = None  # type: ignore[assignment]  # zipfile then compares nothing
+    return info
+
+
 class _Unpickler(pickle.Unpickler):
     """Makes a Stored of every tensor; imports and calls nothing that the file asks for."""
 
@@ -99,7 +139,7 @@ class _Unpickler(pickle.Unpickler):
         if index is None:
             raise UnreadableFile("holds no data.pkl; it is no checkpoint that torch.save wrote")
         self._folder = index.removesuffix("data.pkl") + "data/"
-        super().__init__(archive.open(index), encoding="utf-8")
+        super().__init__(BytesIO(_content(archive, self._records[index])), encoding="utf-8")
 
     def find_class(self, module: str, name: str) -> Any:
         """A stand-in for a name that a state dict needs; raises UnreadableFile for any other name."""
@@ -157,7 +197,7 @@ def _no_archive(file: Path) -> str:
     with file.open("rb") as stream:
         start = stream.read(2)
     if start == b"PK":
-        return "is truncated"
+        return "is a truncated or damaged archive"
     if start[:1] == pickle.PROTO:
         return "is a pickle from before torch 1.6; load it with torch.load(weights_only=True) and save it again"
     return "is no checkpoint that torch.save wrote"

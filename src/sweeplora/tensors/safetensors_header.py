@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from math import prod
@@ -15,7 +16,8 @@ from sweeplora.tensors.stored import ITEM_SIZES, Stored, UnreadableFile, contigu
 def read_safetensors(file: Path) -> dict[str, Stored]:
     """Every tensor of a safetensors file by name.
 
-    Raises UnreadableFile if it is not a safetensors file or is truncated, FileNotFoundError if it does not exist.
+    Raises UnreadableFile if it is not a safetensors file, is truncated, or names a tensor twice or not all of its
+    bytes, as safetensors' own reader does; FileNotFoundError if it does not exist.
     """
     size = file.stat().st_size
     try:
@@ -25,6 +27,13 @@ def read_safetensors(file: Path) -> dict[str, Stored]:
         raise UnreadableFile("is no safetensors file") from None
     if size < max((one.offset + one.extent for one in found.values()), default=0):
         raise UnreadableFile("is truncated")
+    end = start
+    for one in sorted(found.values(), key=lambda stored: (stored.offset, stored.extent)):
+        if one.offset != end:
+            raise UnreadableFile("is damaged: its header does not say what each of its bytes is")
+        end += one.extent
+    if end != size:
+        raise UnreadableFile("is damaged: it is longer than its header says")
     return found
 
 
@@ -39,6 +48,17 @@ def read_metadata(file: Path) -> tuple[dict[str, str], int]:
         return {str(key): str(value) for key, value in said.items()}, start
     except (ValueError, AttributeError, RecursionError):
         raise UnreadableFile("is no safetensors file") from None
+
+
+def has_own_hash(file: Path) -> bool:
+    """Whether the tensors' bytes have the hash that the header says (`sshs_model_hash`), or it says none."""
+    metadata, start = read_metadata(file)
+    said = metadata.get("sshs_model_hash")
+    if not said:
+        return True
+    with file.open("rb") as stream:
+        stream.seek(start)
+        return hashlib.file_digest(stream, "sha256").hexdigest() == said.lower().removeprefix("0x")
 
 
 def split(data: bytes | bytearray) -> tuple[dict[str, Any], int]:

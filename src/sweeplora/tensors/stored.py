@@ -35,6 +35,11 @@ class Stored:
         last = sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
         return (last + 1) * ITEM_SIZES[self.dtype]
 
+    @property
+    def is_floating_point(self) -> bool:
+        """Whether its elements are floating-point numbers."""
+        return "F" in self.dtype
+
     def transposed(self) -> Stored:
         """A matrix with rows and columns swapped."""
         return replace(self, shape=self.shape[::-1], stride=self.stride[::-1])

@@ -118,9 +118,15 @@ def test_a_pasted_text_is_read_by_the_rules_of_its_own_shell(text: str, expected
 
 
 @pytest.mark.parametrize(
-    ("encoding", "name"), [("gbk", "猫猫风格"), ("cp1252", "mädchen"), ("utf-8", "猫"), ("utf-16", "猫")]
+    ("encoding", "name"),
+    [
+        *(("gbk", "猫猫风格"), ("cp1252", "mädchen"), ("cp1252", "it\u2019s\u2013mine\u2026")),
+        *(("utf-8", "猫"), ("utf-16", "猫")),
+    ],
 )
-def test_other_code_pages_are_read(encoding: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_code_pages_are_read_and_a_guess_is_said(
+    encoding: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     text = (
         f"@echo off\r\nrem {name}\r\nset OUT={name}\r\naccelerate launch train_network.py ^\r\n"
@@ -132,6 +138,16 @@ def test_other_code_pages_are_read(encoding: str, name: str, tmp_path: Path, mon
     written = Path("sweeps/it.yaml").read_text(encoding="utf-8")
     assert f"name: {name}" in written
     assert f"D:\\{name}" in written
+    guess = {"gbk": "GBK", "cp1252": "Windows-1252"}.get(encoding, "")
+    assert (f"train.bat is not UTF-8 and was read as {guess};" in capsys.readouterr().err) == bool(guess)
+
+
+@pytest.mark.parametrize("name", ["猫", "猫風", "ねこ", "テスト"])
+def test_japanese_is_not_read_as_western_text(name: str, tmp_path: Path) -> None:
+    text = f"accelerate launch train_network.py --train_data_dir=D:\\{name}\r\n"
+    (tmp_path / "train.bat").write_bytes(text.encode("cp932"))
+    with pytest.raises(UserError, match="save it as UTF-8"):
+        main([str(tmp_path / "train.bat")])
 
 
 def test_bytes_of_no_code_page_are_refused(tmp_path: Path) -> None:

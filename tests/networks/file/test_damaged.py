@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +17,13 @@ from sweeplora.check.configuration import check
 from sweeplora.config.compose import compose
 from sweeplora.errors import UserError
 from sweeplora.models.family import Family
+from sweeplora.networks.file.fit import hash_notices
 from sweeplora.networks.file.held import read
 from sweeplora.networks.file.write import save
 from sweeplora.networks.merged_base import merge
 from sweeplora.networks.network import attach
+from sweeplora.tensors.find import find_tensors
+from sweeplora.tensors.reading import read_tensors
 from tests.networks.models import moved, opened
 from tests.networks.options import options
 
@@ -86,10 +90,15 @@ def test_a_broken_file_is_refused_by_its_own_key_and_name(
     assert not (runs / "single").exists()
 
 
+def place_of(tiny_model: Path, tmp_path: Path) -> list[str]:
+    return [f"runs={tmp_path / 'runs'}", f"model.path={tiny_model}", "sample=none"]
+
+
 def notices(tiny_model: Path, tmp_path: Path, *words: str) -> list[str]:
     """What the check says of the file that a network starts from."""
-    place = [f"runs={tmp_path / 'runs'}", f"model.path={tiny_model}", "sample=none"]
-    return [one for one in check(compose([*place, *words])).notices if "network.weights" in one]
+    return [
+        one for one in check(compose([*place_of(tiny_model, tmp_path), *words])).notices if "network.weights" in one
+    ]
 
 
 @pytest.mark.parametrize(("takes", "rest"), [("false", "the others start anew"), ("true", "only these train")])
@@ -108,7 +117,25 @@ def test_a_file_that_fits_every_layer_is_not_mentioned(tiny: Family, tiny_model:
     assert notices(tiny_model, tmp_path, f"network.weights={tmp_path / 'whole.safetensors'}") == []
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(500, marks=pytest.mark.slow)])
+def loaded(file: Path) -> dict[str, Tensor]:
+    """A file's tensors as they are read here."""
+    return dict(read_tensors(find_tensors(file), torch.device("cpu"), torch.float16))
+
+
+def faults(changed: Path, whole: dict[str, Tensor], damaged: bool) -> list[str]:
+    """What is wrong with a file's being taken: nothing of its form may have changed, nor any number with a checksum."""
+    found = loaded(changed)
+    forms = [{name: (one.dtype, one.shape) for name, one in tensors.items()} for tensors in (found, whole)]
+    wrong = [] if forms[0] == forms[1] else ["it has other tensors"]
+    same = not wrong and all(torch.equal(found[name], one) for name, one in whole.items())
+    if not same and changed.suffix == ".ckpt":
+        wrong.append("a checksum in it is wrong")
+    if not same and not damaged:
+        wrong.append("its numbers are others, and no notice says so")
+    return wrong
+
+
+@pytest.mark.parametrize("count", [40, pytest.param(1500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("suffix", ["safetensors", "ckpt"])
 def test_flipped_bytes_are_refused_in_one_line_or_make_no_difference_to_reading(
     suffix: str, count: int, tiny: Family, tmp_path: Path
@@ -118,7 +145,7 @@ def test_flipped_bytes_are_refused_in_one_line_or_make_no_difference_to_reading(
     with moved(tiny, options("locon", preset="attn-only", dim=1)) as network:
         state = {name: value for name, value in network.state_dict().items() if name.startswith(TO_Q[:40])}
         save(whole, state, {}, torch.float16)
-    data, draw, refused = whole.read_bytes(), random.Random(5), 0
+    data, tensors, draw, refused = whole.read_bytes(), loaded(whole), random.Random(5), 0
     options_of = options("locon", preset="attn-only", dim=1, weights=str(damaged))
     for number in range(count):
         changed = bytearray(data)
@@ -135,7 +162,47 @@ def test_flipped_bytes_are_refused_in_one_line_or_make_no_difference_to_reading(
             refused += 1
             assert "\n" not in str(error)
             assert error.key in ("network.weights", "model.base_weights")
+        else:
+            said = hash_notices("network.weights", [damaged])
+            assert faults(damaged, tensors, bool(said)) == [], f"{suffix}, number {number}"
     assert refused > count / 4
+
+
+@pytest.mark.parametrize("name", ["alpha", "dora_scale", "lora_mid.weight"])
+def test_a_tensor_whose_name_lost_a_bit_is_not_left_out(name: str, write: Write, tiny: Family) -> None:
+    damaged = name[:-1] + chr(ord(name[-1]) ^ 1)
+    with pytest.raises(UserError, match=rf"is damaged: {TO_Q} has {damaged}, which is no part of locon"):
+        read("network.weights", write(layer(**{damaged: torch.ones(1)})), tiny.facts)
+
+
+def test_a_number_that_was_changed_after_the_file_was_written_is_said(
+    tiny: Family, tiny_model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.safetensors"
+    with moved(tiny, options("locon")) as network:
+        save(file, network.state_dict(), {}, torch.float16)
+    data = file.read_bytes()
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    for key, word in (("network.weights", "{}"), ("model.base_weights", "[{}]")):
+        (said,) = check(compose([*place_of(tiny_model, tmp_path), f"{key}={word.format(file)}"])).notices
+        assert f"{key}={file}: its numbers are not those that its header has the hash of" in said
+
+
+def test_a_header_that_leaves_bytes_out_or_names_them_twice_is_refused(write: Write, tiny: Family) -> None:
+    """As safetensors' own reader does: a name that became another one's would leave its tensor out."""
+    file, down, up = write(layer(alpha=torch.tensor(2.0))), f"{TO_Q}.lora_down.weight", f"{TO_Q}.lora_up.weight"
+    length = int.from_bytes(file.read_bytes()[:8], "little")
+    header, rest = json.loads(file.read_bytes()[8 : 8 + length]), file.read_bytes()[8 + length :]
+    for changed in (
+        {name: entry for name, entry in header.items() if not name.endswith("alpha")},
+        header | {down: header[down] | {"data_offsets": header[up]["data_offsets"]}},
+    ):
+        text = json.dumps(changed).encode()
+        file.write_bytes(len(text).to_bytes(8, "little") + text + rest)
+        with pytest.raises(
+            UserError, match=r"is damaged: its header does not say what each of its bytes is|longer than"
+        ):
+            read("network.weights", file, tiny.facts)
 
 
 @pytest.mark.parametrize(("precision", "count"), [("fp16", 1), ("bf16", 1), ("fp32", 0)])

@@ -345,3 +345,13 @@ def test_a_bare_repository_is_no_checkout(tmp_path: Path) -> None:
 
 def test_a_folder_without_git_has_no_repository(tmp_path: Path) -> None:
     assert git.repository_of(tmp_path) is None
+
+
+@pytest.mark.parametrize("mark", ["--assume-unchanged", "--skip-worktree"])
+def test_a_change_that_git_was_told_not_to_look_at_is_not_clean(checkout: Path, mark: str) -> None:
+    run(checkout, "update-index", mark, "a.txt", "b ü.txt")
+    assert git.state(checkout)[0].dirty is False
+    (checkout / "b ü.txt").write_text("changed\n")
+    repository, _ = git.state(checkout)
+    assert repository.dirty
+    assert repository.left_out == ["b ü.txt: git is told not to look at it, and it has changed"]

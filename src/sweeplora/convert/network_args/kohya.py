@@ -8,6 +8,7 @@ from typing import Any
 from sweeplora.config.nearest import nearest
 from sweeplora.convert.entries import Entry, became, no_effect
 from sweeplora.convert.network_args.blocks import RANKS, RATES, flat, ranks, rate_entries
+from sweeplora.convert.network_args.rank import rank_of
 from sweeplora.convert.reading.given import Given
 from sweeplora.errors import UserError
 
@@ -16,13 +17,12 @@ _READ = {
     "networks.lora": ("conv_dim", "conv_alpha", "rank_dropout", "module_dropout", *RANKS, *RATES, *_PLUS),
     "networks.dylora": ("conv_dim", "conv_alpha", "unit", *_PLUS),
 }
-_DEFAULT_RANK = 4
 
 
 def kohya(given: Given, said: Mapping[str, str]) -> list[Entry]:
     """What `networks.lora` or `networks.dylora` would build for a command: the selected layers and their ranks."""
     module = given["network_module"]
-    dim = given["network_dim"] or _DEFAULT_RANK
+    dim = rank_of(given)
     lora = module == "networks.lora"
     kernels = "conv_dim" in said or (lora and "conv_block_dims" in said)
     entries = [

@@ -9,6 +9,7 @@ from sweeplora.config.nearest import nearest
 from sweeplora.convert.entries import Entry, became, no_effect
 from sweeplora.convert.network_args.blocks import RANKS, RATES, flat, ranks
 from sweeplora.convert.network_args.layers import bypass, dora, dropout, drops, value_of
+from sweeplora.convert.network_args.rank import rank_of
 from sweeplora.convert.reading.given import Given
 from sweeplora.convert.reading.trained_parts import trains_unet
 from sweeplora.errors import UserError
@@ -65,7 +66,6 @@ _BROKEN = ("full", "full-lin", "unet-only")
 _TIMED = (
     "lycoris.kohya never passes the timestep, so all ranks train; in sweeplora fewer do at more noise, as in the paper"
 )
-_DEFAULT_RANK = 4
 
 
 def lycoris(given: Given, said: Mapping[str, str]) -> list[Entry]:
@@ -108,13 +108,13 @@ def _preset(given: Given, said: Mapping[str, str]) -> Entry:
 def _ranks(given: Given, has: frozenset[str]) -> list[Entry]:
     entries: list[Entry] = []
     if "dim" in has:
-        entries.append(given.taken("network_dim", "network.dim", given["network_dim"] or _DEFAULT_RANK))
+        entries.append(given.taken("network_dim", "network.dim", rank_of(given)))
     elif "network_dim" in given:
         entries.append(no_effect("--network_dim", "the algorithm has no rank"))
     if "alpha" in has:
         alpha, note = given["network_alpha"], ""
         if alpha == 0:
-            alpha, note = given["network_dim"] or _DEFAULT_RANK, "0 means the rank in LyCORIS"
+            alpha, note = rank_of(given), "0 means the rank in LyCORIS"
         entries.append(given.taken("network_alpha", "network.alpha", alpha, note))
     elif "network_alpha" in given:
         entries.append(no_effect("--network_alpha", "the algorithm has no alpha"))
@@ -132,7 +132,7 @@ def _same(given: Given, said: Mapping[str, str], has: frozenset[str]) -> list[En
             entries.append(_no_kernels(given, name))
             continue
         if name == "conv_alpha" and value == 0:
-            value = float(said.get("conv_dim", given["network_dim"] or _DEFAULT_RANK))
+            value = float(said.get("conv_dim", rank_of(given)))
         if name not in has and value:
             entries.append(
                 no_effect(

@@ -79,6 +79,8 @@ def read_tokenizer(folder: Path, name: str) -> tuple[TokenizerFiles, tuple[Path,
 
 def read_json(key: str, folder: Path, name: str) -> dict[str, Any]:
     """A JSON object from a file of a folder; raises UserError for `key`."""
+    if (folder / name).exists() and not (folder / name).is_file():  # opening a pipe would wait for its other end
+        raise UserError(key, folder, f"{name} is no regular file; copy the folder again")
     try:
         content = json.loads((folder / name).read_text())
     except FileNotFoundError:

@@ -136,4 +136,8 @@ def _chosen(key: str, path: Path, tensors: Tensors, wanted: Iterable[str]) -> di
     if missing:
         mend = f"the file lacks {len(missing)} of {len(names)} tensors, first {missing[0]}; get the whole model"
         raise UserError(key, path, mend)
+    integers = [name for name in names if not tensors[name].is_floating_point]
+    if integers:
+        mend = f"{integers[0]} is in {tensors[integers[0]].dtype}, which holds no fractions; get the model again"
+        raise UserError(key, path, mend)
     return {name: tensors[name] for name in names}

@@ -13,6 +13,7 @@ from sweeplora.networks.file.held import Held, read
 from sweeplora.networks.file.kinds import file_kinds
 from sweeplora.networks.file_kind import NORM
 from sweeplora.networks.keys import Selected, Shaped
+from sweeplora.tensors.safetensors_header import has_own_hash
 
 
 def check(network: Mapping[str, Any], facts: Shaped, chosen: Mapping[str, Selected]) -> list[str]:
@@ -32,7 +33,17 @@ def check(network: Mapping[str, Any], facts: Shaped, chosen: Mapping[str, Select
     _refuse_other_forms(path, held, network)
     if not _takes_ranks(network):
         _refuse_other_ranks(path, held, network.get("dim"), chosen)
-    return _left_out(path, held, chosen, _takes_ranks(network))
+    return [*_left_out(path, held, chosen, _takes_ranks(network)), *hash_notices("network.weights", [path])]
+
+
+def hash_notices(key: str, paths: Iterable[Path]) -> list[str]:
+    """A warning for each file whose numbers are not those that its own header holds the hash of."""
+    return [
+        f"{key}={path}: its numbers are not those that its header has the hash of (sshs_model_hash): it is damaged, "
+        "or a program changed them"
+        for path in paths
+        if path.suffix.lower() == ".safetensors" and not has_own_hash(path)
+    ]
 
 
 def check_mergeable(key: str, paths: Iterable[Path], facts: Shaped) -> None:

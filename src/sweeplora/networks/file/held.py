@@ -14,7 +14,7 @@ from sweeplora.networks.blocks import Rank
 from sweeplora.networks.file.kinds import file_kinds
 from sweeplora.networks.file_kind import FileKind
 from sweeplora.networks.keys import Shaped, encoder_layers, unet_key
-from sweeplora.tensors.find import find_tensors
+from sweeplora.tensors.find import damaged_part, find_tensors
 from sweeplora.tensors.finite import first_not_finite
 from sweeplora.tensors.stored import Stored, UnreadableFile
 
@@ -136,6 +136,9 @@ def _tensors_of(key: str, path: Path) -> dict[str, Stored]:
         found = find_tensors(path)
     except UnreadableFile as fault:
         raise UserError(key, path, f"{fault}; {mend}") from None
+    damaged = damaged_part(path)
+    if damaged is not None:
+        raise UserError(key, path, f"is damaged: {damaged} is not what was written; get the file again")
     if not found:
         raise UserError(key, path, f"holds no tensors; {mend}")
     broken = first_not_finite(found)
@@ -155,6 +158,9 @@ def _held(key: str, path: Path, layer: tuple[str, Mapping[str, Stored]], known: 
     damage = kind.damage(formed)
     if "alpha" in tensors and prod(tensors["alpha"].shape) != 1:
         damage = f"has an alpha of {list(tensors['alpha'].shape)}"
+    integers = [name for name, one in tensors.items() if prod(one.shape) > 1 and not one.is_floating_point]
+    if integers:
+        damage = f"has {integers[0]} in {tensors[integers[0]].dtype}, which holds no fractions"
     if damage is not None:
         raise UserError(key, path, f"is damaged: {name} {damage}; get the file again")
     rank = next((formed[side].shape[0] for side in kind.rank_sides if side in formed), None)

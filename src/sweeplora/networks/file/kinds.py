@@ -54,7 +54,7 @@ def _kinds_of(algorithm: type[Algorithm]) -> tuple[FileKind, ...]:
 def _targets(folder: Path) -> list[str]:
     """The `_target_` of each choice in a folder; a choice that extends another may have none."""
     found = []
-    for file in sorted(folder.glob("*.yaml")):
+    for file in sorted(file for file in folder.glob("*.yaml") if file.is_file()):
         try:
             content = read_yaml(file.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -9,26 +9,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from sweeplora.record.provenance.ask_git import GitError, ask
 from sweeplora.record.provenance.exclusions import OUTPUTS
+from sweeplora.record.provenance.hidden_changes import hidden_changes
 from sweeplora.record.provenance.secret import holds_secret, is_secret_name, without_credentials
 
 _DIFF_CAP = 2 << 20
 _UNTRACKED_CAP = 10_000
-_SECONDS = 60
-_SENTENCE_LENGTH = 500
-
-# What a hook or an alias sets for its own command, and what would have git call programs of the user's.
-_NOT_OURS = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"}
-_NOT_OURS |= {"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS"}
-_NOT_OURS |= {"GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS"}
-# Do not refresh the index, since its owner may be committing, and fetch nothing.
-_OURS = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
-_SETTINGS = ["core.quotePath=false", "core.fsmonitor=false", "diff.suppressBlankEmpty=false"]
 
 # A patch that `git apply` takes, whatever the user's configuration says of diffs. Submodules have their own patches.
 _DIFF = ["--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-relative", "--binary", "--full-index"]
@@ -38,10 +29,6 @@ _STATUS = ["--porcelain=v2", "--branch", "--untracked-files=all", "--no-renames"
 
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
 _ESCAPED = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
-
-
-class GitError(Exception):
-    """Git failed; `str(error)` is its own message."""
 
 
 @dataclass(frozen=True)
@@ -135,18 +122,28 @@ def state(root: Path, why_out: Callable[[Path], str | None] = lambda _: None) ->
         against = b"HEAD" if commit else told("hash-object", "-t", "tree", "/dev/null")
         whole = told("diff", *_DIFF, against.decode().strip()) if against else None
         patch, left_out = _kept(whole or b"", root, why_out)
+    hidden = _hidden(root, troubles) if status is not None else []
+    left_out += [f"{name}: git is told not to look at it, and it has changed" for name in hidden]
     repository = Repository(
         root=str(root),
         commit=commit,
         branch=_named(head.get(b"branch.head")),
         remotes=_remotes(root),
-        dirty=bool(tracked or untracked) if status is not None else None,
+        dirty=bool(tracked or untracked or hidden) if status is not None else None,
         untracked=untracked[:_UNTRACKED_CAP],
         left_out=left_out,
         trouble="; ".join(dict.fromkeys(troubles)),
         describe=_describe(root) if commit else "",
     )
     return repository, patch
+
+
+def _hidden(root: Path, troubles: list[str]) -> list[str]:
+    try:
+        return hidden_changes(root)
+    except GitError as error:
+        troubles.append(str(error))
+        return []
 
 
 def _named(value: bytes | None) -> str | None:
@@ -219,48 +216,3 @@ def _unquoted(name: bytes) -> bytes:
 def _character(match: re.Match[bytes]) -> bytes:
     text = match[1]
     return bytes([int(text, 8)]) if len(text) == 3 else _ESCAPED.get(text, text)
-
-
-def ask(folder: Path, *arguments: str) -> bytes:
-    """Standard output of git in a folder; raises GitError if it fails or takes a minute (e.g. on a network drive)."""
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # importing GitPython fails without git
-    from git.cmd import Git
-    from git.exc import GitCommandNotFound
-
-    settings = [word for setting in _SETTINGS for word in ("-c", setting)]
-    command = ["git", "-C", str(folder), "--no-pager", *settings, *arguments]
-    try:
-        with _without(_NOT_OURS):
-            code, output, errors = Git().execute(
-                command,
-                env=_OURS,
-                with_extended_output=True,
-                with_exceptions=False,
-                stdout_as_string=False,
-                strip_newline_in_stdout=False,
-                kill_after_timeout=_SECONDS,
-            )
-    except GitCommandNotFound as error:
-        raise GitError("git is not installed") from error
-    except OSError as error:
-        raise GitError(f"git cannot be started: {error.strerror}") from error
-    if code != 0:
-        raise GitError(_sentence(errors) or f"git {arguments[0]} ended with exit code {code}")
-    return output
-
-
-@contextmanager
-def _without(names: set[str]) -> Iterator[None]:
-    """Remove these environment variables within the context: GitPython passes its whole environment to git."""
-    kept = {name: os.environ.pop(name) for name in names & os.environ.keys()}
-    try:
-        yield
-    finally:
-        os.environ.update(kept)
-
-
-def _sentence(errors: str) -> str:
-    """Git's error message in one line."""
-    lines = errors.encode(errors="replace").decode().splitlines()  # a path that is not UTF-8 is shown in part
-    said = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines[-1:]
-    return without_credentials("; ".join(said))[:_SENTENCE_LENGTH]

@@ -17,7 +17,8 @@ _NAMES = re.compile(
     | \.htpasswd | \.pgpass | \.my\.cnf | \.boto | \.s3cfg | \.?rclone.*\.conf | kaggle\.json | auth\.json | hosts\.yml
     | .*\.(pem|key|p8|p12|pfx|jks|keystore|kdbx|ppk|asc|gpg|age|ovpn|tfstate|tfvars) | id_(rsa|dsa|ecdsa|ed25519).*
     | service[-_]account.*\.json | client_secret.*\.json | \.?kube_?config | \.dockercfg | \.vault[-_]?pass.*
-    | \.?(git)?cookies? | .*cookies?\.(txt|json|jar|db|sqlite3?|pkl|lwp) | \.\w*_history | \.condarc | \.wgetrc""",
+    | \.?(git)?cookies? | .*cookies?\.(txt|json|jar|db|sqlite3?|pkl|lwp) | \.\w*_history | \.condarc | \.wgetrc
+    | .*(api|aws|gcp|gcloud|google|azure|openai|wandb|hf)[-_.\ ]?keys?[-_.].*""",
     re.IGNORECASE | re.VERBOSE,
 )
 _FOLDERS = {".ssh", ".aws", ".gnupg", ".azure", ".kube", ".docker", ".huggingface", ".kaggle", ".rclone", ".oci"}

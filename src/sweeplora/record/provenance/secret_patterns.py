@@ -58,7 +58,7 @@ _NO_SECRET = rb"""(?!["']?(?:none|null|nil|true|false|yes|no|on|off|undefined|st
     |hidden|your[\w-]*|my[_-]\w*|x+|\.+|\*+|-+
     |(?-i:[A-Z0-9_]+_(?:KEY|TOKEN|SECRET|PASSWORD)|[a-z0-9_]+_(?:key|token|secret|password)))?["']?(?:[\s,;)}\]\#]|$))"""
 _NO_REFERENCE = rb"""(?!["']?(?:[$%<{*&|>!\[(]|\.\./|\.?/|~|os\.|env\b|process\.|self\.|args?\.|config\.|cfg\.|@@))"""
-_NAME = rb"""(?:pass(?:word|wd|phrase|code)|\bpass|pwd|secret(?:[_-]?(?:access)?[_-]?key)?
+_NAME = rb"""(?:pass(?:word|wd|phrase|code)|(?<![a-z0-9])pass|pwd|secret(?:[_-]?(?:access)?[_-]?key)?
     |(?:api|access|auth|account|service|private|license|encryption|signing|client)[_-]?key
     |(?:auth|access|refresh|bearer|api|bot|private|session|personal|hf|hub|github|gitlab|wandb|comet|discord|slack)[_-]?token)"""
 _SET = rb"""["'\]]{0,2}[ \t]*(?::=|=>|==?|:)[ \t]*"""
@@ -103,8 +103,14 @@ _OURS = [
     ((b"://",), rb"""://(?=[A-Za-z_-]*[0-9])(?P<value>[A-Za-z0-9_-]{20,})@[\w\[]"""),
     # A secret in a URL's query, as in ?private_token=...
     ((b"token=", b"secret=", b"passw", b"pwd=", b"signature=", b"sig=", b"key=", b"auth=", b"credential="),
-     rb"""(?i)[?&][\w.-]*(?:token|secret|passw(?:or)?d|pwd|signature|\bsig|key|auth|credential)=(?!=)"""
+     rb"""(?i)[?&#][\w.-]*(?:token|secret|passw(?:or)?d|pwd|signature|\bsig|key|auth|credential)=(?!=)"""
      rb"""(?P<value>[^&\s"'#<>{}$*]{4,})"""),
+    ((b"eyj",), rb"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?"),
+    ((b"ya29.",), rb"\bya29\.[A-Za-z0-9_-]{20,}"),
+    ((b"sshpass",), rb"""\bsshpass\s+-p[ =]?["']?(?P<value>[^\s'"$]{3,})"""),
+    # A database's password may contain a slash.
+    ((b"://",), rb"""(?i)\b(?:postgres|mysql|mariadb|mssql|oracle)[\w+.-]*://[^\s/:@'"]*:(?![$%<{*])"""
+                rb"""(?!(?:pass(?:word|wd)?|pwd|pw|secret|x+|\.+)@)(?P<value>[^\s'"<>{}()]{3,})@[\w\[]"""),
     ((b"bearer",), rb"""(?i)\bbearer["']?[ :=]+["']?(?=\S*[0-9])(?P<value>[A-Za-z0-9._~+/=-]{8,})"""),
     ((b"authorization",), rb"""(?i)authorization["']?\s*[:=]\s*["']?(?:basic|bearer|token|apikey|bot)\s+"""
                           rb"""(?P<value>[A-Za-z0-9._~+/=:-]{8,})"""),

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sweeplora.content import sha256
+from sweeplora.record.provenance.ask_git import GitError
 from sweeplora.record.provenance.exclusions import DATA, SECRET, Exclusions, Rules, is_data
-from sweeplora.record.provenance.git import GitError, is_checkout, listed, repository_of
+from sweeplora.record.provenance.git import is_checkout, listed, repository_of
 from sweeplora.record.provenance.secret import holds_secret
 from sweeplora.rundir.files import write_whole
 

@@ -37,8 +37,8 @@ from sweeplora.record.store.subject import Subject
 from sweeplora.rundir.databases import sqlite_path, store_uri
 from sweeplora.rundir.metrics import Point
 
-TROUBLE = (MlflowException, SQLAlchemyError, OSError, ImportError)
-"""What a store raises that is down, locked, unwilling or without its driver; requests' errors are OSErrors."""
+TROUBLE = (MlflowException, SQLAlchemyError, OSError, ImportError, UnicodeDecodeError)
+"""What a store raises that is down, locked, damaged, unwilling or without its driver; requests' errors are OSErrors."""
 
 _TRIES = 3
 _SECONDS_BETWEEN_TRIES = 0.1

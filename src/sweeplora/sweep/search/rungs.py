@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 from annotated_types import Gt, Lt
-from hydra.utils import get_object
 
 from sweeplora.report.statistics import holm, paired_t
 
@@ -64,6 +63,6 @@ def worse(best: Reached, other: Reached) -> float:
 
 def rungs_of(pruner: Mapping[str, Any]) -> Rungs | None:
     """The rungs that a pruner's configuration describes; None for a pruner of Optuna's."""
-    if get_object(pruner["_target_"]) is not Rungs:
+    if pruner["_target_"] != f"{Rungs.__module__}.{Rungs.__qualname__}":
         return None
     return Rungs(**{key: value for key, value in pruner.items() if not key.startswith("_")})
