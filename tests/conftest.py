@@ -26,26 +26,22 @@ from tests.run.trainings import Trainings
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 LONG_FIRST = (
-    *(
-        "browser/",
-        "run/",
-        "sweep/",
-        "launch/",
-        "record/",
-        "commands/",
-        "tools/",
-        "networks/file/",
-        "networks/test_own_algorithm.py",
-    ),
-    *("models/test_own_family.py", "config/test_files.py", "test_imports.py"),
+    *("browser/", "sweep/test_kills.py", "record/restore/", "run/", "sweep/", "record/", "launch/", "nightly/"),
+    *("networks/test_own_algorithm.py", "commands/", "docs/", "config/test_files.py", "networks/", "models/"),
+    *("convert/", "test_guide.py", "training/", "tools/", "test_imports.py"),
 )
-"""Files whose few tests start commands and trainings, and others that take long; the rest is done in milliseconds."""
+"""Files whose few tests start commands and trainings, longest first, then others that take some seconds."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the long files, so that all workers end together."""
     here = Path(__file__).parent
-    items.sort(key=lambda item: not item.path.relative_to(here).as_posix().startswith(LONG_FIRST))
+    items.sort(key=lambda item: _place(item.path.relative_to(here).as_posix()))
+
+
+def _place(file: str) -> int:
+    """The place of a file's tests among the others."""
+    return next((place for place, start in enumerate(LONG_FIRST) if file.startswith(start)), len(LONG_FIRST))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

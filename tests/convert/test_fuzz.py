@@ -144,9 +144,9 @@ def test_the_examples_themselves_are_converted(name: str) -> None:
 
 
 def test_hundreds_of_damaged_inputs_end_in_a_file_or_in_one_line() -> None:
-    converted, refused = _fuzz(600, composed=15, seed=1)
-    assert converted > 100
-    assert refused > 100
+    converted, refused = _fuzz(300, composed=8, seed=1)
+    assert converted > 50
+    assert refused > 50
 
 
 @pytest.mark.slow

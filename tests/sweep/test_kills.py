@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.record.conftest import empty_database as empty_database  # noqa: PLC0414  # a fixture
 from tests.sweep.kills import Command, outcome, recorded
 
 STEPS = 6
 
 
 @pytest.fixture(scope="module")
-def words(tiny_model: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Eight trials of some seconds, with previews, validation and deleted weights in the middle."""
+def words(tiny_model: Path, pictures: Path, few: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Eight trials of few layers, with previews, validation and deleted weights in the middle."""
     prompts = tmp_path_factory.mktemp("prompts") / "prompts.txt"
-    prompts.write_text("shape 3, ellipse --d 5 --s 2\n")
+    prompts.write_text("shape 3, ellipse --w 32 --h 32 --d 5 --s 1\n")
     return [
         "search=grid", "network.dim=choice(1,2)", "network.alpha=choice(1,2)", "optimizer.lr=choice(1e-3,2e-3)",
         "launcher.slots=2", "launcher.threads=1", "launcher.device=cpu", "reuse=false",
-        f"model.path={tiny_model}", "data=folder", f"data.dir={pictures / 'train'}", f"data.val_dir={pictures / 'val'}",
-        "train.epochs=null", f"train.steps={STEPS}", "train.batch_size=2", "train.validation_timesteps=2",
+        f"model.path={tiny_model}", "data=folder", f"data.dir={few}", f"data.val_dir={pictures / 'val'}",
+        "network.preset=attn-only", "train.epochs=null", f"train.steps={STEPS}", "train.batch_size=2",
+        "train.validation_images=1", "train.validation_timesteps=2",
         "train.save_every_steps=1", "train.save_last_steps=2", "train.validate_every_steps=3", "train.probe_images=1",
         "train.checkpoint_every_steps=1", f"sample.prompts={prompts}", "sample.every_epochs=0", "sample.every_steps=3",
     ]  # fmt: skip
 
 
+def command_in(place: Path, words: list[str], empty_database: Path) -> Command:
+    """The study's command in a place of its own, where MLflow's tables are made already."""
+    command = Command(place, words)
+    (place / "runs").mkdir()
+    shutil.copy(empty_database, place / "runs" / "mlflow.db")
+    return command
+
+
 @pytest.fixture(scope="module")
-def undisturbed(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
-    command = Command(tmp_path_factory.mktemp("undisturbed") / "place", words)
+def undisturbed(words: list[str], empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    command = command_in(tmp_path_factory.mktemp("undisturbed") / "place", words, empty_database)
     command.finish(command.start("s"))
     command.leaves_nothing()
     yield command
@@ -37,9 +48,9 @@ def undisturbed(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.mark.parametrize("kills", [(12, 1, 5), pytest.param((200, 2, 5), marks=pytest.mark.slow)], ids=str)
 def test_killed_at_random_moments_a_study_ends_as_an_undisturbed_one(
-    kills: tuple[int, int, int], words: list[str], undisturbed: Command, tmp_path: Path
+    kills: tuple[int, int, int], words: list[str], empty_database: Path, undisturbed: Command, tmp_path: Path
 ) -> None:
-    command = Command(tmp_path / "place", words)
+    command = command_in(tmp_path / "place", words, empty_database)
     studies = command.kill(*kills)
     wanted, in_mlflow = outcome(undisturbed.folder, "s"), recorded(undisturbed.folder, "s")
     assert len(wanted) == 9 and len(in_mlflow) == 9  # eight trials and the study itself

@@ -31,7 +31,9 @@ def test_without_tracking_there_is_no_mirror(tmp_path: Path) -> None:
     assert not log.exists()
 
 
-def test_a_mirror_that_was_killed_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirror_that_was_killed_is_started_again_without_what_it_was_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sweeplora.sweep.recorder._SECONDS_BETWEEN_STARTS", 0.0)
     recorder = Recorder(["--runs", str(tmp_path), "--study", "s"], tmp_path / "mirror.log")
     first = recorder.pid
@@ -39,8 +41,10 @@ def test_a_mirror_that_was_killed_is_started_again(tmp_path: Path, monkeypatch: 
     assert recorder.pid == first
     os.kill(first, signal.SIGKILL)
     os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    half_written = tmp_path / f".mirror.json.{first}.1.tmp"
+    half_written.touch()
     recorder.revive()
-    assert recorder.pid != first
+    assert recorder.pid != first and not half_written.exists()
     os.kill(recorder.pid, signal.SIGKILL)
     os.waitid(os.P_PID, recorder.pid, os.WEXITED | os.WNOWAIT)
     assert recorder.finish(given_up=lambda: False).warning is None

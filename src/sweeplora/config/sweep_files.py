@@ -55,7 +55,8 @@ def replaced_keys(asked: str, chosen: tuple[tuple[str, str], ...], here: Path) -
 def read(name: str, file: Path) -> dict[str, Any]:
     """The content of a sweep's file. Raises UserError if it is not valid YAML, not a mapping, or empty."""
     try:
-        content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        state = file.stat()
+        content = _content(file, state.st_mtime_ns, state.st_size)
     except (YAMLError, UnicodeDecodeError, OSError, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
         raise UserError("+sweep", name, f"{file} is not a YAML file of keys and values: {reason}") from error
@@ -64,6 +65,12 @@ def read(name: str, file: Path) -> dict[str, Any]:
     if not content:
         raise UserError("+sweep", name, f"{file} is empty; give it defaults, sweep.name, sweep.space and the like")
     return {str(key): value for key, value in content.items()}
+
+
+@functools.lru_cache(maxsize=256)
+def _content(file: Path, _modified: int, _bytes: int) -> object:
+    """What is in a file, which callers must not modify: every command with a sweep looks into all of them."""
+    return OmegaConf.to_container(OmegaConf.load(file), resolve=False)
 
 
 def _defaults_of_config(here: Path) -> dict[str, str]:

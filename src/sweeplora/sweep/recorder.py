@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sweeplora.report.words import near
+from sweeplora.rundir.disk import remove_leftovers
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.screen import Screen
 
@@ -98,6 +99,8 @@ class Recorder:
             self._process.stdin.close()
 
     def _start(self) -> None:
+        if self._starts:
+            remove_leftovers(self._log.parent)  # of the mirror that died
         environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "OMP_NUM_THREADS": "1"}
         self._starts += 1
         self._started = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from torch import Tensor
 
+from sweeplora.models.family import Family
 from sweeplora.networks.file.write import save
 from sweeplora.networks.network import attach
 from tests.networks.models import opened
@@ -42,12 +44,31 @@ def predicted(unet: Any) -> Tensor:
     return sample
 
 
+@pytest.fixture(scope="module")
+def family(tiny_model: Path) -> Family:
+    """The model; who attaches a network detaches it."""
+    return opened("sdxl", tiny_model)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_model: Path) -> Any:
+    """A pipeline of diffusers."""
+    return StableDiffusionXLPipeline.from_pretrained(tiny_model)
+
+
+@pytest.fixture
+def pipeline(whole: Any) -> Iterator[Any]:
+    """The pipeline, which loses what a test loads into it."""
+    yield whole
+    whole.unload_lora_weights()
+
+
 @pytest.mark.parametrize(("kind", "changes"), CASES)
 def test_diffusers_does_with_a_file_what_the_page_says(
-    kind: str, changes: dict[str, Any], tiny_model: Path, tmp_path: Path
+    kind: str, changes: dict[str, Any], family: Family, pipeline: Any, tmp_path: Path
 ) -> None:
-    family = opened("sdxl", tiny_model)
     base = predicted(family.unet)
+    assert torch.equal(predicted(pipeline.unet), base)
     torch.manual_seed(1)
     network = attach(family, options(kind, **changes), 0)
     with torch.no_grad():
@@ -58,7 +79,7 @@ def test_diffusers_does_with_a_file_what_the_page_says(
     assert (ours - base).abs().max() > 0.05  # or equality would prove nothing
     file = tmp_path / "network.safetensors"
     save(file, network.state_dict(), {}, torch.float32)
-    pipeline: Any = StableDiffusionXLPipeline.from_pretrained(tiny_model)
+    network.detach()
     cell = promised(kind, changes)
     if cell == "no" or "refuses" in cell:
         with pytest.raises(ValueError, match="not been correctly renamed"):
