@@ -61,6 +61,7 @@ def test_a_failed_canary_is_judged_first_and_spends_no_other_seed(place: Path) -
     assert verdicts(place) == {"four canary": "REGRESSED", "eight canary": "REGRESSED"}
     begun = [line for line in said.splitlines() if "started:" in line or line.startswith("canary:")]
     assert [line.split()[0] for line in begun] == ["trial", "canary:", "trial", "canary:"]
+    assert "- nothing but the canary was trained of eight, four: nightly.stop_at_canary=false trains" in said
 
 
 def test_what_regressed_already_gets_no_more_seeds_to_decide_the_rest(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from pathlib import Path
 from xml.etree import ElementTree
@@ -110,6 +111,11 @@ def test_the_trend_page_marks_the_change_of_level_and_asks_for_nothing() -> None
     assert "nightly-6" in changes and "+4.0" in changes
     body = page[page.index("<body>") : page.index("</body>") + 7]
     ElementTree.fromstring(body)  # every element is closed
+    (level,) = re.findall(r'class="baseline" points="([^"]+)"', trend_page(reports[:1]))
+    assert "not judged since" not in page
+    later = trend_page([*reports, report(name="nightly-10", started=1.8e9)])
+    assert "in nightly-9, not judged since" in later
+    assert len(level.split()) == 2  # the first night's point, too, has the baseline's level beside it
 
 
 def test_a_night_leaves_every_form_and_the_summary_of_a_ci(

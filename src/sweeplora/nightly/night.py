@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -251,7 +251,7 @@ class _Night:
             differences={side.name: told for side in sides if (told := differences(side))},
             baselines={side.name: _other_side(side.baseline) for side in sides if side.baseline is not None},
             seeds={side.name: len(side.evidence.seeds) for side in sides},
-            notes=self._notes,
+            notes=(*self._notes, *_not_trained_further(self._driver.stopped)),
         )
 
     def _unrecorded(self, report: Report) -> Report:
@@ -311,6 +311,13 @@ class _Night:
 
 def _left_out(left: LeftOut) -> str:
     return f"{left.name} is left out: {left.reason}"
+
+
+def _not_trained_further(names: Collection[str]) -> Iterator[str]:
+    """A line for configurations whose losses are not judged, because their canary said enough."""
+    if names:
+        mend = "nightly.stop_at_canary=false trains and judges every seed"
+        yield f"nothing but the canary was trained of {', '.join(sorted(names))}: {mend}"
 
 
 def _other_side(baseline: Baseline) -> Link:

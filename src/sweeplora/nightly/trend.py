@@ -132,7 +132,10 @@ def _drawing(series: Series, reports: Sequence[Report]) -> str:
 
     points = list(zip(series.places, series.criteria, series.values, strict=True))
     course = " ".join(f"{x(place):.1f},{y(value):.1f}" for place, _, value in points)
-    baseline = " ".join(f"{x(place):.1f},{y(one.baseline):.1f}" for place, one, _ in points if one.baseline is not None)
+    level = [(x(place), y(one.baseline)) for place, one, _ in points if one.baseline is not None]
+    if len(level) == 1:  # a line of one point is none
+        level = [(float(edge), level[0][1]) for edge in (_EDGE, _WIDTH - _EDGE)]
+    baseline = " ".join(f"{across:.1f},{down:.1f}" for across, down in level)
     changes = "".join(
         f'<line class="change" x1="{x(series.places[one.index]):.1f}" x2="{x(series.places[one.index]):.1f}" '
         f'y1="2" y2="{_HEIGHT - 2}"/>'
@@ -145,6 +148,8 @@ def _drawing(series: Series, reports: Sequence[Report]) -> str:
     )
     last = series.criteria[-1]
     told = f"{number(last.now)}" + (f", {100 * last.effect:+.2f} %" if last.effect is not None else "")
+    if series.places[-1] < len(reports) - 1:
+        told = f"{told} in {reports[series.places[-1]].night.study}, not judged since"
     return (
         f'<figure id="{_anchor(series)}"><figcaption>{escape(series.metric)} <b>{escape(told)}</b></figcaption>'
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(series.metric)} over the nights">'
