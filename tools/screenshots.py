@@ -57,19 +57,9 @@ _NO_TOOLBARS = """
     document.head.insertAdjacentHTML('beforeend', '<style>.modebar { display: none !important }</style>')
 """
 _SLIDERS = "document.querySelectorAll('[role=slider]')"
-_MIDDLE = """
-    e => {
-        e.scrollIntoView({block: 'center'})
-        const box = e.getBoundingClientRect()
-        return JSON.stringify([box.left + box.width / 2, box.top + box.height / 2])
-    }
-"""
-_SORTS_MODELS = "[...document.querySelectorAll('button')].find(e => e.textContent.trim().startsWith('Sort:'))"
-_BY_VALIDATION = (
-    "[...document.querySelectorAll('[role=menuitemcheckbox]')].find(e => e.textContent.trim() === 'val/loss')"
-)
-_ASCENDING = "document.querySelector('[aria-label=\"Sort ascending\"]')"
 _MODELS_FOUND = "document.querySelectorAll('.ag-center-cols-container .ag-row, .ag-pinned-left-cols-container .ag-row')"
+# MLflow's page of logged models sorts by time alone; their metrics are to the right.
+_MODELS_TO_METRICS = "document.querySelector('.ag-body-horizontal-scroll-viewport').scrollLeft = 1e6"
 _LAST_MARK = """
     e => {
         e.scrollIntoView({block: 'center'})
@@ -166,24 +156,10 @@ class Browser:
             time.sleep(0.5)
             seen.append(self.call("Page.captureScreenshot", format="png")["data"])
 
-    def press(self, element: str) -> None:
-        """Click the middle of the element that a JavaScript expression gives, once it is there."""
-        self.wait(f"Boolean({element})")
-        x, y = json.loads(self.evaluate(f"({_MIDDLE})({element})"))
-        self.click(x, y)
-        self.settle()
-
     def click(self, x: float, y: float) -> None:
         """Press and release the left button at a point in the window."""
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
-
-    def key_escape(self) -> None:
-        """Press Escape, which closes a menu, and move the pointer out of the way."""
-        for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key="Escape", windowsVirtualKeyCode=27)
-        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
-        self.settle()
 
     def shoot(self, file: Path) -> None:
         """Write a PNG of the visible page."""
@@ -276,11 +252,8 @@ def photograph(browser: Browser, base: str, found: Found, out: Path) -> None:
     browser.wait("document.querySelectorAll('.ag-row').length > 3")
     browser.shoot(out / "datasets.png")
     browser.open(f"{pages}/models?{_MODE}", f"{_MODELS_FOUND}.length > 3")
-    for element in (_SORTS_MODELS, _BY_VALIDATION):
-        browser.press(element)
-    for element in (_SORTS_MODELS, _ASCENDING):
-        browser.press(element)
-    browser.key_escape()
+    browser.evaluate(_MODELS_TO_METRICS)
+    browser.settle()
     browser.shoot(out / "models.png")
     run = f"{pages}/runs/{found.run}"
     browser.open(f"{run}?{_MODE}", has("Parameters"))

@@ -44,8 +44,9 @@ def test_trials_sort_by_their_tag_as_in_the_leaderboard() -> None:
 def test_the_mean_grows_with_the_seeds_in_the_order_they_ended() -> None:
     found = board(trial(0, 0.3, ended=5.0), trial(0, 0.9, seed=1, ended=9.0), trial(0, 0.6, seed=2, ended=7.0))
     points = standings(found)[0].points
-    assert [(p.key, p.step, p.time) for p in points] == [("mean/val/loss", 2, 7.0), ("mean/val/loss", 3, 9.0)]
-    assert [p.value for p in points] == pytest.approx([0.45, 0.6])
+    assert [(p.step, p.time) for p in points] == [(1, 5.0), (2, 7.0), (3, 9.0)]
+    assert {p.key for p in points} == {"mean/val/loss"}
+    assert [p.value for p in points] == pytest.approx([0.3, 0.45, 0.6])
 
 
 def test_a_repetition_that_failed_counts_for_nothing() -> None:
@@ -102,12 +103,14 @@ def test_the_list_opens_on_the_verdicts_best_and_hides_the_lucky_seeds(runs: Pat
     mirror.turn()  # the same process, which has sent the trials whole already
     folders, view = shown(runs, contents)
     assert folders == ["rank/001", "rank/000", "rank/002", "rank"]
-    assert view["selectedColumns"][:2] == ["metrics.`mean/val/loss`", "metrics.`val/loss`"]
+    assert view["selectedColumns"][:2] == ["metrics.`mean/val/loss`", "params.`network.dim`"]
     best = read_leaderboard(study.path, "rank", ("val/loss",)).best
     assert best is not None and best.number == 1
     run = next(run for folder, run in contents.runs().items() if folder.startswith("rank/001-"))
     assert run.data.metrics["mean/val/loss"] == pytest.approx((0.31 + 0.33 + 0.26) / 3)
-    assert (run.data.tags["state"], len(contents.history(run, "mean/val/loss"))) == ("complete x3", 2)
+    assert (run.data.tags["state"], len(contents.history(run, "mean/val/loss"))) == ("complete x3", 3)
+    alone = next(run for folder, run in contents.runs().items() if folder.startswith("rank/002-"))
+    assert (alone.data.tags["state"], contents.history(alone, "mean/val/loss")) == ("complete", [(1, 0.33)])
 
     before = contents.everything()
     for memory in study.path.rglob("mirror.json"):

@@ -45,9 +45,9 @@ def view_of(subject: Subject, root: str, pictures: Sequence[str] = ()) -> str:
     """The view of a sweep's runs as MLflow's pages read it; `root` is the sweep's folder below `runs`.
 
     Objectives, what was searched, the state, the duration and the size of the weights are its columns. Where trials
-    were trained with further seeds, those runs are left out: the mean over the seeds is a column of the trials, which
-    stand in the leaderboard's order. The charts begin with the objective of all trials over the steps, then what was
-    searched against it as parallel coordinates, then the previews by the keys `pictures`, without parameters.
+    were trained with further seeds, those runs are left out, the mean over the seeds stands for the objective, and the
+    trials stand in the leaderboard's order. The charts begin with the objective of all trials over the steps, then
+    what was searched against it as parallel coordinates, then the previews by the keys `pictures`, without parameters.
     """
     written = subject.params[OBJECTIVE]
     objectives = json.loads(written) if written.startswith("[") else [written]
@@ -55,7 +55,7 @@ def view_of(subject: Subject, root: str, pictures: Sequence[str] = ()) -> str:
         objectives = ["val/loss"]
     swept = json.loads(subject.tags[SWEPT])
     has_means = REPEATED in subject.tags and len(objectives) == 1
-    metrics = [f"{MEAN}{objectives[0]}", *objectives] if has_means else objectives
+    metrics = [f"{MEAN}{objectives[0]}"] if has_means else objectives
     columns = [
         *(f"metrics.`{name}`" for name in metrics),
         *(f"params.`{key}`" for key in swept[:_MOST_COLUMNS]),

@@ -20,7 +20,8 @@ ORDER = "sweeplora.order"
 """The tag of a complete trial whose text sorts as its place in the leaderboard does."""
 
 MEAN = "mean/"
-"""Begins the metric that is the objective's mean over a trial's seeds; its step is their number."""
+"""Begins the metric that is the objective's mean over a trial's seeds, in a sweep with further ones; its step is their
+number."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,12 @@ def with_standing(subject: Subject, standing: Standing) -> Subject:
 
 def _standing(board: Leaderboard, entry: Entry, marks: bool) -> Standing:
     again = [one for one in board.repeats.get(entry.number, ()) if one.values]
+    points = _means(board.objectives[0], entry, again)
     if not again:
         order = f"1 {_sortable(entry.values[0])}"
-        return Standing({ORDER: order}, (), order if marks else "")
-    points = _means(board.objectives[0], entry, again)
+        return Standing({ORDER: order}, tuple(points), order) if marks else Standing({ORDER: order})
     order = f"0 {_sortable(points[-1].value)}"
-    return Standing({ORDER: order, STATE: f"complete x{len(points)}"}, tuple(points[1:]), f"{order} {len(points)}")
+    return Standing({ORDER: order, STATE: f"complete x{len(points)}"}, tuple(points), f"{order} {len(points)}")
 
 
 def _means(objective: str, entry: Entry, again: list[Entry]) -> list[Point]:
