@@ -27,7 +27,6 @@ from typing import Any, NamedTuple
 from sweeplora.record.server import Server
 from sweeplora.record.store.shared_view import TAG, address_of, key_of
 from sweeplora.record.store.standing import ORDER
-from sweeplora.record.store.subject import STATE
 from sweeplora.rundir.databases import sqlite_uri
 from sweeplora.rundir.folder import REPORT
 
@@ -49,8 +48,12 @@ _SCROLLING = "e => e.scrollHeight > e.clientHeight + 5 && /auto|scroll/.test(get
 _SCROLL_DOWN = f"[...document.querySelectorAll('div')].filter({_SCROLLING}).forEach(e => {{ e.scrollTop = 1e6 }})"
 _SHOW_PICTURES = "[...document.images].reverse().forEach(e => e.scrollIntoView({block: 'center'}))"
 _TO_VALIDATION = """
-    [...document.querySelectorAll('*')].filter(e => /^val \\(\\d+\\)$/.test(e.textContent.trim())).pop()
-        ?.scrollIntoView({block: 'start'})
+    (() => {
+        const isSection = e => /^val \\(\\d+\\)$/.test(e.textContent.trim())
+        const found = [...document.querySelectorAll('*')].filter(isSection).pop()
+        found?.scrollIntoView({block: 'start'})
+        return Boolean(found) && found.getBoundingClientRect().top < 400
+    })()
 """
 # A headless browser shows the toolbars that a person sees under the pointer only.
 _NO_TOOLBARS = """
@@ -58,8 +61,16 @@ _NO_TOOLBARS = """
 """
 _SLIDERS = "document.querySelectorAll('[role=slider]')"
 _MODELS_FOUND = "document.querySelectorAll('.ag-center-cols-container .ag-row, .ag-pinned-left-cols-container .ag-row')"
-# MLflow's page of logged models sorts by time alone; their metrics are to the right.
-_MODELS_TO_METRICS = "document.querySelector('.ag-body-horizontal-scroll-viewport').scrollLeft = 1e6"
+# MLflow's page of logged models sorts by time alone; their metrics are to the right, and drawn once they are near.
+_MODELS_TO_METRICS = """
+    (() => {
+        const found = [...document.querySelectorAll('.ag-header-container *')]
+            .find(e => e.children.length === 0 && e.textContent.trim() === 'val/loss')
+        const bar = document.querySelector('.ag-body-horizontal-scroll-viewport')
+        bar.scrollLeft += found ? found.getBoundingClientRect().left - bar.getBoundingClientRect().left - 16 : 120
+        return Boolean(found)
+    })()
+"""
 _LAST_MARK = """
     e => {
         e.scrollIntoView({block: 'center'})
@@ -224,7 +235,7 @@ def with_datasets(database: Path, found: Found) -> None:
         tags = {tag["key"]: tag["value"] for tag in found.experiment["tags"]}
         view = json.loads(tags[f"{TAG}{key_of(found.study)}"])
         objective = next(column for column in view["selectedColumns"] if column.startswith("metrics."))
-        view["selectedColumns"] = [*_COLUMNS, objective, f"tags.`{STATE}`"]
+        view["selectedColumns"] = [*_COLUMNS, objective]
         row = (found.experiment["experiment_id"], f"{TAG}{_OF_DATASETS}", json.dumps(view))
         connection.execute("insert into experiment_tags(experiment_id, key, value) values (?, ?, ?)", row)
         connection.commit()
@@ -252,16 +263,14 @@ def photograph(browser: Browser, base: str, found: Found, out: Path) -> None:
     browser.wait("document.querySelectorAll('.ag-row').length > 3")
     browser.shoot(out / "datasets.png")
     browser.open(f"{pages}/models?{_MODE}", f"{_MODELS_FOUND}.length > 3")
-    browser.evaluate(_MODELS_TO_METRICS)
-    browser.settle()
+    browser.wait(_MODELS_TO_METRICS)
     browser.shoot(out / "models.png")
     run = f"{pages}/runs/{found.run}"
     browser.open(f"{run}?{_MODE}", has("Parameters"))
     browser.shoot(out / "trial.png")
     browser.open(f"{run}/model-metrics?{_MODE}", _CHARTS)
     browser.evaluate(_NO_TOOLBARS)
-    browser.evaluate(_TO_VALIDATION)
-    browser.settle()
+    browser.wait(_TO_VALIDATION)
     browser.shoot(out / "metrics.png")
     # Cards are drawn when they scroll into view, and a run's parameters are above its images.
     browser.evaluate(_SCROLL_DOWN)

@@ -44,7 +44,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 def end(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     """Close its input and wait: exit code and what it said."""
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     return process.returncode, output.decode()
 
 

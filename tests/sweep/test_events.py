@@ -14,7 +14,7 @@ from sweeplora.rundir.metrics import read_metrics
 from tests.record.conftest import empty_database as empty_database  # noqa: PLC0414  # a fixture
 from tests.record.mlflow_store import Contents
 from tests.record.servers import Server
-from tests.sweep.commands import command, living_in, records, start, until, verdicts
+from tests.sweep.commands import PATIENCE_SECONDS, command, living_in, records, start, until, verdicts
 
 WORDS = ("sweep.name=s", "search=grid", "network.dim=choice(2,4,8)", "launcher.slots=1")
 SLOW = {"steps": 400, "seconds": 0.1}
@@ -29,14 +29,14 @@ def mirrors(folder: Path) -> list[int]:
 def test_a_mirror_that_is_killed_is_started_again_while_the_sweep_goes_on(tmp_path: Path, empty_database: Path) -> None:
     (tmp_path / "runs").mkdir()
     shutil.copy(empty_database, tmp_path / "runs/mlflow.db")
-    driver = start(tmp_path, *WORDS, behaviour=SLOW, tracking="mlflow")
-    until(lambda: any(tmp_path.glob("runs/s/000-*/mirror.json")), seconds=60)
+    driver = start(tmp_path, *WORDS, behaviour={"steps": 4000, "seconds": 0.1}, tracking="mlflow")
+    until(lambda: any(tmp_path.glob("runs/s/000-*/mirror.json")))
     (first,) = mirrors(tmp_path)
     os.kill(first, signal.SIGKILL)
-    until(lambda: bool(set(mirrors(tmp_path)) - {first}), seconds=60)
+    until(lambda: bool(set(mirrors(tmp_path)) - {first}))
     assert driver.poll() is None and verdicts(tmp_path) == ["running"]
     driver.send_signal(signal.SIGINT)
-    output, errors = driver.communicate(timeout=120)
+    output, errors = driver.communicate(timeout=PATIENCE_SECONDS)
     assert (driver.returncode, errors) == (130, ""), output
     contents = Contents(f"sqlite:///{tmp_path}/runs/mlflow.db")
     found = contents.runs()
@@ -55,7 +55,7 @@ def test_a_machine_that_dies_in_the_middle_costs_no_trial_and_adds_none(tmp_path
     for number in (signal.SIGSTOP, signal.SIGKILL):  # nobody sees another one die
         for pid in together:
             os.kill(pid, number)
-    driver.communicate(timeout=20)
+    driver.communicate(timeout=PATIENCE_SECONDS)
     until(lambda: living_in(tmp_path) == [])
     before = {record["number"]: record["params"] for record in records(tmp_path)}
     code, output, errors = command(tmp_path, *WORDS)
@@ -84,7 +84,7 @@ def test_a_tracking_server_that_is_away_costs_the_sweep_nothing_and_catches_up(
     shutil.copy(empty_database, tmp_path / "server/mlflow.db")
     server = Server(tmp_path / "server")
     driver = start(tmp_path, *WORDS, f"tracking.uri={server.uri}", tracking="mlflow")
-    output, errors = driver.communicate(timeout=120)
+    output, errors = driver.communicate(timeout=PATIENCE_SECONDS)
     assert (driver.returncode, errors) == (0, ""), output
     assert "the record of s is behind" in output and verdicts(tmp_path) == ["complete"] * 3
     assert main(["sync", "s"]) == 1
