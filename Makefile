@@ -29,9 +29,10 @@ baselines: $(VENV)/installed
 	  test $$? -le 2
 	$(BIN)/python -m sweeplora baseline accept $(TEN_SEEDS) --reason "$$REASON" $(MEANT)
 
-# Tests train with one thread each, so several processes share the cores; a file stays in one process, and the files
-# keep the order of tests/conftest.py.
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Tests train with one thread each and often wait for processes of their own, so there is one worker more than there are
+# cores, at most four; a file stays in one worker, and the files keep the order of tests/conftest.py.
+WORKERS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4)))
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/installed-test
 	$(PYTEST) -m "not slow and not services and not browser" --durations 10

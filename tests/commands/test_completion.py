@@ -160,6 +160,7 @@ complete -C 'sweeplora show ranks/1'
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh here")
 def test_a_real_zsh_completes(here: Path) -> None:
     done = subprocess.run(["zsh", "-f", "-c", _ZSH], capture_output=True, text=True, check=True, env=_environment(here))
@@ -167,6 +168,7 @@ def test_a_real_zsh_completes(here: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("fish") is None, reason="no fish here")
 def test_a_real_fish_completes(here: Path) -> None:
     done = subprocess.run(["fish", "-c", _FISH], capture_output=True, text=True, check=True, env=_environment(here))

@@ -167,7 +167,7 @@ def _shell(line: str) -> tuple[int, str]:
         pytest.param("$python -m sweeplora --cfg | head -1", 0, "", marks=pytest.mark.slow),
         ("$python -m sweeplora --help > /dev/full", 1, "standard output: No space left on device\n"),
         pytest.param("$python -m sweeplora --cfg >&-", 0, "", marks=pytest.mark.slow),
-        ("$python -m sweeplora network.dimm=4 2> /dev/full", 2, ""),
+        pytest.param("$python -m sweeplora network.dimm=4 2> /dev/full", 2, "", marks=pytest.mark.slow),
         pytest.param("$python -m sweeplora network.dimm=4 2>&-", 2, "", marks=pytest.mark.slow),
         pytest.param("$python -m sweeplora --help <&- >&- 2>&-", 0, "", marks=pytest.mark.slow),
         ("PYTHONIOENCODING=ascii $python -m sweeplora --help > /dev/null", 0, ""),

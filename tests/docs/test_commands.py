@@ -16,7 +16,7 @@ from tests.docs.pages import SDXL, TELLING, commands, files, named, said
 _GPU_PAGES = ("several-gpus.md",)
 
 
-_READ_FIRST = ("README.md", "first-sweep.md", "nightly.md")
+_READ_FIRST = ("README.md", "first-sweep.md")
 """Their commands are tried by `make test`, those of the other pages by `make test-full`."""
 
 

@@ -60,8 +60,14 @@ def driver_of(folder: Path, module: str, most: int, processes: int) -> subproces
     return subprocess.Popen([sys.executable, "-c", DRIVER, *words])
 
 
-@pytest.mark.parametrize("module", [MODULE, "lasting"])
-@pytest.mark.parametrize(("most", "processes"), [(2, 1), (1, 1), (1, 2)], ids=["forked", "unforked", "two processes"])
+@pytest.mark.parametrize(
+    ("most", "processes", "module"),
+    [
+        *((most, 1, module) for most in (2, 1) for module in (MODULE, "lasting")),
+        (1, 2, "lasting"),
+        pytest.param(1, 2, MODULE, marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_driver_takes_its_training_along_even_one_that_imports(
     tmp_path: Path, module: str, most: int, processes: int
 ) -> None:

@@ -267,7 +267,9 @@ def test_boft_says_which_block_size_a_model_needs(model: Family) -> None:
         attach(changed, options("boft", dim=8), 0)
 
 
-@pytest.mark.parametrize("kind", ["locon", "dora", "dylora", "tlora"])
+@pytest.mark.parametrize(
+    "kind", ["locon", "dylora", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("dora", "tlora"))]
+)
 def test_checkpointed_gradients_are_the_same(kind: str, tiny_model: Path, model: Family) -> None:
     """A draw inside a forward pass comes again when the pass is repeated."""
     noisy = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(2))

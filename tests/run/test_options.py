@@ -61,7 +61,8 @@ def from_folder(trainings: Trainings, with_clip: Path) -> dict[str, dict[int, fl
     return finished(trainings.train("folder", "model=sdxl", f"model.path={with_clip}", "data.resolution=64", *SHORT))
 
 
-@pytest.mark.parametrize("suffix", ["safetensors", pytest.param("ckpt", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["safetensors", "ckpt"])
 def test_one_file_trains_as_its_folder_does(
     suffix: str, trainings: Trainings, with_clip: Path, from_folder: dict[str, dict[int, float]], tmp_path: Path
 ) -> None:
@@ -71,6 +72,7 @@ def test_one_file_trains_as_its_folder_does(
     assert series["loss"] == from_folder["loss"]
 
 
+@pytest.mark.slow
 def test_half_precision_throughout_with_8_bits_below_still_learns(trainings: Trainings) -> None:
     run = trainings.train(
         "half", "train.mixed_precision=bf16", "train.network_precision=bf16", "model.base_precision=fp8",

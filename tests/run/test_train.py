@@ -189,6 +189,7 @@ def test_files_say_what_they_are(plain: RunDir) -> None:
     assert metadata["modelspec.architecture"] == "stable-diffusion-xl-v1-base/lora"
 
 
+@pytest.mark.slow
 def test_random_captions_train_without_kept_encodings(trainings: Trainings) -> None:
     drawn = ("data.shuffle_caption=true", "data.keep_tokens=1", "data.caption_dropout=0.2")
     run = trainings.train("captions", *drawn, "train.epochs=1", *LITTLE)

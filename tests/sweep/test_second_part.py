@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pytest
 
 from sweeplora.rundir.metrics import read_metrics
 from sweeplora.sweep.storage import open_storage
@@ -57,6 +58,7 @@ def test_the_best_quarter_goes_on_from_its_state(tmp_path: Path) -> None:
     is_as_it_should_be(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_driver_killed_in_either_part_loses_nothing(tmp_path: Path) -> None:
     for part in (1, 2):
         driver = start(tmp_path, *WORDS, SPACE, behaviour=SLOWLY)

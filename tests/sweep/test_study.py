@@ -100,6 +100,7 @@ def test_a_killed_driver_leaves_no_process_and_the_command_continues_to_the_exac
     assert len({r["params"]["optimizer.lr"] for r in after}) == 4
 
 
+@pytest.mark.slow
 def test_a_fork_server_that_is_killed_again_and_again_costs_no_trial(tmp_path: Path) -> None:
     words = (*GRID, "launcher.slots=1", "launcher.attempts=1")
     driver = start(tmp_path, *words, behaviour={"steps": 20, "seconds": 0.05})

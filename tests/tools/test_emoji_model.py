@@ -65,6 +65,7 @@ def test_the_autoencoder_keeps_pictures(pipeline: StableDiffusionXLPipeline) -> 
         assert round_trip_error(pipeline.vae, _square_images(name)[0]) < 0.01
 
 
+@pytest.mark.slow
 def test_the_right_caption_helps_to_denoise(pipeline: StableDiffusionXLPipeline) -> None:
     pixels, captions = _square_images("twemoji-style")
     latents = encode(pipeline.vae, pixels) * pipeline.vae.config.scaling_factor

@@ -202,7 +202,14 @@ def test_every_layer_of_a_family_is_known(family: str) -> None:
     assert all(known[key] == key for key in keys)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "tlora"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        kind if kind in ("locon", "dora", "lokr", "full", "boft") else pytest.param(kind, marks=pytest.mark.slow)
+        for kind in KINDS
+        if kind != "tlora"
+    ],
+)
 def test_our_own_files_start_the_network_that_made_them(kind: str, tiny: Family, tmp_path: Path) -> None:
     """A T-LoRA's file is a plain LoRA and starts a LoCon."""
     file = tmp_path / "network.ckpt"

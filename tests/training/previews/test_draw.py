@@ -93,7 +93,9 @@ def test_every_sampler_draws_the_same_picture_twice(sampler: str, model: Family)
     assert torch.equal(one, two)
 
 
-@pytest.mark.parametrize("sampler", ["euler_a", "dpm_2_a", "ddim"])
+@pytest.mark.parametrize(
+    "sampler", ["euler_a", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dpm_2_a", "ddim"))]
+)
 def test_images_drawn_together_are_those_drawn_alone(sampler: str, model: Family) -> None:
     prompts = [Prompt("a shape"), Prompt("a shape", "dull", seed=5), Prompt("two", guidance=7.5), Prompt("a shape")]
     together = draw_together(model, prompts, settings(sampler), SQUARE)
