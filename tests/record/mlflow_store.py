@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+
+from sweeplora.content import sha256
 
 
 class Contents:
@@ -33,6 +36,10 @@ class Contents:
             for entry in self.client.list_artifacts(run.info.run_id, left.pop() or None):
                 left.append(entry.path) if entry.is_dir else found.add(entry.path)
         return found
+
+    def sha256(self, run: Run, file: str) -> str:
+        """Hex sha256 of an artifact's content."""
+        return sha256(Path(self.client.download_artifacts(run.info.run_id, file)))
 
     def everything(self) -> dict[str, Any]:
         """All that two equal stores have in common: no ids, no places."""

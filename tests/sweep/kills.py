@@ -32,7 +32,7 @@ _BEGINS = re.compile(rb"^\d+ images in ", re.M)
 
 
 class Loss(NamedTuple):
-    """A killed training: the last step that it logged, and its log's size at that moment."""
+    """A training that a kill ended, or could have: the last step that it logged, and its log's size at that moment."""
 
     run: RunDir
     reached: int
@@ -92,7 +92,7 @@ class Command:
                 studies.append(f"s{len(studies) + 1}")
                 process = self.start(studies[-1])
             print(f"seed {seed}, kill {number + 1}: {kind} {victim} of {studies[-1]}", flush=True)
-            self._kill(victim, kind)
+            self._kill(victim, [victim] if kind == "training" else _processes(process.pid)["training"])
             if kind == "driver":
                 process.wait()
                 time.sleep(draw.uniform(0.0, 1.0))
@@ -117,13 +117,14 @@ class Command:
         files = (self.folder / "runs" / study).glob("*/metrics.jsonl")
         return sum(file.read_bytes().count(b"\n") for file in files)
 
-    def _kill(self, victim: int, kind: str) -> None:
-        run = _run_of(victim, self.folder / "runs") if kind == "training" else None
+    def _kill(self, victim: int, trainings: Sequence[int]) -> None:
+        """Kill a process, and note how far these trainings are."""
+        runs = [run for pid in trainings if (run := _run_of(pid, self.folder / "runs")) is not None]
         try:
             os.kill(victim, signal.SIGKILL)
         except ProcessLookupError:
             return
-        if run is not None:
+        for run in runs:
             reached = max(read_metrics(run.metrics).get("loss", {0: 0.0}))
             self.losses.append(Loss(run, reached, run.log.stat().st_size))
 
@@ -194,7 +195,7 @@ def outcome(folder: Path, study: str) -> dict[str, Any]:
 
 
 def recorded(folder: Path, study: str) -> dict[str, Any]:
-    """The same of the study's MLflow runs: state, parameters, every point of every metric, and weights files."""
+    """The same of the study's MLflow runs: state, parameters, every point of every metric, weights files' contents."""
     store = Contents(sqlite_uri(folder / "runs" / "mlflow.db"))
     told = {}
     for name, run in store.runs().items():
@@ -207,7 +208,7 @@ def recorded(folder: Path, study: str) -> dict[str, Any]:
             # The best so far depends on which trial ended first: only its last value and its length are the same.
             values |= {key: history[-1:] for key, history in points.items() if key.startswith("best/")}
             steps = {key: [step for step, _ in points[key]] for key in points.keys() & set(MEASURED)}
-            weights = {file for file in store.files(run) if file.startswith("weights/")}
+            weights = {file: store.sha256(run, file) for file in store.files(run) if file.startswith("weights/")}
             params = {key: value for key, value in run.data.params.items() if not _is_about_place(key)}
             told[name.partition("/")[2]] = (run.info.status, params, values, steps, weights)
     return told

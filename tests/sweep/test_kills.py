@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from tests.record.conftest import empty_database as empty_database  # noqa: PLC0
 from tests.sweep.kills import Command, outcome, recorded
 
 STEPS = 6
+MANY = int(os.environ.get("SWEEPLORA_KILLS", "200"))
+"""Kills of the slow test: fewer of them, or another thousand."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,7 @@ def undisturbed(words: list[str], empty_database: Path, tmp_path_factory: pytest
     yield command
 
 
-@pytest.mark.parametrize("kills", [(12, 1, 5), pytest.param((200, 2, 5), marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize("kills", [(12, 1, 5), pytest.param((MANY, 2, 5), marks=pytest.mark.slow)], ids=str)
 def test_killed_at_random_moments_a_study_ends_as_an_undisturbed_one(
     kills: tuple[int, int, int], words: list[str], empty_database: Path, undisturbed: Command, tmp_path: Path
 ) -> None:
@@ -58,6 +61,6 @@ def test_killed_at_random_moments_a_study_ends_as_an_undisturbed_one(
         assert outcome(command.folder, study) == wanted
         assert recorded(command.folder, study) == in_mlflow
     lost = [loss.steps() for loss in command.losses]
-    print(f"{len(lost)} trainings were killed; steps trained again: {lost}")
+    print(f"steps trained again, for every training of a kill: {lost}")
     assert lost and max(lost) <= 1  # the interval of the states
     command.leaves_nothing()

@@ -61,13 +61,13 @@ def has_own_hash(file: Path) -> bool:
         return hashlib.file_digest(stream, "sha256").hexdigest() == said.lower().removeprefix("0x")
 
 
-def split(data: bytes | bytearray) -> tuple[dict[str, Any], int]:
+def split(data: bytes | memoryview) -> tuple[dict[str, Any], int]:
     """The header of a whole safetensors file in memory, and where the tensors' bytes begin.
 
     Raises ValueError if the data does not start with a header.
     """
     start = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
-    return parsed(data[LENGTH_BYTES:start]), start
+    return parsed(bytes(data[LENGTH_BYTES:start])), start
 
 
 def with_metadata(header: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:

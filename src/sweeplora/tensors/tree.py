@@ -22,6 +22,7 @@ from torch import Tensor
 from sweeplora.rundir.files import write_parts
 from sweeplora.rundir.state import ABOUT
 from sweeplora.tensors.safetensors_header import split, with_metadata
+from sweeplora.tensors.staging import on_device, on_host, read_into_host
 from sweeplora.tensors.stored import ITEM_SIZES, UnreadableFile
 
 TREE, DIGEST = "tree", "digest"
@@ -61,11 +62,11 @@ def read_tree(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[st
 
     Raises UnreadableFile for a file that is not such a tree or is not as it was written, FileNotFoundError.
     """
-    data = bytearray(path.read_bytes())
+    data = memoryview(read_into_host(path, device).numpy())
     try:
         header, start = split(data)
         metadata = header.pop("__metadata__")
-        view = memoryview(data)[start:]
+        view = data[start:]
         known = metadata[DIGEST]
         if known != _digest({key: metadata[key] for key in (ABOUT, TREE)}, header, [view]):
             raise UnreadableFile("is not as it was written")
@@ -142,6 +143,7 @@ class _Decoder:
         self._kinds, self._forms = content["kinds"], content["forms"]
         self._flat = flat
         self._device = device
+        self._moved: dict[str, Tensor] = {}
         self._taken: dict[str, int] = defaultdict(int)
 
     def decode(self, value: Any) -> Any:
@@ -167,8 +169,14 @@ class _Decoder:
     def _tensor(self, name: str, shape: Sequence[int], device: str) -> Tensor:
         start = self._taken[name]
         end = self._taken[name] = start + math.prod(shape)
-        found = self._flat[name][start:end].view(list(shape))
-        return found if device == "cpu" else found.to(self._device)
+        flat = self._flat[name] if device == "cpu" else self._on_device(name)
+        return flat[start:end].view(list(shape))
+
+    def _on_device(self, name: str) -> Tensor:
+        """All tensors of a dtype on the device, moved when the first of them is asked for."""
+        if name not in self._moved:
+            self._moved[name] = on_device(self._flat[name], self._device)
+        return self._moved[name]
 
 
 def _laid_out(tensors: Mapping[str, Sequence[Tensor]]) -> tuple[dict[str, Any], list[memoryview]]:
@@ -180,13 +188,13 @@ def _laid_out(tensors: Mapping[str, Sequence[Tensor]]) -> tuple[dict[str, Any], 
         count = sum(value.numel() for value in tensors[name])
         end = offset + count * ITEM_SIZES[name]
         entries[name] = {"dtype": name, "shape": [count], "data_offsets": [offset, end]}
-        parts += [_bytes_of(value) for value in tensors[name] if value.numel()]
+        parts += [_bytes_of(value) for value in on_host(tensors[name]) if value.numel()]
         offset = end
     return entries, parts
 
 
 def _bytes_of(value: Tensor) -> memoryview:
-    return value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+    return value.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _flat(view: memoryview, name: str, entry: Mapping[str, Any]) -> Tensor:

@@ -41,7 +41,10 @@ class BaseResults:
         self._processes = processes
 
     def score(self, triples: TripleSet, noising: Noising, precision: str, make: Callable[[], Score]) -> Score:
-        """The base model's score of these triples in a precision; every process of the run calls it and gets it."""
+        """The base model's score of these triples in a precision; every process of the run calls it and gets it.
+
+        A score that `make` left incomplete, since the training was asked to stop, is not kept.
+        """
         examples = [
             (one.caption, one.sizes.tolist(), hashlib.sha256(one.latents.numpy().tobytes()).hexdigest())
             for one in triples.examples
@@ -50,7 +53,8 @@ class BaseResults:
         entry = self._store.find(key) if processes.is_main else None
         if not processes.any(entry is not None):
             found = make()
-            if processes.is_main:
+            is_complete = not processes.any(processes.stop.requested)
+            if processes.is_main and is_complete:
                 self._keep(key, {"losses": found.losses})
             return found
         shape = (len(triples.examples), triples.per_example)

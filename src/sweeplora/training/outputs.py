@@ -243,6 +243,7 @@ class Outputs:
     def _validation(self, found: Score) -> dict[str, float]:
         if self._baseline is None:
             base = self._evaluator.base_score(self._inputs.validation)
+            self._trainer.stop_if_asked()
             self._baseline = base.mean
             if self._scores is not None and math.isfinite(base.mean):
                 self._scores.write_base(base.flat())

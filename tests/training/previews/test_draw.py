@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from contextlib import closing
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,12 +16,14 @@ from sweeplora.config.rules import check_rules
 from sweeplora.data.buckets import Size
 from sweeplora.errors import UserError
 from sweeplora.models.family import Family
+from sweeplora.training.distributed import Processes
 from sweeplora.training.previews.draw import Previews
 from sweeplora.training.previews.draw import draw as draw_together
 from sweeplora.training.previews.prompt import Prompt
 from sweeplora.training.previews.samplers import Sampler
 from sweeplora.training.previews.schedulers import make_scheduler
 from sweeplora.training.previews.settings import Sample
+from sweeplora.training.stop import Stop
 from tests.models import families
 
 SQUARE = Size(64, 64)
@@ -164,3 +168,22 @@ def test_previews_are_due_at_the_ends_and_in_between() -> None:
     every = settings("euler", every_epochs=2, at_first=False)
     assert [epoch for epoch in range(6) if every.due(epoch, 5)] == [2, 4, 5]
     assert not settings("euler", at_first=False, at_last=False).draws
+
+
+def test_a_request_to_stop_ends_a_preview_before_the_next_step(model: Family, tmp_path: Path) -> None:
+    passes: list[int] = []
+
+    def stop_at_the_second(*_: Any) -> None:
+        passes.append(1)
+        if len(passes) == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    previews = Previews([Prompt("a shape"), Prompt("a tall one", height=96)], settings("euler"), SQUARE)
+    with closing(Stop(None)) as stop:
+        hook = model.unet.register_forward_hook(stop_at_the_second)
+        try:
+            previews.write(tmp_path, 3, model, Processes("no", "cpu", stop))
+        finally:
+            hook.remove()
+    assert len(passes) == 2
+    assert not list(tmp_path.iterdir())

@@ -27,12 +27,23 @@ Kept = Callable[[Sequence[Prompt], Sample, Size, Callable[[], list[bytes]]], lis
 """(prompts of a batch, settings, size, how to draw them) -> their PNG files."""
 
 
+class _Stopped(Exception):
+    """The training was asked to stop while a batch was drawn."""
+
+
 @torch.no_grad()
-def draw(family: Family, prompts: Sequence[Prompt], settings: Sample, size: Size) -> Tensor:
+def draw(
+    family: Family,
+    prompts: Sequence[Prompt],
+    settings: Sample,
+    size: Size,
+    before_step: Callable[[], None] = lambda: None,
+) -> Tensor:
     """Images [B, 3, H, W] in [0, 1]: each is the result of diffusers' pipeline for its prompt, seed and scheduler.
 
     All prompts must have the same `Drawing`; `size` is used if they give none. A guidance of 1 or less turns guidance
-    off, at half the cost. The size of the batch changes last bits. The VAE must be on the U-Net's device.
+    off, at half the cost. The size of the batch changes last bits. The VAE must be on the U-Net's device. `before_step`
+    is called before every denoising step and before the VAE, and may raise to leave the rest undrawn.
     """
     device, count = next(family.unet.parameters()).device, len(prompts)
     (drawing,) = {drawing_of(prompt, settings, size, family.divisor) for prompt in prompts}
@@ -50,12 +61,14 @@ def draw(family: Family, prompts: Sequence[Prompt], settings: Sample, size: Size
     noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
     latents = noise.to(device) * scheduler.init_noise_sigma
     for timestep in scheduler.timesteps:
+        before_step()
         noisy = scheduler.scale_model_input(latents, timestep).repeat(rows // count, 1, 1, 1)
         output = family.predict(noisy, timestep.to(device).expand(rows), text, sizes)
         if drawing.is_guided:
             unconditional, conditional = output.chunk(2)
             output = unconditional + guidance * (conditional - unconditional)
         latents = scheduler.step(output, timestep, latents, **extra).prev_sample
+    before_step()
     with torch.autocast(device.type, enabled=False):
         return family.decode(latents).float().cpu()
 
@@ -90,24 +103,32 @@ class Previews:
     def write(self, folder: Path, step: int, family: Family, processes: Processes, kept: Kept | None = None) -> None:
         """Draw every prompt, in batches distributed over the processes; write each `<step>_<index>.png` atomically.
 
-        `kept`: where images of the base model are found again. Ends early if the training was asked to stop.
+        `kept`: where images of the base model are found again. If the training was asked to stop, it ends before the
+        next denoising step.
         """
         folder.mkdir(exist_ok=True)
         batches = in_batches(self.prompts, self.settings, self.size, Places(family.divisor, family.scale_factor))
         with family.whole_on(processes.device):
             for batch in batches[processes.rank :: processes.world_size]:
-                if processes.stop.requested:
-                    return
                 prompts = [self.prompts[index] for index in batch]
                 make = partial(self._drawn, prompts, family, processes)
-                files = make() if kept is None else kept(prompts, self.settings, self.size, make)
+                try:
+                    files = make() if kept is None else kept(prompts, self.settings, self.size, make)
+                except _Stopped:
+                    return
                 for index, content in zip(batch, files, strict=True):
                     write_whole(folder / f"{step:08d}_{index:02d}.png", content)
 
     def _drawn(self, prompts: Sequence[Prompt], family: Family, processes: Processes) -> list[bytes]:
         """The PNG files of a batch."""
+
+        def leave_if_asked() -> None:
+            if processes.stop.requested:
+                raise _Stopped
+
+        leave_if_asked()
         with processes.autocast():
-            images = draw(family, prompts, self.settings, self.size)
+            images = draw(family, prompts, self.settings, self.size, leave_if_asked)
         return [_png(image, prompt) for image, prompt in zip(images, prompts, strict=True)]
 
 
