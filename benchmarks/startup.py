@@ -6,7 +6,8 @@ Runs one training, and a study in one slot, each of one step on one image withou
 caches the first training fills. Prints one JSON object with wall-clock seconds: `alone` from the start of the command;
 `asked` for every trial from the end of the trial before (the first: from the start of the command) to the begin of its
 first training window, so with telling Optuna, asking, composing, checking, starting and the first validation; `started`
-from when the driver starts it. `warm` is the median of `asked` from the second trial on.
+from when the driver starts it. `warm` is the median of `asked` from the second trial on. `peak_mib`: the training
+process's peak of resident memory, in the command with an empty cache, in the next one, and in the study's worker.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from sweeplora.rundir.files import read_json
 from sweeplora.rundir.folder import RunDir
-from sweeplora.rundir.metrics import MetricsTail
+from sweeplora.rundir.metrics import MetricsTail, read_metrics
 
 COMMON = [
     *("sample=none", "tracking=none", "train.epochs=null", "train.steps=1", "train.save_every_epochs=0"),
@@ -51,10 +52,13 @@ def main() -> None:
         begins = [started, *(attempt_of(run)["ended"] for run in trials[:-1])]
         asked = [first_window(run) - begin for run, begin in zip(trials, begins, strict=True)]
         since = [first_window(run) - attempt_of(run)["started"] for run in trials]
+        singles = [RunDir(runs / "single" / name) for name in ("first", "second")]
+        peaks = [*map(peak_mib, singles), max(map(peak_mib, trials))]
     alone = {
         "alone_empty_cache": round(cold, 2),
         "alone": round(warm, 2),
         "warm": round(statistics.median(asked[1:]), 2),
+        "peak_mib": peaks,
     }
     print(json.dumps(alone | {"asked": [round(s, 2) for s in asked], "started": [round(s, 2) for s in since]}))
 
@@ -70,6 +74,11 @@ def first_window(run: RunDir) -> float:
     ended = min(point.time for point in points if point.key == "loss")
     speed = next(point.value for point in points if point.key == "images_per_second")
     return ended - 1 / speed
+
+
+def peak_mib(run: RunDir) -> int:
+    """The most memory that the training has said it took."""
+    return round(max(read_metrics(run.metrics)["memory_mib"].values()))
 
 
 def attempt_of(run: RunDir) -> dict[str, float]:
