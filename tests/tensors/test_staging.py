@@ -55,13 +55,13 @@ def test_a_files_bytes_are_read_as_they_are(tmp_path: Path) -> None:
 
 @needs_gpu
 def test_a_state_of_a_gpu_comes_back_on_it_in_its_bits(tmp_path: Path) -> None:
-    tree = {str(dtype): {"gpu": [tensor.to(GPU) for tensor in tensors_of(dtype)], "step": any_bits(dtype, 1)}
-            for dtype in DTYPES}  # fmt: skip
-    write_tree(tmp_path / "state", tree, {})
+    tensors = {str(dtype): [tensor.to(GPU) for tensor in tensors_of(dtype)] for dtype in DTYPES}
+    steps = {str(dtype): any_bits(dtype, 1) for dtype in DTYPES}
+    write_tree(tmp_path / "state", {"tensors": tensors, "steps": steps}, {})
     found, _ = read_tree(tmp_path / "state", GPU)
-    for name, group in tree.items():
-        assert found[name]["step"].device.type == "cpu" and bits(found[name]["step"]) == bits(group["step"])
-        for one, other in zip(found[name]["gpu"], group["gpu"], strict=True):
+    for name, step in steps.items():
+        assert found["steps"][name].device.type == "cpu" and bits(found["steps"][name]) == bits(step)
+        for one, other in zip(found["tensors"][name], tensors[name], strict=True):
             assert one.device.type == "cuda" and one.shape == other.shape and bits(one) == bits(other)
 
 

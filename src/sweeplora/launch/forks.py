@@ -133,6 +133,11 @@ class ForkClient:
             for line in lines:
                 self._answer(json.loads(line))
 
+    def wait(self, seconds: float) -> None:
+        """Process the server's messages as soon as there are any, for at most `seconds`."""
+        select.select([self._answers], [], [], seconds)
+        self.hear()
+
     def close(self) -> None:
         """Shut the server down: it terminates its workers and exits, immediately if it is still importing."""
         self._process.terminate()

@@ -86,3 +86,11 @@ class Preloads(Protocol):
 
         `config` is the whole configuration, which may be refused yet.
         """
+
+
+@runtime_checkable
+class Waits(Protocol):
+    """A launcher that hears of the end of a training at once."""
+
+    def wait(self, seconds: float) -> None:
+        """Return after `seconds`, or earlier if one of its trainings may have begun or ended."""

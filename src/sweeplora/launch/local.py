@@ -93,6 +93,13 @@ class Local:
         self._running = [*(one for one in self._running if one.poll() is None), started]
         return started
 
+    def wait(self, seconds: float) -> None:
+        """Return after `seconds`, or as soon as the parent of the workers has news."""
+        if self._server is not None and self._server.alive:
+            self._server.wait(seconds)
+        else:
+            time.sleep(seconds)
+
     def close(self, kill: bool = False) -> None:
         """Stop every training that still runs, then the fork server."""
         self._signal(signal.SIGKILL if kill else signal.SIGTERM)

@@ -144,6 +144,7 @@ class Network:
         self._adapters = dict(adapters)
         self._places = dict(places)
         self.modules: dict[str, nn.Module] = {key: adapter.module for key, adapter in adapters.items()}
+        self._parts = [part for module in self.modules.values() for part in module.modules()]
 
     def parameters(self, part: Part) -> list[nn.Parameter]:
         """The trained parameters of the U-Net or of the text encoders, in layer order."""
@@ -237,8 +238,11 @@ class Network:
 
     def train(self, mode: bool) -> None:
         """Turn dropout, DyLoRA's random ranks and T-LoRA's masks on or off."""
-        for module in self.modules.values():
-            module.train(mode)
+        for module in self._parts:
+            if type(module).train is nn.Module.train:
+                module.training = mode  # `train` would visit the modules below it again, each more slowly
+            else:
+                module.train(mode)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> None:
         """Move the adapters to a device and to their training precision."""

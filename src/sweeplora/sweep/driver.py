@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from sweeplora.errors import UserError
+from sweeplora.launch.launcher import Waits
 from sweeplora.launch.slot import Slot
 from sweeplora.report.leaderboard import Leaderboard, read_leaderboard
 from sweeplora.report.objectives import measured
@@ -83,7 +84,14 @@ class Driver:
                     self._second.close()
                 return
             if not ended:  # a slot that is free now has its next trial at once
-                time.sleep(_POLL_SECONDS)
+                self._pause()
+
+    def _pause(self) -> None:
+        launcher = self._context.launcher
+        if isinstance(launcher, Waits):
+            launcher.wait(_POLL_SECONDS)
+        else:
+            time.sleep(_POLL_SECONDS)
 
     def abandon(self) -> None:
         """Update the records of the running trials after their trainings were terminated."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -13,6 +13,7 @@ from sweeplora.data.dataset import Picture
 from sweeplora.data.loader import Encode, Still
 from sweeplora.diffusion.targets import Noising, add_noise, target
 from sweeplora.diffusion.timesteps import stratified
+from sweeplora.models.captions_once import CaptionsOnce, captions_once
 from sweeplora.models.family import Family, Text
 from sweeplora.randomness import seed_of
 from sweeplora.training.distributed import Processes
@@ -116,28 +117,40 @@ def score(
     """
     timesteps = triples.timesteps(len(noising.alphas_cumprod))
     losses = torch.zeros(timesteps.shape, device=processes.device)
-    with family.in_float32() if precision == "fp32" else processes.autocast():
+    wide = family.in_float32() if precision == "fp32" else processes.autocast()
+    with wide, captions_once(family.unet) as once:
+        measuring = _Measuring(triples, family, noising, once)
         for number, pairs in enumerate(triples.batches()):
             if number % processes.world_size != processes.rank or processes.stop.requested:
                 continue
             rows, places = (torch.tensor(column) for column in zip(*pairs, strict=True))
-            values = _batch_losses(triples, pairs, timesteps[rows, places], family, noising)
+            values = _batch_losses(measuring, pairs, timesteps[rows, places])
             losses[rows, places] = values.to(losses)
     processes.sum_(losses)
     return Score(losses.double().cpu(), timesteps, len(noising.alphas_cumprod))
 
 
-def _batch_losses(
-    triples: TripleSet, pairs: Sequence[tuple[int, int]], timesteps: Tensor, family: Family, noising: Noising
-) -> Tensor:
+class _Measuring(NamedTuple):
+    """What all batches of a measurement have in common."""
+
+    triples: TripleSet
+    family: Family
+    noising: Noising
+    once: CaptionsOnce
+
+
+def _batch_losses(measuring: _Measuring, pairs: Sequence[tuple[int, int]], timesteps: Tensor) -> Tensor:
+    triples, family, noising, once = measuring
     device = next(family.unet.parameters()).device
     examples = [triples.examples[index] for index, _ in pairs]
     latents = torch.stack([example.latents for example in examples]).to(device, torch.float32)
     noise = torch.stack([triples.noise(index, place) for index, place in pairs]).to(device)
     sizes = torch.stack([example.sizes for example in examples]).to(device)
     alphas = noising.alphas_cumprod[timesteps].to(device, torch.float32)
-    text = triples.encode([example.caption for example in examples])
-    text = Text(text.hidden.float(), text.pooled.float())
+    captions = [example.caption for example in examples]
+    encoded = triples.encode(captions)
+    text = Text(encoded.hidden.float(), encoded.pooled.float())
+    once.are(text.hidden, captions)
     noisy = add_noise(latents, noise, alphas)
     output = family.predict(noisy, timesteps.to(device), text, sizes)
     difference = output.float() - target(latents, noise, alphas, noising.prediction)

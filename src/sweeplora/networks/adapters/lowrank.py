@@ -208,8 +208,11 @@ class DyLoRAAdapter(WeightAdapter[DyLoraModule]):
 
 def low_rank(up: Tensor, down: Tensor, middle: Tensor | None, scale: float) -> Tensor:
     """scale x up @ down [out, in, …]; `middle` [r, r, kernel, kernel] goes between them in Tucker form."""
-    product: Tensor = diff_weight(down, up, middle, gamma=scale)
-    return product
+    if middle is not None:
+        product: Tensor = diff_weight(down, up, middle, gamma=scale)
+        return product
+    # LyCORIS' product: its choice between backends takes longer than a small one.
+    return ((up * scale).flatten(1) @ down.flatten(1)).reshape(len(up), *down.shape[1:])
 
 
 def scale_in(tensors: Mapping[str, Tensor], dim: int) -> float:

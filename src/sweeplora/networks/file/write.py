@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save as serialize
@@ -16,6 +17,8 @@ from sweeplora.rundir.files import write_whole
 from sweeplora.tensors.safetensors_header import split, with_metadata
 
 _EXACT = (".alpha", ".dora_scale")
+_SMALL = 1 << 16
+"""Numbers in a tensor up to which it is looked at together with others."""
 _LEGACY_WINDOW = slice(0x100000, 0x110000)
 
 
@@ -39,7 +42,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str],
         torch.save({name: value.clone() for name, value in stored.items()}, buffer)  # a view saves its whole storage
         write_whole(path, buffer.getvalue())
     else:
-        write_whole(path, _serialize(stored, {**metadata, **_hashes(stored, metadata)}))
+        write_whole(path, _serialized(stored, metadata))
 
 
 def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
@@ -49,6 +52,8 @@ def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _check_finite(tensors: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> None:
+    if _all_finite(stored.values()):
+        return
     for name, value in stored.items():
         if not bool(value.isfinite().all()):
             largest = float(tensors[name].abs().max())
@@ -58,21 +63,31 @@ def _check_finite(tensors: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -
             raise NotFinite(f"{name} is not finite")
 
 
-def _serialize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file with deterministic bytes; the library itself orders metadata randomly."""
+def _all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether every number is finite; to ask one small tensor after the other takes longer than to write them."""
+    small: dict[torch.dtype, list[Tensor]] = {}
+    large = []
+    for tensor in tensors:
+        (large if tensor.numel() > _SMALL else small.setdefault(tensor.dtype, [])).append(tensor.flatten())
+    joined = [torch.cat(flat) for flat in small.values()]
+    return all(bool(flat.isfinite().all()) for flat in [*joined, *large])
+
+
+def _serialized(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file with its hashes and deterministic bytes; the library itself orders metadata randomly."""
     data = serialize(dict(tensors))
     header, start = split(data)
-    return with_metadata(header, metadata) + data[start:]
+    content = memoryview(data)[start:]
+    return with_metadata(header, {**metadata, **_hashes(header, content, metadata)}) + content
 
 
-def _hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
+def _hashes(header: Mapping[str, Any], content: memoryview, metadata: Mapping[str, str]) -> dict[str, str]:
     """sha256 of the tensors' bytes, and eight digits of a hash over a window of the file with only `ss_` metadata.
 
     Defined by sd-webui-additional-networks; kohya's trainers precompute and store them in the same way.
     """
-    data = _serialize(tensors, {key: value for key, value in metadata.items() if key.startswith("ss_")})
-    _, start = split(data)
+    hashed = with_metadata(header, {key: value for key, value in metadata.items() if key.startswith("ss_")})
     return {
-        "sshs_model_hash": hashlib.sha256(memoryview(data)[start:]).hexdigest(),
-        "sshs_legacy_hash": hashlib.sha256(data[_LEGACY_WINDOW]).hexdigest()[:8],
+        "sshs_model_hash": hashlib.sha256(content).hexdigest(),
+        "sshs_legacy_hash": hashlib.sha256((hashed + content)[_LEGACY_WINDOW]).hexdigest()[:8],
     }

@@ -14,6 +14,7 @@ from PIL import Image, PngImagePlugin
 from torch import Generator, Tensor
 
 from sweeplora.data.buckets import Size
+from sweeplora.models.captions_once import captions_once
 from sweeplora.models.family import Family, Text
 from sweeplora.rundir.files import write_whole
 from sweeplora.training.distributed import Processes
@@ -60,14 +61,16 @@ def draw(
     shape = (1, family.latent_channels, height // family.scale_factor, width // family.scale_factor)
     noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
     latents = noise.to(device) * scheduler.init_noise_sigma
-    for timestep in scheduler.timesteps:
-        before_step()
-        noisy = scheduler.scale_model_input(latents, timestep).repeat(rows // count, 1, 1, 1)
-        output = family.predict(noisy, timestep.to(device).expand(rows), text, sizes)
-        if drawing.is_guided:
-            unconditional, conditional = output.chunk(2)
-            output = unconditional + guidance * (conditional - unconditional)
-        latents = scheduler.step(output, timestep, latents, **extra).prev_sample
+    with captions_once(family.unet) as once:
+        once.are(text.hidden, range(rows))
+        for timestep in scheduler.timesteps:
+            before_step()
+            noisy = scheduler.scale_model_input(latents, timestep).repeat(rows // count, 1, 1, 1)
+            output = family.predict(noisy, timestep.to(device).expand(rows), text, sizes)
+            if drawing.is_guided:
+                unconditional, conditional = output.chunk(2)
+                output = unconditional + guidance * (conditional - unconditional)
+            latents = scheduler.step(output, timestep, latents, **extra).prev_sample
     before_step()
     with torch.autocast(device.type, enabled=False):
         return family.decode(latents).float().cpu()
