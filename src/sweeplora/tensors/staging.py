@@ -25,7 +25,7 @@ def read_into_host(path: Path, device: torch.device) -> Tensor:
     """A file's bytes in host memory for transfers to `device`; raises OSError."""
     with path.open("rb") as stream:
         data = host_memory(path.stat().st_size, torch.uint8, device)
-        count = stream.readinto(memoryview(data.numpy()))
+        count = stream.readinto(data.numpy().data)
     return data[:count]
 
 

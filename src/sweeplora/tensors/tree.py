@@ -62,7 +62,7 @@ def read_tree(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[st
 
     Raises UnreadableFile for a file that is not such a tree or is not as it was written, FileNotFoundError.
     """
-    data = memoryview(read_into_host(path, device).numpy())
+    data = read_into_host(path, device).numpy().data
     try:
         header, start = split(data)
         metadata = header.pop("__metadata__")
