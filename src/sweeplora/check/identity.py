@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sweeplora.check.archives import refuse_damaged
+from sweeplora.check.base_files import refuse_damaged
 from sweeplora.config.imports import is_own, is_users, reachable
 from sweeplora.config.sources import module_file, module_of, source_of, text_that_runs
 from sweeplora.content import ContentHashes, read_memo, state_of_files, write_memo

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from sweeplora.__main__ import main
-from sweeplora.check.archives import refuse_damaged
+from sweeplora.check.base_files import refuse_damaged
 from sweeplora.content import ContentHashes
 from sweeplora.errors import UserError
 from sweeplora.models import tiny
@@ -101,3 +102,19 @@ def test_a_pipe_is_refused_and_not_waited_for(
         main(["model=sdxl", f"model.path={tiny_model}", f"runs={tmp_path}/runs", "sample=none", f"{key}={given}"]) == 2
     )
     assert f"{key}={given}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("part", "value"), [("unet", "nan"), ("text_encoder", "inf"), ("vae", "-inf")])
+def test_a_base_with_a_number_that_is_not_finite_is_refused_and_not_the_images(
+    part: str, value: str, tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    (file,) = (base / part).glob("*.safetensors")
+    tensors = load_file(file)
+    name = sorted(tensors)[-1]
+    tensors[name].view(-1)[-1] = float(value)
+    save_file(tensors, file)
+    assert main(["model=sdxl", f"model.path={base}", f"runs={tmp_path}/runs", "sample=none"]) == 2
+    said = capsys.readouterr().err
+    assert f"model.path={file}: " in said and f"{name} of its {part} has numbers that are not finite" in said
