@@ -10,6 +10,7 @@ import pytest
 
 from sweeplora.__main__ import main
 from sweeplora.record.mirror import Mirror
+from sweeplora.rundir.files import sealed, write_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import hold
 from sweeplora.rundir.metrics import MetricsWriter
@@ -82,6 +83,21 @@ def test_failed_runs_leftovers_and_orphans_are_listed_and_nothing_else_goes(
     assert files(runs) == before - gone
     assert main(["clean"]) == 0
     assert "there is nothing to remove" in capsys.readouterr().out
+
+
+def test_no_backup_goes_while_it_cannot_be_told_which_are_in_use(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = a_run(runs / "single/good", TrialRecord("complete", signature="d" * 12))
+    facts = good.path / "provenance" / "1" / "session.json"
+    facts.parent.mkdir(parents=True)
+    write_json(facts, sealed({"workspace": "workspace-used"}))
+    (runs / "workspaces").mkdir()
+    for name in ("used", "unused"):
+        (runs / "workspaces" / f"workspace-{name}.tar.gz").write_bytes(b"backup")
+    assert listed(capsys) == [str(runs / "workspaces/workspace-unused.tar.gz")]
+    facts.write_bytes(facts.read_bytes().replace(b"used", b"used".swapcase()))
+    assert listed(capsys) == []
 
 
 @pytest.mark.parametrize("by_hand", [False, True])

@@ -214,3 +214,17 @@ def test_an_image_with_a_small_copy_of_itself_is_a_still_one() -> None:
 def test_a_file_that_another_program_would_draw_is_no_image() -> None:
     with pytest.raises(ImageFault, match="not an image"):
         decode(_bytes(Image.new("RGB", (16, 16)), "EPS"))
+
+
+def test_a_png_with_a_changed_bit_is_damaged_or_the_same_picture() -> None:
+    """Every bit of a small one, in which zlib has all pixels before it sees that its own checksum is wrong."""
+    whole = _bytes(Image.new("L", (24, 24), 109))
+    pixels, faults = decode(whole).tobytes(), 0
+    for place in range(len(whole)):
+        for bit in range(8):
+            changed = whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :]
+            try:
+                assert decode(changed).tobytes() == pixels, (place, bit)
+            except ImageFault:
+                faults += 1
+    assert faults > 400

@@ -44,8 +44,8 @@ def test_a_verdict_is_remembered_by_content_across_names(tmp_path: Path) -> None
     copy = tmp_path / "b.png"
     copy.write_bytes(first.read_bytes())
     memo = tmp_path / "cache" / "images.json"
-    remembered = {key: [7, 9, *one[2:]] for key, one in read_memo(memo, 3).items()}
-    write_memo(memo, 3, remembered)
+    remembered = {key: [7, 9, *one[2:]] for key, one in read_memo(memo, 4).items()}
+    write_memo(memo, 4, remembered)
     assert _only(copy, tmp_path / "cache").size == (7, 9)
 
 

@@ -132,11 +132,12 @@ def use_mlflow(folder: Path) -> None:
     assert store.latest(run_id) == {"loss": 0.5} and list(store.known("s")) == [subject.identity]
 
 
-def schema(database: Path) -> list[object]:
-    """What SQLite says of a database's tables, after it has found its pages whole."""
+def schema(database: Path) -> dict[str, list[object]]:
+    """The columns of a database's tables, after SQLite has found its pages whole."""
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
-        return connection.execute("select name, sql from sqlite_master order by name").fetchall()
+        tables = [row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")]
+        return {table: sorted(connection.execute(f"pragma table_info('{table}')")) for table in sorted(tables)}
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from sweeplora.data.png import without_descriptions
+from sweeplora.data.png import has_damaged_pixels, without_descriptions
 
 SUFFIXES = frozenset(
     (
@@ -89,6 +89,8 @@ def _load_small(data: bytes, least: tuple[int, int] | None) -> tuple[Image.Image
             if least is not None:
                 image.draft(None, least)
             image.load()
+            if image.format == "PNG" and has_damaged_pixels(data):
+                raise ImageFault("is damaged (the checksum of its pixels is wrong)")
             lies = image.getexif().get(ExifTags.Base.Orientation) in _LYING
             return ImageOps.exif_transpose(image), (height, width) if lies else (width, height)
     except ImageFault:

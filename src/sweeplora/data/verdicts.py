@@ -20,7 +20,7 @@ from sweeplora.data.decode import ImageFault, decode, on_white
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels; right and bottom lie outside."""
 
-_RULES = 3  # part of a remembered verdict; raise it when an image is decoded or judged differently
+_RULES = 4  # part of a remembered verdict; raise it when an image is decoded or judged differently
 _SAVE_EVERY = 256
 
 

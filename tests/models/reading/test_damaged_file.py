@@ -59,7 +59,7 @@ def changed(file: Path, places: set[int], draw: random.Random) -> Iterator[None]
                 os.pwrite(stream.fileno(), byte, place)
 
 
-@pytest.mark.parametrize("count", [15, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [15, pytest.param(1250, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("suffix", ["safetensors", "ckpt"])
 def test_changed_bytes_of_a_model_are_refused_in_one_line_or_change_nothing_that_is_read(
     suffix: str, count: int, folder: Path, tmp_path: Path
