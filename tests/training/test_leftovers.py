@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import gc
 import sys
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from sweeplora.config.compose import compose
 from sweeplora.config.instantiate import build
 from sweeplora.models.family import Family
 from sweeplora.networks.network import attach
-from sweeplora.training.leftovers import differences, forget, free_memory, state_of, users_modules
+from sweeplora.training.leftovers import differences, forget, state_of, users_modules
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 ALGORITHMS = sorted(path.stem for path in (CONF / "network").glob("*.yaml"))
@@ -120,17 +118,3 @@ def test_a_users_module_is_imported_anew(tmp_path: Path, monkeypatch: pytest.Mon
     import users_loss_of_this_test as second
 
     assert second.kept == []
-
-
-def test_what_the_last_training_holds_in_a_cycle_goes_before_the_next_one() -> None:
-    left = nn.Linear(4, 4)
-    left.register_forward_hook(lambda *_, own=left: own)  # as networks hold the modules that they patch
-    weight = weakref.ref(left.weight)
-    gc.disable()
-    try:
-        del left
-        assert weight() is not None
-        free_memory(torch.device("cpu"))
-        assert weight() is None
-    finally:
-        gc.enable()

@@ -103,8 +103,9 @@ def several(slot: Mapping[str, Any]) -> Callable[[Path], int | None]:
 
 
 def forget_peak() -> None:
-    """Count the peak anew, without what the training before left in cycles: when Python frees that is chance."""
+    """Count the peak anew, as a worker begins: what the training before left in cycles is gone, the rest is frozen."""
     gc.collect()
+    gc.freeze()
     if os.environ.get("SWEEPLORA_DEVICE") == "cuda":
         import torch
 

@@ -73,7 +73,6 @@ def forget(modules: Iterable[str]) -> None:
 def free_memory(device: torch.device) -> None:
     """Give back what the last training used, and count the peak anew."""
     torch.clear_autocast_cache()
-    gc.collect()  # networks and hooks refer to each other, and their tensors would wait for Python's next turn
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
