@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sweeplora.report.courses import MOST_POINTS, read_courses
+from sweeplora.rundir.metrics import MetricsWriter
 
 
 def test_a_long_course_is_thinned_and_every_validation_counts(tmp_path: Path) -> None:
@@ -27,3 +28,11 @@ def test_a_short_course_is_whole_and_damage_is_passed_over(tmp_path: Path) -> No
     file.write_text('{"step": 1, "time": 1, "values": {"loss": 3}}\n[]\nnonsense\n{"step": 2, "values": {"loss": 2}}\n')
     assert read_courses(file, ["loss"]) == {"loss": [(1, 3.0), (2, 2.0)]}
     assert read_courses(tmp_path / "none.jsonl", ["loss"]) == {}
+
+
+def test_a_digit_that_changed_on_the_disk_is_in_no_course(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    for step, loss in ((1, 0.25), (2, 0.5)):
+        MetricsWriter(file).write(step, {"loss": loss})
+    file.write_bytes(file.read_bytes().replace(b"0.25", b"0.75"))
+    assert read_courses(file, ["loss"]) == {"loss": [(2, 0.5)]}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
+
+from sweeplora.rundir.lines import read_line
 
 MOST_POINTS = 60
 _MOST_LINES = 200
@@ -39,11 +40,8 @@ def read_courses(file: Path, keys: Sequence[str]) -> dict[str, Course]:
 
 
 def _entry(line: bytes) -> tuple[int, dict[str, object]]:
-    try:
-        entry = json.loads(line)
-        step, values = entry["step"], entry["values"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return 0, {}
+    entry = read_line(line) or {}
+    step, values = entry.get("step"), entry.get("values")
     return (step, values) if isinstance(step, int) and isinstance(values, dict) else (0, {})
 
 
