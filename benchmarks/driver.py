@@ -2,8 +2,9 @@
 
     PYTHONPATH=src python benchmarks/driver.py [--trials 2000] [--beside 5000] [--search random] [--slots 4]
 
-The trainings end as soon as they are started, and what they write is not counted. Beside it, interleaved: Optuna's bare
-ask, suggest and tell with the same sampler on a database of the same kind, plus composing and checking the proposal.
+The trainings end as soon as they are started, and what they write is not counted. Before it: Optuna's bare ask, suggest
+and tell with the same sampler on a database of the same kind, plus composing the proposal, `bare`; and plus checking it
+too, `checked`, which everyone who proposes a configuration has to do before a GPU does it.
 """
 
 from __future__ import annotations
@@ -112,8 +113,15 @@ def crowd(runs: Path, count: int) -> None:
         write_trial(run, TrialRecord("complete", "earlier", index, f"{index:012x}", value=1.0))
 
 
-def bare(arguments: argparse.Namespace, numbers: list[int]) -> dict[int, float]:
-    """CPU seconds a trial of Optuna alone on SQLite, plus composing and checking."""
+class Alone(NamedTuple):
+    """CPU seconds a trial of Optuna on SQLite plus composing; and plus checking."""
+
+    bare: float
+    checked: float
+
+
+def alone(arguments: argparse.Namespace, numbers: list[int]) -> dict[int, Alone]:
+    """What a trial costs without a driver."""
     import optuna
 
     from sweeplora.sweep.search.searchers import build_search
@@ -125,15 +133,19 @@ def bare(arguments: argparse.Namespace, numbers: list[int]) -> dict[int, float]:
     config = compose(words).config["search"]
     sampler = build_search(config, Space(), 0).sampler
     study = optuna.create_study(storage=open_storage(Path("bare.db")), study_name="bare", sampler=sampler)
-    clock = Clock()
+    bare, checked = Clock(), Clock()
     for number in range(max(numbers) + 2):
-        clock.tick()
+        bare.tick()
+        checked.tick()
         trial = study.ask()
         dim = trial.suggest_categorical("network.dim", [2, 4, 8, 16])
         lr = trial.suggest_float("optimizer.lr", 1e-5, 1e-2, log=True)
-        check(compose(words, (f"network.dim={dim}", f"optimizer.lr={lr}")))
+        composed = compose(words, (f"network.dim={dim}", f"optimizer.lr={lr}"))
+        before = time.process_time()
+        check(composed)
+        bare.apart += time.process_time() - before
         study.tell(trial, number % 97 / 97)
-    return {number: clock.around(number) for number in numbers}
+    return {number: Alone(bare.around(number), checked.around(number)) for number in numbers}
 
 
 def driven(arguments: argparse.Namespace, numbers: list[int]) -> dict[int, float]:
@@ -171,7 +183,7 @@ def main() -> int:
         os.chdir(folder)
         subprocess.run([sys.executable, "-m", "sweeplora.models.tiny", "model"], check=True, capture_output=True)
         crowd(Path("runs"), arguments.beside)
-        alone = bare(arguments, numbers)
+        without = alone(arguments, numbers)
         try:
             ours = driven(arguments, numbers)
         except UserError as error:
@@ -180,8 +192,9 @@ def main() -> int:
         finally:
             os.chdir(ROOT)
     for number in numbers:
-        ratio = ours[number] / alone[number]
-        print(f"trial {number}: {1000 * ours[number]:.0f} ms, bare {1000 * alone[number]:.0f} ms, ratio {ratio:.2f}")
+        own, others = ours[number], without[number]
+        told = [f"{name} {1000 * of:.0f} ms, ratio {own / of:.2f}" for name, of in others._asdict().items()]
+        print(f"trial {number}: {1000 * own:.0f} ms; {'; '.join(told)}")
     return 0
 
 

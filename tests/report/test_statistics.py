@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from sweeplora.report.critical_values import of_range, ryan
 from sweeplora.report.statistics import (
+    ALPHA,
     Cells,
     compare,
     early_alpha,
@@ -42,6 +44,31 @@ def test_equal_points_are_called_different_in_at_most_five_of_a_hundred_studies(
     assert wrong <= 400 * 0.05 + 2 * math.sqrt(400 * 0.05 * 0.95)
 
 
+def test_equal_points_beside_worse_ones_are_called_different_in_at_most_five_of_a_hundred_studies() -> None:
+    random = np.random.default_rng(11)
+    wrong = sum(bool(called_worse(study(random, [0.0] * 3 + [0.3] * 2)) & {0, 1, 2}) for _ in range(400))
+    assert wrong <= 400 * 0.05 + 2 * math.sqrt(400 * 0.05 * 0.95)
+
+
+def test_a_point_that_is_told_from_the_best_makes_the_next_one_easier_to_tell() -> None:
+    cells = study(np.random.default_rng(12), [0.0, 0.0, 0.0, 0.3])
+    found = compare(cells)
+    alone = compare({point: cells[point] for point in range(3)})
+    assert found.not_separable == alone.not_separable
+    leasts = {other.point: other.least / other.error for other in found.others}
+    best = found.best
+    assert {leasts[point] for point in range(3) if point != best} == {ryan(3, 4, found.noise.freedom, ALPHA)}
+    assert leasts[3] == pytest.approx(of_range(4, found.noise.freedom, ALPHA))
+    assert found.detectable < max(other.error for other in found.others) * (leasts[3] + 1.4)
+
+
+@pytest.mark.parametrize("freedom", [4, 12, math.inf])
+def test_the_fewer_points_are_left_the_less_is_needed(freedom: float) -> None:
+    critical = [ryan(left, 6, freedom, ALPHA) for left in range(2, 7)]
+    assert critical == sorted(critical)
+    assert critical[-1] == of_range(6, freedom, ALPHA)
+
+
 def test_choosing_the_best_few_at_one_seed_makes_no_difference_look_real() -> None:
     random = np.random.default_rng(2)
     wrong = 0
@@ -61,7 +88,7 @@ def test_a_difference_of_two_percent_is_found_at_five_seeds() -> None:
 
 def test_the_detectable_difference_is_found_as_often_as_it_says() -> None:
     random = np.random.default_rng(4)
-    detectable = np.mean([compare(study(random, [0.0] * 3)).detectable for _ in range(60)])
+    detectable = np.mean([compare(study(random, [0.0, 0.0, 0.5])).detectable for _ in range(60)])
     found = sum(1 in called_worse(study(random, [0.0, float(detectable), 0.5])) for _ in range(200))
     assert 0.8 <= found / 200 <= 0.97
 

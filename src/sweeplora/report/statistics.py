@@ -6,15 +6,15 @@ Differences are relative, in log(loss): 0.02 means 2 % worse.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sweeplora.report.critical_values import of_range, quantile, ryan, step_down
 
 Losses = NDArray[np.float64]
 Cells = Mapping[int, Mapping[int, Losses]]
@@ -23,7 +23,6 @@ Cells = Mapping[int, Mapping[int, Losses]]
 ALPHA = 0.04
 """Nominal error rate of a verdict: the noise between seeds has heavier tails than the normal, and 5 % is promised."""
 
-POWER = 0.9
 SEED_NOISE = 0.017
 """Standard deviation of log(loss) between seeds of one setting, beyond what the seed does to every setting alike: the
 assumption where a study has one seed. Measured on the embedded model: 0.017 after 52 steps of 4 images (rank_alpha),
@@ -35,6 +34,9 @@ _SHARE_OF_THE_SEARCH = 0.2
 _NEAR = 0.1
 _FEWEST_FOR_NOISE = 3
 """The noise between seeds is pooled over the points within a tenth of the best, or over the three best."""
+
+_TINY = 1e-12
+"""Standard errors below this are rounding."""
 
 _EARLY = 0.001
 """Error rate of every look before the last one (Haybittle 1971; Peto et al. 1976): early looks hardly cost anything."""
@@ -66,7 +68,7 @@ class Comparison:
 class Comparisons:
     """All points against the best one, and how large a difference this could have seen at all.
 
-    `detectable`: the smallest true difference in log(loss) that is found with probability POWER.
+    `detectable`: the smallest true difference in log(loss) that is found nine times out of ten.
     """
 
     best: int
@@ -131,10 +133,11 @@ def early_alpha(look: int, looks: int, alpha: float = ALPHA) -> float:
 def compare(cells: Cells, search_seed: int | None = None, alpha: float = ALPHA) -> Comparisons:
     """Compare every point with the best; at least two points. Some equal point is called worse with at most `alpha`.
 
-    The best is chosen from the same data, so every difference is judged as the largest of all pairs would be: by the
-    studentized range (Tukey 1949; Kramer 1956). Points with several seeds are compared over their seeds, and must also
-    be worse over the triples. `search_seed`: that seed chose which points were trained again, so their values at it are
-    lucky, and it does not count where both points have others.
+    The best is chosen from the same data, so the largest difference is judged as the largest of all pairs would be, by
+    the studentized range (Tukey 1949; Kramer 1956); where it is real, the next is judged among the points that are
+    left, and so on. Points with several seeds are compared over their seeds, and must also be worse over the triples.
+    `search_seed`: that seed chose which points were trained again, so their values at it are lucky, and it does not
+    count where both points have others.
     """
     again = _trained_again(cells, search_seed)
     fit = _fit(again) if len(again) > 1 else None
@@ -143,14 +146,16 @@ def compare(cells: Cells, search_seed: int | None = None, alpha: float = ALPHA) 
     rest = {} if search_seed is None else {point: seeds for point, seeds in cells.items() if point not in again}
     spent = alpha * _SHARE_OF_THE_SEARCH if rest else 0.0
     best = min(again, key=lambda point: fit.mean[point])
-    critical = _critical(len(again), fit.noise.freedom, alpha - spent)
-    others = [_over_seeds(again, fit, (best, point), critical) for point in again if point != best]
-    error = max(other.error for other in others)
-    detectable = error * (critical + _quantile(fit.noise.freedom))
+    statistics = {p: (fit.mean[p] - fit.mean[best]) / max(fit.error(best, p), _TINY) for p in again if p != best}
+    needed = step_down(statistics, fit.noise.freedom, alpha - spent)
+    others = [_over_seeds(again, fit, (best, point), needed[point]) for point in statistics]
+    left = sum(statistics[point] <= needed[point] for point in statistics)
+    largest = ryan(max(2, left + 1), len(again), fit.noise.freedom, alpha - spent)
+    detectable = max(other.error for other in others) * (largest + quantile(fit.noise.freedom))
     if rest and search_seed is not None:
         at_search = {point: seeds[search_seed] for point, seeds in cells.items() if search_seed in seeds}
         noise = Noise(max(fit.noise.deviation, SEED_NOISE), math.inf)  # a few seeds alone would say next to nothing
-        critical = _critical(len(at_search), noise.freedom, spent)
+        critical = of_range(len(at_search), noise.freedom, spent)
         others += [_at_one_seed(at_search, noise, (best, point), critical) for point in rest if point in at_search]
     return Comparisons(best, fit.noise, True, detectable, _in_order(others))
 
@@ -160,9 +165,9 @@ def _of_one_seed(cells: Cells, alpha: float) -> Comparisons:
     losses: dict[int, Losses] = {point: np.mean(list(seeds.values()), axis=0) for point, seeds in cells.items()}
     noise = Noise(SEED_NOISE, math.inf)
     best = min(losses, key=lambda point: float(losses[point].mean()))
-    critical = _critical(len(losses), noise.freedom, alpha)
+    critical = of_range(len(losses), noise.freedom, alpha)
     others = [_at_one_seed(losses, noise, (best, point), critical) for point in losses if point != best]
-    detectable = noise.deviation * math.sqrt(2) * (critical + _quantile(noise.freedom))
+    detectable = noise.deviation * math.sqrt(2) * (critical + quantile(noise.freedom))
     return Comparisons(best, noise, False, detectable, _in_order(others))
 
 
@@ -255,40 +260,3 @@ def _trained_again(cells: Cells, search_seed: int | None) -> Cells:
 
 def _in_order(others: Sequence[Comparison]) -> tuple[Comparison, ...]:
     return tuple(sorted(others, key=lambda other: other.difference))
-
-
-@functools.cache
-def _critical(family: int, freedom: float, alpha: float) -> float:
-    """The standard errors that the largest difference among equal points exceeds with probability `alpha`."""
-    if math.isinf(freedom):
-        return _isf_of_normal_range(family, alpha) / math.sqrt(2)
-    from scipy.stats import studentized_range  # a second's import, which a study with one seed does without
-
-    return float(studentized_range.isf(alpha, family, freedom) / math.sqrt(2))
-
-
-def _isf_of_normal_range(family: int, alpha: float) -> float:
-    """What the range of `family` standard normal numbers exceeds with probability `alpha`, to six digits.
-
-    P(range <= q) = family * integral of phi(z) (Phi(z) - Phi(z - q))^(family - 1) dz (Tippett 1925), halved by halves.
-    """
-    z = np.linspace(-9, 9, 721)
-    normal = NormalDist()
-    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-    below = np.array([normal.cdf(x) for x in z])
-    low, high = 0.0, 20.0
-    while high - low > 1e-6:
-        q = (low + high) / 2
-        inside = below - np.array([normal.cdf(x - q) for x in z])
-        covered = family * float((density * inside ** (family - 1)).sum()) * float(z[1] - z[0])
-        low, high = (q, high) if 1 - covered > alpha else (low, q)
-    return high
-
-
-def _quantile(freedom: float) -> float:
-    """The standard errors by which a true difference found with probability POWER exceeds the critical one."""
-    if math.isinf(freedom):
-        return NormalDist().inv_cdf(POWER)
-    from scipy.stats import t
-
-    return float(t.ppf(POWER, freedom))
