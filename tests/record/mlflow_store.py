@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from sweeplora.content import sha256
+
+_PAGE = re.compile(r"#/experiments/\d+/runs/\w+")
 
 
 class Contents:
@@ -47,6 +50,7 @@ class Contents:
         for folder, run in self.runs().items():
             tags = {k: v for k, v in run.data.tags.items() if k.startswith(("sweeplora.", "mlflow.note"))}
             tags.pop("sweeplora.workspace.run", None)
+            tags = {key: _PAGE.sub("#run", text) for key, text in tags.items()}
             points = {key: self.history(run, key) for key in run.data.metrics}
             times = (run.info.status, run.info.start_time, run.info.end_time, run.info.run_name)
             kept[folder] = (times, dict(run.data.params), tags, points, self.files(run))

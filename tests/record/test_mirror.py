@@ -80,6 +80,9 @@ def test_the_sweep_carries_the_best_value_so_far_and_a_leaderboard(runs: Path) -
     parent = contents.runs()["rank"]
     assert contents.history(parent, "best/val/loss") == [(1, 2.0), (2, 2.0)]
     assert parent.data.tags["sweeplora.best"] == "000-000000000002"
+    best = contents.runs()["rank/000-000000000002"].info
+    page = f"#/experiments/{best.experiment_id}/runs/{best.run_id}?workflowType=machine_learning"
+    assert parent.data.tags["mlflow.note.content"].startswith(f"Best: [trial 0 · dim 2]({page})\n\n")
     assert "| 1 | 0 | 2 | 2 | complete |" in parent.data.tags["mlflow.note.content"]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sweeplora.record.provenance.session import backups_of, session_of, tags_of
 from sweeplora.record.provenance.workspace import FOLDER
 from sweeplora.record.run_folders import RunFolders, SeenTrial, is_held_by_anyone
-from sweeplora.record.store.artifacts import session_pieces
+from sweeplora.record.store.artifacts import Piece, session_pieces
 from sweeplora.record.store.seen_run import SeenRun
 from sweeplora.record.store.standing import Standing, standings, with_standing
 from sweeplora.record.store.subject import (
@@ -26,6 +26,7 @@ from sweeplora.record.store.subject import (
     study_subject,
     trial_subject,
     verdict_of,
+    with_best,
     with_pictures,
 )
 from sweeplora.record.tensorboard import EventFiles
@@ -55,6 +56,17 @@ class ParentRun(NamedTuple):
     run_id: str | None
     started: float
     command: str
+
+
+class _Sweep(NamedTuple):
+    """A sweep's own run as it is to be sent, if it is due: with its files, and the mark of all that it says."""
+
+    parent: ParentRun
+    board: Leaderboard
+    subject: Subject
+    found: Sequence[Piece]
+    mark: str
+    is_due: bool
 
 
 class _ToSend(Exception):
@@ -156,26 +168,29 @@ class Mirror:
     def _send(self, stored: StoredRuns | Glance, abandoned: bool) -> None:
         study = self.folders.study()
         trials = self.folders.trials()
-        parent, stands = None, dict[int, Standing]()
+        sweep, stands = None, dict[int, Standing]()
         if study is not None:
             board = make_leaderboard(study.study, study.objectives, [(trial.path, trial.record) for trial in trials])
             stands = standings(board)
-            parent = self._send_study(stored, (study, board), trials, abandoned)
+            sweep = self._open_study(stored, (study, board), trials, abandoned)
         for trial in trials:
             started = began(trial.record, 0.0)
-            above = ParentRun(None, started, "") if self.folders.single and started else parent
+            alone = ParentRun(None, started, "") if self.folders.single and started else None
+            above = sweep.parent if sweep is not None else alone
             stand = stands.get(trial.record.number or 0, _ALONE) if trial.record.replicate is None else _ALONE
             if above is not None and self._ended.get(trial.path) != (trial.version, stand.mark):
                 self._send_trial(stored, trial, (above, stand), abandoned)
+        if sweep is not None and sweep.is_due and not isinstance(stored, Glance):
+            self._send_study(stored, sweep)
 
-    def _send_study(
+    def _open_study(
         self,
         stored: StoredRuns | Glance,
         sweep: tuple[StudyRecord, Leaderboard],
         trials: Sequence[SeenTrial],
         abandoned: bool,
-    ) -> ParentRun | None:
-        """Send the sweep's own run; None if it was deleted in the UI and has no new trial below it."""
+    ) -> _Sweep | None:
+        """Have a run for the sweep; None if it was deleted in the UI and has no new trial below it."""
         study, board = sweep
         verdict = (*said(self.path), *preference_lines(board))
         if study.state == "running" and abandoned and not is_held_by_anyone(self.path / "driver.lock"):
@@ -194,17 +209,25 @@ class Mirror:
                 f"{NOTE}the run of the sweep {study.study} was deleted in the UI; it is made anew for new trials",
                 flush=True,
             )
-        if deleted or not run.is_complete(mark):
+        is_due = deleted or not run.is_complete(mark)
+        if is_due:
             if isinstance(stored, Glance):
                 raise _ToSend
-            sent = stored.of(self.path)
-            stored.open(sent, subject, None)
-            assert sent.run_id is not None, "it was opened"
-            shown = with_pictures(subject, sent.run_id, [piece.key for piece in found])
-            sent.update(stored.store, shown, found, best_so_far(board))
-            self._keep_backups(stored, sent)
-            sent.finish(stored.store, subject, mark)
-        return ParentRun(run.run_id, study.started, command_of(study))
+            stored.open(stored.of(self.path), subject, None)
+        parent = ParentRun(stored.of(self.path).run_id, study.started, command_of(study))
+        return _Sweep(parent, board, subject, found, mark, is_due)
+
+    def _send_study(self, stored: StoredRuns, sweep: _Sweep) -> None:
+        """Bring the sweep's own run up to date, after its trials: its note leads to the best one's."""
+        sent, subject, best = stored.of(self.path), sweep.subject, sweep.board.best
+        assert sent.run_id is not None, "it was opened"
+        shown = with_pictures(subject, sent.run_id, [piece.key for piece in sweep.found])
+        run_id = stored.of(best.folder).run_id if best is not None else None
+        if best is not None and run_id is not None:
+            shown = with_best(shown, best, run_id, stored.store.experiment)
+        sent.update(stored.store, shown, sweep.found, best_so_far(sweep.board))
+        self._keep_backups(stored, sent)
+        sent.finish(stored.store, subject, sweep.mark)
 
     def _send_trial(
         self, stored: StoredRuns | Glance, trial: SeenTrial, among: tuple[ParentRun, Standing], abandoned: bool

@@ -133,6 +133,11 @@ class Store:
         for run in runs:
             self._client.delete_run(run.info.run_id)
 
+    @property
+    def experiment(self) -> str:
+        """The experiment's id."""
+        return self._experiment
+
     def known(self, root: str) -> dict[str, Known]:
         """The run of each identity that was created for the folder `root`, including deleted ones.
 

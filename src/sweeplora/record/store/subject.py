@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 from sweeplora.record.provenance.secret import without_credentials
-from sweeplora.report.leaderboard import Leaderboard, note
+from sweeplora.report.leaderboard import Entry, Leaderboard, note
 from sweeplora.report.objectives import PREFERENCE
-from sweeplora.report.words import brief_values
+from sweeplora.report.words import brief_values, named_values
 from sweeplora.rundir.metrics import Point
 from sweeplora.rundir.record import Result, StudyRecord, TrialRecord
 
@@ -214,6 +214,14 @@ def with_pictures(subject: Subject, run_id: str, keys: Sequence[str]) -> Subject
         return subject
     pictures = "\n\n".join(f"![{key}](get-artifact?path={quote(key, safe='')}&run_uuid={run_id})" for key in shown)
     note_ = f"{pictures}\n\n{subject.tags[_NOTE]}"
+    return replace(subject, tags={**subject.tags, _NOTE: note_[:TAG_LENGTH]})
+
+
+def with_best(subject: Subject, best: Entry, run_id: str, experiment: str) -> Subject:
+    """The subject of a sweep with a link to the page of its best trial's run, above all else in its note."""
+    named = " · ".join(part for part in (f"trial {best.number}", named_values(best.params)) if part)
+    page = f"#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
+    note_ = f"Best: [{named}]({page})\n\n{subject.tags[_NOTE]}"
     return replace(subject, tags={**subject.tags, _NOTE: note_[:TAG_LENGTH]})
 
 
