@@ -49,7 +49,7 @@ _SCROLL_DOWN = f"[...document.querySelectorAll('div')].filter({_SCROLLING}).forE
 _SHOW_PICTURES = "[...document.images].reverse().forEach(e => e.scrollIntoView({block: 'center'}))"
 _TO_VALIDATION = """
     (() => {
-        const isSection = e => /^val \\(\\d+\\)$/.test(e.textContent.trim())
+        const isSection = e => /^val\\s*\\(\\d+\\)$/.test(e.textContent.trim())
         const found = [...document.querySelectorAll('*')].filter(isSection).pop()
         found?.scrollIntoView({block: 'start'})
         return Boolean(found) && found.getBoundingClientRect().top < 400
