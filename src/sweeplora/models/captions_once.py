@@ -19,8 +19,8 @@ class CaptionsOnce:
 
     def __init__(self) -> None:
         self._hidden: Tensor | None = None
-        self._first: list[int] = []
-        self._place: list[int] = []
+        self._rows: tuple[Tensor, Tensor] | None = None
+        """The row that each different caption is first in, and which of these captions each row has."""
         self._kept: dict[int, Tensor] = {}
 
     def are(self, hidden: Tensor, captions: Sequence[object]) -> None:
@@ -31,8 +31,11 @@ class CaptionsOnce:
         self._hidden = hidden
         self._kept.clear()
         numbers = {caption: number for number, caption in enumerate(dict.fromkeys(captions))}
-        self._place = [numbers[caption] for caption in captions]
-        self._first = [self._place.index(number) for number in range(len(numbers))]
+        place = [numbers[caption] for caption in captions]
+        first = [place.index(number) for number in range(len(numbers))]
+        self._rows = None
+        if len(first) < len(place):
+            self._rows = torch.tensor(first, device=hidden.device), torch.tensor(place, device=hidden.device)
 
     def projected(self, layer: int, project: Project, hidden: Tensor) -> Tensor:
         """A layer's keys or values of the encoded captions `hidden`."""
@@ -43,9 +46,9 @@ class CaptionsOnce:
         return self._kept[layer]
 
     def _computed(self, project: Project, hidden: Tensor) -> Tensor:
-        if len(self._first) == len(self._place):
+        if self._rows is None:
             return project(hidden)
-        first, place = (torch.tensor(rows, device=hidden.device) for rows in (self._first, self._place))
+        first, place = self._rows
         return project(hidden[first])[place]
 
 
