@@ -21,7 +21,7 @@ from sweeplora.rundir.metrics import MetricsWriter
 from sweeplora.rundir.record import Attempt, Result, TrialRecord, write_result, write_trial
 from tests.report.test_find import weights
 from tests.run.trainings import ROOT as SHIPPED
-from tests.run.trainings import Trainings
+from tests.run.trainings import Trainings, train_in_a_fork
 
 CONFIG = {"seed": 0, "data": {"dir": "pics"}, "network": {"dim": 4, "conv_dim": None}, "tracking": {"uri": "a"}}
 
@@ -169,7 +169,8 @@ def test_a_run_is_compared_with_what_its_command_would_run_now(
     Path("mine.py").write_text("a = 1\n")
     places = (f"data.dir={album / 'train'}", f"data.val_dir={album / 'val'}")
     words = (*places, "train.epochs=null", "train.steps=1", "sample=none", "train.probe_images=0")
-    run = trainings.train("single/compared", *words)
+    run = trainings.folder("single/compared", *words)
+    train_in_a_fork(run, SHIPPED)
     record = TrialRecord("complete", overrides=(*trainings.common, "name=test", *words), attempts=[Attempt(2e9)])
     write_trial(run, record)
     record_session(run.path, trainings.runs, yaml.safe_load(run.config.read_text()), 8.0)

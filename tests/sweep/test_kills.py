@@ -12,7 +12,7 @@ import pytest
 from tests.record.conftest import empty_database as empty_database  # noqa: PLC0414  # a fixture
 from tests.sweep.kills import Command, outcome, recorded
 
-STEPS = 6
+STEPS = 4
 MANY = int(os.environ.get("SWEEPLORA_KILLS", "200"))
 """Kills of the slow test: fewer of them, or another thousand."""
 
@@ -28,8 +28,8 @@ def words(tiny_model: Path, pictures: Path, few: Path, tmp_path_factory: pytest.
         f"model.path={tiny_model}", "data=folder", f"data.dir={few}", f"data.val_dir={pictures / 'val'}",
         "network.preset=attn-only", "train.epochs=null", f"train.steps={STEPS}", "train.batch_size=2",
         "train.validation_images=1", "train.validation_timesteps=2",
-        "train.save_every_steps=1", "train.save_last_steps=2", "train.validate_every_steps=3", "train.probe_images=1",
-        "train.checkpoint_every_steps=1", f"sample.prompts={prompts}", "sample.every_epochs=0", "sample.every_steps=3",
+        "train.save_every_steps=1", "train.save_last_steps=2", "train.validate_every_steps=2", "train.probe_images=1",
+        "train.checkpoint_every_steps=1", f"sample.prompts={prompts}", "sample.every_epochs=0", "sample.every_steps=2",
     ]  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def undisturbed(words: list[str], empty_database: Path, tmp_path_factory: pytest
     yield command
 
 
-@pytest.mark.parametrize("kills", [(12, 1, 5), pytest.param((MANY, 2, 5), marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize("kills", [(12, 1, 3), pytest.param((MANY, 2, 5), marks=pytest.mark.slow)], ids=str)
 def test_killed_at_random_moments_a_study_ends_as_an_undisturbed_one(
     kills: tuple[int, int, int], words: list[str], empty_database: Path, undisturbed: Command, tmp_path: Path
 ) -> None:

@@ -13,13 +13,14 @@ import torch
 from sweeplora.rundir.metrics import MetricsTail, read_metrics
 from sweeplora.rundir.record import read_result
 from sweeplora.training.system import SystemMetrics, gpu_load, visible_gpus
-from tests.run.trainings import Trainings
+from tests.run.trainings import ROOT, Trainings, train_in_a_fork
 
 CPU = torch.device("cpu")
 
 
 def test_a_training_samples_the_machine_and_leaves_its_metrics_alone(trainings: Trainings) -> None:
-    run = trainings.train("loaded", "train.epochs=1", "sample=none")
+    run = trainings.folder("loaded", "train.epochs=1", "sample=none")
+    train_in_a_fork(run, ROOT)
     assert (result := read_result(run)) is not None and result.status == "finished", run.log.read_text()[-2000:]
     series = read_metrics(run.system)
     assert series.keys() >= {
