@@ -225,3 +225,35 @@ def test_a_name_that_no_file_can_have_is_one_line(
     assert main([*words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "xxxx… (" in line
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"verdict": "complete", "attempts": [3], "params": [1], "value": "x"}',
+        '{"verdict": "complete", "attempts": {"a": 1}, "value": [[]], "params": {"x": []}}',
+        '{"state": [], "objective": [3], "trials": "x", "number": "y", "verdict": {}}',
+        '{"attempts": [{"started": "a", "ended": []}]}',
+    ],
+)
+def test_a_record_of_another_shape_is_damaged_and_no_traceback(
+    content: str, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder,) = (runs / "ranks").glob("001-*")
+    for file in (RunDir(folder).trial, runs / "ranks" / "study.json"):
+        before = file.read_text()
+        file.write_text(content)
+        for words in (
+            ["list"],
+            ["list", "ranks"],
+            ["show", "ranks"],
+            ["show", "ranks/1"],
+            ["status"],
+            ["status", "ranks"],
+        ):
+            assert main(words) in (0, 2)
+        assert main(["diff", "ranks/0", "ranks/1"]) in (0, 1, 2)
+        capsys.readouterr()
+        assert main(["list", "ranks"]) == 0
+        assert file.name == "study.json" or "damaged" in capsys.readouterr().out
+        file.write_text(before)

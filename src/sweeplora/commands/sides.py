@@ -43,13 +43,16 @@ def run_side(run: RunDir) -> Side:
 
     from sweeplora.record.sessions import session_of_run
     from sweeplora.report.repeat import is_computed
-    from sweeplora.rundir.files import read_json, read_sealed
+    from sweeplora.rundir.files import read_json
     from sweeplora.rundir.metrics import read_metrics
+    from sweeplora.rundir.plain_record import read_plain_trial
 
     try:
         config = yaml.safe_load(run.config.read_text())
     except (OSError, ValueError, yaml.YAMLError):
-        raise UserError("RUN", run.path, "its config.yaml is missing or damaged") from None
+        config = None
+    if not isinstance(config, dict):
+        raise UserError("RUN", run.path, "its config.yaml is missing or damaged")
     series = read_metrics(run.metrics)
     return Side(
         label=f"{run.path.parent.name}/{run.path.name}",
@@ -57,7 +60,7 @@ def run_side(run: RunDir) -> Side:
         listing=read_json(run.path / "dataset.json") or {},
         session=session_of_run(run),
         results={key: list(steps.values())[-1] for key, steps in series.items() if is_computed(key)},
-        identity=read_sealed(run.trial) or {},
+        identity=read_plain_trial(run.trial) or {},
     )
 
 

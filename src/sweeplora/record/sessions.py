@@ -15,6 +15,7 @@ from sweeplora.record.provenance.session import FACTS, MANIFEST, record_session,
 from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
 from sweeplora.rundir.files import read_sealed
 from sweeplora.rundir.folder import SINGLE, RunDir
+from sweeplora.rundir.plain_record import read_plain_trial
 
 _HARDWARE = ("python", "torch", "system", "processor", "cores", "gpus", "host", "variables")
 _MOST_BYTES = 1 << 20
@@ -36,9 +37,10 @@ def session_of_run(run: RunDir) -> Session:
     """The session that a run belongs to; an empty one if none was recorded."""
     single = run.path.parent.name == SINGLE
     owner = run.path if single else run.path.parent
-    trial = read_sealed(run.trial) or {}
+    trial = read_plain_trial(run.trial) or {}
     attempts = trial.get("attempts") or []
-    folder = session_of(owner, float(attempts[0]["started"]) if attempts else float("inf"))
+    began = attempts[0].get("started") if attempts else None
+    folder = session_of(owner, float("inf") if began is None else float(began))
     return Session() if folder is None else _read(folder, run.path.parent.parent / WORKSPACES)
 
 

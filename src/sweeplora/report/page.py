@@ -25,6 +25,7 @@ from sweeplora.rundir.files import read_sealed
 from sweeplora.rundir.folder import MIRROR, RunDir
 from sweeplora.rundir.metrics import read_metrics
 from sweeplora.rundir.places import is_study
+from sweeplora.rundir.plain_record import read_plain_trial
 
 _USUAL = ("val/loss", "loss")
 _PARTS = ("weights", "samples", "checkpoints")
@@ -32,7 +33,7 @@ _PARTS = ("weights", "samples", "checkpoints")
 
 def run_page(folder: Path, metric: str | None) -> dict[str, Any]:
     """A run's facts. Raises UserError if it has no such metric."""
-    run, record = run_summary(folder), read_sealed(RunDir(folder).trial) or {}
+    run, record = run_summary(folder), read_plain_trial(RunDir(folder).trial) or {}
     series = read_metrics(RunDir(folder).metrics)
     drawn = _metric(series, metric)
     study = study_summary(folder.parent) if is_study(folder.parent) else None

@@ -10,9 +10,9 @@ from typing import Any
 
 from sweeplora.report.summaries import RunSummary, StudySummary, columns, display_name, shown_time
 from sweeplora.report.words import bare_values, clock, named_values, near, number
-from sweeplora.rundir.files import read_sealed
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsTail, Point
+from sweeplora.rundir.plain_record import read_plain_trial
 
 _READ_BYTES = 1 << 20
 """Of the end of metrics.jsonl: several thousand steps, and so the last validation of almost any training."""
@@ -43,7 +43,7 @@ class Progress:
 
 def progress_of(run: RunSummary) -> Progress:
     """The progress of a run, from its record and the end of its metrics."""
-    record = read_sealed(RunDir(run.folder).trial) or {}
+    record = read_plain_trial(RunDir(run.folder).trial) or {}
     attempts = record.get("attempts") or []
     attempt = attempts[-1] if attempts and isinstance(attempts[-1], Mapping) else {}
     points = _last_points(RunDir(run.folder).metrics)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -13,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeplora.report.objectives import PREFERENCE
-from sweeplora.rundir.files import is_intact
 from sweeplora.rundir.folder import SINGLE, RunDir
 from sweeplora.rundir.lock import is_held
 from sweeplora.rundir.places import run_folders
+from sweeplora.rundir.plain_record import read_plain_study, read_plain_trial
 from sweeplora.rundir.record import STUDY, objective_names
 
 DAMAGED = "damaged"
@@ -73,7 +72,7 @@ class StudySummary:
 
 def study_summary(folder: Path, measure: bool = True) -> StudySummary:
     """A study with all of its trials; `measure`: add up the sizes of their files, which takes most of the time."""
-    record = _intact(folder / STUDY) or {}
+    record = read_plain_study(folder / STUDY) or {}
     runs = tuple(run_summary(run, measure) for run in run_folders(folder))
     objectives = objective_names(record.get("objective") or "val/loss")
     if objectives == (PREFERENCE,):
@@ -95,7 +94,7 @@ def study_summary(folder: Path, measure: bool = True) -> StudySummary:
 
 def run_summary(folder: Path, measure: bool = True) -> RunSummary:
     """A run, from its `trial.json`; a run that says `running` and has no living supervisor was interrupted."""
-    record = _intact(f"{folder}/trial.json") or {}
+    record = read_plain_trial(f"{folder}/trial.json") or {}
     attempts = record.get("attempts") or []
     state = str(record.get("verdict") or DAMAGED)
     if state == "running" and not _is_held(RunDir(folder).lock):
@@ -185,17 +184,6 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 def _seconds(attempt: Mapping[str, Any]) -> float:
     ended, started = attempt.get("ended"), attempt.get("started")
     return ended - started if isinstance(ended, int | float) and isinstance(started, int | float) else 0.0
-
-
-def _intact(file: Path | str) -> dict[str, Any] | None:
-    try:
-        with open(file, "rb") as stream:  # quicker than Path's own reading, which counts for thousands of runs
-            content = json.loads(stream.read())
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(content, dict):
-        return None
-    return content if is_intact(content) else None
 
 
 def _is_held(lock: Path) -> bool:

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from sweeplora.rundir.files import read_sealed
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import read_metrics
 from sweeplora.rundir.places import every_run
+from sweeplora.rundir.plain_record import read_plain_trial
 from sweeplora.rundir.yaml_text import read_yaml
 
 _MOST_RUNS = 20
@@ -58,7 +58,7 @@ def _finished(runs: Path, model: str) -> Iterator[tuple[Path, dict[str, Any]]]:
     """The latest runs that trained on this model to their end, with their records."""
     found = []
     for folder in every_run(runs):
-        record = read_sealed(folder / "trial.json") or {}
+        record = read_plain_trial(folder / "trial.json") or {}
         contents = record.get("contents") or {}
         trained = record.get("verdict") == "complete" and record.get("steps") and record.get("attempts")
         if trained and not record.get("found") and contents.get("model.path") == model:
