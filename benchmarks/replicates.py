@@ -1,4 +1,4 @@
-"""The table of real trainings that the replays read: `benchmarks/replicates.npz`, made by tools/replicate_table.py."""
+"""The tables of real trainings that the replays read, made by tools/replicate_table.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-TABLE = Path(__file__).with_name("replicates.npz")
+WIDE = Path(__file__).with_name("replicates.npz")
+"""60 settings, short trainings."""
+
+LONG = Path(__file__).with_name("replicates_long.npz")
+"""Settings near the best, longer trainings."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +54,14 @@ class Table:
         return scaled
 
 
-def read_table(file: Path = TABLE, most_seeds: int = 5) -> Table:
-    """The table, with the first seeds that at least 60 settings have, `most_seeds` at most."""
+def read_table(file: Path, most_seeds: int = 5) -> Table:
+    """The table: its first seeds, `most_seeds` at most, and the settings that were trained with all of them."""
     raw = np.load(file)
     count = len(raw["settings"])
     by_place = {
         (int(s), int(seed)): row for row, (s, seed) in enumerate(zip(raw["setting"], raw["seeds"], strict=True))
     }
-    seeds = max(
-        n for n in range(1, most_seeds + 1) if sum((s, n - 1) in by_place for s in range(count)) >= min(60, count)
-    )
+    seeds = min(most_seeds, 1 + int(raw["seeds"].max()))
     whole = [s for s in range(count) if all((s, seed) in by_place for seed in range(seeds))]
     losses = np.array([[raw["losses"][by_place[s, seed]] for seed in range(seeds)] for s in whole], np.float64)
     steps, columns = tuple(map(int, raw["steps"])), tuple(map(str, raw["columns"]))

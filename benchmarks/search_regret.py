@@ -4,8 +4,9 @@
 
 The objective is log(val/loss) of the table's settings (rank, scale, learning rate), interpolated between the real ones
 in the logarithms, plus what a seed really did to one of them. Regret is the true loss of the trial that the study would
-name best over the least true loss, as a ratio; the median over studies. `optuna` is Optuna's sampler as it comes,
-the others are conf/search/. Prints one JSON object.
+name best over the least true loss, as a ratio; the median over studies. It would name the trial with the lowest value,
+or, as `sweep.confirm` does, that of the best three with the lowest mean over five further seeds. `optuna` is Optuna's
+sampler as it comes, the others are conf/search/. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -21,28 +22,29 @@ import optuna
 import yaml
 from hydra.utils import get_object
 from optuna.samplers import BaseSampler, TPESampler
-from replicates import TABLE, Array, Table, read_table
+from replicates import WIDE, Array, Table, read_table
 from scipy.interpolate import RegularGridInterpolator
 
 BUDGETS = (20, 40, 60)
+TOP, SEEDS = 3, 5
 CONF = Path(__file__).parents[1] / "conf" / "search"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--table", type=Path, default=WIDE)
     parser.add_argument("--studies", type=int, default=40)
     parser.add_argument("--searches", default="tpe,cmaes,qmc,random,optuna")
     chosen = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     table = read_table(chosen.table)
     surface = interpolated(table)
-    found = {}
+    found: dict[str, dict[str, dict[str, float]]] = {"best_value": {}, "confirmed": {}}
     for search in chosen.searches.split(","):
         regrets = [regret(table, surface, sampler(search, number), number) for number in range(chosen.studies)]
-        medians = np.median(regrets, axis=0)
-        found[search] = {str(n): round(float(value), 4) for n, value in zip(BUDGETS, medians, strict=True)}
-        print(search, found[search], flush=True)
+        for named, medians in zip(found, np.median(regrets, axis=0), strict=True):
+            found[named][search] = {str(n): round(float(value), 4) for n, value in zip(BUDGETS, medians, strict=True)}
+            print(named, search, found[named][search], flush=True)
     print(json.dumps({"studies": chosen.studies, "median_regret": found}, indent=1))
 
 
@@ -69,8 +71,8 @@ def interpolated(table: Table) -> Callable[[Array], float]:
     return lambda point: float(surface(point)[0])
 
 
-def regret(table: Table, surface: Callable[[Array], float], search: BaseSampler, number: int) -> list[float]:
-    """The regret of one study after each budget."""
+def regret(table: Table, surface: Callable[[Array], float], search: BaseSampler, number: int) -> list[list[float]]:
+    """The regret of one study after each budget: of the trial with the best value, and of the one confirmed."""
     random = np.random.default_rng(number)
     lows, highs = np.log(table.settings.min(0)), np.log(table.settings.max(0))
     least = float(table.values.mean(1).min())
@@ -87,8 +89,10 @@ def regret(table: Table, surface: Callable[[Array], float], search: BaseSampler,
         true.append(loss)
         seen.append(loss + float(random.choice(table.residuals.ravel())))
         study.tell(trial, math.exp(seen[-1]))
-    named = [int(np.argmin(seen[:budget])) for budget in BUDGETS]
-    return [math.expm1(true[place] - least) for place in named]
+    best = [np.argsort(seen[:budget])[:TOP] for budget in BUDGETS]
+    again = [[true[place] + random.choice(table.residuals.ravel(), SEEDS).mean() for place in few] for few in best]
+    confirmed = [few[int(np.argmin(means))] for few, means in zip(best, again, strict=True)]
+    return [[math.expm1(true[place] - least) for place in named] for named in ([few[0] for few in best], confirmed)]
 
 
 if __name__ == "__main__":

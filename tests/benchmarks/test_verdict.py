@@ -17,9 +17,15 @@ def test_replays_of_real_trainings_keep_the_error_rates() -> None:
     words = [sys.executable, "benchmarks/verdict.py", "--replays", "1000"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
-    assert found["settings"] >= 60
-    assert found["equal_called_different"] <= 0.05
-    assert found["rungs_keep_the_best_or_an_equal"] >= 0.95
-    assert found["rungs_share_of_steps"] <= 0.45
-    shares = list(found["difference_found"].values())
-    assert shares == sorted(shares)
+    wide, long = found["wide"], found["long"]
+    assert wide["settings"] >= 60
+    assert (wide["seeds"], long["seeds"]) == (5, 5)
+    for table in (wide, long):
+        assert table["equal_called_different"] <= 0.05
+        assert table["with_looks"]["equal_called_different"] <= 0.05
+        shares = list(table["difference_found"].values())
+        assert shares == sorted(shares)
+    assert long["difference_found"]["2%"] >= 0.9
+    assert long["with_looks"]["difference_found"] >= 0.9
+    assert wide["rungs_keep_the_best_or_an_equal"] >= 0.95
+    assert wide["rungs_share_of_steps"] <= 0.45
