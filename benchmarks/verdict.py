@@ -24,6 +24,7 @@ from sweeplora.sweep.search.rungs import Reached, Rungs
 
 POINTS, SEEDS, TRIALS = 3, 5, 24
 DIFFERENCES = (0.01, 0.02, 0.03, 0.05, 0.08)
+MORE_SEEDS = (3, 5, 7, 10)
 
 
 def main() -> None:
@@ -46,6 +47,7 @@ def replayed(table: Table, replays: int) -> dict[str, Any]:
         "deviation_between_seeds": round(float(np.sqrt((table.residuals**2).mean())), 5),
         "equal_called_different": equal(table, random, replays),
         "difference_found": {f"{d:.0%}": power(table, random, replays, d) for d in DIFFERENCES},
+        "2%_found_by_seeds": {n: power(table, random, replays, 0.02, n) for n in MORE_SEEDS},
         "with_looks": with_looks(table, random, replays),
         "detectable_at_5_seeds": round(detectable(table, random), 4),
         **(rungs(table, random, replays) if settings > TRIALS else {}),
@@ -58,11 +60,11 @@ def equal(table: Table, random: np.random.Generator, replays: int) -> float:
     return wrong / replays
 
 
-def power(table: Table, random: np.random.Generator, replays: int, difference: float) -> float:
+def power(table: Table, random: np.random.Generator, replays: int, difference: float, seeds: int = SEEDS) -> float:
     """Share of the worse points that are found."""
     found = 0
     for _ in range(replays):
-        comparisons = compare(study(table, random, difference))
+        comparisons = compare(study(table, random, difference, seeds))
         found += sum(other.separable and comparisons.best == 0 for other in comparisons.others)
     return round(found / (replays * (POINTS - 1)), 4)
 
@@ -97,14 +99,14 @@ def detectable(table: Table, random: np.random.Generator) -> float:
     return float(np.mean([compare(study(table, random, 0.0)).detectable for _ in range(50)]))
 
 
-def study(table: Table, random: np.random.Generator, difference: float) -> Cells:
+def study(table: Table, random: np.random.Generator, difference: float, seeds: int = SEEDS) -> Cells:
     """Points whose trainings are real ones, moved to one mean; all but the first are worse by `difference`."""
     residuals, near = table.residuals, table.near
     base: Array = table.losses[near, :, -1].mean((0, 1))
     cells: dict[int, dict[int, Array]] = {}
     for point in range(POINTS):
         cells[point] = {}
-        for seed in range(SEEDS):
+        for seed in range(seeds):
             which, place = random.integers(len(near)), random.integers(residuals.shape[1])
             pattern = table.losses[near[which], place, -1] / table.losses[near[which], :, -1].mean(0)
             losses = base * pattern

@@ -20,8 +20,8 @@ Losses = NDArray[np.float64]
 Cells = Mapping[int, Mapping[int, Losses]]
 """Point -> seed -> losses of the validation triples [T], or of the objective alone [1]."""
 
-ALPHA = 0.04
-"""Nominal error rate of a verdict: the noise between seeds has heavier tails than the normal, and 5 % is promised."""
+ALPHA = 0.05
+"""Error rate of a verdict: how often any of several equal points is called worse. Replays of real trainings keep it."""
 
 SEED_NOISE = 0.017
 """Standard deviation of log(loss) between seeds of one setting, beyond what the seed does to every setting alike: the
