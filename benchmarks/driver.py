@@ -5,6 +5,10 @@
 The trainings end as soon as they are started, and what they write is not counted. Before it: Optuna's bare ask, suggest
 and tell with the same sampler on a database of the same kind, plus composing the proposal, `bare`; and plus checking it
 too, `checked`, which everyone who proposes a configuration has to do before a GPU does it.
+
+2026-11-26, a core kept free, search=random, before headers of unchanged weights files were remembered: 61, 60, 63, 73
+and 56 ms at trials 20, 100, 400, 1,000 and 2,000 of a study with 5,000 folders beside it; `checked` 79, 49, 55, 54 and
+51 ms. Since then, on a busy machine, at trial 100 with 500 beside: 49 ms, `bare` 38, `checked` 49.
 """
 
 from __future__ import annotations
