@@ -175,13 +175,13 @@ def _turn(side: Side) -> dict[str, float]:
 
 
 def _report(side: Side) -> dict[str, float]:
-    """Wait for the report that a side prints when it pauses, the first after its warm-up."""
+    """Wait for the report that a side prints when it pauses, the first after its warm-up; other lines are notices."""
     assert side.process.stdout is not None
-    line = side.process.stdout.readline()
-    if not line:
-        sys.exit(f"{side.log.name} ends early:\n{side.log.read_text()[-3000:]}")
-    report: dict[str, float] = json.loads(line)
-    return report
+    for line in side.process.stdout:
+        if line.startswith("{"):
+            report: dict[str, float] = json.loads(line)
+            return report
+    sys.exit(f"{side.log.name} ends early:\n{side.log.read_text()[-3000:]}")
 
 
 def _start_ours(case: Case, place: Path, arguments: argparse.Namespace, common: dict[str, Any]) -> Side:

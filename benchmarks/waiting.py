@@ -1,17 +1,13 @@
-"""Step time with OpenMP threads that wait actively or passively: one training alone, and two side by side.
+"""Step time by how OpenMP threads wait for each other: one training alone, beside a busy process, and two at once.
 
     python benchmarks/waiting.py [--threads 2] [--pairs 40] [--set model=sdxl model.path=FOLDER ...]
 
-One training per policy, with `--threads` threads each, stays loaded, and the two take turns of `--seconds`. The result
-is the median over the pairs of turns of the ratio passive over active. Then two trainings of the same policy run at
-once for `--together` seconds. Prints one JSON object, milliseconds per step. On a busy machine the minimum time is
-closest to that of an idle machine.
+Policies: OpenMP's default; what a trial is given (launch/slot.py); threads that sleep at once; a single thread. One
+training of each, with `--threads` threads, stays loaded, and they take turns of `--seconds`: alone, then while another
+process keeps a core busy; `alone_ratio` is the median over the turns of a policy's step time over the default's. Then
+two trainings of the same policy run at once for `--together` seconds. Prints one JSON object, milliseconds per step.
 
-2026-11-25, torch 2.13.0 (GNU OpenMP), two cores busy with other work (load average 11 to 13), two threads, six pairs of
-turns: active 29.7 to 79.4 s per step (median 68 s), passive 0.38 to 2.4 s (median 0.46 s); median ratio 0.007. Two
-active trainings at once had not finished their first steps after seven minutes; two passive ones had after three. No
-idle machine was available: a convolution and a matrix product of about a millisecond took, as the best of some hundred
-repetitions, 1.07 ms active, 1.30 ms passive, 1.19 ms with one thread.
+DATED
 """
 
 from __future__ import annotations
@@ -27,7 +23,14 @@ import tempfile
 import time
 from pathlib import Path
 
-POLICIES: dict[str, dict[str, str]] = {"active": {}, "passive": {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}}
+from sweeplora.launch.slot import brief_waiting
+
+POLICIES: dict[str, dict[str, str]] = {
+    "default": {},
+    "ours": brief_waiting({}),
+    "asleep": {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"},
+    "one": {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+}
 PATIENCE = 4  # a turn that takes this many times its length counts as a standstill
 
 
@@ -73,14 +76,10 @@ def main() -> None:
         train(arguments.set)
         return
     first = {policy: Worker(arguments.threads, policy, arguments.set) for policy in POLICIES}
-    times: dict[str, list[float]] = {policy: [] for policy in POLICIES}
-    for turn in range(arguments.pairs):
-        for policy in sorted(POLICIES, reverse=bool(turn % 2)):
-            first[policy].go(arguments.seconds)
-            taken = first[policy].answer(600)
-            assert taken is not None, f"no step of {policy} ended within ten minutes"
-            times[policy].append(taken)
-            print(f"{policy} {taken:.1f} ms", file=sys.stderr, flush=True)
+    alone = take_turns(first, arguments.pairs, arguments.seconds)
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        beside = take_turns(first, max(3, arguments.pairs // 4), arguments.seconds)
+        busy.kill()
     together = {}
     for policy in POLICIES:
         pair = [first[policy], Worker(arguments.threads, policy, arguments.set)]
@@ -89,14 +88,29 @@ def main() -> None:
         together[policy] = [worker.answer(arguments.together * PATIENCE) for worker in pair]
         for worker in pair:
             worker.close()
-    ratios = [passive / active for passive, active in zip(times["passive"], times["active"], strict=True)]
     print(json.dumps({
         "threads": arguments.threads,
-        "alone_median": {policy: round(statistics.median(taken), 2) for policy, taken in times.items()},
-        "alone_least": {policy: round(min(taken), 2) for policy, taken in times.items()},
-        "alone_ratio": round(statistics.median(ratios), 3),
-        "together": {policy: [taken and round(taken, 2) for taken in both] for policy, both in together.items()},
+        "alone": {policy: round(statistics.median(taken), 1) for policy, taken in alone.items()},
+        "alone_ratio": {
+            policy: round(statistics.median(one / other for one, other in zip(taken, alone["default"], strict=True)), 3)
+            for policy, taken in alone.items()
+        },
+        "beside_a_busy_process": {policy: round(statistics.median(taken), 1) for policy, taken in beside.items()},
+        "together": {policy: [taken and round(taken, 1) for taken in both] for policy, both in together.items()},
     }))  # fmt: skip
+
+
+def take_turns(workers: dict[str, Worker], turns: int, seconds: float) -> dict[str, list[float]]:
+    """Milliseconds per step of every policy's turns; the order turns around from one to the next."""
+    times: dict[str, list[float]] = {policy: [] for policy in workers}
+    for turn in range(turns):
+        for policy in sorted(workers, reverse=bool(turn % 2)):
+            workers[policy].go(seconds)
+            taken = workers[policy].answer(600)
+            assert taken is not None, f"no step of {policy} ended within ten minutes"
+            times[policy].append(taken)
+            print(f"{policy} {taken:.1f} ms", file=sys.stderr, flush=True)
+    return times
 
 
 def train(overrides: list[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+_SPINS = "2000"
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 
 
@@ -43,17 +44,19 @@ class Slot:
             "MKL_NUM_THREADS": threads,
             "TOKENIZERS_PARALLELISM": "false",
             "PYTHONUNBUFFERED": "1",
-            **passive_waiting(),
+            **brief_waiting(),
         }
 
 
-def passive_waiting(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Variables that make OpenMP threads sleep while they wait; none if the user has set a wait policy.
+def brief_waiting(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Variables that make OpenMP threads sleep after a short wait; none if the user has set a wait policy.
 
-    Spinning threads occupy the core that the thread they wait for needs: on a busy machine a training comes to a
-    standstill. GNU's OpenMP, which torch's Linux packages link, reads OMP_WAIT_POLICY; Intel's and LLVM's read
-    KMP_BLOCKTIME.
+    A thread that spins occupies the core that the thread it waits for needs: on a busy machine a training comes to a
+    standstill. One that sleeps at once has to be woken for every operation, which doubles a step of a small model on an
+    idle machine. A few microseconds of spinning cost little in both (benchmarks/waiting.py has the figures). GNU's
+    OpenMP, which torch's Linux packages link, reads the first two; Intel's and LLVM's read KMP_BLOCKTIME, in
+    milliseconds.
     """
     if any(name in environment for name in _WAITING):
         return {}
-    return {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
+    return {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": _SPINS, "KMP_BLOCKTIME": "0"}
