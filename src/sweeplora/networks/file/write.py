@@ -66,7 +66,7 @@ def _check_finite(tensors: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -
 def _all_finite(tensors: Iterable[Tensor]) -> bool:
     """Whether every number is finite; to ask one small tensor after the other takes longer than to write them."""
     small: dict[torch.dtype, list[Tensor]] = {}
-    large = []
+    large: list[Tensor] = []
     for tensor in tensors:
         (large if tensor.numel() > _SMALL else small.setdefault(tensor.dtype, [])).append(tensor.flatten())
     joined = [torch.cat(flat) for flat in small.values()]
