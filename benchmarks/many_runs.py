@@ -4,6 +4,9 @@
 
 Makes the folders that finished studies of 100 trials leave, without training, and runs each command three times.
 Prints the least wall time and the least CPU time: on a busy machine only the latter means something.
+
+2026-11-26, a core kept free: `list` 0.63 s, `which` 0.17 s by content and 0.65 s for a file from elsewhere, `sync`
+3.79 s.
 """
 
 from __future__ import annotations

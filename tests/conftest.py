@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import shutil
@@ -39,6 +40,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _place(item.path.relative_to(here).as_posix()))
 
 
+def pytest_collection_finish() -> None:
+    """Leave what is there by now, thousands of tests and all of torch, out of every later collection of garbage."""
+    gc.collect()
+    gc.freeze()
+
+
 def _place(file: str) -> int:
     """The place of a file's tests among the others."""
     return next((place for place, start in enumerate(LONG_FIRST) if file.startswith(start)), len(LONG_FIRST))
@@ -63,7 +70,7 @@ def _users_modules_end_with_their_test(tmp_path_factory: pytest.TempPathFactory)
         file = getattr(sys.modules[name], "__file__", None)
         if file is not None and Path(file).is_relative_to(tmp_path_factory.getbasetemp()):
             del sys.modules[name]
-    importlib.invalidate_caches()
+            importlib.invalidate_caches()
 
 
 @pytest.fixture(scope="session")
