@@ -5,13 +5,15 @@
     python tools/replicate_table.py train long LONG.jsonl
     python tools/replicate_table.py pack long LONG.jsonl benchmarks/replicates_long.npz
 
-What it trains: LoRAs on the embedded model and emoji, each with 5 seeds, at a rate that decays to zero. The scale is
-alpha over sqrt(rank), as rsLoRA has it. The base is held once, and every training attaches a network to it.
+What it trains: LoRAs on the embedded model and emoji, every rank with every scale and every rate, each with 5 seeds, at
+a rate that decays to zero. The scale is alpha over sqrt(rank), as rsLoRA has it. The base is held once, and every
+training attaches a network to it.
 
-wide   every rank with every scale and every rate: 300 trainings of 24 steps of 2 images, 3 seconds of a core each. They
-       are short, so that much of what they end at is luck.
-long   12 settings near the best, such as a search ends with: 60 trainings of 128 steps of 4 images, 20 seconds each
-full   all settings for so long, 300 trainings; it goes on from a file of `long`
+wide   trainings of 24 steps of 2 images, 3 seconds of a core each. They are short, so that much of what they end at is
+       luck.
+long   trainings of 128 steps of 4 images, 20 seconds each, scored at their end on four times as many noise levels
+
+Several commands may fill one file at once: `--share 1/2` in one terminal, `--share 2/2` in another.
 
 `benchmarks/verdict.py` and `benchmarks/search_regret.py` replay the tables.
 """
@@ -56,6 +58,21 @@ class Setting(NamedTuple):
         return [f"network.dim={self.rank}", f"network.alpha={self.scale}", f"optimizer.lr={self.rate}"]
 
 
+class Share(NamedTuple):
+    """The `part`-th of so many equal parts, from 1."""
+
+    part: int
+    of: int
+
+    @classmethod
+    def read(cls, text: str) -> Share:
+        """From `1/2`."""
+        part, of = (int(number) for number in text.split("/"))
+        if not 1 <= part <= of:
+            raise ValueError(text)
+        return cls(part, of)
+
+
 class Table(NamedTuple):
     """Which settings are trained, how, and at which steps they are scored; the last one ends them."""
 
@@ -91,17 +108,9 @@ _GRID = tuple(
     Setting(rank, scale, rate)
     for rank, scale, rate in itertools.product((2, 4, 8, 16), (1.0, 4.0, 16.0), (1e-3, 2.5e-3, 5e-3, 1e-2, 2e-2))
 )
-_NEAR_THE_BEST = tuple(
-    Setting(rank, scale, rate)
-    for rank in (4, 8, 16)
-    for scale, rate in ((1.0, 1e-2), (4.0, 2.5e-3), (4.0, 5e-3), (16.0, 2.5e-3))
-)
-"""At a half or a quarter of the rates at which `wide` is best: a longer training wants lower ones."""
-
 TABLES = {
     "wide": Table(_GRID, scored_at=(6, 12, 24), batch_size=2, timesteps=2),
-    "long": Table(_NEAR_THE_BEST, scored_at=(32, 64, 128), batch_size=4, timesteps=4),
-    "full": Table(_GRID, scored_at=(32, 64, 128), batch_size=4, timesteps=4),
+    "long": Table(_GRID, scored_at=(128,), batch_size=4, timesteps=16),
 }
 
 
@@ -115,8 +124,8 @@ def train(base: HeldBase, processes: Processes, config: dict[str, Any], folder: 
     return {step: [float(f"{loss:.5g}") for loss in losses] for step, losses in scores.by_step.items() if step}
 
 
-def fill(table: Table, file: Path) -> None:
-    """Train what the file lacks, one after the other, and append a line for each."""
+def fill(table: Table, file: Path, share: Share) -> None:
+    """Train what the file lacks of a share, one after the other, and append a line for each."""
     torch.set_num_threads(1)
     known = {_key(line) for line in _lines(file)}
     with tempfile.TemporaryDirectory() as folder, file.open("a") as stream:
@@ -125,7 +134,7 @@ def fill(table: Table, file: Path) -> None:
         processes = Processes(groups.train.mixed_precision, "cpu", Stop(None))
         base = hold(base_settings(groups), processes)
         for number, (setting, seed) in enumerate(table.trainings()):
-            if (*setting, seed) not in known:
+            if number % share.of == share.part - 1 and (*setting, seed) not in known:
                 losses = train(base, processes, _config(table, runs, setting, seed), runs / str(number))
                 stream.write(json.dumps({**setting._asdict(), "seed": seed, "losses": losses}) + "\n")
                 stream.flush()
@@ -181,9 +190,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("file", type=Path)
     parser.add_argument("target", type=Path, nargs="?")
+    parser.add_argument("--share", type=Share.read, default=Share(1, 1), metavar="PART/OF", help="train this part only")
     chosen = parser.parse_args(arguments)
     if chosen.verb == "train":
-        fill(TABLES[chosen.table], chosen.file)
+        fill(TABLES[chosen.table], chosen.file, chosen.share)
         return
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
     pack(chosen.table, chosen.file, chosen.target, commit.strip())
