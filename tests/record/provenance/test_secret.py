@@ -57,6 +57,9 @@ def test_names_that_only_resemble_them_are_not(path: str) -> None:
     [
         ("-----BEGIN OPENSSH PRIV", "ATE KEY-----"),
         ("AKIA", "ABCDEFGHIJKLMNOP"),
+        ("url = AKC", "p8abcdefghijkl"),
+        ('"AP5', 'cdefghijklm"'),
+        ("bot 110201543", ":AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1"),
         ("export HF=hf_", "abcdefghijklmnopqrstuvwxyzABCDEF"),
         ("ghp_", "abcdefghijklmnopqrstuvwxyz0123456789"),
         ("sk-", "proj-abcdefghij1234567890"),

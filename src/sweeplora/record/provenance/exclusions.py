@@ -62,16 +62,30 @@ class Exclusions:
     def __init__(self, rules: Rules, root: Path) -> None:
         self._rules = rules
         self._root = Path(os.path.realpath(root))
-        self._places = dict.fromkeys(rules.inputs, DATA) | dict.fromkeys(rules.outputs, OUTPUTS)
-        self._folders: dict[Path, Path] = {}
+        self._below = os.path.join(self._root, "")
+        places = dict.fromkeys(rules.inputs, DATA) | dict.fromkeys(rules.outputs, OUTPUTS)
+        self._places = {str(path): why for path, why in places.items()}
+        self._folders: dict[str, Path] = {}
+        self._placed: dict[str, tuple[str, str] | None] = {}
         self._pictures: dict[Path, frozenset[str]] = {}
 
     def place(self, path: Path) -> tuple[str, str] | None:
         """The outermost output or input that contains a file, relative to the root, and which of the two it is."""
-        real = self._real(path.parent) / path.name
-        below = [path for path in (real, *real.parents) if self._root in path.parents]
-        found = next((path for path in reversed(below) if path in self._places), None)
-        return None if found is None else (found.relative_to(self._root).as_posix(), self._places[found])
+        folder = str(self._real(path.parent))
+        if folder not in self._placed:
+            self._placed[folder] = self._place_of(folder)
+        return self._placed[folder] or self._named(os.path.join(folder, path.name))
+
+    def _place_of(self, folder: str) -> tuple[str, str] | None:
+        """The outermost output or input that is this folder or contains it, as in `place`."""
+        if not folder.startswith(self._below):
+            return None
+        return self._place_of(os.path.dirname(folder)) or self._named(folder)
+
+    def _named(self, path: str) -> tuple[str, str] | None:
+        """A path below the root that is an output or an input itself, as in `place`."""
+        why = self._places.get(path)
+        return (path.removeprefix(self._below), why) if why and path.startswith(self._below) else None
 
     def why_out(self, path: Path) -> str | None:
         """Why a file stays out, by its location and name; None if it may be recorded."""
@@ -95,9 +109,10 @@ class Exclusions:
         return path.stem in self._pictures[folder] or (around and bool(self._pictures[folder]))
 
     def _real(self, folder: Path) -> Path:
-        if folder not in self._folders:
-            self._folders[folder] = Path(os.path.realpath(folder))
-        return self._folders[folder]
+        named = str(folder)
+        if named not in self._folders:
+            self._folders[named] = Path(os.path.realpath(named))
+        return self._folders[named]
 
 
 def is_data(content: bytes) -> bool:

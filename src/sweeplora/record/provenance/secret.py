@@ -68,7 +68,7 @@ def without_credentials(text: str) -> str:
             content = expression.sub(lambda match: match["scheme"], content)
     lower = content.lower()
     for pattern in (*patterns(), *assigned_in_text()):
-        if pattern.is_likely(lower):
+        if pattern.is_likely(content, lower):
             content = pattern.expression.sub(_without_value, content)
     return content.decode(errors="surrogatepass")
 

@@ -14,29 +14,46 @@ _LEFT_OUT = {"CloudantDetector", "IbmCloudIamDetector", "IbmCosHmacDetector", "S
 # Our patterns handle passwords with an `@` or `!`, and match no token in the middle of a word.
 _LEFT_OUT |= {"BasicAuthDetector", "GitHubTokenDetector"}
 # Text that a match must contain, for patterns that are slow when nothing matches.
-_NEEDLES = {"MailchimpDetector": b"-us", "StripeDetector": b"k_live_", "SlackDetector": b"slack"}
-_NEEDLES |= {"AWSKeyDetector": b"a", "TelegramBotTokenDetector": b":"}
+_NEEDLES: dict[str, tuple[bytes, ...]] = {
+    "AWSKeyDetector": (b"a",),
+    "MailchimpDetector": (b"-us",),
+    "SlackDetector": (b"slack",),
+    "StripeDetector": (b"k_live_",),
+}
+# What every match contains, for patterns that are slow to begin: these start with fixed text, so they are quick.
+_HINTS = {
+    "ArtifactoryDetector": re.compile(rb"A(?:KC|P[\dABCDEF])[a-zA-Z0-9]{8}"),
+    "TelegramBotTokenDetector": re.compile(rb":[0-9A-Za-z_-]{35}"),
+}
 
 
 class Pattern(NamedTuple):
     """A regular expression, and lower-case needles, one of which must occur before the search is worthwhile.
 
-    `by_line`: matches never span lines, so only lines with a needle are searched.
+    `hint`: a quick expression that occurs wherever this one does. `by_line`: matches never span lines, so only lines
+    with a needle and the hint are searched.
     """
 
     needles: tuple[bytes, ...]
     expression: re.Pattern[bytes]
     by_line: bool = False
+    hint: re.Pattern[bytes] | None = None
 
     def is_in(self, content: bytes, lower: bytes) -> bool:
         """Whether the pattern occurs in the content; `lower` is the content in lower case."""
         if not self.by_line:
-            return self.is_likely(lower) and self.expression.search(content) is not None
-        return any(self.expression.search(content, start, end) for start, end in _lines(lower, self.needles))
+            return self.is_likely(content, lower) and self.expression.search(content) is not None
+        hint = self.hint or self.expression
+        return any(
+            hint.search(content, start, end) and self.expression.search(content, start, end)
+            for start, end in _lines(lower, self.needles)
+        )
 
-    def is_likely(self, lower: bytes) -> bool:
-        """Whether lower-case content is worth a search."""
-        return not self.needles or any(needle in lower for needle in self.needles)
+    def is_likely(self, content: bytes, lower: bytes) -> bool:
+        """Whether content is worth a search; `lower` is the same in lower case."""
+        if self.needles and not any(needle in lower for needle in self.needles):
+            return False
+        return self.hint is None or self.hint.search(content) is not None
 
 
 def _lines(content: bytes, needles: tuple[bytes, ...]) -> set[tuple[int, int]]:
@@ -66,14 +83,14 @@ _SET = rb"""["'\]]{0,2}[ \t]*(?::=|=>|==?|:)[ \t]*"""
 _FLAGS = re.IGNORECASE | re.VERBOSE | re.MULTILINE
 
 
-def _assigned(value: bytes) -> Pattern:
-    """A pattern for something named password or key, set to a value."""
-    return Pattern(
-        (b"pass", b"pwd", b"secret", b"key", b"token"), re.compile(_NAME + _SET + value, _FLAGS), by_line=True
-    )
+def _assigned(value: bytes, hint: bytes) -> Pattern:
+    """A pattern for something named password or key, set to a value; the hint is of the assignment."""
+    needles = (b"pass", b"pwd", b"secret", b"key", b"token")
+    return Pattern(needles, re.compile(_NAME + _SET + value, _FLAGS), by_line=True, hint=re.compile(hint))
 
 
 _QUOTED = rb"""[rbfu@]?(?P<quote>["'])""" + _NO_REFERENCE + _NO_SECRET
+_SET_QUOTED = rb"""[=:>][ \t]*[rbfuRBFU@]?["']"""
 _IN_QUOTES = _QUOTED + rb"""(?P<value>(?:(?!(?P=quote))[^\n\\]){4,200})(?P=quote)"""
 _ONE_WORD = _QUOTED + rb"""(?P<value>(?:(?!(?P=quote))[^\s\\]){4,200})(?P=quote)"""
 _BARE = _NO_REFERENCE + _NO_SECRET + rb"""(?P<value>[^\s"'`,;(){}\[\]<>]{4,200})(?=["',;})\]]*(?:\s|$))"""
@@ -88,7 +105,7 @@ _LONG = (
 _OURS = [
     ((b"private key",), rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY"),
     ((b"hf_",), rb"\bhf_[A-Za-z0-9]{30,}"),
-    ((b"gh",), rb"\bgh[pousr]_[A-Za-z0-9]{30,}"),
+    ((b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_"), rb"\bgh[pousr]_[A-Za-z0-9]{30,}"),
     ((b"github_pat",), rb"github_pat_[A-Za-z0-9_]{30,}"),
     ((b"sk-",), rb"\bsk-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}"),
     ((b"r8_",), rb"\br8_[A-Za-z0-9]{30,}"),
@@ -144,13 +161,13 @@ def patterns() -> tuple[Pattern, ...]:
 @cache
 def assigned_in_text() -> tuple[Pattern, ...]:
     """Assigned passwords in configurations, scripts and notes, where a bare word counts as a value."""
-    return (_assigned(_IN_QUOTES), _assigned(_BARE))
+    return (_assigned(_IN_QUOTES, _SET_QUOTED), _assigned(_BARE, rb"[=:]"))
 
 
 @cache
 def assigned_in_code() -> tuple[Pattern, ...]:
     """Assigned passwords in source code, where only quoted text is a value, and a phrase is a message."""
-    return (_assigned(_ONE_WORD),)
+    return (_assigned(_ONE_WORD, _SET_QUOTED),)
 
 
 def _library() -> list[Pattern]:
@@ -163,7 +180,8 @@ def _library() -> list[Pattern]:
     plugin: Any
     for plugin in get_mapping_from_secret_type_to_class().values():
         if issubclass(plugin, RegexBasedDetector) and plugin.__name__ not in _LEFT_OUT:
-            needles = (_NEEDLES[plugin.__name__],) if plugin.__name__ in _NEEDLES else ()
+            needles, hint = _NEEDLES.get(plugin.__name__, ()), _HINTS.get(plugin.__name__)
             for expression in plugin().denylist:
-                found.append(Pattern(needles, re.compile(expression.pattern.encode(), expression.flags & flags)))
+                compiled = re.compile(expression.pattern.encode(), expression.flags & flags)
+                found.append(Pattern(needles, compiled, hint=hint))
     return found

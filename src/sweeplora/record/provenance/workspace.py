@@ -34,6 +34,9 @@ _MOST_FILES = 20_000
 _MOST_HASHED = 256 << 20
 """Bytes of files left out that are hashed, so that they can be looked for; the others have their size alone."""
 
+_LEVEL = 6
+"""gzip's own default: the highest level takes twice the time for a file one per cent smaller."""
+
 
 @dataclass(frozen=True)
 class Backup:
@@ -200,7 +203,7 @@ def _pack(files: Mapping[str, _File]) -> bytes:
     """Pack files deterministically: the same files give the same bytes at any time and for any user."""
     stream = io.BytesIO()
     with (
-        gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed,
+        gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=stream, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
         for path, file in files.items():
