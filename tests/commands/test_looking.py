@@ -130,6 +130,19 @@ def test_any_course_can_be_drawn(points: dict[int, float]) -> None:
     assert max(map(len, curve(points, "val/loss"))) <= 80
 
 
+def test_a_course_that_explodes_keeps_its_beginning_readable(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = runs / f"ranks/002-{SIGNATURES[2]}"
+    values = [*(0.5 - step / 100 for step in range(8)), 900.0, 1e7, float("nan")]
+    writer = MetricsWriter(run / "metrics.jsonl")
+    for step, value in enumerate(values, 20):
+        writer.write(step, {"val/loss": value})
+    said = _said(capsys, "show", "ranks/2")
+    drawing = said[said.index("val/loss, last nan") :].splitlines()
+    assert float(drawing[1].partition("|")[0]) == 0.5 and drawing[1].count("^") == 2 and drawing[1].count("!") == 1
+    assert drawing[-1].strip() == "^ 2 above 0.5, up to 1e+07; ! 1 not finite"
+    assert sum("*" in line for line in drawing) > 4 and max(map(len, drawing)) <= 80
+
+
 def test_which_finds_renamed_files_of_every_epoch(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

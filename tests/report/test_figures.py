@@ -1,9 +1,21 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
-from sweeplora.report.figures import Mark, best_of_each, explained, front, heat_map, history, importances, slices
+from sweeplora.report.figures import (
+    Mark,
+    best_of_each,
+    explained,
+    front,
+    heat_map,
+    held_to,
+    history,
+    importances,
+    slices,
+)
 
 MARKS = [
     Mark(dim + alpha, (dim / alpha,), {"network.dim": dim, "network.alpha": alpha, "kind": kind})
@@ -62,3 +74,34 @@ def test_a_key_explains_what_its_groups_differ_in() -> None:
     assert explained(marks, "dim") == pytest.approx(192 / 204)
     assert explained(marks, "noise") == pytest.approx(12 / 204)
     assert explained(marks, "rate") > 0.9
+
+
+ASTRAY = [*MARKS, Mark(60, (1e9,), MARKS[0].params), Mark(61, (math.inf,), {**MARKS[0].params, "network.dim": 32})]
+"""Four trials of at most 8, one of a billion, one that diverged."""
+
+
+def test_trials_that_went_astray_stand_at_the_edge_of_every_figure_which_says_so() -> None:
+    drawn = history(ASTRAY, "val/loss", 8.0).axes[0]
+    assert drawn.get_ylim()[1] < 12
+    assert "1 diverged, 1 above 8" in [text.get_text() for text in drawn.get_legend().get_texts()]
+    edge = np.asarray(drawn.collections[-1].get_offsets())
+    assert edge[:, 0].tolist() == [60, 61] and (edge[:, 1] > 8).all()
+
+    figure = slices(ASTRAY, ["network.dim", "kind"], "val/loss", 8.0)
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim() and figure.axes[0].get_ylim()[1] < 12
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1 diverged, 1 above 8"]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["2", "8", "32"]
+
+    axes = heat_map(ASTRAY, ("network.dim", "network.alpha"), "val/loss", 8.0).axes[0]
+    assert axes.images[0].get_clim() == (0.5, 8.0)
+    assert "diverged" in [text.get_text() for text in axes.texts]
+
+    pairs = [Mark(i, (value, 1.0 / value), {}) for i, value in enumerate((1.0, 2.0, 3.0, 1e9))]
+    assert front(pairs, pairs[:1], ("a", "b"), (3.0, None)).axes[0].get_xlim()[1] < 4
+
+
+def test_a_trial_that_went_astray_does_not_explain_everything() -> None:
+    marks = [Mark(i, (float(i % 2),), {"a": i % 2, "b": i // 4}) for i in range(8)]
+    marks.append(Mark(8, (1e9,), {"a": 0, "b": 3}))
+    assert explained(marks, "b") > 0.99
+    assert explained(held_to(marks, 1.0), "b") < 0.5

@@ -104,3 +104,46 @@ def test_the_leaderboard_is_sorted_and_a_trial_marked_with_the_keyboard_alone(br
     assert browser.evaluate("document.querySelectorAll('#board tr.marked').length") == 1
     assert "trial 5" in browser.evaluate("document.getElementById('reading').textContent")
     assert browser.complaints == [] and browser.elsewhere == []
+
+
+@pytest.fixture(scope="module")
+def astray(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of two good trials, one that ended at a million, and one that diverged at step 2."""
+    from sweeplora.report.study_report import write_report
+    from sweeplora.rundir.record import read_study
+
+    study = a_study(tmp_path_factory.mktemp("astray"))
+    for number, value in enumerate((0.1, 0.12, 1e6, None)):
+        run = a_trial(study, number, {"network.dim": 2 << number}, value, "diverged" if value is None else "complete")
+        if value is None:
+            lines = run.metrics.read_text().splitlines(keepends=True)[:2]
+            run.metrics.write_text("".join(lines) + json.dumps({"step": 2, "time": 1, "values": {"loss": 1e30}}) + "\n")
+    record = read_study(study)
+    assert record is not None
+    return write_report(study, record, "finished", 1_700_000_000.0).page
+
+
+def test_trials_that_went_astray_do_not_flatten_the_drawings(astray: Path) -> None:
+    heights = (
+        "JSON.stringify([0, 1, 2, 3].map(n => document.querySelector(`#{} path.trial[data-trial='${{n}}']`))"
+        ".map(p => p.getPointAtLength(p.getTotalLength()).y))"
+    )
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        browser = Report(Path(profile))
+        try:
+            browser.go(astray.as_uri(), "document.querySelectorAll('#courses path.trial').length > 0")
+            for where in ("parallel", "courses"):
+                good, second, million, diverged = json.loads(browser.evaluate(heights.format(where)))
+                assert good - second > 10, f"{where}: the good ones are told apart"
+                assert million == diverged < second - 20, f"{where}: the others are at the edge"
+            note = browser.evaluate("document.getElementById('course-note').textContent")
+            assert "trial 3 diverged" in note and "trial 2, up to 1e+6" in note
+            text = browser.evaluate("document.body.innerText")
+            assert "At the edge, not to scale: 1 diverged trial and trials with val/loss above 0.12." in text
+            names = browser.evaluate("document.getElementById('parallel').textContent")
+            assert "diverged, above 0.12" in names
+            browser.press("#choices button:nth-child(2)")
+            assert "up to 1e+30" in browser.evaluate("document.getElementById('course-note').textContent")
+            assert browser.complaints == []
+        finally:
+            browser.close()

@@ -30,6 +30,23 @@ def test_a_name_says_the_values_and_as_much_of_the_keys_as_fits(params: dict[str
     assert brief_values(params) == name
 
 
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [
+        ({**RANK, "optimizer.lr": 0.0059}, "dim 16 · lr 59e-4"),
+        ({**RANK, **ALPHA, **RATE}, "dim16 alp4 lr59e-4"),
+        ({**RANK, **ALPHA, "optimizer.lr": -0.25}, "dim16 alp4 lr-25e-2"),
+        ({**RANK, **ALPHA, "optimizer.lr": 20.0}, "dim16 alp4 lr20"),
+        ({**RANK, **ALPHA, "optimizer.lr": 1.2345e-12}, "dim16 alp4 lr12e-13"),
+        ({"optimizer.d0": 0.0}, "d0 0"),
+        ({"optimizer.lr": float("inf")}, "lr inf"),
+        ({"model": "sd1.5"}, "model sd1.5"),
+    ],
+)
+def test_a_name_without_points_says_the_same_numbers(params: dict[str, object], name: str) -> None:
+    assert brief_values(params, points=False) == name
+
+
 def test_all_trials_of_a_search_have_names_of_one_form() -> None:
     named = [
         brief_values({"network.dim": rank, "optimizer.lr": rate}) for rank in (2, 128) for rate in (1e-3, 0.012345)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from sweeplora.config.nearest import nearest
 from sweeplora.errors import UserError
-from sweeplora.report.figures import Mark, explained, order
+from sweeplora.report.figures import Mark, explained, held_to, order
 from sweeplora.report.leaderboard import Entry, Leaderboard
+from sweeplora.report.limits import limits_of_objectives
 from sweeplora.report.words import number
 from sweeplora.rundir.record import Scalar
 
@@ -65,6 +66,7 @@ def _by_weight(board: Leaderboard) -> list[str]:
     if len(varying) <= 2:
         return varying
     marks = [Mark(entry.number, entry.values, entry.params) for entry in board.entries if entry.values]
+    marks = held_to(marks, limits_of_objectives(board)[0])
     shares = {key: _share([mark for mark in marks if key in mark.params], key) for key in varying}
     # A key of one branch has fewer trials: it counts by the part of them that it was searched in.
     return sorted(varying, key=lambda key: -shares[key] * sum(key in mark.params for mark in marks))

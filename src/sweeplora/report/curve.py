@@ -9,37 +9,51 @@ from itertools import pairwise
 Place = Callable[[float, float], tuple[int, int]]
 """(step, value) -> (row, column) in the drawing."""
 
-_LABEL = 9
+_WIDTH, _LABEL = 80, 9
 _MARK, _LINE = "*", "."
+_ABOVE, _NO_NUMBER = "^", "!"
 
 
-def curve(points: Mapping[int, float], title: str, width: int = 80, height: int = 12) -> list[str]:
-    """`points` (step -> value) as lines of at most `width` letters: a title, `height` rows and the axis of steps.
+def curve(points: Mapping[int, float], title: str, limit: float | None = None, height: int = 12) -> list[str]:
+    """`points` (step -> value) as lines of at most 80 letters: a title, `height` rows and the axis of steps.
 
-    Measured points are `*`, the straight lines between them `.`. Values that are not finite are left out.
+    Measured points are `*`, the straight lines between them `.`. Values above `limit` are `^` in the first row, those
+    that are infinite or NaN `!`; a last line says so.
     """
     known = {step: value for step, value in sorted(points.items()) if math.isfinite(value)}
     if not known:
-        return [f"{title}: no value yet"]
-    inner = width - _LABEL - 2
-    low, high = min(known.values()), max(known.values())
-    first, last = min(known), max(known)
+        return [f"{title}: {'no finite value' if points else 'no value yet'}"]
+    inner = _WIDTH - _LABEL - 2
+    low, high = min(known.values()), max(known.values()) if limit is None else limit
+    first, last = min(points), max(points)
     rows = [[" "] * inner for _ in range(height)]
 
     def place(step: float, value: float) -> tuple[int, int]:
         across = 0.0 if last == first else (step - first) / (last - first)
-        up = 0.5 if high == low else (value - low) / (high - low)
+        up = 0.5 if high == low else min(1.0, (value - low) / (high - low))
         return round((1 - up) * (height - 1)), round(across * (inner - 1))
 
     for row, column in _between(known, place):
         rows[row][column] = _LINE
     for step, value in known.items():
         row, column = place(step, value)
-        rows[row][column] = _MARK
+        rows[row][column] = _ABOVE if value > high else _MARK
+    for step in points.keys() - known.keys():
+        rows[0][place(step, high)[1]] = _NO_NUMBER
     labels = {0: f"{high:.4g}", height - 1: f"{low:.4g}"} if high > low else {round(0.5 * (height - 1)): f"{high:.4g}"}
     body = [f"{labels.get(row, ''):>{_LABEL}} |{''.join(cells)}".rstrip() for row, cells in enumerate(rows)]
     axis = f"{first}{last:>{max(1, inner - len(str(first)))}}"
-    return [title, *body, f"{'':>{_LABEL}} +{'-' * inner}", f"{'step':>{_LABEL}}  {axis}".rstrip()]
+    below = [f"{'':>{_LABEL}} +{'-' * inner}", f"{'step':>{_LABEL}}  {axis}".rstrip()]
+    return [title, *body, *below, *_said_of(points, high)]
+
+
+def _said_of(points: Mapping[int, float], high: float) -> list[str]:
+    """What the marks in the first row stand for."""
+    above = [value for value in points.values() if math.isfinite(value) and value > high]
+    lost = sum(not math.isfinite(value) for value in points.values())
+    told = [f"{_ABOVE} {len(above)} above {high:.4g}, up to {max(above):.4g}"] if above else []
+    told += [f"{_NO_NUMBER} {lost} not finite"] if lost else []
+    return [f"{'':>{_LABEL}}  {'; '.join(told)}"] if told else []
 
 
 def _between(known: Mapping[int, float], place: Place) -> list[tuple[int, int]]:

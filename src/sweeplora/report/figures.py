@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
@@ -13,11 +14,14 @@ from matplotlib.ticker import MaxNLocator
 
 from sweeplora.rundir.record import Scalar
 
-_POINT, _BEST, _PRUNED = "#2a6f97", "#d1495b", "#9a9a9a"
+_POINT, _BEST, _PRUNED, _BEYOND = "#2a6f97", "#d1495b", "#9a9a9a", "#a33b20"
 
 
 class Mark(NamedTuple):
-    """One trial: its number, its value per objective, its searched values, and whether it was pruned."""
+    """One trial: its number, its value per objective, its searched values, and whether it was pruned.
+
+    A trial that diverged has infinite values.
+    """
 
     number: int
     values: tuple[float, ...]
@@ -25,30 +29,41 @@ class Mark(NamedTuple):
     pruned: bool = False
 
 
-def history(marks: Sequence[Mark], name: str) -> Figure:
-    """The objective by trial number, with the best so far; pruned trials are shown at their last value."""
+def held_to(marks: Sequence[Mark], limit: float | None) -> list[Mark]:
+    """The marks with their first value at most `limit`: one that is far above the others would outweigh them."""
+    if limit is None:
+        return list(marks)
+    return [mark._replace(values=(min(mark.values[0], limit), *mark.values[1:])) for mark in marks]
+
+
+def history(marks: Sequence[Mark], name: str, limit: float | None = None) -> Figure:
+    """The objective by trial number, with the best so far; pruned trials are shown at their last value.
+
+    Trials above `limit` and those that diverged stand at the upper edge, here and in the other figures.
+    """
     figure, axes = _blank(7.0, 4.0)
-    complete = [mark for mark in marks if not mark.pruned]
-    pruned = [mark for mark in marks if mark.pruned]
+    complete = [mark for mark in marks if not mark.pruned and math.isfinite(mark.values[0])]
     best = [min(mark.values[0] for mark in complete[: end + 1]) for end in range(len(complete))]
     axes.step([m.number for m in complete], best, where="post", color=_BEST, label="best so far")
-    axes.scatter([m.number for m in complete], [m.values[0] for m in complete], color=_POINT, label="complete")
-    if pruned:
-        numbers, values = [m.number for m in pruned], [m.values[0] for m in pruned]
-        axes.scatter(numbers, values, color=_PRUNED, marker="x", label="pruned, last value")
+    shown, beyond = _parted(marks, limit)
+    points = [(mark.number, mark.values[0]) for mark in shown if not mark.pruned]
+    axes.scatter(*_columns(points), color=_POINT, label="complete")
+    if pruned := [(mark.number, mark.values[0]) for mark in shown if mark.pruned]:
+        axes.scatter(*_columns(pruned), color=_PRUNED, marker="x", label="pruned, last value")
+    _at_the_edge(axes, [mark.number for mark in beyond], shown, _said_of(beyond, limit))
     axes.set(xlabel="trial", ylabel=name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
     return figure
 
 
-def slices(marks: Sequence[Mark], keys: Sequence[str], name: str) -> Figure:
+def slices(marks: Sequence[Mark], keys: Sequence[str], name: str, limit: float | None = None) -> Figure:
     """The objective over each searched key, one panel per key; on a log axis if the values span a decade."""
-    figure = Figure(figsize=(1.0 + 2.8 * len(keys), 3.6), layout="constrained")
+    shown, beyond = _parted(marks, limit)
+    figure = Figure(figsize=(1.0 + 2.8 * len(keys), 3.9 if beyond else 3.6), layout="constrained")
     panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
     for axes, key in zip(panels, keys, strict=True):
-        having = [mark for mark in marks if key in mark.params]
-        known = sorted({mark.params[key] for mark in having}, key=order)
+        known = sorted({mark.params[key] for mark in marks if key in mark.params}, key=order)
         places: dict[Scalar, float]
         if _is_continuous(known):
             places = {value: float(value or 0) for value in known}
@@ -57,11 +72,14 @@ def slices(marks: Sequence[Mark], keys: Sequence[str], name: str) -> Figure:
         else:
             places = {value: float(place) for place, value in enumerate(known)}
             axes.set_xticks(list(places.values()), [_short(value) for value in known])
-        x = [places[mark.params[key]] for mark in having]
-        axes.scatter(x, [mark.values[0] for mark in having], color=_POINT, alpha=0.8)
+        points = [(places[mark.params[key]], mark.values[0]) for mark in shown if key in mark.params]
+        axes.scatter(*_columns(points), color=_POINT, alpha=0.8)
+        _at_the_edge(axes, [places[m.params[key]] for m in beyond if key in m.params], shown, _said_of(beyond, limit))
         axes.set_xlabel(key)
         axes.grid(alpha=0.3)
     panels[0].set_ylabel(name)
+    if beyond:
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", frameon=False)
     return figure
 
 
@@ -92,26 +110,33 @@ def best_of_each(marks: Sequence[Mark], key: str, again: Mapping[int, Sequence[f
     return figure
 
 
-def heat_map(marks: Sequence[Mark], keys: tuple[str, str], name: str) -> Figure:
-    """The objective over two searched keys: one cell per pair of values, annotated with its mean."""
+def heat_map(marks: Sequence[Mark], keys: tuple[str, str], name: str, limit: float | None = None) -> Figure:
+    """The objective over two searched keys: one cell per pair of values, annotated with its mean.
+
+    Trials that diverged count in no mean; a cell that holds no other says so. Colours end at `limit`.
+    """
     columns, rows = (sorted({mark.params[key] for mark in marks}, key=order) for key in keys)
     cells: dict[tuple[int, int], list[float]] = {}
     for mark in marks:
         place = (rows.index(mark.params[keys[1]]), columns.index(mark.params[keys[0]]))
         cells.setdefault(place, []).append(mark.values[0])
-    means = {place: sum(values) / len(values) for place, values in cells.items()}
+    finite = {place: [value for value in values if math.isfinite(value)] for place, values in cells.items()}
+    means = {place: fmean(values) for place, values in finite.items() if values}
     grid = [[means.get((row, column), math.nan) for column in range(len(columns))] for row in range(len(rows))]
     figure = Figure(figsize=(2.4 + 1.1 * len(columns), 1.4 + 0.8 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
-    image = axes.imshow(grid, cmap="viridis_r", origin="lower", aspect="auto")
-    middle = (min(means.values()) + max(means.values())) / 2
-    for (row, column), value in means.items():
-        ink = "k" if value < middle else "w"
-        axes.text(column, row, f"{value:.4g}", ha="center", va="center", color=ink)
+    image = axes.imshow(grid, cmap="viridis_r", origin="lower", aspect="auto", vmax=limit)
+    low, high = image.get_clim()
+    for (row, column), values in cells.items():
+        mean = means.get((row, column))
+        lost = len(values) - len(finite[row, column])
+        told = "diverged" if mean is None else f"{mean:.4g}" + (f"\n({lost} diverged)" if lost else "")
+        ink = "w" if mean is not None and mean >= (low + high) / 2 else "k"
+        axes.text(column, row, told, ha="center", va="center", color=ink)
     axes.set_xticks(range(len(columns)), [_short(value) for value in columns])
     axes.set_yticks(range(len(rows)), [_short(value) for value in rows])
     axes.set(xlabel=keys[0], ylabel=keys[1])
-    figure.colorbar(image, ax=axes, label=name)
+    figure.colorbar(image, ax=axes, label=name, extend="neither" if limit is None else "max")
     return figure
 
 
@@ -143,15 +168,58 @@ def importances(shares: Mapping[str, float], name: str) -> Figure:
     return figure
 
 
-def front(marks: Sequence[Mark], best: Sequence[Mark], names: tuple[str, str]) -> Figure:
+def front(
+    marks: Sequence[Mark],
+    best: Sequence[Mark],
+    names: tuple[str, str],
+    limits: tuple[float | None, float | None] = (None, None),
+) -> Figure:
     """Two objectives against each other; the `best` trials, which no other trial beats in both, stand out."""
     figure, axes = _blank(5.5, 4.5)
-    for chosen, color in ((marks, _POINT), (best, _BEST)):
-        axes.scatter([m.values[0] for m in chosen], [m.values[1] for m in chosen], color=color)
-    for mark in best:
-        axes.annotate(str(mark.number), (mark.values[0], mark.values[1]), (4, 4), textcoords="offset points")
+    drawn = [tuple(map(_held, mark.values, limits)) for mark in marks]
+    held = [pair != mark.values for pair, mark in zip(drawn, marks, strict=True)]
+    axes.scatter(*_columns([pair for pair, is_held in zip(drawn, held, strict=True) if not is_held]), color=_POINT)
+    if any(held):
+        beyond = [pair for pair, is_held in zip(drawn, held, strict=True) if is_held]
+        axes.scatter(*_columns(beyond), color=_BEYOND, marker="^", label="off the scale")
+        axes.legend(frameon=False)
+    places = [tuple(map(_held, mark.values, limits)) for mark in best]
+    axes.scatter(*_columns(places), color=_BEST)
+    for mark, place in zip(best, places, strict=True):
+        axes.annotate(str(mark.number), (place[0], place[1]), (4, 4), textcoords="offset points")
     axes.set(xlabel=names[0], ylabel=names[1])
     return figure
+
+
+def _held(value: float, limit: float | None) -> float:
+    return value if limit is None else min(value, limit)
+
+
+def _parted(marks: Sequence[Mark], limit: float | None) -> tuple[list[Mark], list[Mark]]:
+    """The marks that are drawn to scale, and those that stand at the edge."""
+    highest = sys.float_info.max if limit is None else limit
+    shown = [mark for mark in marks if mark.values[0] <= highest]  # no NaN is
+    return shown, [mark for mark in marks if mark not in shown]
+
+
+def _at_the_edge(axes: Axes, x: Sequence[float], shown: Sequence[Mark], said: str) -> None:
+    """Marks above all that is drawn to scale, at the same height in every panel."""
+    if said:
+        values = [mark.values[0] for mark in shown]
+        room = 0.08 * ((max(values) - min(values)) or abs(values[0]) or 1.0)
+        axes.axhline(max(values) + room, color=_PRUNED, linewidth=0.6, linestyle=":")
+        axes.scatter(x, [max(values) + 2 * room] * len(x), color=_BEYOND, marker="^", label=said)
+
+
+def _said_of(beyond: Sequence[Mark], limit: float | None) -> str:
+    diverged = sum(not math.isfinite(mark.values[0]) for mark in beyond)
+    told = [f"{diverged} diverged"] if diverged else []
+    told += [f"{len(beyond) - diverged} above {limit:.4g}"] if limit is not None and len(beyond) > diverged else []
+    return ", ".join(told)
+
+
+def _columns(points: Sequence[tuple[float, ...]]) -> tuple[list[float], list[float]]:
+    return [point[0] for point in points], [point[1] for point in points]
 
 
 def order(value: Scalar) -> tuple[bool, float, str]:

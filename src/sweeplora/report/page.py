@@ -10,6 +10,7 @@ from typing import Any
 from sweeplora.errors import UserError
 from sweeplora.report.curve import curve
 from sweeplora.report.leaderboard import lines, read_leaderboard
+from sweeplora.report.limits import limit_of_courses
 from sweeplora.report.preference_words import preference_lines
 from sweeplora.report.siblings import differences, rank_of, shown_differences
 from sweeplora.report.summaries import (
@@ -152,7 +153,9 @@ def _sizes(page: Mapping[str, Any]) -> str:
 def _drawing(page: Mapping[str, Any]) -> list[str]:
     points = page["points"]
     last = f", last {number(list(points.values())[-1])}" if points else ""
-    return curve(points, f"{page['metric']}{last}")
+    is_loss = page["metric"].endswith("loss") or page["metric"].startswith("val/")
+    limit = limit_of_courses([list(points.items())]) if is_loss else None
+    return curve(points, f"{page['metric']}{last}", limit)
 
 
 def _table(rows: list[tuple[str, str]]) -> list[str]:

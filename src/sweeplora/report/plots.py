@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from sweeplora.report import figures
 from sweeplora.report.figures import Mark
 from sweeplora.report.leaderboard import Entry, Leaderboard, front
+from sweeplora.report.limits import limits_of_objectives
 from sweeplora.report.verdict import best_by_value
 from sweeplora.rundir.files import write_whole
 from sweeplora.rundir.folder import RunDir
@@ -31,27 +32,33 @@ def draw_plots(board: Leaderboard, folder: Path) -> list[Path]:
     if len(complete) < 2:
         return []
     drawn: dict[str, Figure] = {}
+    limits = limits_of_objectives(board)
     if len(board.objectives) == 1:
         pruned = [mark for entry in entries if (mark := _pruned(entry, board.objectives[0])) is not None]
-        drawn = _of_one(complete, pruned, board.objectives[0]) | _of_each_value(board, complete)
+        diverged = [Mark(e.number, (math.inf,), e.params) for e in entries if e.verdict == "diverged"]
+        drawn = _of_one(complete, [*pruned, *diverged], board.objectives[0], limits[0])
+        drawn |= _of_each_value(board, complete)
     elif len(board.objectives) == 2:
         best = [_mark(entry) for entry in front(board)]
-        drawn = {"front": figures.front(complete, best, (board.objectives[0], board.objectives[1]))}
+        names = (board.objectives[0], board.objectives[1])
+        drawn = {"front": figures.front(complete, best, names, (limits[0], limits[1]))}
     folder.mkdir(parents=True, exist_ok=True)
     return [_save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
 
 
-def _of_one(complete: Sequence[Mark], pruned: Sequence[Mark], name: str) -> dict[str, Figure]:
-    varying = _varying(complete)
-    shared = [key for key in varying if all(key in mark.params for mark in complete)]
-    drawn = {"history": figures.history([*complete, *pruned], name)}
+def _of_one(complete: Sequence[Mark], others: Sequence[Mark], name: str, limit: float | None) -> dict[str, Figure]:
+    """The figures of one objective; `others`: pruned trials, and those that diverged."""
+    ended = sorted([*complete, *(mark for mark in others if not mark.pruned)], key=lambda mark: mark.number)
+    varying = _varying(ended)
+    shared = [key for key in varying if all(key in mark.params for mark in ended)]
+    drawn = {"history": figures.history(sorted([*complete, *others], key=lambda mark: mark.number), name, limit)}
     if varying:
-        drawn["slices"] = figures.slices(complete, varying[:_MOST_PANELS], name)
-    if len(varying) == 2 and varying == shared and all(_fits_a_map(complete, key) for key in varying):
-        drawn["map"] = figures.heat_map(complete, (varying[0], varying[1]), name)
-    if len(shared) >= 2 and len(complete) >= _ENOUGH_FOR_IMPORTANCE and len({m.values for m in complete}) > 1:
-        shares = {key: figures.explained(complete, key) for key in shared}
-        drawn["importances"] = figures.importances(shares, name)
+        drawn["slices"] = figures.slices(ended, varying[:_MOST_PANELS], name, limit)
+    if len(varying) == 2 and varying == shared and all(_fits_a_map(ended, key) for key in varying):
+        drawn["map"] = figures.heat_map(ended, (varying[0], varying[1]), name, limit)
+    held = figures.held_to(complete, limit)
+    if len(shared) >= 2 and len(held) >= _ENOUGH_FOR_IMPORTANCE and len({m.values for m in held}) > 1:
+        drawn["importances"] = figures.importances({key: figures.explained(held, key) for key in shared}, name)
     return drawn
 
 

@@ -168,8 +168,10 @@ def _lines(board: Leaderboard, entry: Entry, in_cell: int, sample: Sample | None
         names = [name.rpartition("/")[2] if len(board.objectives) > 1 else name for name in board.objectives]
         told = " ".join(f"{name} {number(value)}" for name, value in zip(names, entry.values, strict=True))
     else:
-        told = entry.verdict + (f" at step {sample.step}" if sample is not None else "")
-    return (told, f"trial {entry.number}{several}{', no picture' if is_empty else ''}")
+        told = entry.verdict
+    # The picture of a trial that was cut short may be older than its end.
+    at = f" at step {sample.step}" if sample is not None and not entry.values else ""
+    return (told, f"trial {entry.number}{at}{several}{', no picture' if is_empty else ''}")
 
 
 def _base(board: Leaderboard, drawn: dict[int, list[Sample]], prompt: int, drawing: tuple[int, Path]) -> Cell | None:

@@ -20,6 +20,7 @@ from PIL import Image
 
 from sweeplora.report.courses import Course, read_courses
 from sweeplora.report.leaderboard import Entry, Leaderboard, table
+from sweeplora.report.limits import limits_of, limits_of_objectives
 from sweeplora.report.objectives import PREFERENCE
 from sweeplora.report.preference_section import preference_section
 from sweeplora.report.sheets import Sheet
@@ -78,7 +79,7 @@ def page(content: Content) -> str:
         "eyes": preference_section(content.board),
         "sheets": _hint(content.axes) + _sheets(content.sheets, "There are no previews to show (sample=none)."),
         "board": _board(content),
-        "figures": _figures(content.figures),
+        "figures": _hint(_edge(content.board)) + _figures(content.figures),
         "trials": _sheets(content.trial_sheets, ""),
         "next": _next(content.following),
         "command": f"<pre>{escape(content.command)}</pre>" if content.command else "<p>It was not recorded.</p>",
@@ -202,6 +203,15 @@ def _sortable(cell: str) -> str:
     return cell.removesuffix(" MiB").partition(" % (")[0]
 
 
+def _edge(board: Leaderboard) -> str:
+    """What stands at the edge of a drawing instead of flattening the rest, empty if nothing does."""
+    diverged = board.counts().get("diverged", 0)
+    told = [f"{diverged} diverged trial{'s' * (diverged > 1)}"] if diverged else []
+    ends = zip(board.objectives, limits_of_objectives(board), strict=True)
+    told += [f"trials with {name} above {number(end)}" for name, end in ends if end is not None]
+    return f"At the edge, not to scale: {' and '.join(told)}." if told else ""
+
+
 def _figures(files: Sequence[Path]) -> str:
     by_name = {file.stem: file for file in files}
     shown = "".join(
@@ -246,6 +256,8 @@ def _data(content: Content) -> dict[str, Any]:
         "keys": [key for key in keys if len({entry.params.get(key) for entry in board.entries}) > 1],
         "base": board.base,
         "lines": _lines(board),
+        "limits": limits_of(content.courses.values(), _lines(board)),
+        "ends": limits_of_objectives(board),
         "trials": [
             {
                 "number": entry.number,

@@ -116,9 +116,14 @@ def _each_value(board: Leaderboard) -> list[str]:
     return told
 
 
+_MANY_TIMES = 10
+_MOST_LOG = 700.0  # e to the power of more is no number
+
+
 def percent(difference: float) -> str:
-    """A difference in log(loss) as `2.1 %`."""
-    return f"{100 * math.expm1(difference):.2g} %"
+    """A difference in log(loss) as `2.1 %`; one that a trial which went astray makes as `8.1e+06 times`."""
+    share = math.expm1(min(difference, _MOST_LOG))
+    return f"{share:.2g} times" if share >= _MANY_TIMES else f"{100 * share:.2g} %"
 
 
 def _headline(found: Comparisons) -> str:

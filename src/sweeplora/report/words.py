@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 
 
@@ -22,19 +24,23 @@ def bare_values(params: Mapping[str, object]) -> str:
     return " · ".join(number(value, "null") for value in params.values())
 
 
-def brief_values(params: Mapping[str, object]) -> str:
+def brief_values(params: Mapping[str, object], points: bool = True) -> str:
     """Searched values as a name for a column of about 22 letters, in the longest form that fits.
 
     `dim 16 · alpha 4`, or with more keys `dim16 alp4 lr.0059`, or the values alone, `16 · 4 · .0059 · .1`. The form
-    follows from the keys, so that all trials that searched the same have the same one.
+    follows from the keys, so that all trials that searched the same have the same one. Without `points`, for names that
+    may hold none, decimals are written as `59e-4`.
     """
     keys = [key.rpartition(".")[2] for key in params]
     if sum(len(key) + 1 + _USUAL_VALUE for key in keys) + 3 * (len(keys) - 1) <= _MOST_OF_NAMED:
-        return " · ".join(f"{key} {_rounded(value, 3)}" for key, value in zip(keys, params.values(), strict=True))
-    pairs = [(key[:_BRIEF_KEY], value) for key, value in zip(keys, params.values(), strict=True)]
-    if sum(len(key) + 1 + _BRIEF_VALUE for key, _ in pairs) <= _MOST_OF_BRIEF:
-        return " ".join(_brief_pair(key, value) for key, value in pairs)
-    return (" · " if len(pairs) <= _FEW_VALUES else " ").join(_brief(value) for _, value in pairs)
+        values = [_rounded(value, 3) if points else _pointless(value, 3) for value in params.values()]
+        return " · ".join(f"{key} {value}" for key, value in zip(keys, values, strict=True))
+    brief = {key: _brief(value) if points else _pointless(value, 2) for key, value in params.items()}
+    if sum(min(len(key), _BRIEF_KEY) + 1 + _BRIEF_VALUE for key in keys) <= _MOST_OF_BRIEF:
+        return " ".join(
+            _brief_pair(key[:_BRIEF_KEY], params[whole], brief[whole]) for key, whole in zip(keys, params, strict=True)
+        )
+    return (" · " if len(params) <= _FEW_VALUES else " ").join(brief.values())
 
 
 _USUAL_VALUE, _MOST_OF_NAMED = 5, 27
@@ -43,11 +49,11 @@ _FEW_VALUES = 4
 """Letters of a value and of a key as they usually are, and what fits into MLflow's column of names with a number."""
 
 
-def _brief_pair(key: str, value: object) -> str:
+def _brief_pair(key: str, value: object, brief: str) -> str:
     """`lr.0059`; a word says what it is without its key."""
     if isinstance(value, str):
-        return _brief(value)
-    return f"{key}={_brief(value)}" if value is None or isinstance(value, bool) else f"{key}{_brief(value)}"
+        return brief
+    return f"{key}={brief}" if value is None or isinstance(value, bool) else f"{key}{brief}"
 
 
 def _brief(value: object) -> str:
@@ -60,6 +66,18 @@ def _brief(value: object) -> str:
     )
     plain = re.sub(r"^(-?)0\.", r"\1.", text)
     return scientific if "e" in text or len(scientific) < len(plain) else plain
+
+
+def _pointless(value: object, digits: int) -> str:
+    """A value whose decimals are a power of ten: `59e-4` for 0.0059."""
+    text = _rounded(value, digits)
+    if not isinstance(value, float) or not math.isfinite(value):
+        return text
+    sign, figures, exponent = Decimal(text).normalize().as_tuple()
+    written = "".join(map(str, figures))
+    if isinstance(exponent, int) and 0 < exponent <= digits:
+        return f"{'-' * sign}{written}{'0' * exponent}"
+    return f"{'-' * sign}{written}{f'e{exponent}' if exponent else ''}"
 
 
 def _rounded(value: object, digits: int) -> str:

@@ -10,7 +10,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from sweeplora.record.mirror import Mirror
-from sweeplora.record.store.checkpoints import checkpoints, retired
+from sweeplora.record.store.checkpoints import Checkpoint, checkpoints, model_name, retired
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsWriter
 from tests.record.mlflow_store import Contents
@@ -73,10 +73,10 @@ def models(study: StudyFolder, order: str = "val/loss") -> list[tuple[str, float
 def test_the_best_checkpoint_over_all_trials_is_one_search(study: StudyFolder) -> None:
     Mirror(study.path, study.tracking).turn()
     expected = [
-        ("toy_v1-000001", 0.1, "4"),
-        ("toy_v1-000002", 0.3, "4"),
-        ("toy_v1-000002", 0.4, "2"),
-        ("toy_v1-000001", 0.5, "2"),
+        ("dim 4 (1) @10", 0.1, "4"),
+        ("dim 4 (1) @20", 0.3, "4"),
+        ("dim 2 (0) @20", 0.4, "2"),
+        ("dim 2 (0) @10", 0.5, "2"),
     ]
     assert models(study) == expected
     assert [value for _, value, _ in models(study, "loss")] == [0.05, 0.05, 0.1, 0.1]
@@ -132,7 +132,13 @@ def test_what_retention_deleted_is_not_kept_in_the_store(runs: Path) -> None:
     mirror.turn()
     files = {name for name in Contents(study.tracking.uri).files(_run(study)) if name.startswith("weights/")}
     assert files == {f"weights/toy.v1{mark}.safetensors" for mark in ("-000002", "-000003", "")}
-    assert sorted(name for name, _, _ in models(study)) == ["toy_v1", "toy_v1-000002", "toy_v1-000003"]
+    assert sorted(name for name, _, _ in models(study)) == ["dim 2 (0)", "dim 2 (0) @20", "dim 2 (0) @30"]
+
+
+def test_a_single_runs_file_keeps_its_name_and_illegal_signs_go() -> None:
+    kept = Checkpoint("weights/toy.v1-000002.safetensors", 20, ())
+    assert model_name(kept, "") == "toy_v1-000002"
+    assert model_name(kept, "text a/b:c (3-1)") == "text a_b_c (3-1) @20"
 
 
 def _run(study: StudyFolder) -> Run:

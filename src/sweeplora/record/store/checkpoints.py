@@ -25,9 +25,19 @@ class Checkpoint:
     points: tuple[Point, ...]
 
     @property
-    def name(self) -> str:
-        """A name that MLflow allows for a model."""
-        return _ILLEGAL.sub("_", Path(self.key).stem)
+    def is_last(self) -> bool:
+        """Whether it is what the training ended with, by its name: not of an epoch or a step."""
+        stem = Path(self.key).stem
+        return _EPOCH.search(stem) is None and _STEP.search(stem) is None
+
+
+def model_name(one: Checkpoint, run: str) -> str:
+    """What MLflow lists a weights file as: as its trial's run, values first, `dim 8 · lr 59e-4 (3) @120`.
+
+    `@` is the step of a file before the last. Where `run` is empty, a single run's, the file keeps its own name.
+    """
+    name = _ILLEGAL.sub("_", run or Path(one.key).stem)
+    return f"{name} @{one.step}" if run and not one.is_last else name
 
 
 def checkpoints(keys: Iterable[str], metrics: Path, ended: bool) -> list[Checkpoint]:

@@ -30,7 +30,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from sweeplora.record.location import follow_artifacts, without_stray_folder
-from sweeplora.record.store.checkpoints import Checkpoint
+from sweeplora.record.store.checkpoints import Checkpoint, model_name
 from sweeplora.record.store.database import have_database
 from sweeplora.record.store.datasets import DatasetPart
 from sweeplora.record.store.subject import Subject
@@ -49,6 +49,7 @@ WEIGHTS = "sweeplora.weights"
 """A logged model's tag with the name of its weights' artifact."""
 
 _MODEL_TYPE = "LoRA"
+_TAGS_OF_A_MODEL = ("sweeplora.folder", "sweeplora.signature")
 _TRY_AGAIN = (408, 409, 429)  # timeout, conflict, too many requests
 _METRICS_A_CALL = 1000
 _PARAMS_A_CALL = 100
@@ -262,11 +263,13 @@ class Store:
             if not token:
                 return found
 
-    def add_model(self, run_id: str, one: Checkpoint, params: Mapping[str, str], tags: Mapping[str, str]) -> str:
+    def add_model(self, run_id: str, one: Checkpoint, subject: Subject) -> str:
         """Create a logged model for a weights file; returns its id. The weights stay the run's artifact."""
-        kept = {WEIGHTS: one.key, "sweeplora.artifact": f"runs:/{run_id}/{one.key}", **tags}
-        told = {**params, "step": str(one.step)}
-        made = self._client.create_logged_model(self._experiment, one.name, run_id, kept, told, _MODEL_TYPE)
+        kept = {WEIGHTS: one.key, "sweeplora.artifact": f"runs:/{run_id}/{one.key}"}
+        kept |= {key: subject.tags[key] for key in _TAGS_OF_A_MODEL if key in subject.tags}
+        told = {**subject.swept, "step": str(one.step)}
+        name = model_name(one, subject.model)
+        made = self._client.create_logged_model(self._experiment, name, run_id, kept, told, _MODEL_TYPE)
         model_id = str(made.model_id)
         self.finish_model(run_id, model_id, one)
         return model_id

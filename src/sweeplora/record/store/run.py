@@ -173,7 +173,7 @@ class StoredRun(SeenRun):
         for one in due:
             model = self._known_models.get(one.key)
             if model is None:
-                model = store.add_model(self._id, one, subject.swept, _model_tags(subject))
+                model = store.add_model(self._id, one, subject)
             else:
                 store.finish_model(self._id, model, one)
             self._sent.models[one.key] = model
@@ -193,11 +193,6 @@ class StoredRun(SeenRun):
         wrong = (p for p in truth.values() if p.key in shown and shown[p.key] != p.value == p.value)
         store.send(self._id, wrong)
         self._sent.redone = False
-
-
-def _model_tags(subject: Subject) -> dict[str, str]:
-    kept = ("sweeplora.folder", "sweeplora.signature")
-    return {key: subject.tags[key] for key in kept if key in subject.tags}
 
 
 def _is_number(value: object) -> bool:

@@ -65,6 +65,8 @@ class Subject:
     tags: Mapping[str, str]
     swept: Mapping[str, str] = field(default_factory=dict)
     """What a study proposed for this run."""
+    model: str = ""
+    """What a trial's weights are listed as: its name without points, which MLflow allows in no model's."""
 
 
 def one_line(error: Exception) -> str:
@@ -113,6 +115,14 @@ def short_name(trial: TrialRecord, folder: str) -> str:
         return folder
     again = "" if trial.replicate is None else f".{trial.replicate}"
     return f"{brief_values(trial.params)[:KEY_LENGTH]} ({trial.number}{again})".strip()
+
+
+def model_of(trial: TrialRecord) -> str:
+    """As `short_name`, for a trial's weights: `dim 4 · lr 59e-4 (3)`, `(3-1)` repeats it; empty without values."""
+    if trial.number is None or not trial.params:
+        return ""
+    again = "" if trial.replicate is None else f"-{trial.replicate}"
+    return f"{brief_values(trial.params, points=False)[:KEY_LENGTH]} ({trial.number}{again})"
 
 
 def began(trial: TrialRecord, since: float) -> float:
@@ -165,6 +175,7 @@ def trial_subject(folder: str, config: Mapping[str, Any], trial: TrialRecord, ve
         status=status_of(verdict),
         params={**dict(flatten(trial.params)), **dict(flatten(config))},  # a group's choice is no key of the config
         swept=dict(flatten(trial.params)),
+        model=model_of(trial),
         tags={key: value[:TAG_LENGTH] for key, value in tags.items()},
     )
 

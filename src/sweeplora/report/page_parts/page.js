@@ -15,8 +15,8 @@
     if (parent) parent.appendChild(node);
     return node;
   };
-  const short = value => typeof value === "number" ? String(Number(value.toPrecision(4))) : value === null ? "null" : String(value);
-  const finite = values => values.filter(value => typeof value === "number" && Number.isFinite(value));
+  const shortNumber = value => Math.abs(value) >= 1e6 ? String(Number(value.toPrecision(3)).toExponential()) : String(Number(value.toPrecision(4)));
+  const short = value => typeof value === "number" ? shortNumber(value) : value === null ? "null" : String(value);
   const isNumber = value => typeof value === "number";
 
   // --- the table ---
@@ -101,23 +101,37 @@
 
   // --- parallel coordinates ---
   const HEIGHT = 330, TOP = 44, BOTTOM = HEIGHT - 22;
-  const axisOf = (name, valueOf) => {
-    const values = data.trials.map(valueOf).filter(value => value !== undefined);
+  const axisOf = (name, valueOf, limit = null) => {
+    const all = data.trials.map(valueOf).filter(value => value !== undefined);
+    const isBeyond = value => value === Infinity || limit !== null && isNumber(value) && value > limit;
+    const beyond = all.filter(isBeyond);
+    const values = all.filter(value => !isBeyond(value));
     const unique = [...new Set(values)];
     if (values.length && values.every(isNumber)) {
       const log = unique.length > 2 && isLog(values, 8);
-      const place = numbersScale(values, BOTTOM, TOP, log);
-      const ticks = unique.length <= 8 ? unique : [Math.min(...values), Math.max(...values)];
-      return {name: log ? `${name} (log)` : name, place, valueOf, ticks};
+      const scale = numbersScale(values, BOTTOM, beyond.length ? TOP + 30 : TOP, log);
+      const place = value => isBeyond(value) ? TOP : scale(value);
+      const ends = [Math.min(...values), Math.max(...values)];
+      const ticks = [...new Set([...ends, ...(unique.length <= 8 ? unique : [])])];
+      return {name: log ? `${name} (log)` : name, place, valueOf, ticks, edge: edgeOf(beyond, limit)};
     }
     const sorted = unique.sort((a, b) => compare(String(a), String(b)));
     const step = (BOTTOM - TOP) / Math.max(1, sorted.length - 1);
     return {name, valueOf, ticks: sorted, place: value => sorted.length > 1 ? BOTTOM - sorted.indexOf(value) * step : (TOP + BOTTOM) / 2};
   };
+  const edgeOf = (beyond, limit) => [
+    beyond.includes(Infinity) ? "diverged" : "", beyond.some(Number.isFinite) ? `above ${short(limit)}` : "",
+  ].filter(Boolean).join(", ");
   const drawAxis = (svg, axis, x, anchor) => {
     make("text", {x, y: 18, "text-anchor": anchor, class: "name"}, svg, axis.name);
     make("line", {x1: x, x2: x, y1: TOP, y2: BOTTOM, class: "axis"}, svg);
-    for (const tick of axis.ticks) make("text", {x: x + (anchor === "end" ? -8 : 8), y: axis.place(tick) + 4, "text-anchor": anchor === "end" ? "end" : "start"}, svg, short(tick));
+    const label = (y, text) => make("text", {x: x + (anchor === "end" ? -8 : 8), y: y + 4, "text-anchor": anchor === "end" ? "end" : "start"}, svg, text);
+    const labelled = [];
+    if (axis.edge) { labelled.push(TOP); label(TOP, axis.edge); }
+    for (const tick of axis.ticks) {
+      const y = axis.place(tick);
+      if (labelled.every(other => Math.abs(other - y) >= 13)) { labelled.push(y); label(y, short(tick)); }
+    }
     const box = make("rect", {x: x - 7, width: 14, y: TOP, height: 0, class: "brush"}, svg);
     const area = make("rect", {x: x - 16, width: 32, y: TOP - 12, height: BOTTOM - TOP + 24, fill: "transparent", style: "cursor: ns-resize"}, svg);
     let start = null;
@@ -145,7 +159,8 @@
   const drawParallel = () => {
     const holder = document.getElementById("parallel");
     const axes = data.keys.map(key => axisOf(key, trial => trial.params[key]));
-    data.objectives.forEach((name, place) => axes.push(axisOf(name, trial => trial.values[place])));
+    const ended = place => trial => trial.state === "diverged" ? Infinity : trial.values[place];
+    data.objectives.forEach((name, place) => axes.push(axisOf(name, ended(place), data.ends[place])));
     if (data.trials.length < 2 || axes.length < 2) { holder.textContent = "Two trials that differ are needed."; return; }
     const width = Math.max(700, Math.min(1450, holder.clientWidth || 1200));
     const svg = make("svg", {viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": "parallel coordinates of all trials"}, null);
@@ -165,6 +180,15 @@
   };
 
   // --- losses over the steps ---
+  const lastStep = trial => Math.max(...Object.values(trial.lines).flat().map(point => point[0]));
+  const listed = trials => trials.length > 12 ? `${trials.length} trials`
+    : `trial${trials.length > 1 ? "s" : ""} ${trials.map(trial => trial.number).sort((a, b) => a - b).join(", ")}`;
+  const noteOf = (diverged, above, key, limit) => {
+    const told = diverged.length ? [`${listed(diverged)} diverged (a cross at the upper edge)`] : [];
+    const highest = Math.max(...above.flatMap(trial => trial.lines[key].map(point => point[1])));
+    if (above.length) told.push(`values above ${short(limit)} are drawn along the edge: ${listed(above)}, up to ${short(highest)}`);
+    return told.length ? `Not to scale: ${told.join("; ")}.` : "";
+  };
   const drawLines = key => {
     const holder = document.getElementById("courses");
     const having = data.trials.filter(trial => trial.lines[key] && trial.lines[key].length);
@@ -172,12 +196,18 @@
     if (!points.length) { holder.textContent = "Nothing was measured yet."; return; }
     const width = Math.max(700, Math.min(1450, holder.clientWidth || 1200)), height = 380, left = 64;
     const svg = make("svg", {viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${key} over the steps`}, null);
-    const values = points.map(point => point[1]);
+    const limit = data.limits[key];
+    const isAbove = value => limit !== null && value > limit;
+    const values = points.map(point => point[1]).filter(value => !isAbove(value));
     const hasBase = key === objective && data.base !== null;
-    if (hasBase) values.push(data.base);
+    if (hasBase && !isAbove(data.base)) values.push(data.base);
+    const above = having.filter(trial => trial.lines[key].some(point => isAbove(point[1])));
+    const diverged = having.filter(trial => trial.state === "diverged");
+    const EDGE = 12, top = above.length || diverged.length ? EDGE + 24 : 14;
     const log = isLog(values);
     const x = numbersScale(points.map(point => point[0]), left, width - 16, false);
-    const y = numbersScale(values, height - 34, 14, log);
+    const scale = numbersScale(values, height - 34, top, log);
+    const y = value => isAbove(value) ? EDGE : scale(value);
     const [low, high] = [Math.min(...values), Math.max(...values)];
     for (let place = 0; place <= 4; place += 1) {
       const share = place / 4;
@@ -190,18 +220,26 @@
     for (const step of new Set([first, Math.round((first + last) / 2), last])) {
       make("text", {x: x(step), y: height - 14, "text-anchor": step === last ? "end" : step === first ? "start" : "middle"}, svg, `step ${step}`);
     }
-    if (hasBase) {
+    if (top > 14) {
+      make("line", {x1: left, x2: width - 16, y1: EDGE, y2: EDGE, stroke: "#c9876f", "stroke-dasharray": "2 3"}, svg);
+      make("text", {x: left - 8, y: EDGE + 4, "text-anchor": "end"}, svg, limit === null ? "" : "above");
+    }
+    if (hasBase && !isAbove(data.base)) {
       make("line", {x1: left, x2: width - 16, y1: y(data.base), y2: y(data.base), stroke: "#8b959c", "stroke-dasharray": "6 4"}, svg);
       make("text", {x: width - 18, y: y(data.base) + (y(data.base) < 30 ? 14 : -5), "text-anchor": "end"}, svg, "base model");
     }
     const group = make("g", {}, svg);
     for (const trial of [...having].reverse()) {
       const along = trial.lines[key].map(([step, value]) => `${x(step).toFixed(1)} ${y(value).toFixed(1)}`);
+      const cross = trial.state === "diverged" ? Math.min(x(lastStep(trial)), width - 16).toFixed(1) : null;
+      if (cross !== null) along.push(`${cross} ${EDGE}`);
       const d = along.length > 1 ? `M${along.join("L")}` : `M${along[0]}l4 0`;
       const path = make("path", {d, stroke: colour(trial), class: "trial"}, group);
       if (!trial.values.length) path.setAttribute("stroke-dasharray", "4 3");
       listen(path, trial, "course-reading");
+      if (cross !== null) make("path", {d: `M${cross - 5} ${EDGE - 5}l10 10m0 -10l-10 10`, class: "cross"}, group);
     }
+    document.getElementById("course-note").textContent = noteOf(diverged, above, key, limit);
     holder.replaceChildren(svg);
     restyle();
   };
