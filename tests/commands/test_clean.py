@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -55,7 +56,8 @@ def test_failed_runs_leftovers_and_orphans_are_listed_and_nothing_else_goes(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = a_run(runs / "single/good", TrialRecord("complete", signature="d" * 12))
-    (good.path / "dataset.json").write_text(json.dumps({"files": [{"path": "a", "sha256": "ab" * 32}]}))
+    listing = {"path": "a", "sha256": "ab" * 32, "caption": "a cat", "plain": "my cat"}
+    (good.path / "dataset.json").write_text(json.dumps({"files": [listing]}))
     failed(runs / "single/bad")
     some = failed(runs / "single/some")
     weights(some.weights / "toy.safetensors", b"kept")
@@ -65,6 +67,14 @@ def test_failed_runs_leftovers_and_orphans_are_listed_and_nothing_else_goes(
     for digest in ("ab" * 20, "cd" * 20):
         (latents / digest[:2]).mkdir(parents=True)
         (latents / digest[:2] / f"{digest}-8x8-8x8.safetensors").write_bytes(b"latent")
+    texts, base = runs / "cache/texts/0123/aa", runs / "cache/base/0123/aa"
+    for name in ("a cat", "my cat", "a dog"):
+        texts.mkdir(parents=True, exist_ok=True)
+        (texts / f"{hashlib.sha256(name.encode()).hexdigest()[:40]}.safetensors").write_bytes(b"text")
+    base.mkdir(parents=True)
+    (base / f"{'aa' * 32}.safetensors").write_bytes(b"losses")
+    (runs / "refused").mkdir()
+    (runs / "refused/driver.lock").touch()
     (good.weights / ".toy.safetensors.4194305.1.tmp").write_bytes(b"half")  # above the kernel's largest process id
     (runs / "optuna.db.broken").write_bytes(b"")
     before = files(runs)
@@ -73,6 +83,8 @@ def test_failed_runs_leftovers_and_orphans_are_listed_and_nothing_else_goes(
         good.weights / ".toy.safetensors.4194305.1.tmp",
         runs / "optuna.db.broken",
         latents / "cd" / f"{'cd' * 20}-8x8-8x8.safetensors",
+        texts / f"{hashlib.sha256(b'a dog').hexdigest()[:40]}.safetensors",
+        runs / "refused",
     ]
     assert listed(capsys) == sorted(map(str, wanted))
     assert main(["clean"]) == 0
@@ -83,6 +95,10 @@ def test_failed_runs_leftovers_and_orphans_are_listed_and_nothing_else_goes(
     assert files(runs) == before - gone
     assert main(["clean"]) == 0
     assert "there is nothing to remove" in capsys.readouterr().out
+    for name in ("single", "study"):
+        shutil.rmtree(runs / name)
+    assert main(["clean", "--yes"]) == 0
+    assert not files(runs / "cache")  # without any run, nothing needs it
 
 
 def test_no_backup_goes_while_it_cannot_be_told_which_are_in_use(
@@ -116,6 +132,7 @@ def test_a_study_goes_from_its_folder_optuna_and_mlflow_together(
     kept = files(runs / "other")
     if by_hand:
         shutil.rmtree(runs / "rank")
+        (runs / "rank/000-000000000002").mkdir(parents=True)  # as a try to remove it may leave
     assert main(["clean", "rank"]) == 0
     assert "Optuna's database and in 2 runs of MLflow's record" in capsys.readouterr().out
     assert remembered(runs) == ["other", "rank"]
@@ -125,6 +142,7 @@ def test_a_study_goes_from_its_folder_optuna_and_mlflow_together(
     assert set(contents.runs()) == {"other", "other/000-000000000002"}
     assert contents.files(contents.runs()["other/000-000000000002"]) >= {"weights/toy-000001.safetensors"}
     assert len(list((runs / "artifacts").glob("*/artifacts/weights"))) == 1
+    assert len(list((runs / "artifacts").iterdir())) == 2  # the other study's and its trial's
     assert not (runs / "rank").exists() and files(runs / "other") == kept
     assert main(["clean", "rank"]) == 2
     assert "there is no such study or run" in capsys.readouterr().err

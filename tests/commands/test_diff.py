@@ -19,6 +19,7 @@ from sweeplora.report.repeat import compare
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsWriter
 from sweeplora.rundir.record import Attempt, Result, TrialRecord, write_result, write_trial
+from tests.record.provenance.test_git import run
 from tests.report.test_find import weights
 from tests.run.trainings import ROOT as SHIPPED
 from tests.run.trainings import Trainings, train_in_a_fork
@@ -35,7 +36,14 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def a_run(name: str, config: Mapping[str, Any], *losses: float, sha: str = "f" * 64, **pictures: str) -> RunDir:
+def a_run(
+    name: str,
+    config: Mapping[str, Any],
+    *losses: float,
+    sha: str = "f" * 64,
+    cap_mib: float | None = 8.0,
+    **pictures: str,
+) -> RunDir:
     """A finished run, its images as name -> `content:caption`, started from the working directory as it is."""
     run = RunDir.create(Path("runs/single") / name, yaml.safe_dump(dict(config)))
     root = config["data"]["dir"]
@@ -49,7 +57,7 @@ def a_run(name: str, config: Mapping[str, Any], *losses: float, sha: str = "f" *
         writer.write(step, {"loss": loss, "val/loss": loss / 2, "memory_mib": 100.0 * len(name), "epoch": 1})
     write_trial(run, TrialRecord("complete", signature="a" * 12, attempts=[Attempt(2e9)], threads=1, processes=1))
     write_result(run, Result("finished", weights_sha256=sha))
-    record_session(run.path, Path("runs"), config, 8.0)
+    record_session(run.path, Path("runs"), config, cap_mib)
     return run
 
 
@@ -97,6 +105,27 @@ def test_every_kind_of_difference_is_named(desk: Path, capsys: pytest.CaptureFix
     assert main(["diff", "one", "other"]) == 1
     said = capsys.readouterr().out
     assert "  changed: pics/cat.png: caption 'a cat' -> 'a black cat'" in said and "  +b = 3" in said
+
+
+def test_without_a_backup_the_code_is_compared_by_its_patches(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(desk, "init", "-q")
+    (desk / "mine.py").write_text("a = 1\n")
+    run(desk, "add", ".")
+    run(desk, "commit", "-q", "-m", "one")
+    for name, text in (("one", "a = 2\n"), ("other", "a = 3\n")):
+        (desk / "mine.py").write_text(text)
+        a_run(name, CONFIG, 0.5, cap_mib=None)
+    code = differences(capsys, "one", "other")["code"]
+    assert "-+a = 2\n++a = 3\n" in code["patches"]["workspace"] and "files" not in code
+    assert main(["diff", "one", "other"]) == 1
+    assert "  -+a = 2\n  ++a = 3\n" in capsys.readouterr().out
+
+
+def test_numbers_that_differ_in_late_digits_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    a_run("one", CONFIG, 0.5)
+    a_run("other", CONFIG, 0.50000001)
+    assert main(["diff", "one", "other"]) == 1
+    assert "  loss: 0.5 -> 0.50000001" in capsys.readouterr().out
 
 
 def test_another_environment_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

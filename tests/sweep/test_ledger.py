@@ -114,6 +114,8 @@ def test_a_trial_worse_than_the_median_is_given_up(tmp_path: Path) -> None:
 def test_another_question_under_a_known_name_is_refused(tmp_path: Path) -> None:
     opened(tmp_path, question({"x": "interval(0, 1)"}, 3))
     (tmp_path / "s-2").mkdir()
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/study.json").touch()
     with pytest.raises(UserError, match=r"space\.x: .* -> .*sweep\.name=s-3, or sweep\.extend=true"):
         opened(tmp_path, question({"x": "interval(0, 2)"}, 3))
     assert opened(tmp_path, question({"x": "interval(0, 1)"}, 9)).ask() is not None

@@ -269,8 +269,10 @@ def test_a_study_whose_folder_is_gone_asks_for_another_name(tmp_path: Path) -> N
     words = ("sweep.name=gone", "network.dim=choice(4)", "search=grid")
     assert study(tmp_path, *words)[0] == 0
     shutil.rmtree(tmp_path / "runs" / "gone")
-    code, said = study(tmp_path, *words)
-    assert code == 2 and "sweep.name=gone-2" in said
+    for changed in ((), ("train.steps=7", "train.epochs=null")):
+        code, said = study(tmp_path, *words, *changed)
+        assert code == 2 and "its folder is gone" in said and "sweep.name=gone-2" in said
+    assert not (tmp_path / "runs" / "gone").exists()
 
 
 def test_a_closed_terminal_stops_the_study_in_order(tmp_path: Path) -> None:

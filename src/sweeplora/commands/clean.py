@@ -110,6 +110,8 @@ def _named(runs: Path, name: str, overrides: Sequence[str]) -> Named:
     optuna = root in remembered(runs)
     tracking = _tracking(runs, folder, overrides)
     count = recorded(tracking, root) if tracking is not None else 0
+    if folder is None and (optuna or count) and (runs / root).is_dir():
+        folder = runs / root  # what is left of it has no record of a study
     if folder is None and not optuna and not count:
         known = {*(path.name for path in (*study_folders(runs), *single_folders(runs))), *remembered(runs)}
         raise UserError("clean", name, f"there is no such study or run; {nearest(name, sorted(known))}")

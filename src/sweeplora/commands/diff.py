@@ -77,7 +77,12 @@ def _shown(told: Mapping[str, Any]) -> list[str]:
         "code": [
             *(f"{label}: {line}" for label, said in code.get("repositories", {}).items() for line in said),
             *(["the code of the training differs"] if "training" in code else []),
-            *(line for text in code.get("files", {}).values() for line in text.splitlines()),
+            *(
+                line
+                for part in ("files", "patches")
+                for text in code.get(part, {}).values()
+                for line in text.splitlines()
+            ),
         ],
         "data": shown_data(DataDiff(**told["data"])) if told["data"] else [],
         "environment": shown_pairs(told["environment"]),

@@ -23,7 +23,7 @@ _DIFFERENT = 1
 
 
 def main(words: list[str]) -> int:
-    """Train it again in a folder of its own; returns 0 if it is identical (with overrides: if it trained), else 1."""
+    """Train it again in a folder of its own; returns 0 if it is identical, or changed as asked, else 1."""
     from sweeplora.check.configuration import check
     from sweeplora.report.find import find_run
     from sweeplora.report.repeat import compare
@@ -45,15 +45,14 @@ def main(words: list[str]) -> int:
     second, code = train_anew(experiment, shape)
     if code != 0:
         return code
-    repeat = compare(first, second)
-    if overrides:
-        print("\n".join(_changes(first, second)))
-        return 0
-    differing = [] if repeat.identical else _differing(first, second, record)
-    print("\n".join(_told(first, second, repeat, differing)))
+    repeat, changed = compare(first, second), _changed(first, second) if overrides else {}
+    differing = [] if repeat.identical or changed else _differing(first, second, record)
+    lines = _changes(first, second, changed) if changed else _told(first, second, repeat, differing)
+    print("\n".join(lines))
     if asked.json is not None:
-        asked.json.write_text(json.dumps(_as_data(second, repeat, differing), indent=1) + "\n")
-    return 0 if repeat.identical else _DIFFERENT
+        told = {**_as_data(second, repeat, differing), "changed": changed}
+        asked.json.write_text(json.dumps(told, indent=1) + "\n")
+    return 0 if changed or repeat.identical else _DIFFERENT
 
 
 def configuration_of(run: RunDir, record: TrialRecord, runs: Path, overrides: Sequence[str]) -> Configuration:
@@ -145,15 +144,19 @@ def _weights_lines(first: RunDir, second: RunDir) -> list[str]:
 
 
 def _differing(first: RunDir, second: RunDir, record: TrialRecord) -> list[str]:
-    """What is known to differ between two runs of one configuration: threads, contents, code, environment."""
-    from sweeplora.record.sessions import code_diff, environment_diff, session_of_run
-    from sweeplora.report.diff import identity_diff, shown_pairs
+    """What is known to differ between two runs of one configuration: threads, data, contents, code, environment."""
+    from sweeplora.commands.sides import run_side
+    from sweeplora.record.sessions import code_diff, environment_diff
+    from sweeplora.report.diff import data_diff, identity_diff, shown_data, shown_pairs
     from sweeplora.rundir.record import read_trial
 
-    now = read_trial(second)
-    assert now is not None, "it was just trained"
-    sessions = session_of_run(first), session_of_run(second)
-    lines = shown_pairs(identity_diff(record, now))
+    recorded = read_trial(second)
+    assert recorded is not None, "it was just trained"
+    lines = shown_pairs(identity_diff(record, recorded))
+    then, now = run_side(first), run_side(second)
+    if then.listing and now.listing:
+        lines += shown_data(data_diff((then.config, then.listing), (now.config, now.listing)))
+    sessions = then.session, now.session
     if all(session.facts for session in sessions):
         lines += shown_pairs(environment_diff(*sessions))
         code = code_diff(*sessions)
@@ -162,16 +165,23 @@ def _differing(first: RunDir, second: RunDir, record: TrialRecord) -> list[str]:
     return lines
 
 
-def _changes(first: RunDir, second: RunDir) -> list[str]:
+def _changed(first: RunDir, second: RunDir) -> dict[str, list[Any]]:
+    """What overrides changed of the experiment; nothing if they say only how it runs or what is recorded."""
     from sweeplora.commands.sides import run_side
-    from sweeplora.report.diff import config_diff, result_diff, shown_pairs
+    from sweeplora.report.diff import config_diff
+
+    return config_diff(run_side(first).signed, run_side(second).signed)
+
+
+def _changes(first: RunDir, second: RunDir, changed: Mapping[str, Sequence[Any]]) -> list[str]:
+    from sweeplora.commands.sides import run_side
+    from sweeplora.report.diff import result_diff, shown_pairs
     from sweeplora.report.words import near
 
-    then, now = run_side(first), run_side(second)
-    asked = config_diff(then.signed, now.signed)
+    results = result_diff(run_side(first).results, run_side(second).results)
     return [
-        *(f"changed: {line}" for line in shown_pairs(asked)),
-        *(f"result: {line}" for line in shown_pairs(result_diff(then.results, now.results))),
+        *(f"changed: {line}" for line in shown_pairs(changed)),
+        *(f"result: {line}" for line in shown_pairs(results)),
         f"run: {near(second.path)}",
     ]
 

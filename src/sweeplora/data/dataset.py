@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from sweeplora.data.buckets import Size
-from sweeplora.data.captions import CaptionRules, is_fixed
+from sweeplora.data.captions import CaptionRules, is_fixed, plain
 from sweeplora.errors import UserError
 
 
@@ -121,7 +121,10 @@ def keeps_latents(dataset: Dataset) -> bool:
 
 
 def manifest(dataset: Dataset) -> list[dict[str, Any]]:
-    """The images of a run for its record, one entry each; the caption is the one that trains."""
+    """The images of a run for its record, one entry each; the caption is the one that trains.
+
+    `plain` is the caption without its random parts, whose encoding is kept in the cache, where the two differ.
+    """
     parts = [("regularisation" if picture.treatment.is_reg else "train", picture) for picture in dataset.train]
     parts += [("validation", picture) for picture in dataset.validation]
     return [
@@ -133,6 +136,7 @@ def manifest(dataset: Dataset) -> list[dict[str, Any]]:
             "width": picture.width,
             "height": picture.height,
             "caption": picture.caption,
+            **_plain_entry(picture),
             "bucket": list(picture.bucket),
             "scaled": list(picture.scaled),
             "repeats": picture.repeats,
@@ -140,6 +144,11 @@ def manifest(dataset: Dataset) -> list[dict[str, Any]]:
         }
         for split, picture in parts
     ]
+
+
+def _plain_entry(picture: Picture) -> dict[str, str]:
+    text = plain(picture.caption, picture.treatment.rules)
+    return {} if text == picture.caption else {"plain": text}
 
 
 def content_hash(dataset: Dataset) -> str:

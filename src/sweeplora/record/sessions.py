@@ -20,6 +20,8 @@ from sweeplora.rundir.plain_record import read_plain_trial
 _HARDWARE = ("python", "torch", "system", "processor", "cores", "gpus", "host", "variables")
 _MOST_BYTES = 1 << 20
 _CAP_MIB = 64.0
+_WORKSPACE = "workspace"
+"""Begins the labels of the checkouts in the workspace."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,20 @@ def session_of_now(config: Mapping[str, Any], runs: Path, scratch: Path) -> Sess
 
 
 def code_diff(then: Session, now: Session) -> dict[str, Any]:
-    """What differs in the code: `files` path -> unified diff, `repositories` label -> what differs of the checkout."""
-    files = {}
-    if then.files and now.files:
+    """What differs in the code: `files` path -> unified diff, `repositories` label -> what differs of the checkout.
+
+    `patches` label -> unified diff of the uncommitted changes, for checkouts that no backup has, as this package's.
+    """
+    files, backed_up = {}, bool(then.files and now.files)
+    if backed_up:
         paths = sorted({*then.files, *now.files})
         differing = [path for path in paths if then.files.get(path) != now.files.get(path)]
         before, after = _contents(then.archive, differing), _contents(now.archive, differing)
         files = {path: _unified(path, before.get(path), after.get(path), then, now) for path in differing}
-    return {"files": files, "repositories": _repositories(then, now)}
+    labels = [one for one in {**then.patches, **now.patches} if not (backed_up and one.startswith(_WORKSPACE))]
+    patches = {label: _patch_diff(label, then.patches.get(label, ""), now.patches.get(label, "")) for label in labels}
+    patches = {label: text for label, text in patches.items() if text}
+    return {"files": files, "repositories": _repositories(then, now), "patches": patches}
 
 
 def environment_diff(then: Session, now: Session) -> dict[str, list[Any]]:
@@ -110,6 +118,13 @@ def _unified(path: str, before: bytes | None, after: bytes | None, then: Session
     )
     lines = difflib.unified_diff(old, new, old_name, new_name)
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+def _patch_diff(label: str, before: str, after: str) -> str:
+    """The unified diff of two patches, empty if they are equal."""
+    one, other = before.splitlines(), after.splitlines()
+    lines = difflib.unified_diff(one, other, f"a/{label}.patch", f"b/{label}.patch", lineterm="")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _repositories(then: Session, now: Session) -> dict[str, list[str]]:

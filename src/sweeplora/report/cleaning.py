@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sweeplora.errors import UserError
 from sweeplora.report.summaries import run_summary, size_on_disk
@@ -15,7 +17,7 @@ from sweeplora.rundir.files import read_json, read_sealed
 from sweeplora.rundir.folder import SINGLE, RunDir
 from sweeplora.rundir.lock import is_held
 from sweeplora.rundir.metrics import read_metrics
-from sweeplora.rundir.places import every_run, run_folders, single_folders, study_folders
+from sweeplora.rundir.places import every_run, idle_folders, run_folders, single_folders, study_folders
 from sweeplora.tensors.safetensors_header import read_metadata
 from sweeplora.tensors.stored import UnreadableFile
 
@@ -25,7 +27,10 @@ FRUITLESS = ("failed", "diverged", "damaged")
 _FRUITS = ("weights", "samples", "checkpoints")
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.\d+\.tmp")
 _WEIGHTS = (".safetensors", ".ckpt", ".pt")
-_ENTRY = re.compile(r"([0-9a-f]{40})-.*")
+_ENTRY = re.compile(r"([0-9a-f]{40})(?:-.*|[0-9a-f]{24})?")
+"""The name of a cache entry: digits of the content's hash, and the sizes or settings."""
+
+_DIGITS = 40
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,9 @@ def failed_runs(runs: Path) -> list[Removal]:
 
 
 def leftovers(runs: Path) -> list[Removal]:
-    """Half-written files of ended processes, databases that were put aside, backups that no run refers to."""
-    found = []
+    """Half-written files of ended processes, databases put aside, empty studies, backups that no run refers to."""
+    idle = [folder for folder in idle_folders(runs) if not is_running(folder)]
+    found = [Removal(one.name, "a study that never began", (one,), size_on_disk(one)) for one in idle]
     for path in _walk(runs):
         match = _TEMPORARY.fullmatch(path.name)
         if match is not None and not Path(f"/proc/{match[1]}").exists():
@@ -69,20 +75,30 @@ def leftovers(runs: Path) -> list[Removal]:
 
 
 def cache_orphans(runs: Path) -> list[Removal]:
-    """Cached latents and masks of images that no run lists any more, one entry for each kind.
+    """Cached outputs for images and captions that no run lists any more, one entry for each kind.
 
-    Nothing is an orphan while something runs: a training lists its images only once it has read them.
+    What the base model itself gives is an orphan where there is no run left. Nothing is one while something runs: a
+    training lists its images only once it has read them.
     """
     folders = list(every_run(runs))
     if any(map(is_running, [*study_folders(runs), *folders])):
         return []
-    known = {digest[:40] for folder in folders for digest in _images(folder)}
+    entries = [entry for folder in folders for entry in _listed(folder)]
+    images = {digest[:_DIGITS] for entry in entries for digest in _images(entry)}
+    captions = {hashlib.sha256(text.encode()).hexdigest()[:_DIGITS] for entry in entries for text in _captions(entry)}
+    kinds: dict[str, tuple[str, Container[str]]] = {
+        "latents": ("no run has their images", images),
+        "masks": ("no run has their images", images),
+        "texts": ("no run has their captions", captions),
+    }
+    if not folders:
+        kinds["base"] = ("there is no run", ())
     found = []
-    for kind in ("latents", "masks"):
+    for kind, (why, known) in kinds.items():
         paths = [path for path in _walk(runs / "cache" / kind) if _is_orphan(path, known)]
         if paths:
             size = sum(path.stat().st_size for path in paths)
-            found.append(Removal(f"cache/{kind}: {len(paths)} entries", "no run has their images", tuple(paths), size))
+            found.append(Removal(f"cache/{kind}: {len(paths)} entries", why, tuple(paths), size))
     return found
 
 
@@ -168,16 +184,26 @@ def _backups_in_use(runs: Path) -> set[str] | None:
     return {str(facts.get("workspace") or "") for facts in found if facts is not None}
 
 
-def _images(folder: Path) -> Iterator[str]:
-    """Hashes of the images and masks that a run lists."""
+def _listed(folder: Path) -> Iterator[Mapping[str, Any]]:
+    """The images in a run's dataset.json."""
     for entry in (read_json(folder / "dataset.json") or {}).get("files") or []:
         if isinstance(entry, dict):
-            mask = entry.get("mask")
-            yield str(entry.get("sha256") or "")
-            yield str(mask.get("sha256") or "") if isinstance(mask, dict) else ""
+            yield entry
 
 
-def _is_orphan(path: Path, known: set[str]) -> bool:
+def _images(entry: Mapping[str, Any]) -> Iterator[str]:
+    """The hashes of an image and of its mask."""
+    mask = entry.get("mask")
+    yield str(entry.get("sha256") or "")
+    yield str(mask.get("sha256") or "") if isinstance(mask, dict) else ""
+
+
+def _captions(entry: Mapping[str, Any]) -> Iterator[str]:
+    """An image's caption, and the text of it that was encoded once for all steps where that is another."""
+    yield from (text for key in ("caption", "plain") if isinstance(text := entry.get(key), str))
+
+
+def _is_orphan(path: Path, known: Container[str]) -> bool:
     match = _ENTRY.fullmatch(path.stem)
     return path.suffix == ".safetensors" and match is not None and match[1] not in known
 

@@ -81,8 +81,15 @@ def identity_diff(then: TrialRecord, now: TrialRecord) -> dict[str, list[Any]]:
 
 
 def shown_pairs(pairs: Mapping[str, Sequence[Any]]) -> list[str]:
-    """`key: then -> now` for each."""
-    return [f"{key}: {_shown(before)} -> {_shown(after)}" for key, (before, after) in pairs.items()]
+    """`key: then -> now` for each; numbers that differ in later digits with all of them."""
+    return [f"{key}: {_shown_pair(before, after)}" for key, (before, after) in pairs.items()]
+
+
+def _shown_pair(before: Any, after: Any) -> str:
+    first, second = _shown(before), _shown(after)
+    if first == second:
+        first, second = str(before), str(after)
+    return f"{first} -> {second}"
 
 
 def shown_data(diff: DataDiff) -> list[str]:
@@ -90,7 +97,7 @@ def shown_data(diff: DataDiff) -> list[str]:
     lines = [f"added: {name}" for name in diff.added] + [f"removed: {name}" for name in diff.removed]
     for name, parts in diff.changed.items():
         for key, (before, after) in parts.items():
-            what = "other image" if key == "sha256" else f"{key} {_shown(before)} -> {_shown(after)}"
+            what = "other image" if key == "sha256" else f"{key} {_shown_pair(before, after)}"
             lines.append(f"changed: {name}: {what}")
     return lines
 

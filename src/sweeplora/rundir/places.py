@@ -12,6 +12,7 @@ from sweeplora.rundir.folder import SINGLE
 from sweeplora.rundir.record import STUDY
 
 _TRIAL = "trial.json"
+_BEFORE = {"driver.lock", "driver.log"}
 _NOT_STUDIES = {SINGLE, "cache", "artifacts", "workspaces"}
 
 
@@ -29,6 +30,17 @@ def study_folders(runs: Path) -> list[Path]:
     """The studies below `runs`, by name."""
     names = (entry.name for entry in _entries(runs) if entry.is_dir() and entry.name not in _NOT_STUDIES)
     return [runs / name for name in sorted(names) if is_study(runs / name)]
+
+
+def never_began(folder: Path) -> bool:
+    """Whether a study's folder holds no more than its driver leaves there before the study is opened."""
+    return {entry.name for entry in _entries(folder)} <= _BEFORE
+
+
+def idle_folders(runs: Path) -> list[Path]:
+    """The folders directly below `runs` of studies that never began, by name."""
+    names = [entry.name for entry in _entries(runs) if entry.is_dir() and entry.name not in _NOT_STUDIES]
+    return [runs / name for name in sorted(names) if never_began(runs / name)]
 
 
 def single_folders(runs: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeplora.errors import UserError
-from sweeplora.rundir.record import TrialOutcome, TrialRecord, Verdict
+from sweeplora.rundir.record import STUDY, TrialOutcome, TrialRecord, Verdict, trial_folders
 from sweeplora.sweep.asked import AskedTrial
 from sweeplora.sweep.extension import Signed, changes, refuse_more_than_adding
 from sweeplora.sweep.outcomes import missing_memory, out_of_memory
@@ -259,11 +259,21 @@ def open_ledger(runs: Path, question: Question, signed: Signed) -> Ledger:
     return ledger
 
 
+def expect_folder(runs: Path, name: str) -> None:
+    """Raise UserError if the folder of a study in the database is gone."""
+    folder = runs / name
+    if not trial_folders(folder) and not (folder / STUDY).exists():
+        clean = f"`python -m sweeplora clean {name} --yes` forgets it"
+        mend = f"runs/optuna.db has this study, its folder is gone; give sweep.name={free_name(runs, name)}, or {clean}"
+        raise UserError("sweep.name", name, mend)
+
+
 def _reconcile(runs: Path, question: Question, asked: Mapping[str, Any], signed: Signed) -> None:
     """Raise UserError unless the question is the one that was asked, or `sweep.extend` lets it grow to this one."""
     changed = changes(asked, question.identity, signed)
     if not changed:
         return
+    expect_folder(runs, question.name)
     told = "; ".join(map(str, changed[:4])) + ("; ..." if len(changed) > 4 else "")
     named = f"give it another name, e.g. sweep.name={free_name(runs, question.name)}"
     may_grow = all(change.key.startswith(("space.", "sweep.enqueue")) for change in changed)

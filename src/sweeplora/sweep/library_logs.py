@@ -11,7 +11,7 @@ from pathlib import Path
 @contextmanager
 def logging_to(file: Path) -> Iterator[None]:
     """Within this context, Python warnings and all log records of level WARNING and above go to `file`."""
-    handler = logging.FileHandler(file)
+    handler = logging.FileHandler(file, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     root = logging.getLogger()
     others = list(root.handlers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,8 +21,8 @@ from sweeplora.rundir.disk import RESERVE, keep_reserve, remove_leftovers
 from sweeplora.rundir.files import write_whole
 from sweeplora.rundir.folder import REPORT, RunDir
 from sweeplora.rundir.lock import hold
+from sweeplora.rundir.places import never_began
 from sweeplora.rundir.record import (
-    STUDY,
     DamagedRecord,
     State,
     StudyRecord,
@@ -38,7 +39,7 @@ from sweeplora.sweep.library_logs import logging_to
 from sweeplora.sweep.preloading import Trains, launcher_of, preloading
 from sweeplora.sweep.question import Check, Compose, Composer, Question, read_question
 from sweeplora.sweep.recorder import Recorder, finish_recorder, revive_recorder, start_recorder
-from sweeplora.sweep.reuse import free_name, has_damaged_weights, weights_fault
+from sweeplora.sweep.reuse import has_damaged_weights, weights_fault
 from sweeplora.sweep.screen import Screen, open_screen
 from sweeplora.sweep.search.grammar import answers, split_command_line
 from sweeplora.sweep.search.rehearsal import rehearse
@@ -107,7 +108,7 @@ class _Study:
 
     def __init__(self, question: Question, composer: Composer, launcher: Launcher, runs: Path) -> None:
         # Importing Optuna takes half a second: wait until all input has been checked.
-        from sweeplora.sweep.ledger import open_ledger
+        from sweeplora.sweep.ledger import expect_folder, open_ledger
         from sweeplora.sweep.storage import storage_faults
 
         self._question = question
@@ -118,13 +119,10 @@ class _Study:
         self._ledger = open_ledger(runs, question, lambda words: composer.experiment(words).signature)
         with storage_faults(runs / DATABASE, opening=True):
             ended = self._ledger.ended()
+            if ended:
+                expect_folder(runs, question.name)
             known = readable_trials(trial_folders(self._folder))
             self._ledger.compare({record.number: record for _, record in known if record.number is not None})
-        if ended and not trial_folders(self._folder) and not (self._folder / STUDY).exists():
-            free = free_name(runs, question.name)
-            clean = f"`python -m sweeplora clean {question.name} --yes` forgets it"
-            mend = f"runs/optuna.db has this study, its folder is gone; give sweep.name={free}, or {clean}"
-            raise UserError("sweep.name", question.name, mend)
         self._lost = self._lost_trials(ended)
         self._ledger.lose(self._lost)
         self._record: StudyRecord = self._described()
@@ -268,14 +266,22 @@ def _why_none(folder: Path) -> str:
 
 @contextmanager
 def _only_driver(folder: Path, name: str) -> Iterator[None]:
-    """Hold a study's driver.lock. Raises UserError if a living driver holds it."""
+    """Hold a study's driver.lock. Raises UserError if a living driver holds it.
+
+    A study that is refused in this context leaves no folder that holds nothing else.
+    """
     try:
         lock = hold(folder / "driver.lock")
     except BlockingIOError:
         mend = f"another command{_process_of(folder)} is running this study; wait for it or give another name"
         raise UserError("sweep.name", name, mend) from None
     with lock:
-        yield
+        try:
+            yield
+        except UserError:
+            if never_began(folder):
+                shutil.rmtree(folder)
+            raise
 
 
 def _process_of(folder: Path) -> str:

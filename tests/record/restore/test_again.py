@@ -142,7 +142,8 @@ def _sync_sends_what_is_missing_once(server: Server, capsys: pytest.CaptureFixtu
 
 def _changed_in_its_seed_alone(capsys: pytest.CaptureFixture[str]) -> None:
     restored = next(Path("runs/small").glob("000-*"))
-    assert main(["rerun", "small/0", "seed=1"]) == 0
+    assert main(["rerun", "small/0", "seed=1", "--json", "changed.json"]) == 0
+    assert (read_json(Path("changed.json")) or {})["changed"] == {"seed": [0, 1]}
     said = capsys.readouterr().out
     changed = [line for line in said.splitlines() if line.startswith("changed: ")]
     assert changed == ["changed: seed: 0 -> 1"]

@@ -102,7 +102,8 @@ class StoredRecord:
         name, holder = run.data.tags.get("sweeplora.workspace"), owner.data.tags.get("sweeplora.workspace.run")
         if not name:
             return
-        kept = self._tagged(f"sweeplora.kept.{name}", "true")
+        # A run that was deleted keeps a backup that others refer to.
+        kept = self._pages(f"tags.`sweeplora.kept.{name}` = 'true'", ViewType.ALL)
         for run_id in [*(one.info.run_id for one in kept), *([holder] if holder else [])]:
             if self._copied(run_id, f"workspace/{name}.tar.gz", into / f"{name}.tar.gz"):
                 return
@@ -173,10 +174,10 @@ class StoredRecord:
     def _search(self, wanted: str) -> list[Run]:
         return list(self._pages(wanted))
 
-    def _pages(self, wanted: str) -> Iterator[Run]:
+    def _pages(self, wanted: str, view: int = ViewType.ACTIVE_ONLY) -> Iterator[Run]:
         token: str | None = None
         while True:
-            page = self._client.search_runs([self._experiment], wanted, ViewType.ACTIVE_ONLY, _PAGE, page_token=token)
+            page = self._client.search_runs([self._experiment], wanted, view, _PAGE, page_token=token)
             yield from page
             token = page.token
             if not token:

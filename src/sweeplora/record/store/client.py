@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -162,12 +163,21 @@ class Store:
         return Known(fullest.info.run_id, deleted=False)
 
     def forget(self, root: str) -> None:
-        """Delete the runs of the folder `root` and their files, but for the workspace's backup: others may share it."""
+        """Delete the runs of the folder `root` and their files, but for a workspace's backup that others refer to."""
         for run in self._search(f"tags.`{ROOT}` = '{root}'", ViewType.ACTIVE_ONLY):
             run_id = run.info.run_id
             for entry in _repeated(partial(self._client.list_artifacts, run_id)):
                 if entry.path != "workspace":
                     self.remove(run_id, entry.path)
+            for entry in _repeated(partial(self._client.list_artifacts, run_id, "workspace")):
+                name = Path(entry.path).name.removesuffix(".tar.gz")
+                using = self._search(f"tags.`sweeplora.workspace` = '{name}'", ViewType.ACTIVE_ONLY)
+                if all(one.data.tags.get(ROOT) == root for one in using):
+                    self.remove(run_id, entry.path)
+            place = self._local_place(run_id)
+            for folder in () if place is None else (place / "workspace", place, place.parent):
+                with suppress(OSError):  # holds something, or was never made
+                    folder.rmdir()
             _repeated(partial(self._client.delete_run, run_id))
 
     def remove(self, run_id: str, name: str) -> None:
