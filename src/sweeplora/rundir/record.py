@@ -270,7 +270,7 @@ def _read(path: Path, kind: type[Record]) -> Record | None:
     if not is_intact(content):
         raise _damaged(path, "its content is not what was written")
     try:
-        record: Record = _adapter(cast("Any", kind)).validate_python(_renamed(content))
+        record: Record = _adapter(cast("Any", kind)).validate_python(renamed(content))
         return record
     except ValidationError as error:
         first = error.errors()[0]
@@ -285,7 +285,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _renamed(content: Mapping[str, Any]) -> dict[str, Any]:
+def renamed(content: Mapping[str, Any]) -> dict[str, Any]:
     """The content with current names for keys that were renamed, and defaults for keys that used to be null."""
     renamed = {key: value for key, value in content.items() if value is not None}
     if isinstance(renamed.get("command"), str):
