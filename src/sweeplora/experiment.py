@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,19 +11,32 @@ from typing import Any, NamedTuple
 from sweeplora.errors import UserError, UserErrors
 
 
+def yaml_text(config: Mapping[str, Any]) -> str:
+    """A resolved configuration as in config.yaml: as OmegaConf.to_yaml writes it, but `${` in a text stays as it is."""
+    import yaml
+    from omegaconf._utils import get_omega_conf_dumper
+
+    return str(
+        yaml.dump(config, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=get_omega_conf_dumper())
+    )
+
+
 @dataclass(frozen=True)
 class Configuration:
     """A composed configuration, not checked yet.
 
-    `config` is plain resolved data, `yaml` the same as the text stored in a run folder, `overrides` the command line's
-    words that led to it. A missing value is "???": a sweep may propose it. `notices`: one line for each thing that
-    works but deserves attention.
+    `config` is plain resolved data, `overrides` the command line's words that led to it. A missing value is "???": a
+    sweep may propose it. `notices`: one line for each thing that works but deserves attention.
     """
 
     config: dict[str, Any]
-    yaml: str
     overrides: tuple[str, ...]
     notices: tuple[str, ...]
+
+    @functools.cached_property
+    def yaml(self) -> str:
+        """The configuration as the text stored in a run folder; written when it is first asked for."""
+        return yaml_text(self.config)
 
 
 class NotComposed(UserErrors):

@@ -20,7 +20,6 @@ def check(configuration: Configuration) -> Experiment:
         raise UserError("network.dim", 13, "give another number")
     return Experiment(
         config=configuration.config,
-        yaml=configuration.yaml,
         overrides=configuration.overrides,
         signature=signature(configuration.config, {}, {}),
         contents={},

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def question(
         "first": [],
     }
     config = {"search": search, "pruner": pruner, "sweep": {"extend": False}}
-    return Question("s", read, ("val/loss",), trials, Configuration(config, "", (), ()), identity)
+    return Question("s", read, ("val/loss",), trials, Configuration(config, (), ()), identity)
 
 
 def opened(runs: Path, asked: Question) -> Ledger:
@@ -155,3 +156,13 @@ def test_a_database_that_stays_locked_is_one_line(tmp_path: Path, monkeypatch: p
         other.execute("begin exclusive")
         with pytest.raises(UserError, match="another process keeps it locked"):
             opened(tmp_path, asks)
+
+
+def test_known_points_are_asked_in_their_order_and_stay_where_they_are_for_the_next_driver(tmp_path: Path) -> None:
+    asks = replace(question({"x": "interval(0, 1)"}, 4), points=({"x": 0.25}, {"x": 0.5}, {"x": 0.75}))
+    first = opened(tmp_path, asks).ask()
+    assert first is not None and first.proposal.params == {"x": 0.25}
+    ledger = opened(tmp_path, asks)
+    assert len(all_trials(ledger)) == 1, "a point is written once it is asked for"
+    values = [trial.proposal.params["x"] for trial in (ledger.ask(), ledger.ask(), ledger.ask()) if trial is not None]
+    assert values[:2] == [0.5, 0.75] and len(set(values)) == 3

@@ -141,3 +141,11 @@ def test_of_a_very_wide_space_the_rest_is_checked_while_trials_run(tmp_path: Pat
     assert checked[:24] == [f"n{number}" for number in range(24)] and "n37" in checked
     assert code == 2 and "network.preset=n37: give another\nthe trials so far are kept" in said
     assert 1 <= len(list((tmp_path / "runs/s").glob("*/trial.json"))) < 100
+
+
+def test_of_many_combinations_of_files_fewer_are_checked_before_the_first_trial(tmp_path: Path) -> None:
+    kinds = "constant,cosine,cosine_min_lr,inverse_sqrt,linear,piecewise,polynomial,restarts"
+    files = asked(f"scheduler=choice({kinds})", "optimizer.lr=interval(1e-4,1e-3)", "sweep.trials=9")
+    assert [words[0] for words in files.unchecked] == ["scheduler=polynomial", "scheduler=restarts"]
+    values = asked(f"network.alpha=choice({','.join(f'text{n}' for n in range(26))})", "sweep.trials=9")
+    assert [words[0] for words in values.unchecked] == ["network.alpha=text24", "network.alpha=text25"]

@@ -52,7 +52,6 @@ def _checked(configuration: Configuration, config: Mapping[str, Any]) -> Experim
     origin = here(identity.signature, identity.contents, identity.code)
     return Experiment(
         config=configuration.config,
-        yaml=configuration.yaml,
         overrides=configuration.overrides,
         signature=identity.signature,
         contents=identity.contents,

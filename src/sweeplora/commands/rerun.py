@@ -59,7 +59,6 @@ def configuration_of(run: RunDir, record: TrialRecord, runs: Path, overrides: Se
     """A recorded run's configuration with overrides, its paths where they are now. Raises UserError."""
     import yaml
 
-    from sweeplora.config.compose import yaml_text
     from sweeplora.config.recorded import changed, completed, composed_again, moved
     from sweeplora.experiment import Configuration
     from sweeplora.record.location import follow_runs
@@ -74,7 +73,7 @@ def configuration_of(run: RunDir, record: TrialRecord, runs: Path, overrides: Se
     config = moved(changed(recorded, overrides, again), {**_assets(recorded), **paths})
     config["tracking"] = follow_runs(config["tracking"], Path(str(recorded["runs"])), runs)
     config |= {"runs": str(runs), "reuse": False}
-    return Configuration(config, yaml_text(config), (*record.overrides, *overrides), ())
+    return Configuration(config, (*record.overrides, *overrides), ())
 
 
 def _assets(recorded: Mapping[str, Any]) -> dict[str, str]:

@@ -51,14 +51,17 @@ def _print_config(overrides: list[str]) -> int:
 
 
 def _run(overrides: list[str]) -> int:
-    from sweeplora.check.configuration import check
-    from sweeplora.check.outlook import outlook
-    from sweeplora.config.compose import compose
-    from sweeplora.launch.launcher import TRAINING
-    from sweeplora.sweep.dry_run import is_dry
-    from sweeplora.sweep.study import run
+    from sweeplora.sweep.startup import without_collections
 
-    night = _night(overrides)
+    with without_collections():
+        from sweeplora.check.configuration import check
+        from sweeplora.check.outlook import outlook
+        from sweeplora.config.compose import compose
+        from sweeplora.launch.launcher import TRAINING
+        from sweeplora.sweep.dry_run import is_dry
+        from sweeplora.sweep.study import run
+
+        night = _night(overrides)
     if night is None:
         return run(overrides, compose, check, outlook=outlook)
     if is_dry(night[0].config):

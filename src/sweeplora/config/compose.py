@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import functools
+import pickle
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -19,7 +18,6 @@ from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
-from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -62,7 +60,7 @@ def compose(overrides: Sequence[str], proposed: Sequence[str] = ()) -> Configura
     given = words[: len(overrides)]
     replaced = _replaced(given, groups, here)
     choices = [o for o in words if _is_choice(o, groups)]
-    merged = copy.deepcopy(_merged(choices, tuple(replaced), here))
+    merged = _merged(choices, tuple(replaced), here)
     values = [o for o in words if not _is_choice(o, groups)]
     errors = _apply(values, merged)
     config = _resolved(merged)
@@ -72,18 +70,10 @@ def compose(overrides: Sequence[str], proposed: Sequence[str] = ()) -> Configura
         for o in given
         if (group := o.key_or_group) in replaced
     )
-    text = yaml_text(config)
-    configuration = Configuration(config, text, (*overrides, *proposed), notices)
+    configuration = Configuration(config, (*overrides, *proposed), notices)
     if errors:
         raise NotComposed(errors, configuration)
     return configuration
-
-
-def yaml_text(config: Mapping[str, Any]) -> str:
-    """A resolved configuration as in config.yaml: as OmegaConf.to_yaml writes it, but `${` in a text stays as it is."""
-    return str(
-        yaml.dump(config, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=get_omega_conf_dumper())
-    )
 
 
 def _checked(word: str, groups: Mapping[str, Sequence[str]], here: Path) -> Override:
@@ -101,7 +91,7 @@ def _replaced(given: Sequence[Override], groups: Mapping[str, Sequence[str]], he
 
 def _merged(choices: Sequence[Override], replaced: tuple[str, ...], here: Path) -> DictConfig:
     try:
-        return _merge(tuple(_choice_line(o) for o in choices), replaced, here)
+        files = _merge(tuple(_choice_line(o) for o in choices), replaced, here)
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError("conf", _unreadable(here) or "files", f"not YAML: {_one_line(error)}") from error
     except _ABOUT_FILES as error:
@@ -109,6 +99,9 @@ def _merged(choices: Sequence[Override], replaced: tuple[str, ...], here: Path) 
         if explained.key == "conf":
             raise UserError("conf", _config_file(here), explained.mend) from error
         raise explained from error
+    merged = pickle.loads(files)
+    assert isinstance(merged, DictConfig)
+    return merged
 
 
 def _apply(values: Sequence[Override], merged: DictConfig) -> list[UserError]:
@@ -193,9 +186,10 @@ class _UserConfFirst(SearchPathPlugin):
 
 
 @functools.lru_cache(maxsize=64)
-def _merge(choices: tuple[str, ...], replaced: tuple[str, ...], here: Path) -> DictConfig:
-    """The merged files, before any value is overridden; the caller must not modify it."""
-    return _read(choices, replaced, tuple(catalog.folders("conf", here)), tuple(catalog.folders("sweeps", here)))
+def _merge(choices: tuple[str, ...], replaced: tuple[str, ...], here: Path) -> bytes:
+    """The merged files, before any value is overridden, pickled: a copy of it is made in a fifth of deepcopy's time."""
+    merged = _read(choices, replaced, tuple(catalog.folders("conf", here)), tuple(catalog.folders("sweeps", here)))
+    return pickle.dumps(merged)
 
 
 @functools.lru_cache(maxsize=64)

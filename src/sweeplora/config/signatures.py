@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sweeplora.config.annotations import evaluate, type_of_default
 from sweeplora.config.sources import Found, Source, find, find_target, method
 
+_SHIPPED = "sweeplora."
 _WITHOUT_INIT = ("object", "ABC", "abc.ABC", "Protocol", "Generic", "typing.Protocol", "typing.Generic")
 
 
@@ -33,6 +34,16 @@ def signature_of(target: str, key: str) -> Signature | None:
 
     Raises UserError for `key` when there is no such package, module or name.
     """
+    return _of_shipped(target, key) if target.startswith(_SHIPPED) else _read(target, key)
+
+
+@functools.lru_cache(maxsize=512)
+def _of_shipped(target: str, key: str) -> Signature | None:
+    """Of a name in this package, whose files are read once: a process runs the code that it began with."""
+    return _read(target, key)
+
+
+def _read(target: str, key: str) -> Signature | None:
     found = find_target(target, key)
     if found is None:
         return None

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sweeplora.config import catalog
-from sweeplora.config.compose import yaml_text
 from sweeplora.config.sweep_files import read
+from sweeplora.experiment import yaml_text
 from sweeplora.rundir.files import write_whole
 from sweeplora.rundir.signature import UNSIGNED
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
@@ -138,7 +139,9 @@ def _origin(content: Mapping[str, Any]) -> Origin:
     return Origin(content["signature"], dict(content["contents"]), dict(content["code"]), content["version"])
 
 
+@functools.lru_cache(maxsize=1)
 def _version() -> str:
+    """The version that this process runs, whatever is installed meanwhile."""
     try:
         return metadata.version("sweeplora")
     except metadata.PackageNotFoundError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,10 @@ class Ledger:
         self._places = {json.dumps(point, sort_keys=True): place for place, point in enumerate(grid or ())}
         own = [trial for trial in trials if _GIVEN not in trial.user_attrs]
         self._begun = sum(trial.state != TrialState.WAITING for trial in own)
-        taken = {self._place(trial) for trial in trials} if grid is not None else set()
-        order = first_of(grid or (), question.points)
-        self._open_points = [index for index in order if index not in taken]
+        self._points = question.points if grid is None else grid
+        order = range(len(self._points)) if grid is None else first_of(grid, question.points)
+        taken = {trial.user_attrs.get(_KNOWN) if grid is None else self._place(trial) for trial in trials}
+        self._open_points = deque(index for index in order if index not in taken)
         self._points_wait = any(trial.state == TrialState.WAITING for trial in trials)
 
     def _place(self, trial: FrozenTrial) -> int | None:
@@ -106,9 +108,9 @@ class Ledger:
         """The next trial, or None once the question's number of trials was asked for."""
         if self._begun >= self._question.trials:
             return None
-        if self._grid is not None and not self._points_wait:
-            index = self._open_points.pop(0)
-            self._study.enqueue_trial(self._grid[index])
+        if self._open_points and not self._points_wait:
+            index = self._open_points.popleft()
+            self._study.enqueue_trial(self._points[index], user_attrs={_KNOWN: index} if self._grid is None else None)
         self._points_wait = False
         self._begun += 1
         return self._asked(self._study.ask())
@@ -131,15 +133,6 @@ class Ledger:
                 constraints={text: min(excess, 0.0) for text, excess in excesses.items()},
             )
             self._study.add_trial(trial)
-
-    def enqueue(self) -> None:
-        """Have the known points tried first; those that an earlier driver enqueued are not doubled."""
-        if self._grid is not None:
-            return  # its order begins with them
-        there = {trial.user_attrs.get(_KNOWN) for trial in self._study.get_trials(deepcopy=False)}
-        for index, point in enumerate(self._question.points):
-            if index not in there:
-                self._study.enqueue_trial(point, user_attrs={_KNOWN: index})
 
     def report(self, asked: AskedTrial, step: int, value: float) -> bool:
         """Report an intermediate value; True if the pruner stops the trial, or already stopped it by that step."""
@@ -210,7 +203,7 @@ _GIVEN = "given"
 """The attribute of a trial that was another study's: where it comes from."""
 
 _KNOWN = "known point"
-"""The attribute of a trial that was enqueued: its place in sweep.enqueue."""
+"""The attribute of a trial that is a point of sweep.enqueue: its place there."""
 
 _RECORD = "its folder's trial.json"
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -231,7 +224,6 @@ def open_ledger(runs: Path, question: Question, signed: Signed) -> Ledger:
     optuna.logging.enable_propagation()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     database = runs / "optuna.db"
-    build_search(question.config["search"], question.space, 0, question.constraints)
     pruner = build_pruner(question.config["pruner"])
     with storage_faults(database, opening=True):
         storage = open_storage(database)
@@ -255,7 +247,6 @@ def open_ledger(runs: Path, question: Question, signed: Signed) -> Ledger:
         study.sampler, study.pruner = search.sampler, pruner
         ledger = Ledger(study, question, search, storage)
         ledger.give()
-        ledger.enqueue()
     return ledger
 
 

@@ -30,7 +30,10 @@ from sweeplora.sweep.search.space import Space, all_keys
 from sweeplora.sweep.warm_start import Given, Here, read_warm_start
 
 CHECKED_AHEAD = 24
-"""Proposals that are composed and checked before the first trial: a second's work. Few spaces need more."""
+"""Proposals that are composed and checked before the first trial: half a second's work. Few spaces need more."""
+
+_COST_OF_FILES = 4
+"""A proposal with other files of conf/ than those before counts as so many: their composition takes longer."""
 
 _REMEMBERED = 256
 """Experiments that a composer keeps: those of a space's covers, which a study proposes again."""
@@ -141,7 +144,8 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
     constraints = problems.attempt((), lambda: read_constraints(sweep["constraints"] or (), space, composer.configured))
     constraints = constraints or Rules((), space, composer.configured)
     choices = covering(space, constraints)
-    covers = _covers(choices[:CHECKED_AHEAD], composer, problems)
+    ahead = _num_ahead(choices)
+    covers = _covers(choices[:ahead], composer, problems)
     objectives = problems.attempt((), lambda: _objectives(sweep["objective"])) or ()
     problems.attempt(("sweep",), lambda: _check_objectives(objectives, covers, configuration.config["pruner"]))
     problems.attempt(("sweep",), lambda: _check_rungs(configuration.config["pruner"], covers))
@@ -181,7 +185,7 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
             f"sweep.confirm.by={sweep['confirm']['by']} has one value here: the best few are confirmed as they are"
         )
     notices = tuple(dict.fromkeys(lines))
-    later = tuple(choices[CHECKED_AHEAD:])
+    later = tuple(choices[ahead:])
     return Question(
         name,
         space,
@@ -250,6 +254,19 @@ def _space(written: Mapping[str, Any] | None, base: Sequence[str], swept: Space)
             mend = "changes how a trial runs, not what it learns; give it one value outside of the space"
             raise UserError(f"sweep.space.{key}", "searched", mend)
     return space
+
+
+def _num_ahead(choices: Sequence[tuple[str, ...]]) -> int:
+    """How many of the choices are checked before the first trial."""
+    left = CHECKED_AHEAD + _COST_OF_FILES - 1
+    known: set[tuple[str, ...]] = set()
+    for number, words in enumerate(choices):
+        files = tuple(word for word in words if "." not in word.partition("=")[0])
+        left -= 1 if files in known else _COST_OF_FILES
+        known.add(files)
+        if left < 0:
+            return number
+    return len(choices)
 
 
 def _covers(

@@ -45,6 +45,7 @@ from sweeplora.sweep.search.grammar import answers, split_command_line
 from sweeplora.sweep.search.rehearsal import rehearse
 from sweeplora.sweep.search.space import Space
 from sweeplora.sweep.single import INTERRUPTED, REFUSED, SOME_FAILED, WELL, experiment_of, refuse_sweep, run_single
+from sweeplora.sweep.startup import without_collections
 from sweeplora.sweep.supervise import now, shape_of
 
 DATABASE = "optuna.db"
@@ -92,15 +93,18 @@ def _composed_if_it_can(words: Sequence[str], compose: Compose) -> tuple[Configu
 
 def run_study(configuration: Configuration, composer: Composer, swept: Space, trains: Trains) -> int:
     """Begin a study, or continue it where an earlier driver stopped."""
-    question = read_question(configuration, composer, swept)
-    rehearse(question.config, question.space, len(question.objectives), question.constraints)
+    with without_collections():
+        question = read_question(configuration, composer, swept)
+        rehearse(question.config, question.space, len(question.objectives), question.constraints)
     launcher = trains.launcher or launcher_of(configuration.config)
     runs = Path(configuration.config["runs"]).absolute()
     folder = runs / question.name
     launcher.plan(question.trials, shape_of(read_study(folder)))
     folder.mkdir(parents=True, exist_ok=True)
     with _only_driver(folder, question.name), Interrupt() as interrupt, logging_to(folder / "driver.log"):
-        return _Study(question, composer, launcher, runs).run(trains.module, interrupt)
+        with without_collections():
+            study = _Study(question, composer, launcher, runs)
+        return study.run(trains.module, interrupt)
 
 
 class _Study:

@@ -183,3 +183,12 @@ def test_a_grid_of_too_many_points_is_counted_and_not_listed() -> None:
     with pytest.raises(UserError, match=f"the grid has {10**24} points"):
         grid_points(space, 0)
     assert size(parse_space({**BRANCHED, "optimizer=adamw": {"seed": "choice(1, 2, 3)"}})) == 4
+
+
+@pytest.mark.parametrize("text", ["range(0.5, 5, 0.1)", "range(-3, 40, 7)", "range(10, 0, -1)"])
+def test_the_nearest_of_a_range_is_the_one_at_the_least_distance(text: str) -> None:
+    steps = parse_space({"network.alpha": text}).dimensions["network.alpha"]
+    assert isinstance(steps, Steps)
+    for tenth in range(-100, 600, 3):
+        number = tenth / 10 + 0.013
+        assert abs(steps.nearest(number) - number) == min(abs(value - number) for value in steps.values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,7 +58,7 @@ def value_in(dimension: Dimension, value: Any) -> tuple[str, Scalar] | None:
                     return known, one
             return None
         case Steps():
-            near = min(dimension.values, key=lambda one: abs(one - value)) if is_number(value) else None
+            near = dimension.nearest(value) if is_number(value) and math.isfinite(value) else None
             same = near is not None and abs(near - value) <= 1e-9 * max(1.0, abs(value))
             return (text_of(near), near) if same else None
         case Interval():

@@ -116,7 +116,7 @@ def ask_value(dimension: Dimension, asker: Asker, name: str) -> tuple[str, Scala
             return dimension.text, None
         case Choice():
             value = asker.suggest_categorical(name, dimension.values)
-            return dimension.texts[_index(dimension, value)], value
+            return dimension.text(value), value
         case Steps(whole=True):
             ends = int(dimension.low), int(dimension.high)
             value = asker.suggest_int(name, *ends, step=int(dimension.step), log=dimension.log)
@@ -124,16 +124,12 @@ def ask_value(dimension: Dimension, asker: Asker, name: str) -> tuple[str, Scala
             low, high = float(dimension.low), float(dimension.high)
             drawn = asker.suggest_float(name, low, high, step=float(dimension.step))
             # low + n x step in binary floating point may give 0.30000000000000004.
-            value = min(dimension.values, key=lambda exact: abs(exact - drawn))
+            value = dimension.nearest(drawn)
         case Interval(whole=True):
             value = asker.suggest_int(name, math.ceil(dimension.low), math.floor(dimension.high), log=dimension.log)
         case Interval():
             value = asker.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
     return text_of(value), value
-
-
-def _index(choice: Choice, value: Scalar) -> int:
-    return next(i for i, known in enumerate(choice.values) if known == value)
 
 
 def _points(space: Space, where: str) -> list[dict[str, Scalar]]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sweeplora.errors import UserError
 from sweeplora.sweep.search.proposals import propose
 from sweeplora.sweep.search.rules import Rules
-from sweeplora.sweep.search.searchers import build_pruner, build_search
+from sweeplora.sweep.search.searchers import build_pruner, build_search, is_grid
 from sweeplora.sweep.search.space import Space
 
 _MOST_TRIALS = 16
@@ -29,7 +29,10 @@ def rehearse(config: Mapping[str, Any], space: Space, num_objectives: int, rules
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            sampler = build_search(config["search"], space, 0, rules).sampler
+            if is_grid(config["search"]):
+                sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed=0)  # its points are no matter
+            else:
+                sampler = build_search(config["search"], space, 0, rules).sampler
             _refuse_one_that_stops(target, type(sampler))
             directions: list[Literal["minimize"]] = ["minimize"] * num_objectives
             study = optuna.create_study(directions=directions, sampler=sampler, pruner=build_pruner(config["pruner"]))

@@ -11,7 +11,7 @@ from sweeplora.errors import UserError
 from sweeplora.overrides import parse
 from sweeplora.rundir.record import Scalar
 from sweeplora.sweep.search.constraints import Constraint, NotSet, parse_constraint
-from sweeplora.sweep.search.proposals import Proposal, propose
+from sweeplora.sweep.search.proposals import Proposal, is_number, propose
 from sweeplora.sweep.search.space import Space, all_keys
 
 MOST_DRAWS = 10_000
@@ -38,11 +38,10 @@ class Rules:
 
     def excesses(self, proposal: Proposal) -> dict[str, float]:
         """By how much each constraint is broken: text -> 0 or less where it holds."""
-        values = {word.key_or_group: word.value() for word in map(parse, proposal.overrides)}
-        choices = tuple(word for word in proposal.overrides if "." not in word.partition("=")[0])
+        values = dict(_value(word, proposal.params) for word in proposal.overrides)
 
         def value_of(key: str) -> Any:
-            return values[key] if key in values else self._configured_value(key, choices)
+            return values[key] if key in values else self._configured_value(key, proposal.overrides)
 
         return {one.text: one.excess(value_of) for one in self._constraints}
 
@@ -54,7 +53,8 @@ class Rules:
         """The first constraint that a proposal breaks."""
         return next((text for text, excess in self.excesses(proposal).items() if excess > 0), None)
 
-    def _configured_value(self, key: str, choices: tuple[str, ...]) -> Any:
+    def _configured_value(self, key: str, words: Sequence[str]) -> Any:
+        choices = tuple(word for word in words if "." not in word.partition("=")[0])
         if choices not in self._known:
             self._known[choices] = self._configured(choices)
         found, value = lookup(self._known[choices], key)
@@ -63,6 +63,13 @@ class Rules:
         if key in self._searched:
             raise NotSet(key)
         raise LookupError(key)
+
+
+def _value(word: str, params: Mapping[str, Scalar]) -> tuple[str, Any]:
+    """The key of a proposal's override and its value; a number is there already, anything else is parsed."""
+    key = word.partition("=")[0].lstrip("+")
+    known = params.get(key)
+    return (key, known) if is_number(known) else (key, parse(word).value())
 
 
 def read_constraints(written: Sequence[str], space: Space, configured: Configured) -> Rules:

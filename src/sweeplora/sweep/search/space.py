@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from hydra.core.override_parser.types import Transformer
@@ -21,6 +22,14 @@ class Choice:
 
     def __str__(self) -> str:
         return f"choice({', '.join(self.texts)})"
+
+    def text(self, value: Scalar) -> str:
+        """The text of one of the values."""
+        return self._by_value[value]
+
+    @cached_property
+    def _by_value(self) -> Mapping[Scalar, str]:
+        return dict(zip(self.values, self.texts, strict=True))
 
 
 @dataclass(frozen=True)
@@ -45,11 +54,16 @@ class Steps:
         """How many numbers there are."""
         return int((self.high - self.low) / self.step) + 1
 
-    @property
+    @cached_property
     def values(self) -> tuple[float | int, ...]:
         """Every number, ascending."""
         numbers = [self.low + self.step * i for i in range(self.count)]
         return tuple(int(n) if self.whole else float(n) for n in numbers)
+
+    def nearest(self, number: float) -> float | int:
+        """The one of the numbers that is nearest to a finite number."""
+        place = round((number - float(self.low)) / float(self.step))
+        return self.values[min(max(place, 0), self.count - 1)]
 
 
 @dataclass(frozen=True)
