@@ -136,7 +136,7 @@ def test_what_retention_deleted_is_not_kept_in_the_store(runs: Path) -> None:
 
 
 def test_a_single_runs_file_keeps_its_name_and_illegal_signs_go() -> None:
-    kept = Checkpoint("weights/toy.v1-000002.safetensors", 20, ())
+    kept = Checkpoint("weights/toy.v1-000002.safetensors", 20, (), is_last=False)
     assert model_name(kept, "") == "toy_v1-000002"
     assert model_name(kept, "text a/b:c (3-1)") == "text a_b_c (3-1) @20"
 
@@ -167,6 +167,19 @@ def test_a_file_waits_for_the_metrics_of_its_step(tmp_path: Path) -> None:
     found = checkpoints(keys, run.metrics, ended=True)
     assert {one.key: one.step for one in found} == {keys[0]: 3, keys[1]: 4, keys[2]: 4}
     assert {point.key for point in found[0].points} == {"loss", "val/loss"}
+
+
+def test_a_signature_of_digits_at_the_end_of_a_name_is_no_epoch(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "run", "")
+    writer = MetricsWriter(run.metrics)
+    for step in (1, 2, 3):
+        writer.write(step, {"val/loss": 0.5, "epoch": step})
+    stem = "toy-lr0.003963-916747"
+    keys = [f"weights/{stem}{end}.safetensors" for end in ("", "-000001", "-step00000002")]
+    found = {one.key: (one.step, one.is_last) for one in checkpoints(keys, run.metrics, True, stem)}
+    assert found == {keys[0]: (3, True), keys[1]: (1, False), keys[2]: (2, False)}
+    epochs = [keys[0], *(f"weights/{stem}-{number:06}.safetensors" for number in (1, 2))]
+    assert retired(epochs, [], {"train.save_last_epochs": "1"}, stem) == [epochs[1]]
 
 
 def test_only_what_retention_deletes_is_retired() -> None:

@@ -23,12 +23,8 @@ class Checkpoint:
     key: str
     step: int
     points: tuple[Point, ...]
-
-    @property
-    def is_last(self) -> bool:
-        """Whether it is what the training ended with, by its name: not of an epoch or a step."""
-        stem = Path(self.key).stem
-        return _EPOCH.search(stem) is None and _STEP.search(stem) is None
+    is_last: bool = True
+    """Whether it is what the training ended with, by its name: not of an epoch or a step."""
 
 
 def model_name(one: Checkpoint, run: str) -> str:
@@ -40,33 +36,37 @@ def model_name(one: Checkpoint, run: str) -> str:
     return f"{name} @{one.step}" if run and not one.is_last else name
 
 
-def checkpoints(keys: Iterable[str], metrics: Path, ended: bool) -> list[Checkpoint]:
-    """The weights files whose metrics are complete: validated at their step, or followed by a later step or the end."""
+def checkpoints(keys: Iterable[str], metrics: Path, ended: bool, stem: str = "") -> list[Checkpoint]:
+    """The weights files whose metrics are complete: validated at their step, or followed by a later step or the end.
+
+    `stem`: of the run's last file, which all others' names begin with; empty where it is not known.
+    """
     latest = {(point.key, point.step): point for point in MetricsTail(metrics).poll()}
     last = max((step for _, step in latest), default=0)
     epochs = {step: point.value for (key, step), point in latest.items() if key == "epoch"}
     validated = {step for key, step in latest if key == "val/loss"}
     found = []
     for key in sorted(keys):
-        step = _step_of(Path(key).stem, epochs, last)
+        ending = _ending(key, stem)
+        step = _step_of(ending, epochs, last)
         if step is None or not (ended or step in validated or step < last):
             continue
         points = tuple(point for (_, at), point in latest.items() if at == step and point.key.startswith(_OF_A_MODEL))
-        found.append(Checkpoint(key, step, points))
+        found.append(Checkpoint(key, step, points, not _EPOCH.search(ending) and not _STEP.search(ending)))
     return found
 
 
-def retired(known: Collection[str], there: Collection[str], settings: Mapping[str, str]) -> list[str]:
+def retired(known: Collection[str], there: Collection[str], settings: Mapping[str, str], stem: str = "") -> list[str]:
     """Artifacts of weights that the run's own retention has deleted: `known` were sent, `there` are in the folder.
 
-    `settings` are the run's parameters. Files that are gone for another reason stay in the store.
+    `settings` are the run's parameters, `stem` is as in `checkpoints`. Files that are gone for another reason stay in the store.
     """
     gone = [key for key in known if key.startswith("weights/") and key not in there]
     if not gone:
         return []
     everything = {*known, *there}
-    epochs = sorted((int(match[1]), key) for key in everything if (match := _EPOCH.search(Path(key).stem)))
-    steps = {key: int(match[1]) for key in everything if (match := _STEP.search(Path(key).stem))}
+    epochs = sorted((int(match[1]), key) for key in everything if (match := _EPOCH.search(_ending(key, stem))))
+    steps = {key: int(match[1]) for key in everything if (match := _STEP.search(_ending(key, stem)))}
     count, window = (_number(settings.get(f"train.save_last_{unit}")) for unit in ("epochs", "steps"))
     deleted = {key for _, key in epochs[:-count]} if count else set()
     newest = max(steps.values(), default=0)
@@ -74,9 +74,14 @@ def retired(known: Collection[str], there: Collection[str], settings: Mapping[st
     return [key for key in gone if key in deleted]
 
 
-def _step_of(stem: str, epochs: Mapping[int, float], last: int) -> int | None:
-    """The step of a weights file by its name; None while its epoch has no metrics yet."""
-    at_step, of_epoch = _STEP.search(stem), _EPOCH.search(stem)
+def _ending(key: str, stem: str) -> str:
+    """What a file's name has behind the stem of the run's files, which may end in six digits itself."""
+    return Path(key).stem.removeprefix(stem)
+
+
+def _step_of(ending: str, epochs: Mapping[int, float], last: int) -> int | None:
+    """The step of a weights file by its name's end; None while its epoch has no metrics yet."""
+    at_step, of_epoch = _STEP.search(ending), _EPOCH.search(ending)
     if at_step is not None:
         return int(at_step[1])
     if of_epoch is not None:

@@ -22,6 +22,7 @@ from sweeplora.record.store.shared_view import with_file_size
 from sweeplora.record.store.subject import Subject, one_line
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsTail, Point
+from sweeplora.rundir.naming import read_naming
 
 _FILES_A_CALL = 16
 
@@ -152,7 +153,7 @@ class StoredRun(SeenRun):
 
     def _retire(self, store: Store, subject: Subject, found: Sequence[Piece]) -> None:
         """Delete from the store what the run's own retention has deleted from its folder."""
-        for key in retired(self._sent.files, {piece.key for piece in found}, subject.params):
+        for key in retired(self._sent.files, {piece.key for piece in found}, subject.params, self._stem(subject)):
             store.remove(self._id, key)
             model = self._sent.models.pop(key, None)
             if model is not None:
@@ -166,7 +167,7 @@ class StoredRun(SeenRun):
         new = [key for key in keys if key not in self._sent.models]
         if not new:
             return
-        due = checkpoints(new, RunDir(self.path).metrics, subject.status != "RUNNING")
+        due = checkpoints(new, RunDir(self.path).metrics, subject.status != "RUNNING", self._stem(subject))
         if due and not self._compared:
             self._known_models = store.models(self._id)
             self._compared = True
@@ -178,6 +179,10 @@ class StoredRun(SeenRun):
                 store.finish_model(self._id, model, one)
             self._sent.models[one.key] = model
             self._sent.save(self.path)
+
+    def _stem(self, subject: Subject) -> str:
+        """The stem of the run's weights files."""
+        return read_naming(RunDir(self.path), subject.params.get("name", "")).stem
 
     def _settle(self, store: Store) -> None:
         """Make the store show the folder's values if a repeated step gave different ones.
