@@ -52,11 +52,13 @@ def test_numbers_a_contact_sheet_and_the_best_file_are_at_most_three_clicks_away
     browser.until(f"JSON.parse({cells}).filter(Boolean).length >= 3")
     shown = [float(text) for text in json.loads(browser.evaluate(cells)) if text and text.strip() not in ("", "-")]
     assert shown[:3] == pytest.approx(sorted(values), rel=1e-2), "the list is sorted, the best first, with numbers"
+    assert "Ask a question" not in browser.evaluate("document.documentElement.outerHTML"), "no panel of an assistant"
 
     browser.press_one(_NAMED.format(json.dumps(STUDY)))  # one click: the sweep's own run, and its note
     browser.until("[...document.images].some(i => i.src.includes('get-artifact') && i.naturalWidth > 300)")
     sheets = "[...document.images].filter(i => i.src.includes('sheets%2Fprompt-')).length"
     assert browser.evaluate(sheets) == 2
+    assert not any(word in browser.evaluate("document.body.innerText") for word in ("Evaluation runs", "AI Gateway"))
 
     browser.go("about:blank", "document.readyState === 'complete'")
     browser.go(ui, "document.querySelectorAll('.ag-center-cols-container .ag-row').length >= 4")
@@ -73,6 +75,22 @@ def test_numbers_a_contact_sheet_and_the_best_file_are_at_most_three_clicks_away
     assert best.weights is not None
     browser.until(f"document.body.innerText.includes({json.dumps(best.weights.name)})")
     assert browser.elsewhere == []
+
+
+def test_the_page_of_models_cuts_no_name(ui: str, swept: Path, browser: Watched) -> None:
+    base, _, rest = ui.partition("/#/experiments/")
+    page = f"{base}/#/experiments/{rest.partition('/')[0]}/models?workflowType=machine_learning"
+    links = "[...document.querySelectorAll('.ag-pinned-left-cols-container .ag-row a')]"
+    browser.go(page, f"{links}.length >= 3")
+    shown = json.loads(
+        browser.evaluate(
+            f"JSON.stringify({links}.map(a => [a.textContent.trim(), a.getBoundingClientRect().right <= "
+            "a.closest('.ag-cell').getBoundingClientRect().right]))"
+        )
+    )
+    for entry in read_leaderboard(swept / STUDY, STUDY, ("val/loss",)).entries:
+        assert [f"{brief_values(entry.params, points=False)} ({entry.number})", True] in shown
+    assert all(whole for _, whole in shown)
 
 
 @pytest.fixture

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from sweeplora.record.store.subject import study_subject
-from sweeplora.report.leaderboard import front, lines, note, read_leaderboard, write_leaderboard
+from sweeplora.report.leaderboard import front, note, read_leaderboard, write_leaderboard
 from sweeplora.report.plots import draw_plots
+from sweeplora.report.terminal_board import lines
 from sweeplora.rundir.files import write_json
 from sweeplora.rundir.metrics import MetricsWriter
 from sweeplora.rundir.record import StudyRecord, damaged_trials, trial_folders
+from tests.report.studies import a_study, a_trial
 
 
 def trial(folder: Path, number: int, verdict: str, value: object, params: dict[str, Any]) -> None:
@@ -56,7 +58,7 @@ def test_every_view_of_several_objectives_ranks_the_same(tmp_path: Path) -> None
     board = read_leaderboard(tmp_path, "s", ("a", "b"))
     write_leaderboard(tmp_path, board)
     screen = [line.split()[1] for line in lines(board)[1:]]
-    page = [line.split("|")[2].strip() for line in note(board).splitlines()[2:]]
+    page = [line.split("|")[2].strip().removesuffix("&emsp;") for line in note(board).splitlines()[2:]]
     markdown = [line.split("|")[2].strip() for line in (tmp_path / "leaderboard.md").read_text().splitlines()[4:]]
     csv_rows = [row["trial"] for row in csv.DictReader((tmp_path / "leaderboard.csv").open())]
     tagged = study_subject(StudyRecord("s", ["a", "b"], 1.0), board).tags
@@ -87,3 +89,15 @@ def test_a_damaged_record_is_left_out_and_does_not_end_the_leaderboard(tmp_path:
     assert [entry.number for entry in read_leaderboard(tmp_path, "s", ("val/loss",)).entries] == [0]
     assert all("trial.json" in line for line in damaged_trials(trial_folders(tmp_path)))
     assert len(damaged_trials(trial_folders(tmp_path))) == 5
+
+
+def test_in_a_narrow_terminal_the_values_and_what_gave_them_stay(tmp_path: Path) -> None:
+    study = a_study(tmp_path)
+    for number in range(3):
+        a_trial(study, number, {"network.dim": 2 << number, "network.alpha": 4, "optimizer.lr": 0.1}, 0.3 + number / 7)
+    board = read_leaderboard(study, study.name, ("val/loss",))
+    whole, narrow = lines(board), lines(board, 80)
+    assert max(map(len, whole)) > 80 >= max(map(len, narrow))
+    assert "network.dim" in whole[0] and narrow[0].split()[:3] == ["rank", "trial", "val/loss"]
+    assert {"dim", "alpha", "lr", "status"} <= set(narrow[0].split())
+    assert lines(board, max(map(len, whole))) == whole

@@ -8,10 +8,11 @@ from typing import cast
 import numpy as np
 import pytest
 
-from sweeplora.report.leaderboard import Leaderboard, lines, read_leaderboard, table
+from sweeplora.report.leaderboard import Leaderboard, read_leaderboard, table
 from sweeplora.report.preference_words import preference_lines
 from sweeplora.report.preferences import preferences_of
 from sweeplora.report.summaries import study_summary
+from sweeplora.report.terminal_board import lines
 from sweeplora.rundir.preferences import PREFERENCES, Judgement, JudgementWriter, Picked, read_judgements
 from tests.report.studies import a_preview, a_study, a_trial
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from sweeplora.report.edges import edges
-from sweeplora.report.leaderboard import lines, read_leaderboard, write_leaderboard
+from sweeplora.report.leaderboard import read_leaderboard, write_leaderboard
+from sweeplora.report.terminal_board import lines
 from sweeplora.report.verdict import best_by_value, judge, said, write_verdict
 from sweeplora.rundir.files import write_json
 from sweeplora.rundir.record import replicate_folders, trial_folders

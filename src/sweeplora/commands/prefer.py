@@ -64,10 +64,11 @@ def _compare(folder: Path, port: int, browser: bool) -> int:
 
 def _tell(folder: Path) -> None:
     """Write the leaderboard and the report anew, and print what came of the comparisons."""
-    from sweeplora.report.leaderboard import lines, read_leaderboard, write_leaderboard
+    from sweeplora.report.leaderboard import read_leaderboard, write_leaderboard
     from sweeplora.report.preference_words import preference_lines
     from sweeplora.report.study_report import following, write_report
     from sweeplora.report.summaries import study_summary
+    from sweeplora.report.terminal_board import lines, terminal_width
     from sweeplora.report.verdict import said
     from sweeplora.report.words import near
     from sweeplora.rundir.record import read_study
@@ -83,7 +84,7 @@ def _tell(folder: Path) -> None:
     if state != "running":  # its driver writes the leaderboard while it lives
         write_leaderboard(folder, board, (*said(folder), *told))
     page = write_report(folder, study, state, time.time()).page
-    print("\n".join([*lines(board), "", *told, f"report: {near(page)}"]))
+    print("\n".join([*lines(board, terminal_width()), "", *told, f"report: {near(page)}"]))
     (sentence, command), *_ = following(folder, study, state, board)
     if state == "interrupted":
         print(f"{sentence} {command}")

@@ -14,8 +14,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.metadata import entry_points
 
 from sweeplora.errors import UserError
+from sweeplora.record.page import NAME
 from sweeplora.record.provenance.secret import without_credentials
 
 HOST = "127.0.0.1"
@@ -33,6 +35,8 @@ class Server:
         self.address = f"http://{HOST}:{port}"
         self._port = port
         self._argv = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+        if entry_points(group="mlflow.app", name=NAME):  # an editable install of an earlier commit has none
+            self._argv += ["--app-name", NAME]
         self._argv += options
         # Not on the command line, which every user of the machine can read: the URL may contain a password.
         self._environment = {**os.environ, **_QUIET, "MLFLOW_BACKEND_STORE_URI": store}

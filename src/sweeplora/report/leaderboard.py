@@ -274,18 +274,23 @@ def _mebibytes(size: int | None) -> str:
     return "" if not size else f"{size / 2**20:.3g} MiB"
 
 
-def lines(board: Leaderboard) -> list[str]:
-    """The leaderboard in columns for a terminal, without the long names of folders and files."""
-    header, rows = table(board)
-    cells = [row[:-2] for row in (header, *rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-
-
 def note(board: Leaderboard) -> str:
-    """The leaderboard in Markdown for a page that already shows the runs: without folders and files."""
+    """The leaderboard in Markdown for a page that already shows the runs: without folders and files.
+
+    The page may draw tables without any room between the columns, and has no room for many rows: cells end with a space
+    that HTML keeps, and of a long leaderboard the best rows and the base model's are shown.
+    """
     header, rows = table(board)
-    return markdown(header[:-2], [row[:-2] for row in rows])
+    base = rows[-1:] if board.base is not None else []
+    shown = rows if len(rows) <= _MOST_NOTED else [*rows[: _MOST_NOTED - len(base)], *base]
+    spaced = [[f"{cell}{_SPACE}" if cell else "" for cell in row[:-2]] for row in (header, *shown)]
+    left = len(rows) - len(shown)
+    told = f"\n\n{left} more are in leaderboard.md, among the artifacts." if left else ""
+    return markdown(spaced[0], spaced[1:]) + told
+
+
+_MOST_NOTED = 40
+_SPACE = "&emsp;"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sweeplora.errors import UserError
 from sweeplora.report.curve import curve
-from sweeplora.report.leaderboard import lines, read_leaderboard
+from sweeplora.report.leaderboard import read_leaderboard
 from sweeplora.report.limits import limit_of_courses
 from sweeplora.report.preference_words import preference_lines
 from sweeplora.report.siblings import differences, rank_of, shown_differences
@@ -21,6 +21,7 @@ from sweeplora.report.summaries import (
     size_on_disk,
     study_summary,
 )
+from sweeplora.report.terminal_board import lines, terminal_width
 from sweeplora.report.words import clock, near, number
 from sweeplora.rundir.files import read_sealed
 from sweeplora.rundir.folder import MIRROR, RunDir
@@ -124,7 +125,7 @@ def shown_study(page: Mapping[str, Any]) -> list[str]:
     board = read_leaderboard(folder, page["study"], tuple(page["objectives"]))
     best = [] if page["best"] is None else [f"trial {page['best']['trial']}, the best:", *_drawing(page)]
     preferred = preference_lines(board)
-    return [*_table(rows), "", *lines(board), *([""] if best or preferred else []), *preferred, *best]
+    return [*_table(rows), "", *lines(board, terminal_width()), *([""] if best or preferred else []), *preferred, *best]
 
 
 def _metric(series: Mapping[str, Mapping[int, float]], asked: str | None) -> str:

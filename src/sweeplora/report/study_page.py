@@ -176,7 +176,7 @@ def _board(content: Content) -> str:
         failed = entry is not None and not entry.values and entry.message
         message = f'<span class="message">{escape(entry.message)}</span>' if entry is not None and failed else ""
         body.append(f'<tr class="{kind}"{trial}>{cells}<td>{links}{message}</td></tr>')
-    head = f"<thead><tr>{heads}<th>files</th></tr></thead>"
+    head = f"<thead><tr>{heads}<th>open</th></tr></thead>"
     return f'<div class="wide"><table id="board">{head}<tbody>{"".join(body)}</tbody></table></div>'
 
 

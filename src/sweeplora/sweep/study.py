@@ -12,8 +12,9 @@ from pathlib import Path
 from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration, Experiment, NotComposed, Outlook
 from sweeplora.launch.launcher import TRAINING, Launcher
-from sweeplora.report.leaderboard import Leaderboard, lines, read_leaderboard, write_leaderboard
+from sweeplora.report.leaderboard import Leaderboard, read_leaderboard, write_leaderboard
 from sweeplora.report.preference_words import preference_lines
+from sweeplora.report.terminal_board import lines, terminal_width
 from sweeplora.report.unread import unread
 from sweeplora.report.verdict import judge, said, write_verdict
 from sweeplora.report.words import near, number, params_text
@@ -230,7 +231,7 @@ class _Study:
     def _tell(self, board: Leaderboard, screen: Screen, refused: UserError | None, waits: bool) -> int:
         verdict = (f"verdict: {line}" for line in (*said(self._folder), *preference_lines(board)))
         passed_over = unread([*trial_folders(self._folder), *replicate_folders(self._folder)])
-        for line in ("", *lines(board), "", *verdict, *_summary(board, self._folder), *passed_over):
+        for line in ("", *lines(board, terminal_width()), "", *verdict, *_summary(board, self._folder), *passed_over):
             screen.say(line)
         if refused is not None:
             screen.say(f"{refused}\nthe trials so far are kept, and found again by a study of another name")

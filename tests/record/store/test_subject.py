@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from sweeplora.record.provenance.secret import without_credentials
-from sweeplora.record.store.subject import best_so_far, closed, flatten, study_note, trial_subject, verdict_of
+from sweeplora.record.store.subject import (
+    Subject,
+    best_so_far,
+    closed,
+    flatten,
+    study_note,
+    trial_subject,
+    verdict_of,
+    with_pictures,
+)
 from sweeplora.report.leaderboard import Leaderboard, make_leaderboard
 from sweeplora.rundir.record import Attempt, Result, TrialRecord, Verdict
 
@@ -62,7 +71,9 @@ def test_a_repetition_is_tagged_as_one_and_named_after_its_trial() -> None:
     ranked = board(("val/loss",), trial(4, 0.4, 30.0), (Path("004.2-a"), record))
     assert [entry.number for entry in ranked.entries] == [4]
     assert [(p.step, p.value) for p in best_so_far(ranked)] == [(1, 0.4)]
-    assert study_note(ranked, ("trial 4 is the best",)).startswith("- trial 4 is the best\n\n| rank |")
+    assert study_note(ranked, ("trial 4 is the best",)).startswith(
+        "- trial 4 is the best\n\n| rank&emsp; | trial&emsp; |"
+    )
 
 
 def test_the_best_value_so_far_follows_the_order_of_ending() -> None:
@@ -94,3 +105,16 @@ def test_an_attempt_that_nobody_saw_end_lasts_until_the_training_last_wrote() ->
     assert trial_subject("s/0", {}, closed(open_, 75.0), "interrupted", 5.0).ended == 75_000
     assert closed(open_, None).attempts[-1].seconds == 0.0
     assert open_.attempts[-1].ended is None
+
+
+def test_a_sweeps_note_shows_the_verdict_first_and_the_best_of_many_trials() -> None:
+    trials = [trial(number, 0.1 + number / 1000, float(number)) for number in range(60)]
+    ranked = board(("val/loss",), *trials)
+    text = study_note(ranked, ("trial 0 is the best",))
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert rows[2].startswith("| 1&emsp; | 0&emsp; |") and len(rows) == 2 + 40
+    assert text.endswith("20 more are in leaderboard.md, among the artifacts.")
+    subject = Subject("s", "s", 0, None, "FINISHED", {}, {"mlflow.note.content": text})
+    shown = with_pictures(subject, "r", ["plots/map.png", "sheets/prompt-00.png"]).tags["mlflow.note.content"]
+    assert shown.startswith("- trial 0 is the best\n\n![plots/map.png]")
+    assert shown.index("sheets/prompt-00.png") < shown.index("| rank") < shown.index("20 more are")

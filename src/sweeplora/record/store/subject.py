@@ -218,13 +218,15 @@ def study_subject(study: StudyRecord, board: Leaderboard, said: Sequence[str] = 
 def with_pictures(subject: Subject, run_id: str, keys: Sequence[str]) -> Subject:
     """The subject with the map and the contact sheets among the files `keys` of run `run_id` shown in its note.
 
-    MLflow's notes may hold pictures, by an address below the page's own.
+    MLflow's notes may hold pictures, by an address below the page's own. They stand below the verdict: of a long note
+    MLflow shows the first lines, and the rest on a click.
     """
     shown = [key for key in keys if key == "plots/map.png" or key.startswith("sheets/prompt-")][:_MOST_SHOWN]
     if not shown:
         return subject
     pictures = "\n\n".join(f"![{key}](get-artifact?path={quote(key, safe='')}&run_uuid={run_id})" for key in shown)
-    note_ = f"{pictures}\n\n{subject.tags[_NOTE]}"
+    verdict, _, table = f"\n\n{subject.tags[_NOTE]}".partition("\n\n| ")
+    note_ = "\n\n".join(part for part in (verdict.strip(), pictures, f"| {table}") if part)
     return replace(subject, tags={**subject.tags, _NOTE: note_[:TAG_LENGTH]})
 
 
