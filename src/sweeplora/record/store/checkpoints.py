@@ -59,7 +59,8 @@ def checkpoints(keys: Iterable[str], metrics: Path, ended: bool, stem: str = "")
 def retired(known: Collection[str], there: Collection[str], settings: Mapping[str, str], stem: str = "") -> list[str]:
     """Artifacts of weights that the run's own retention has deleted: `known` were sent, `there` are in the folder.
 
-    `settings` are the run's parameters, `stem` is as in `checkpoints`. Files that are gone for another reason stay in the store.
+    `settings` are the run's parameters, `stem` is as in `checkpoints`. Files that are gone for another reason stay in
+    the store.
     """
     gone = [key for key in known if key.startswith("weights/") and key not in there]
     if not gone:
