@@ -151,7 +151,8 @@ def _told(restored: Restored) -> list[str]:
         lines.append(f"from the backup: {_some(restored.written)}")
     if not restored.checkouts and not restored.written:
         lines.append("the workspace was not backed up: only the run's record came back")
-    lines += [f"missing: {_named(one)}" for one in restored.missing[:_SHOWN]]
+    missing = sorted(restored.missing, key=lambda one: "key" not in one)  # the model before hundreds of images
+    lines += [f"missing: {_named(one)}" for one in missing[:_SHOWN]]
     if len(restored.missing) > _SHOWN:
         lines.append(f"missing: {len(restored.missing) - _SHOWN} more, all in {near(restored.folder)}/restored.json")
     if restored.missing:

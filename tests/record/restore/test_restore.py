@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from sweeplora.content import sha256
 from sweeplora.errors import UserError
 from sweeplora.record.mirror import Mirror
 from sweeplora.record.restore.overlay import overlay
-from sweeplora.record.restore.restore import RESTORED
+from sweeplora.record.restore.restore import RESTORED, Helpers, restore
 from sweeplora.record.restore.search import ContentSearch
 from sweeplora.record.restore.stored import StoredRecord
 from sweeplora.rundir.files import read_json
 from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.record import Attempt, TrialRecord, write_trial
 from tests.record.provenance.test_git import run
 from tests.record.restore.desk import Desk, bring_back, listing
 from tests.record.study_folder import tracking_of
@@ -204,6 +206,27 @@ def test_images_are_found_by_their_hash_and_captions_come_from_the_record(
     assert [(one["path"], one["sha256"]) for one in restored.missing] == [
         (str(desk.path / "cats/3_a/two.png"), entries[1]["sha256"])
     ]
+
+
+def test_the_base_model_is_named_by_its_content_and_found_by_it(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = hashlib.sha256(b"the base").hexdigest()
+    model = str(tmp_path / "models/base.safetensors")
+    made = desk.record(model={"path": model}, sample={"prompts": None})
+    write_trial(made, TrialRecord("complete", contents={"model.path": digest}, attempts=[Attempt(2e9)]))
+    made = desk.carry_off(made)
+    monkeypatch.chdir(tmp_path)
+    helpers = Helpers(tmp_path, lambda path: sha256(path) if path.is_file() else None)
+    (missing,) = restore(made, tmp_path / "without", [], helpers).missing
+    assert (missing["path"], missing["key"], missing["content"]) == (model, "model.path", digest)
+    (tmp_path / "attic/deep").mkdir(parents=True)
+    (tmp_path / "attic/base.safetensors").write_bytes(b"another of that name")
+    (tmp_path / "attic/deep/renamed.safetensors").write_bytes(b"the base")
+    restored = restore(made, tmp_path / "with", [tmp_path / "attic"], helpers)
+    assert not restored.missing
+    paths = (read_json(restored.folder / RESTORED) or {})["paths"]
+    assert paths == {model: str(tmp_path / "attic/deep/renamed.safetensors")}
 
 
 def test_data_and_prompts_from_outside_of_the_workspace_have_a_new_place(
