@@ -129,9 +129,10 @@ def percent(difference: float) -> str:
 def _headline(found: Comparisons) -> str:
     if not found.measured:
         close, others = len(found.not_separable), len(found.others)
+        those = f"{close or 'none'} of the other {others} trials {'are' if close > 1 else 'is'} that close"
         return (
             f"one seed: differences below {_least(found.others)} mean nothing (seeds of the embedded model differ so "
-            f"much); {close} of the other {others} trials are that close to trial {found.best}; "
+            f"much); {those} to trial {found.best}; "
             "sweep.confirm.top=3 trains the best three with further seeds"
         )
     again = [other for other in found.others if other.seeds > 1]
