@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import csv
+import json
+import math
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from sweeplora.config.compose import compose
+from sweeplora.report.declared import least_of
 from sweeplora.report.edges import edges
 from sweeplora.report.leaderboard import read_leaderboard, write_leaderboard
 from sweeplora.report.terminal_board import lines
-from sweeplora.report.verdict import best_by_value, judge, said, write_verdict
+from sweeplora.report.verdict import best_by_value, judge, percent, said, write_verdict
 from sweeplora.rundir.files import write_json
 from sweeplora.rundir.record import replicate_folders, trial_folders
 from sweeplora.rundir.scores import ScoresWriter
@@ -160,3 +166,35 @@ def test_the_best_at_an_edge_asks_for_a_wider_range(
     space: dict[str, Any], best: dict[str, Any], told: list[str]
 ) -> None:
     assert [line.rpartition(": ")[2] for line in edges(space, best)] == told
+
+
+def test_a_point_that_was_proposed_twice_is_compared_once(study: Study) -> None:
+    for again in ("", ".1", ".2", ".3", ".4"):
+        folder = study.folder / f"000{again}-abc0"
+        copy = study.folder / f"007{again}-abc0"
+        shutil.copytree(folder, copy)
+        record = json.loads((copy / "trial.json").read_text())
+        write_json(copy / "trial.json", {**record, "number": 7})
+    found = judge(read_leaderboard(study.folder, "s", ("val/loss",)), SPACE)
+    assert found is not None and 7 not in (found.best, *found.not_separable)
+
+
+def test_keys_that_every_trial_has_another_value_of_are_not_compared_by_value(study: Study) -> None:
+    found = judge(read_leaderboard(study.folder, "s", ("val/loss",)), SPACE)
+    assert found is not None
+    assert [line.partition(",")[0] for line in found.lines if "at its best trial" in line] == ["network.dim"]
+
+
+def test_no_key_is_to_be_widened_below_what_it_takes(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(compose(()).yaml)
+    assert least_of(tmp_path, "train.batch_size") == 1 and least_of(tmp_path, "optimizer.lr") is None
+    space = {"train.batch_size": "choice(1, 2, 4)", "network.alpha": "choice(1, 2, 4)"}
+    lines_ = edges(space, {"train.batch_size": 1, "network.alpha": 1}, partial(least_of, tmp_path))
+    assert [line.rpartition(": ")[2] for line in lines_] == ["widen network.alpha below 1"]
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"), [(0.0123, "1.2 %"), (0.128, "13 %"), (1.3, "130 %"), (7.0, "700 %"), (8.1e6, "8.1e+06 times")]
+)
+def test_differences_are_written_without_powers_of_ten_below_ten_times(share: float, shown: str) -> None:
+    assert percent(math.log1p(share)) == shown

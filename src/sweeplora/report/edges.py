@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sweeplora.rundir.record import Scalar
@@ -23,10 +23,13 @@ class Span(NamedTuple):
     listed: bool
 
 
-def edges(space: Mapping[str, Any], best: Mapping[str, Scalar]) -> list[str]:
+def edges(
+    space: Mapping[str, Any], best: Mapping[str, Scalar], least: Callable[[str], float | None] = lambda key: None
+) -> list[str]:
     """What to widen, one line for each searched number of the best trial that lies at an edge of its range.
 
-    `space` as study.json describes it. A limit that is none is left out: nothing lies below zero.
+    `space` as study.json describes it, `least`: the least value that a key takes. An edge that cannot be widened
+    is left out: nothing lies below zero, and no batch is smaller than one.
     """
     found = []
     for key, span in spans(space, best):
@@ -37,7 +40,7 @@ def edges(space: Mapping[str, Any], best: Mapping[str, Scalar]) -> list[str]:
         margin = 0.0 if span.listed else _CLOSE
         if place >= 1 - margin:
             found.append(f"the best {key}, {value:.4g}, is at the upper edge: widen {key} above {span.high:.4g}")
-        elif place <= margin and span.low > 0:
+        elif place <= margin and span.low > max(0.0, least(key) or 0.0):
             found.append(f"the best {key}, {value:.4g}, is at the lower edge: widen {key} below {span.low:.4g}")
     return found
 
@@ -51,6 +54,15 @@ def spans(space: Mapping[str, Any], best: Mapping[str, Scalar]) -> Iterator[tupl
                 yield from spans(content, best)
         elif (span := _span(str(content))) is not None:
             yield written.lstrip("+"), span
+
+
+def drawn_freely(space: Mapping[str, Any]) -> Iterator[str]:
+    """The keys that are searched over intervals, where hardly two trials have the same value."""
+    for written, content in space.items():
+        if isinstance(content, Mapping):
+            yield from drawn_freely(content)
+        elif "interval(" in str(content):
+            yield written.lstrip("+")
 
 
 def _span(text: str) -> Span | None:

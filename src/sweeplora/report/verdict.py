@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from sweeplora.report.edges import edges
+from sweeplora.report.declared import least_of
+from sweeplora.report.edges import drawn_freely, edges
 from sweeplora.report.leaderboard import Entry, Leaderboard
 from sweeplora.report.objectives import PREFERENCE
 from sweeplora.report.statistics import ALPHA, Cells, Comparison, Comparisons, Losses, compare
-from sweeplora.report.words import number
+from sweeplora.report.words import number, params_text
 from sweeplora.rundir.files import read_sealed, sealed, write_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import Scalar
@@ -53,12 +55,13 @@ def judge(board: Leaderboard, space: Mapping[str, Any], alpha: float = ALPHA) ->
     by_number = {entry.number: entry for entry in board.entries}
     best = by_number[found.best]
     same = [other for other in found.others if not other.separable and (other.seeds > 1 or not found.measured)]
+    equal = {found.best, *(other.point for other in same)}
     told = [
         _headline(found),
-        *_advice([best, *(by_number[other.point] for other in same)], same),
-        *_each_value(board),
+        *_advice([entry for entry in board.entries if entry.number in equal], same),
+        *_each_value(board, frozenset(drawn_freely(space))),
         *_unsteady(board),
-        *edges(space, best.params),
+        *edges(space, best.params, partial(least_of, best.folder)),
     ]
     detectable = found.detectable if found.measured else max(other.least for other in found.others)
     seeds = max(other.seeds for other in found.others) if found.measured else 1
@@ -70,7 +73,7 @@ def comparisons_of(board: Leaderboard, alpha: float = ALPHA) -> Comparisons | No
 
     None also where a person decides: comparisons by eye have their own measure of doubt (`report.preferences`).
     """
-    complete = [entry for entry in board.entries if entry.values]
+    complete = _different([entry for entry in board.entries if entry.values])
     if len(board.objectives) != 1 or board.objectives == (PREFERENCE,) or len(complete) < 2:
         return None
     if any(min(board.measured(entry)) <= 0 for entry in complete):
@@ -78,6 +81,14 @@ def comparisons_of(board: Leaderboard, alpha: float = ALPHA) -> Comparisons | No
     # With replicates every trial has the same seeds; otherwise the first seed chose the trials to train again.
     is_mean = any(entry.own != entry.values for entry in complete)
     return compare(_cells(board, complete), None if is_mean else 0, alpha)
+
+
+def _different(entries: Sequence[Entry]) -> list[Entry]:
+    """The trials without those of a point that was proposed again: the same training, which says nothing more."""
+    points: dict[object, Entry] = {}
+    for entry in entries:
+        points.setdefault((frozenset(entry.params.items()), entry.own), entry)
+    return list(points.values())
 
 
 def write_verdict(folder: Path, verdict: StudyVerdict | None) -> None:
@@ -105,10 +116,14 @@ def best_by_value(board: Leaderboard) -> dict[str, dict[Scalar, Entry]]:
     return {key: values for key, values in found.items() if 1 < len(values) <= _MOST_VALUES}
 
 
-def _each_value(board: Leaderboard) -> list[str]:
-    """For each key with few values, how far the best trial of each value is from the best of all."""
+def _each_value(board: Leaderboard, free: frozenset[str]) -> list[str]:
+    """For each key with few values, how far the best trial of each value is from the best of all.
+
+    `free`: keys that are left out, since every trial has a value of its own.
+    """
     told = []
-    for key, values in list(best_by_value(board).items())[:_MOST_KEYS]:
+    shown = [(key, values) for key, values in best_by_value(board).items() if key not in free]
+    for key, values in shown[:_MOST_KEYS]:
         means = {value: fmean(board.measured(entry)) for value, entry in values.items()}
         first, *others = sorted(values, key=lambda value: means[value])
         behind = [f"{number(one, 'null')} {percent(math.log(means[one] / means[first]))} worse" for one in others]
@@ -123,13 +138,17 @@ _MOST_LOG = 700.0  # e to the power of more is no number
 def percent(difference: float) -> str:
     """A difference in log(loss) as `2.1 %`; one that a trial which went astray makes as `8.1e+06 times`."""
     share = math.expm1(min(difference, _MOST_LOG))
-    return f"{share:.2g} times" if share >= _MANY_TIMES else f"{100 * share:.2g} %"
+    if share >= _MANY_TIMES:
+        return f"{share:.2g} times"
+    return f"{100 * share:.0f} %" if share >= 1 else f"{100 * share:.2g} %"
 
 
 def _headline(found: Comparisons) -> str:
     if not found.measured:
         close, others = len(found.not_separable), len(found.others)
         those = f"{close or 'none'} of the other {others} trials {'are' if close > 1 else 'is'} that close"
+        if others == 1:
+            those = "the other one is that close" if close else "the other one is not that close"
         return (
             f"one seed: differences below {_least(found.others)} mean nothing (seeds of the embedded model differ so "
             f"much); {those} to trial {found.best}; "
@@ -141,7 +160,8 @@ def _headline(found: Comparisons) -> str:
     same = [other for other in again if not other.separable]
     close_by = [other for other in found.others if other.seeds == 1 and not other.separable]
     if close_by:
-        would += f"; {len(close_by)} trials with one seed are within {_least(close_by)}, too close to say"
+        trials = f"{len(close_by)} trials with one seed are" if len(close_by) > 1 else "1 trial with one seed is"
+        would += f"; {trials} within {_least(close_by)}, too close to say"
     if same:
         named = _listed([f"{other.point} ({percent(other.difference)})" for other in same])
         trials = "trials" if len(same) > 1 else "trial"
@@ -169,14 +189,15 @@ def _next(others: Sequence[Comparison]) -> str:
 
 
 def _advice(same: Sequence[Entry], compared: Sequence[Comparison]) -> list[str]:
-    """What to take of trials that cannot be told apart: the smallest file, where files differ."""
+    """What to take of trials that cannot be told apart, first in rank first: the smallest file, where files differ."""
     if len(same) < 2:
         return []
     spread = max(other.difference for other in compared)
     sizes = {entry.number: entry.size for entry in same}
     known = [size for size in sizes.values() if size]
     if len(known) < len(same) or min(known) > 0.9 * max(known):
-        return [f"they are equal within {percent(spread)}: any of them serves; take trial {same[0].number}"]
+        first = f"trial {same[0].number} ({params_text(same[0].params)})"
+        return [f"they are equal within {percent(spread)}: any of them serves; take {first}"]
     smallest = min(same, key=lambda entry: sizes[entry.number] or 0)
     share = _share((sizes[smallest.number] or 1) / max(known))
     key = _deciding_key(same)

@@ -154,14 +154,15 @@ class Replicates:
         return None
 
     def _chosen(self, board: Leaderboard) -> list[Entry]:
-        """The best few at the search's own seed."""
+        """The best few at the search's own seed; a point that was proposed twice is one."""
         complete = sorted(
             (entry for entry in board.entries if entry.values), key=lambda entry: (entry.own, entry.number)
         )
         seen: set[object] = set()
         chosen: list[Entry] = []
         for entry in complete if self.rules.top else ():
-            value = entry.number if self.rules.by is None else entry.params.get(self.rules.by)
+            by = self.rules.by
+            value = (frozenset(entry.params.items()), entry.own) if by is None else entry.params.get(by)
             if value not in seen and len(chosen) < self.rules.top:
                 seen.add(value)
                 chosen.append(entry)

@@ -12,7 +12,7 @@ from pathlib import Path
 from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration, Experiment, NotComposed, Outlook
 from sweeplora.launch.launcher import TRAINING, Launcher
-from sweeplora.report.leaderboard import Leaderboard, read_leaderboard, write_leaderboard
+from sweeplora.report.leaderboard import Entry, Leaderboard, front, read_leaderboard, write_leaderboard
 from sweeplora.report.preference_words import preference_lines
 from sweeplora.report.terminal_board import lines, terminal_width
 from sweeplora.report.unread import unread
@@ -253,15 +253,22 @@ def _summary(board: Leaderboard, folder: Path) -> list[str]:
     told = [", ".join(f"{count} {verdict}" for verdict, count in board.counts().items())]
     told += [f"trial {e.number} failed: {e.message}" for e in board.entries if e.verdict == "failed"]
     best = board.best
-    if best is not None:
-        values = ", ".join(f"{name} {number(value)}" for name, value in zip(board.objectives, best.values, strict=True))
-        told.append(f"best:    trial {best.number}, {values} ({params_text(best.params)})")
+    if len(board.objectives) > 1:
+        told += ["no other trial is as good in everything and better in one than these:"] if best is not None else []
+        told += [f"  {_values(board, entry)}" for entry in front(board)]
+    elif best is not None:
+        told.append(f"best:    {_values(board, best)}")
         told.append(f"weights: {near(best.weights) if best.weights else _why_none(best.folder)}")
     told.append(f"study:   {near(folder)}")
     if (folder / REPORT).is_file():
         told.append(f"report:  {near(folder / REPORT)}")
     told.append("browse:  python -m sweeplora ui")
     return told
+
+
+def _values(board: Leaderboard, entry: Entry) -> str:
+    values = ", ".join(f"{name} {number(value)}" for name, value in zip(board.objectives, entry.values, strict=True))
+    return f"trial {entry.number}, {values} ({params_text(entry.params)})"
 
 
 def _why_none(folder: Path) -> str:
