@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pwd
@@ -12,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from sweeplora.content import read_memo, write_memo
 from sweeplora.record.provenance import workspace
 from sweeplora.record.provenance.exclusions import Rules, rules_of
+from sweeplora.record.provenance.secret import search_version
 from sweeplora.record.provenance.workspace import Backup, back_up
 from tests.record.provenance.test_git import run
 
@@ -85,6 +88,26 @@ def test_equal_content_is_stored_once_and_other_content_beside_it(desk: Path, tm
     (desk / "conf" / "mine.yaml").write_text("rank: 8\n")
     assert backup_of(desk, into).name != first.name
     assert len(list(into.iterdir())) == 2
+
+
+def test_what_was_searched_for_secrets_is_not_searched_again_until_it_changes(desk: Path, tmp_path: Path) -> None:
+    memo = tmp_path / "memo.json"
+    rules = rules_of({}, desk / "runs", 8)
+    secret = b"pass" + b"word = 'hunter2hunter2'\n"
+    for name in ("mine.py", "mine.txt"):
+        (desk / name).write_bytes(secret)
+
+    def kept() -> set[str]:
+        return {file["path"] for file in back_up(desk, rules, tmp_path / "backups", memo).manifest["files"]}
+
+    assert {"train.sh", "conf/mine.yaml"} <= kept() and not {"mine.py", "mine.txt"} & kept()
+    known = read_memo(memo, search_version())
+    assert f"{hashlib.sha256(b'rank: 4' + bytes([10])).hexdigest()} .yaml" in known
+    marked = {**known, f"{hashlib.sha256(secret).hexdigest()} .py": ""}
+    write_memo(memo, search_version(), marked)
+    assert "mine.py" in kept() and "mine.txt" not in kept()  # as code it is believed to be known
+    write_memo(memo, search_version() + 1, marked)
+    assert "mine.py" not in kept()  # another version of the search may find more
 
 
 def test_the_same_files_give_the_same_bytes(desk: Path, tmp_path: Path) -> None:
@@ -305,7 +328,7 @@ def test_what_real_folders_hold_does_not_end_a_backup(desk: Path, tmp_path: Path
 def test_what_cannot_be_read_or_changes_meanwhile_stays_out(desk: Path) -> None:
     sizes = {"gone.py": 3, "train.sh": 2, "conf": 1}
     left_out: dict[str, str] = {}
-    kept = dict(workspace._read(desk, sizes, left_out))
+    kept = dict(workspace._read(desk, sizes, left_out, ()))
     assert kept["train.sh"].content == b"#!"  # it has grown since it was listed
     assert set(left_out) == {"gone.py", "conf"}
     assert "No such file" in left_out["gone.py"]

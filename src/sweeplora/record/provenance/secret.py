@@ -6,10 +6,14 @@ If in doubt, a file is left out of the record.
 from __future__ import annotations
 
 import codecs
+import hashlib
+import importlib.metadata
 import re
-from pathlib import PurePosixPath
+from functools import cache
+from pathlib import Path, PurePosixPath
 from typing import TextIO
 
+from sweeplora.record.provenance import secret_patterns
 from sweeplora.record.provenance.secret_patterns import assigned_in_code, assigned_in_text, patterns
 
 _NAMES = re.compile(
@@ -58,6 +62,15 @@ def holds_secret(content: bytes, name: str = "") -> bool:
     assigned = assigned_in_code() if is_code else assigned_in_text()
     lower = content.lower()
     return any(pattern.is_in(content, lower) for pattern in (*patterns(), *assigned))
+
+
+@cache
+def search_version() -> int:
+    """A number that changes with what `holds_secret` looks for: its source, or the library's patterns."""
+    digest = hashlib.sha256(importlib.metadata.version("detect-secrets").encode())
+    for file in (Path(__file__), Path(secret_patterns.__file__)):
+        digest.update(file.read_bytes())
+    return int.from_bytes(digest.digest()[:4])
 
 
 def without_credentials(text: str) -> str:

@@ -31,6 +31,7 @@ MANIFEST = "workspace.json"
 PROMPTS = "prompts"
 """The stem of the copy of the previews' prompts."""
 
+_SEARCHED = "cache/searched.json"
 _MOST_PROMPTS = 1 << 20
 _NO_RULES = Rules(outputs=(), inputs=(), cap_bytes=0)
 _SLACK_SECONDS = 5.0
@@ -59,7 +60,8 @@ def record_session(
     try:
         workspace = Path.cwd()
         rules = rules_of(config, runs, cap_mib or 0.0)
-        backup = None if cap_mib is None else _backup(workspace, rules, backups or runs / WORKSPACES, troubles)
+        into, memo = backups or runs / WORKSPACES, runs / _SEARCHED
+        backup = None if cap_mib is None else _backup(workspace, rules, (into, memo), troubles)
         write_session(beside, workspace, backup, rules, Extras(troubles, prompts_of(config)))
     except Exception as error:  # whatever the folder contains, the runs are still recorded
         troubles.append(f"where the command ran from is not recorded: {_line(error)}")
@@ -67,9 +69,9 @@ def record_session(
         print(trouble, file=sys.stderr, flush=True)
 
 
-def _backup(workspace: Path, rules: Rules, into: Path, troubles: list[str]) -> Backup | None:
+def _backup(workspace: Path, rules: Rules, places: tuple[Path, Path], troubles: list[str]) -> Backup | None:
     try:
-        return back_up(workspace, rules, into)
+        return back_up(workspace, rules, *places)
     except Exception as error:  # as above: everything else is still written
         troubles.append(f"the workspace is not backed up: {_line(error)}")
         return None

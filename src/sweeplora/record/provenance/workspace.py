@@ -14,16 +14,16 @@ import io
 import os
 import stat
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sweeplora.content import sha256
+from sweeplora.content import read_memo, sha256, write_memo
 from sweeplora.record.provenance.ask_git import GitError
 from sweeplora.record.provenance.exclusions import DATA, SECRET, Exclusions, Rules, is_data
 from sweeplora.record.provenance.git import is_checkout, listed, repository_of
-from sweeplora.record.provenance.secret import holds_secret
+from sweeplora.record.provenance.secret import holds_secret, search_version
 from sweeplora.rundir.files import write_whole
 
 FOLDER = "workspaces"
@@ -49,19 +49,24 @@ class Backup:
 class _File(NamedTuple):
     content: bytes
     mode: int
+    sha256: str = ""
 
 
-def back_up(root: Path, rules: Rules, into: Path) -> Backup:
-    """Write the backup of `root` to `<into>/<name>.tar.gz` unless one with the same content exists."""
+def back_up(root: Path, rules: Rules, into: Path, memo: Path | None = None) -> Backup:
+    """Write the backup of `root` to `<into>/<name>.tar.gz` unless one with the same content exists.
+
+    `memo` holds hashes of contents that were looked through for secrets, and had none, by this version of the search.
+    """
     root = Path(os.path.realpath(root))
     left_out: dict[str, str] = {}
     sizes = dict(_candidates(root, rules, left_out))
     _keep_under(rules.cap_bytes, sizes, left_out)
-    kept = dict(_read(root, sizes, left_out))
-    files = [
-        {"path": path, "size": len(file.content), "sha256": hashlib.sha256(file.content).hexdigest()}
-        for path, file in kept.items()
-    ]
+    known = {} if memo is None else read_memo(memo, search_version())
+    kept = dict(_read(root, sizes, left_out, known))
+    seen = {_searched(path, file.sha256): "" for path, file in kept.items()}
+    if memo is not None and seen != known:
+        write_memo(memo, search_version(), seen)
+    files = [{"path": path, "size": len(file.content), "sha256": file.sha256} for path, file in kept.items()]
     lines = [f"{file['path']}\0{file['sha256']}\0{kept[str(file['path'])].mode:o}" for file in files]
     name = f"workspace-{hashlib.sha256(os.fsencode(chr(10).join(lines))).hexdigest()[:12]}"
     archive = into / f"{name}.tar.gz"
@@ -173,7 +178,14 @@ def _keep_under(cap: int, sizes: dict[str, int], left_out: dict[str, str]) -> No
         left_out[path] = "over the cap of tracking.workspace_cap_mib, largest first"
 
 
-def _read(root: Path, sizes: Mapping[str, int], left_out: dict[str, str]) -> Iterator[tuple[str, _File]]:
+def _searched(path: str, digest: str) -> str:
+    """A file as the search for secrets sees it: what counts as one depends on the name's ending."""
+    return f"{digest} {Path(path).suffix.lower()}"
+
+
+def _read(
+    root: Path, sizes: Mapping[str, int], left_out: dict[str, str], clean: Container[str]
+) -> Iterator[tuple[str, _File]]:
     for path in sorted(sizes):
         try:
             file = _file(root / path, sizes[path])
@@ -182,7 +194,7 @@ def _read(root: Path, sizes: Mapping[str, int], left_out: dict[str, str]) -> Ite
             continue
         if is_data(file.content):
             left_out[path] = DATA
-        elif holds_secret(file.content, path):
+        elif _searched(path, file.sha256) not in clean and holds_secret(file.content, path):
             left_out[path] = SECRET
         else:
             yield path, file
@@ -196,7 +208,8 @@ def _file(path: Path, size: int) -> _File:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             raise OSError(0, "no regular file any more")
-        return _File(stream.read(size), 0o755 if mode & stat.S_IXUSR else 0o644)
+        content = stream.read(size)
+        return _File(content, 0o755 if mode & stat.S_IXUSR else 0o644, hashlib.sha256(content).hexdigest())
 
 
 def _pack(files: Mapping[str, _File]) -> bytes:
