@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.models.attention_processor import AttnProcessor2_0
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
@@ -55,6 +56,17 @@ def test_sliced_gives_the_numbers_and_gradients_of_the_kernel(
     torch.testing.assert_close(inputs[0].grad, inputs[1].grad, rtol=1e-4, atol=1e-5)
 
 
+def test_the_kernel_gives_what_diffusers_computes_to_the_last_bit(unet: UNet2DConditionModel) -> None:
+    inputs = [noisy(), noisy()]
+    unet.set_attn_processor(AttnProcessor2_0())
+    outputs = [predict(unet, inputs[0])]
+    attention_processors.apply(unet, "sdpa")
+    outputs.append(predict(unet, inputs[1]))
+    found = [torch.autograd.grad(one.square().sum(), x)[0] for one, x in zip(outputs, inputs, strict=True)]
+    assert torch.equal(*outputs)
+    assert torch.equal(*found)
+
+
 @pytest.mark.parametrize("kind", ["sdpa", "sliced"])
 def test_every_kind_calls_the_layers_that_adapters_wrap(kind: attention.Kind, unet: UNet2DConditionModel) -> None:
     attention_processors.apply(unet, kind)
@@ -86,7 +98,7 @@ def test_sliced_never_holds_all_scores() -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        attention_processors._in_slices(query, key, key)
+        attention_processors.in_slices(query, key, key)
     assert max(sizes, default=0) <= query.numel()
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sweeplora.networks.adapters.decomposed_adapter import DecomposedAdapter, decomposed_options
 from sweeplora.networks.adapters.frozen import Layer
+from sweeplora.networks.adapters.kronecker import kronecker_product
 from sweeplora.networks.adapters.lowrank import scale_in
 from sweeplora.networks.adapters.tucker import factored_block, whole_block
 from sweeplora.networks.algorithms import LoHa, LoKr
@@ -121,6 +122,15 @@ class LoKrAdapter(DecomposedAdapter[LokrModule]):
         output: Tensor = self._base(x) + added
         return output
 
+    def change_in(self, dtype: torch.dtype) -> Tensor:
+        """The update in a precision; where nothing is dropped from it, its product is rounded once."""
+        if self._dora or (self._rows.rate and self.module.training):
+            return super().change_in(dtype)
+        left, right = halves({name: part.float() for name, part in self._parts.items()})
+        scale = self.module.scale * self.strength
+        left = left * (scale if self._scalar is None else scale * self._scalar.float())
+        return kronecker_product(left, right, dtype).view(self._shape)
+
     def factors(self) -> list[Tensor]:
         return list(self._parts.values())
 
@@ -175,6 +185,18 @@ def kronecker(factors: Mapping[str, Tensor], scale: float) -> Tensor:
     names = ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b", "t2")
     product: Tensor = kron_weight(*(factors.get(f"lokr_{name}") for name in names), scale=scale)
     return product
+
+
+def halves(factors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """LoKr's w1 [a, b] and w2 [c, d, window] from the factors by their file names."""
+    small, large = factors.get("lokr_w1"), factors.get("lokr_w2")
+    if small is None:
+        small = factors["lokr_w1_a"] @ factors["lokr_w1_b"]
+    if large is None and "lokr_t2" in factors:
+        large = whole_block(factors["lokr_t2"], factors["lokr_w2_a"], factors["lokr_w2_b"])
+    elif large is None:
+        large = factors["lokr_w2_a"] @ factors["lokr_w2_b"].flatten(1)
+    return small, large
 
 
 def scaled_in(module: LohaModule | LokrModule, factor: str) -> dict[str, Tensor]:

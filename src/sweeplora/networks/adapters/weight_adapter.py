@@ -80,7 +80,7 @@ class WeightAdapter(Adapter[Module]):
 
     def _beside_in(self, x: Tensor) -> Tensor:
         """The layer's output with the update computed separately, in the precision of x; outside autocast."""
-        return self._plus(x, self.change().to(x.dtype))
+        return self._plus(x, self.change_in(x.dtype))
 
     def _low_rank_added(self, base: Tensor, x: Tensor, down: Tensor, up: Tensor) -> Tensor:
         """base + up(down(x)) for factors down [r, in x window] and up [out, r], cast to the precision of x."""
@@ -124,6 +124,10 @@ class WeightAdapter(Adapter[Module]):
         """
         change = self._dropped(self.update())
         return change if self.strength == 1 else self.strength * change
+
+    def change_in(self, dtype: torch.dtype) -> Tensor:
+        """The update at the current strength, computed in float32 and rounded once to a precision."""
+        return self.change().to(dtype)
 
     def _dropped(self, update: Tensor) -> Tensor:
         return update
