@@ -16,14 +16,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -31,15 +29,14 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "benchmarks")]
 
+from simulated import WithoutTrainings, composing_with, write_training  # noqa: E402
+
 from sweeplora.check.configuration import check  # noqa: E402
 from sweeplora.config.compose import compose  # noqa: E402
 from sweeplora.errors import UserError  # noqa: E402
-from sweeplora.experiment import Configuration  # noqa: E402
-from sweeplora.launch.launcher import AttemptRules, Plan  # noqa: E402
-from sweeplora.launch.slot import Shape, Slot  # noqa: E402
+from sweeplora.launch.slot import Slot  # noqa: E402
 from sweeplora.rundir.folder import RunDir  # noqa: E402
-from sweeplora.rundir.record import Result, TrialRecord, write_result, write_trial  # noqa: E402
-from sweeplora.sweep.question import Compose  # noqa: E402
+from sweeplora.rundir.record import TrialRecord, write_trial  # noqa: E402
 
 SPACE = ("network.dim=choice(2,4,8,16)", "optimizer.lr=tag(log,interval(1e-5,1e-2))")
 _AROUND = 20
@@ -80,33 +77,16 @@ class Ended(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Instant:
+class Instant(WithoutTrainings):
     """A launcher whose trainings write a value and end."""
-
-    slots: int
-
-    @property
-    def rules(self) -> AttemptRules:
-        """One attempt."""
-        return AttemptRules(1, False, 1.0)
-
-    def plan(self, most: int, shape: Shape | None = None) -> Plan:
-        """The simulated slots."""
-        return Plan([Slot(index, 1, 1, "cpu", ()) for index in range(min(most, self.slots))])
 
     def start(self, run: RunDir, slot: Slot, module: str) -> Ended:
         """Write what a training writes."""
         CLOCK.tick()
         before = time.process_time()
-        value = int(run.path.name[-6:], 16) / 16**6
-        lines = [json.dumps({"step": s, "time": 0.0, "values": {"loss": 1.0, "val/loss": value}}) for s in range(9)]
-        run.metrics.write_text("\n".join(lines) + "\n")
-        write_result(run, Result("finished", steps=8))
+        write_training(run)
         CLOCK.apart += time.process_time() - before
         return Ended()
-
-    def close(self, kill: bool = False) -> None:
-        """Nothing is left to end."""
 
 
 def crowd(runs: Path, count: int) -> None:
@@ -145,6 +125,7 @@ def alone(arguments: argparse.Namespace, numbers: list[int]) -> dict[int, Alone]
         dim = trial.suggest_categorical("network.dim", [2, 4, 8, 16])
         lr = trial.suggest_float("optimizer.lr", 1e-5, 1e-2, log=True)
         composed = compose(words, (f"network.dim={dim}", f"optimizer.lr={lr}"))
+        assert composed.yaml, "composing ends with the text of the trial's config.yaml"
         before = time.process_time()
         check(composed)
         bare.apart += time.process_time() - before
@@ -159,19 +140,9 @@ def driven(arguments: argparse.Namespace, numbers: list[int]) -> dict[int, float
     words = ["model.path=model", "tracking=none", f"search={arguments.search}", "sweep.name=many", *SPACE]
     words += [f"sweep.trials={max(numbers) + 2}"]
     with contextlib.redirect_stdout(io.StringIO()):
-        run(words, _with_launcher(arguments.slots), check, "none")
+        launcher = {"_target_": "driver.Instant", "slots": arguments.slots}
+        run(words, composing_with(launcher), check, "none")
     return {number: CLOCK.around(number) for number in numbers}
-
-
-def _with_launcher(slots: int) -> Compose:
-    """The composer, with the instant launcher in place of the configured one."""
-
-    def composed(overrides: Sequence[str], proposed: Sequence[str] = ()) -> Configuration:
-        configuration = compose(overrides, proposed)
-        configuration.config["launcher"] = {"_target_": f"{__name__}.Instant", "slots": slots}
-        return configuration
-
-    return composed
 
 
 def main() -> int:

@@ -23,7 +23,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -32,14 +31,11 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "benchmarks")]
 
+from simulated import Composed, WithoutTrainings, composing_with, write_training  # noqa: E402
+
 from sweeplora.check.configuration import check  # noqa: E402
-from sweeplora.config.compose import compose  # noqa: E402
-from sweeplora.experiment import Configuration  # noqa: E402
-from sweeplora.launch.launcher import AttemptRules, Plan  # noqa: E402
-from sweeplora.launch.slot import Shape, Slot  # noqa: E402
+from sweeplora.launch.slot import Slot  # noqa: E402
 from sweeplora.rundir.folder import RunDir  # noqa: E402
-from sweeplora.rundir.record import Result, write_result  # noqa: E402
-from sweeplora.sweep.question import Compose  # noqa: E402
 
 COMMON = ("model.path=model", "tracking=none", "search=tpe", "pruner=none", "sweep.confirm.top=0")
 SPACE = ("network.dim=choice(2,4,8,16)", "optimizer.lr=tag(log,interval(1e-5,1e-2))")
@@ -76,37 +72,21 @@ class Simulated(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Simulator:
+class Simulator(WithoutTrainings):
     """A launcher of simulated trainings; with `seconds` of 0 it raises FirstTrial instead."""
 
-    slots: int
     seconds: float
     draws: random.Random = field(default_factory=lambda: random.Random(0))
-
-    @property
-    def rules(self) -> AttemptRules:
-        """One attempt."""
-        return AttemptRules(1, False, 1.0)
-
-    def plan(self, most: int, shape: Shape | None = None) -> Plan:
-        """The simulated slots."""
-        return Plan([Slot(index, 1, 1, "cpu", ()) for index in range(min(most, self.slots))])
 
     def start(self, run: RunDir, slot: Slot, module: str) -> Simulated:
         """Write what a training writes, and say when it ends."""
         if not self.seconds:
             raise FirstTrial(time.time())
-        value = int(run.path.name[-6:], 16) / 16**6
-        lines = [json.dumps({"step": s, "time": 0.0, "values": {"loss": 1.0, "val/loss": value}}) for s in range(9)]
-        run.metrics.write_text("\n".join(lines) + "\n")
-        write_result(run, Result("finished", steps=8))
+        write_training(run)
         started = time.monotonic()
         ends = started + self.seconds * self.draws.uniform(1 - _SPREAD, 1 + _SPREAD)
         SEEN.setdefault(slot.index, []).append(Times(started, ends))
         return Simulated(ends)
-
-    def close(self, kill: bool = False) -> None:
-        """Nothing is left to end."""
 
 
 def busy(slots: int, seconds: float, rounds: int) -> dict[str, float]:
@@ -162,15 +142,8 @@ def only_first(space: str) -> None:
         print(reached.args[0])
 
 
-def _simulating(slots: int, seconds: float) -> Compose:
-    """The composer, with the simulator in place of the configured launcher."""
-
-    def composed(overrides: Sequence[str], proposed: Sequence[str] = ()) -> Configuration:
-        configuration = compose(overrides, proposed)
-        configuration.config["launcher"] = {"_target_": "slots.Simulator", "slots": slots, "seconds": seconds}
-        return configuration
-
-    return composed
+def _simulating(slots: int, seconds: float) -> Composed:
+    return composing_with({"_target_": "slots.Simulator", "slots": slots, "seconds": seconds})
 
 
 def main() -> None:
