@@ -8,7 +8,7 @@ import random
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -163,44 +163,52 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
     )
     problems.refuse()
     assert trials is not None and name is not None and replication is not None
-    first = covers[0][1]
-    identity = {
-        "space": space.described(),
-        "objective": list(objectives),
+    question = Question(
+        name=name,
+        space=space,
+        objectives=objectives,
+        trials=trials,
+        configuration=configuration,
+        identity={},
+        unchecked=tuple(choices[ahead:]),
+        points=points,
+        constraints=constraints,
+        given=given,
+        replication=replication,
+        batch=batch,
+    )
+    return replace(question, identity=_identity(question, *covers[0]), notices=_notices(question, covers))
+
+
+def _identity(question: Question, words: Sequence[str], first: Experiment) -> dict[str, Any]:
+    """What a continued study has to ask as well; `first` is the experiment of its first `words`."""
+    config = question.config
+    search = config["search"]
+    return {
+        "space": question.space.described(),
+        "objective": list(question.objectives),
         "search": [search["_target_"], search["seed"]] if is_grid(search) else search["_target_"],
-        "first": list(covers[0][0]),
+        "first": list(words),
         "signature": first.signature,
-        "constraints": list(constraints.texts),
-        "enqueue": [dict(point) for point in points],
-        "warm_start": sweep["warm_start"],
-        "replicates": replication.replicates,
+        "constraints": list(question.constraints.texts) if question.constraints is not None else [],
+        "enqueue": [dict(point) for point in question.points],
+        "warm_start": config["sweep"]["warm_start"],
+        "replicates": question.replication.replicates,
         "config": {key: value for key, value in first.config.items() if not is_unsigned(key)},
     }
-    told = (
-        [f"{len(given)} trials of {sweep['warm_start']} are given to the search, as the first numbers"] if given else []
-    )
-    lines = told + [line for _, one in covers for line in one.notices] + search_notices(search, trials)
-    if replication.by is None and sweep["confirm"].get("by") is not None:
-        lines.append(
-            f"sweep.confirm.by={sweep['confirm']['by']} has one value here: the best few are confirmed as they are"
-        )
-    notices = tuple(dict.fromkeys(lines))
-    later = tuple(choices[ahead:])
-    return Question(
-        name,
-        space,
-        objectives,
-        trials,
-        configuration,
-        identity,
-        notices,
-        later,
-        points,
-        constraints,
-        given,
-        replication,
-        batch,
-    )
+
+
+def _notices(question: Question, covers: Sequence[tuple[tuple[str, ...], Experiment]]) -> tuple[str, ...]:
+    """What deserves attention, each line once: of the question, of its experiments, of the search."""
+    sweep, given = question.config["sweep"], question.given
+    told = [f"{len(given)} trials of {sweep['warm_start']} are given to the search, as the first numbers"]
+    lines = told if given else []
+    lines += [line for _, one in covers for line in one.notices]
+    lines += search_notices(question.config["search"], question.trials)
+    by = sweep["confirm"].get("by")
+    if question.replication.by is None and by is not None:
+        lines.append(f"sweep.confirm.by={by} has one value here: the best few are confirmed as they are")
+    return tuple(dict.fromkeys(lines))
 
 
 def _given(
