@@ -94,7 +94,7 @@ def test_the_best_of_several_is_named_where_the_others_are_worse(tmp_path: Path)
             study.run(number, effect, {"network.dim": 4}, replicate)
     found = judge(read_leaderboard(tmp_path, "s", ("val/loss",)), {})
     assert found is not None and (found.best, found.not_separable) == (1, ())
-    assert found.lines[0].startswith("trial 1 is the best over 4 seeds: the next, trial 0, 3")
+    assert found.lines[0].startswith("trial 1 is the best over 4 seeds: the next, trial 0, is 3")
 
 
 def test_one_seed_names_no_winner_among_close_trials(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_one_seed_names_no_winner_among_close_trials(tmp_path: Path) -> None:
     assert found is not None and found.seeds == 1
     assert found.lines[0].startswith("one seed: differences below") and "mean nothing" in found.lines[0]
     assert "1 of the other 2 trials" in found.lines[0] and "sweep.confirm.top=3" in found.lines[0]
-    assert found.lines[1].startswith("they are equal within")
+    assert found.lines[1].startswith("they lie within")
 
 
 def test_means_over_seeds_are_compared_over_all_of_them(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def judge(board: Leaderboard, space: Mapping[str, Any], alpha: float = ALPHA) ->
     equal = {found.best, *(other.point for other in same)}
     told = [
         _headline(found),
-        *_advice([entry for entry in board.entries if entry.number in equal], same),
+        *_advice([entry for entry in board.entries if entry.number in equal], same, found.measured),
         *_each_value(board, frozenset(drawn_freely(space))),
         *_unsteady(board),
         *edges(space, best.params, partial(least_of, best.folder)),
@@ -166,7 +166,7 @@ def _headline(found: Comparisons) -> str:
         named = _listed([f"{other.point} ({percent(other.difference)})" for other in same])
         trials = "trials" if len(same) > 1 else "trial"
         return f"trial {found.best} cannot be told from {trials} {named} over {seeds} seeds; {would}"
-    return f"trial {found.best} is the best over {seeds} seeds: {_next(again)} is worse; {would}"
+    return f"trial {found.best} is the best over {seeds} seeds: {_next(again)}; {would}"
 
 
 def _least(others: Sequence[Comparison]) -> str:
@@ -185,33 +185,31 @@ def _unsteady(board: Leaderboard) -> list[str]:
 
 def _next(others: Sequence[Comparison]) -> str:
     nearest = min(others, key=lambda other: other.difference)
-    return f"the next, trial {nearest.point}, {percent(nearest.difference)}"
+    return f"the next, trial {nearest.point}, is {percent(nearest.difference)} worse"
 
 
-def _advice(same: Sequence[Entry], compared: Sequence[Comparison]) -> list[str]:
+def _advice(same: Sequence[Entry], compared: Sequence[Comparison], measured: bool) -> list[str]:
     """What to take of trials that cannot be told apart, first in rank first: the smallest file, where files differ."""
     if len(same) < 2:
         return []
-    spread = max(other.difference for other in compared)
+    spread = percent(max(other.difference for other in compared))
+    are = f"are equal within {spread}" if measured else f"lie within {spread}"
     sizes = {entry.number: entry.size for entry in same}
     known = [size for size in sizes.values() if size]
     if len(known) < len(same) or min(known) > 0.9 * max(known):
         first = f"trial {same[0].number} ({params_text(same[0].params)})"
-        return [f"they are equal within {percent(spread)}: any of them serves; take {first}"]
+        return [f"they {are}: any of them serves; take {first}"]
     smallest = min(same, key=lambda entry: sizes[entry.number] or 0)
     share = _share((sizes[smallest.number] or 1) / max(known))
     key = _deciding_key(same)
     if key is None:
-        return [f"they are equal within {percent(spread)}; take trial {smallest.number}: {share} of the largest file"]
+        return [f"they {are}; take trial {smallest.number}: {share} of the largest file"]
     values = sorted({entry.params[key] for entry in same}, key=str)
     if all(isinstance(value, int | float) for value in values):
         values = sorted(values, key=lambda value: float(value or 0))
     named = _listed([number(value, "null") for value in values])
     chosen = number(smallest.params[key], "null")
-    return [
-        f"{key} {named} are equal within {percent(spread)}; take {chosen} (trial {smallest.number}): "
-        f"{share} of the largest file"
-    ]
+    return [f"{key} {named} {are}; take {chosen} (trial {smallest.number}): {share} of the largest file"]
 
 
 def _deciding_key(same: Sequence[Entry]) -> str | None:
