@@ -122,6 +122,7 @@ def test_show_draws_the_course_within_80_columns(runs: Path, capsys: pytest.Capt
 def test_show_of_a_study_has_its_leaderboard(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = _said(capsys, "show", "ranks")
     assert "3 complete, 3 planned" in said and "trial 1, the best:" in said
+    assert f"best file  runs/ranks/001-{SIGNATURES[1]}/weights/" in said
     assert said.index("0.1 ") < said.index("0.2 ") < said.index("0.3 ")
 
 

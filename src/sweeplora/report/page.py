@@ -114,6 +114,8 @@ def shown_study(page: Mapping[str, Any]) -> list[str]:
     """A study's page for a terminal: its leaderboard, and the course of the best trial."""
     folder = Path(page["folder"])
     counts = ", ".join(f"{count} {state}" for state, count in page["trials"].items())
+    board = read_leaderboard(folder, page["study"], tuple(page["objectives"]))
+    file = board.best.weights if board.best is not None else None
     rows = [
         ("study", page["study"]),
         ("folder", str(near(folder))),
@@ -121,8 +123,8 @@ def shown_study(page: Mapping[str, Any]) -> list[str]:
         ("started", shown_time(page["started"])),
         ("trials", f"{counts or 'none'}, {page['planned']} planned" if page["planned"] else counts),
         ("size", _sizes(page)),
+        ("best file", "" if file is None else str(near(file))),
     ]
-    board = read_leaderboard(folder, page["study"], tuple(page["objectives"]))
     best = [] if page["best"] is None else [f"trial {page['best']['trial']}, the best:", *_drawing(page)]
     preferred = preference_lines(board)
     return [*_table(rows), "", *lines(board, terminal_width()), *([""] if best or preferred else []), *preferred, *best]

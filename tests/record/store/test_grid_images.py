@@ -8,8 +8,9 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 from PIL import Image
 
-from sweeplora.record.store.grid_images import grid_names, thumbnail
+from sweeplora.record.store.grid_images import Pictures, grid_names, pictures_of, thumbnail
 from tests.record.study_folder import StudyFolder
+from tests.report.studies import BASE, a_preview, a_study, a_trial
 
 
 def pattern_of(name: str) -> str:
@@ -52,3 +53,13 @@ def test_a_thumbnail_keeps_the_aspect_ratio(tmp_path: Path) -> None:
     (tmp_path / "t.webp").write_bytes(thumbnail(sample))
     with Image.open(tmp_path / "t.webp") as picture:
         assert picture.size == (171, 256)
+
+
+def test_the_grid_opens_on_the_step_that_most_trials_ended_with(tmp_path: Path) -> None:
+    study = a_study(tmp_path)
+    assert pictures_of(study) == Pictures()
+    for number, last in enumerate((0, 0, 0, 20, 20, 30)):  # three that diverged early, and one that is still at it
+        run = a_trial(study, number, {"network.dim": number}, 0.1)
+        for step in {0, last}:
+            a_preview(run, step, BASE)
+    assert pictures_of(study) == Pictures(("00 a red apple",), 20)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sweeplora.record.mirror import Mirror
+from sweeplora.record.store.grid_images import Pictures
 from sweeplora.record.store.shared_view import TAG, address_of, key_of, view_of
 from sweeplora.record.store.subject import study_subject
 from sweeplora.report.leaderboard import make_leaderboard
@@ -43,13 +44,13 @@ def test_charts_begin_with_the_objective_what_was_searched_and_bare_pictures() -
     study = StudyRecord("s", "val/loss", 1.0)
     trials = [(Path(f"{n:03}-a"), TrialRecord("complete", "s", n, params={"network.dim": n})) for n in range(2)]
     subject = study_subject(study, make_leaderboard("s", ("a",), trials))
-    found = json.loads(view_of(subject, "s", ("00 a red apple", "01 a boat")))
+    found = json.loads(view_of(subject, "s", Pictures(("00 a red apple", "01 a boat"), 16)))
     line, parallel, *images = found["compareRunCharts"]
     assert (line["type"], line["metricKey"]) == ("LINE", "val/loss")
     assert (parallel["selectedParams"], parallel["selectedMetrics"]) == (["network.dim"], ["val/loss"])
-    assert [(image["imageKeys"], image["showRunParams"]) for image in images] == [
-        (["00 a red apple"], False),
-        (["01 a boat"], False),
+    assert [(image["imageKeys"], image["step"], image["showRunParams"]) for image in images] == [
+        (["00 a red apple"], 16, False),
+        (["01 a boat"], 16, False),
     ]
     sections = {section["uuid"]: section["name"] for section in found["compareRunSections"]}
     assert list(sections.values()) == ["Sweep", "Pictures"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import uuid
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,13 @@ _SAMPLE = re.compile(r"(?P<step>\d+)_(?P<prompt>\d+)\.png")
 _NAMESPACE = uuid.UUID("8f6f9a52-5b0b-5f0e-9f55-6d2a3c1f7a41")
 _PROMPT_LENGTH = 48
 _THUMBNAIL_SIDE = 256
+
+
+class Pictures(NamedTuple):
+    """What the grid of a study shows: its keys, one for each prompt, and the step that it opens on."""
+
+    keys: tuple[str, ...] = ()
+    step: int = 0
 
 
 class GridNames(NamedTuple):
@@ -42,13 +50,18 @@ def grid_names(sample: Path, identity: str, started: int) -> GridNames | None:
     return GridNames(f"{stem}.png", f"{stem}+compressed.webp")
 
 
-def image_keys(study: Path) -> list[str]:
-    """The keys under which the previews of a study's trials are in the image grid: those of the first that has any."""
-    for folder in run_folders(study):
-        if samples := samples_of(folder):
-            files = {sample.prompt: sample.file for sample in samples}
-            return [_key(prompt, prompt_of(file)) for prompt, file in sorted(files.items())]
-    return []
+def pictures_of(study: Path) -> Pictures:
+    """The previews of a study's trials in the image grid: the keys of the first that has any, at the usual last step.
+
+    The first step's pictures are the base model's, the same for all trials; the grid shows those of one step only.
+    """
+    drawn = [samples for folder in run_folders(study) if (samples := samples_of(folder))]
+    if not drawn:
+        return Pictures()
+    files = {sample.prompt: sample.file for sample in drawn[0]}
+    ends = Counter(samples[-1].step for samples in drawn)
+    keys = tuple(_key(prompt, prompt_of(file)) for prompt, file in sorted(files.items()))
+    return Pictures(keys, max(ends, key=lambda step: (step > 0, ends[step], step)))
 
 
 def _prompt(sample: Path) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sweeplora.record.store.artifacts import Piece
+from sweeplora.record.store.grid_images import Pictures
 from sweeplora.record.store.standing import MEAN, ORDER
 from sweeplora.record.store.subject import OBJECTIVE, REPEATED, STATE, SWEPT, Subject
 from sweeplora.report.objectives import PREFERENCE
@@ -23,6 +24,7 @@ TAG = "mlflow.sharedViewState."
 FILE = "file"
 """The tag of a run with the size of its last weights."""
 
+_NO_PICTURES = Pictures()
 _MOST_COLUMNS = 12
 _MOST_PICTURES = 6
 _MOST_RUNS = 100
@@ -41,13 +43,13 @@ def key_of(study: str) -> str:
     return plain if plain == study else f"{plain}-{hashlib.sha256(study.encode()).hexdigest()[:6]}"
 
 
-def view_of(subject: Subject, root: str, pictures: Sequence[str] = ()) -> str:
+def view_of(subject: Subject, root: str, pictures: Pictures = _NO_PICTURES) -> str:
     """The view of a sweep's runs as MLflow's pages read it; `root` is the sweep's folder below `runs`.
 
     Objectives, what was searched, the state, the duration and the size of the weights are its columns. Where trials
     were trained with further seeds, those runs are left out, the mean over the seeds stands for the objective, and the
     trials stand in the leaderboard's order. The charts begin with the objective of all trials over the steps, then
-    what was searched against it as parallel coordinates, then the previews by the keys `pictures`, without parameters.
+    what was searched against it as parallel coordinates, then the previews `pictures`, without parameters.
     """
     written = subject.params[OBJECTIVE]
     objectives = json.loads(written) if written.startswith("[") else [written]
@@ -74,7 +76,7 @@ def view_of(subject: Subject, root: str, pictures: Sequence[str] = ()) -> str:
         "selectedColumns": columns,
         "runsExpanded": {},
         "runsHiddenMode": "SHOW_ALL",
-        "compareRunSections": _sections(bool(pictures)),
+        "compareRunSections": _sections(bool(pictures.keys)),
         "compareRunCharts": _charts(objectives, swept, pictures),
         "isAccordionReordered": True,
     }
@@ -87,7 +89,7 @@ def _sections(has_pictures: bool) -> list[dict[str, Any]]:
     return [{"uuid": name, "name": name, "display": True, "isReordered": True, "deleted": False} for name in names]
 
 
-def _charts(objectives: Sequence[str], swept: Sequence[str], pictures: Sequence[str]) -> list[dict[str, Any]]:
+def _charts(objectives: Sequence[str], swept: Sequence[str], pictures: Pictures) -> list[dict[str, Any]]:
     found = [
         {
             **_chart("LINE", _SWEEP, f"line-{name}", f"{name} of all trials"),
@@ -112,8 +114,13 @@ def _charts(objectives: Sequence[str], swept: Sequence[str], pictures: Sequence[
         searched, measured = list(swept[:_MOST_COLUMNS]), list(objectives)
         found.append({**parallel, "selectedParams": searched, "selectedMetrics": measured, "showAllRuns": True})
     found += [
-        {**_chart("IMAGE", _PICTURES, f"image-{key}", None), "imageKeys": [key], "step": 0, "showRunParams": False}
-        for key in pictures[:_MOST_PICTURES]
+        {
+            **_chart("IMAGE", _PICTURES, f"image-{key}", None),
+            "imageKeys": [key],
+            "step": pictures.step,
+            "showRunParams": False,
+        }
+        for key in pictures.keys[:_MOST_PICTURES]
     ]
     return found
 

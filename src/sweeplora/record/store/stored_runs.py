@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from sweeplora.record.store.client import Known, Store
-from sweeplora.record.store.grid_images import image_keys
+from sweeplora.record.store.grid_images import Pictures, pictures_of
 from sweeplora.record.store.run import StoredRun
 from sweeplora.record.store.shared_view import TAG, key_of, view_of
 from sweeplora.record.store.subject import SWEPT, Subject
@@ -48,10 +47,10 @@ class StoredRuns:
         run.open(self.store, subject, known, self._root, parent)
         assert run.run_id is not None, "it was opened"
         if SWEPT in subject.tags:
-            self._share_view(subject, image_keys(run.path))
+            self._share_view(subject, pictures_of(run.path))
         self._known[subject.identity] = Known(run.run_id, deleted=False)
 
-    def _share_view(self, subject: Subject, pictures: Sequence[str]) -> None:
+    def _share_view(self, subject: Subject, pictures: Pictures) -> None:
         """Keep MLflow's view of a sweep up to date: its columns and charts grow with what the trials searched."""
         view = view_of(subject, self._root, pictures)
         if view != self._view:
