@@ -226,7 +226,7 @@ def with_pictures(subject: Subject, run_id: str, keys: Sequence[str]) -> Subject
         return subject
     pictures = "\n\n".join(f"![{key}](get-artifact?path={quote(key, safe='')}&run_uuid={run_id})" for key in shown)
     verdict, _, table = f"\n\n{subject.tags[_NOTE]}".partition("\n\n| ")
-    note_ = "\n\n".join(part for part in (verdict.strip(), pictures, f"| {table}") if part)
+    note_ = "\n\n".join(part for part in (verdict.strip(), pictures, table and f"| {table}") if part)
     return replace(subject, tags={**subject.tags, _NOTE: note_[:TAG_LENGTH]})
 
 
