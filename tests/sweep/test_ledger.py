@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
+import yaml
 from optuna.trial import TrialState
 
 from sweeplora.errors import UserError
@@ -18,6 +19,7 @@ from sweeplora.sweep.ledger import Ledger, open_ledger
 from sweeplora.sweep.question import Question
 from sweeplora.sweep.search.grammar import parse_space
 
+CONF = Path(__file__).resolve().parents[2] / "conf"
 TPE = {"_target_": "optuna.samplers.TPESampler", "seed": 0, "n_startup_trials": 3, "multivariate": True}
 GRID = {"_target_": "sweeplora.sweep.search.searchers.grid", "seed": 0}
 NONE = {"_target_": "optuna.pruners.NopPruner"}
@@ -110,6 +112,24 @@ def test_a_trial_worse_than_the_median_is_given_up(tmp_path: Path) -> None:
     ledger.tell(good, TrialOutcome("complete", "", (0.1,)))
     assert not ledger.report(bad, 5, 0.9)
     assert ledger.report(bad, 10, 0.8)
+
+
+def test_hyperband_stops_most_trials_early_and_lets_the_best_end(tmp_path: Path) -> None:
+    shipped = yaml.safe_load((CONF / "pruner/hyperband.yaml").read_text())
+    asks = question({"x": "interval(0, 1)"}, 40, TPE, shipped)
+    ended_at = []
+    for number in range(40):
+        ledger = opened(tmp_path, asks)  # every trial by another driver, as after an interruption
+        asked = ledger.ask()
+        assert asked is not None
+        value = number * 17 % 40 / 40 if number else 1.0
+        steps = next((step for step in range(4, 108, 4) if ledger.report(asked, step, value)), 108)
+        ledger.tell(asked, TrialOutcome("complete" if steps == 108 else "pruned", "", (value,) if steps == 108 else ()))
+        ended_at.append(steps)
+    assert ended_at[0] == 108  # nothing is known of the longest training before one has ended
+    assert ended_at[33] == 108  # the best
+    assert len({steps for steps in ended_at if steps < 108}) > 1  # several halvings, begun at different steps
+    assert sum(steps < 108 for steps in ended_at) >= 10
 
 
 def test_another_question_under_a_known_name_is_refused(tmp_path: Path) -> None:
