@@ -19,7 +19,8 @@ from tests.small_disk import mounted
 
 MEASURED = ("images_per_second", "memory_mib")
 BUSY = (
-    "train.batch_size=2", "train.accumulation=2", "train.epochs=3", "network.preset=attn-only", "train.validation_images=1", "sample.prompts=[a red shape]", "sample.steps=2",
+    "train.batch_size=2", "train.accumulation=2", "train.epochs=3", "network.preset=attn-only",
+    "train.validation_images=1", "sample.prompts=[a red shape]", "sample.steps=2",
     "train.save_every_steps=2", "train.save_last_steps=3", "train.save_last_epochs=1", "train.validate_every_steps=3",
     "sample.every_steps=4", "sample.every_epochs=0", "sample.at_first=true", "data.shuffle_caption=true",
     "data.workers=2",
