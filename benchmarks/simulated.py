@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,7 @@ from sweeplora.launch.launcher import AttemptRules, Plan
 from sweeplora.launch.slot import Shape, Slot
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import Result, write_result
-
-Composed = Callable[..., Configuration]
+from sweeplora.sweep.question import Compose
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def write_training(run: RunDir) -> None:
     write_result(run, Result("finished", steps=8))
 
 
-def composing_with(launcher: Mapping[str, Any]) -> Composed:
+def composing_with(launcher: Mapping[str, Any]) -> Compose:
     """The composer, with this node in place of the configured launcher."""
 
     def composed(overrides: Sequence[str], proposed: Sequence[str] = ()) -> Configuration:

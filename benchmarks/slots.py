@@ -31,11 +31,12 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "benchmarks")]
 
-from simulated import Composed, WithoutTrainings, composing_with, write_training  # noqa: E402
+from simulated import WithoutTrainings, composing_with, write_training  # noqa: E402
 
 from sweeplora.check.configuration import check  # noqa: E402
 from sweeplora.launch.slot import Slot  # noqa: E402
 from sweeplora.rundir.folder import RunDir  # noqa: E402
+from sweeplora.sweep.question import Compose  # noqa: E402
 
 COMMON = ("model.path=model", "tracking=none", "search=tpe", "pruner=none", "sweep.confirm.top=0")
 SPACE = ("network.dim=choice(2,4,8,16)", "optimizer.lr=tag(log,interval(1e-5,1e-2))")
@@ -142,7 +143,7 @@ def only_first(space: str) -> None:
         print(reached.args[0])
 
 
-def _simulating(slots: int, seconds: float) -> Composed:
+def _simulating(slots: int, seconds: float) -> Compose:
     return composing_with({"_target_": "slots.Simulator", "slots": slots, "seconds": seconds})
 
 

@@ -12,6 +12,7 @@ from sweeplora.commands.place import split_runs
 from sweeplora.errors import UserError
 
 if TYPE_CHECKING:
+    from sweeplora.commands.sides import Side
     from sweeplora.experiment import Configuration
     from sweeplora.launch.slot import Shape
     from sweeplora.report.repeat import Repeat
@@ -25,6 +26,8 @@ _DIFFERENT = 1
 def main(words: list[str]) -> int:
     """Train it again in a folder of its own; returns 0 if it is identical, or changed as asked, else 1."""
     from sweeplora.check.configuration import check
+    from sweeplora.commands.sides import run_side
+    from sweeplora.report.diff import config_diff
     from sweeplora.report.find import find_run
     from sweeplora.report.repeat import compare
     from sweeplora.rundir.record import read_trial
@@ -45,9 +48,10 @@ def main(words: list[str]) -> int:
     second, code = train_anew(experiment, shape)
     if code != 0:
         return code
-    repeat, changed = compare(first, second), _changed(first, second) if overrides else {}
-    differing = [] if repeat.identical or changed else _differing(first, second, record)
-    lines = _changes(first, second, changed) if changed else _told(first, second, repeat, differing)
+    repeat, then, now = compare(first, second), run_side(first), run_side(second)
+    changed = config_diff(then.signed, now.signed) if overrides else {}  # nothing if they say only how it runs
+    differing = [] if repeat.identical or changed else _differing(record, second, (then, now))
+    lines = _changes(then, now, second, changed) if changed else _told(first, second, repeat, differing)
     print("\n".join(lines))
     if asked.json is not None:
         told = {**_as_data(second, repeat, differing), "changed": changed}
@@ -142,17 +146,15 @@ def _weights_lines(first: RunDir, second: RunDir) -> list[str]:
     return [f"largest difference of the last weights: {gap.size:.3g} in {gap.name}"] if gap else []
 
 
-def _differing(first: RunDir, second: RunDir, record: TrialRecord) -> list[str]:
+def _differing(record: TrialRecord, second: RunDir, sides: tuple[Side, Side]) -> list[str]:
     """What is known to differ between two runs of one configuration: threads, data, contents, code, environment."""
-    from sweeplora.commands.sides import run_side
     from sweeplora.record.sessions import code_diff, environment_diff
     from sweeplora.report.diff import data_diff, identity_diff, shown_data, shown_pairs
     from sweeplora.rundir.record import read_trial
 
-    recorded = read_trial(second)
+    recorded, (then, now) = read_trial(second), sides
     assert recorded is not None, "it was just trained"
     lines = shown_pairs(identity_diff(record, recorded))
-    then, now = run_side(first), run_side(second)
     if then.listing and now.listing:
         lines += shown_data(data_diff((then.config, then.listing), (now.config, now.listing)))
     sessions = then.session, now.session
@@ -164,23 +166,13 @@ def _differing(first: RunDir, second: RunDir, record: TrialRecord) -> list[str]:
     return lines
 
 
-def _changed(first: RunDir, second: RunDir) -> dict[str, list[Any]]:
-    """What overrides changed of the experiment; nothing if they say only how it runs or what is recorded."""
-    from sweeplora.commands.sides import run_side
-    from sweeplora.report.diff import config_diff
-
-    return config_diff(run_side(first).signed, run_side(second).signed)
-
-
-def _changes(first: RunDir, second: RunDir, changed: Mapping[str, Sequence[Any]]) -> list[str]:
-    from sweeplora.commands.sides import run_side
+def _changes(then: Side, now: Side, second: RunDir, changed: Mapping[str, Sequence[Any]]) -> list[str]:
     from sweeplora.report.diff import result_diff, shown_pairs
     from sweeplora.report.words import near
 
-    results = result_diff(run_side(first).results, run_side(second).results)
     return [
         *(f"changed: {line}" for line in shown_pairs(changed)),
-        *(f"result: {line}" for line in shown_pairs(results)),
+        *(f"result: {line}" for line in shown_pairs(result_diff(then.results, now.results))),
         f"run: {near(second.path)}",
     ]
 

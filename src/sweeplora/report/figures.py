@@ -198,8 +198,11 @@ def _held(value: float, limit: float | None) -> float:
 def _parted(marks: Sequence[Mark], limit: float | None) -> tuple[list[Mark], list[Mark]]:
     """The marks that are drawn to scale, and those that stand at the edge."""
     highest = sys.float_info.max if limit is None else limit
-    shown = [mark for mark in marks if mark.values[0] <= highest]  # no NaN is
-    return shown, [mark for mark in marks if mark not in shown]
+    shown: list[Mark] = []
+    beyond: list[Mark] = []
+    for mark in marks:
+        (shown if mark.values[0] <= highest else beyond).append(mark)  # NaN is beyond every limit
+    return shown, beyond
 
 
 def _at_the_edge(axes: Axes, x: Sequence[float], shown: Sequence[Mark], said: str) -> None:
