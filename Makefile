@@ -3,6 +3,7 @@
 # make lint    ruff, mypy and the order of the imports      make docs   the documentation, into site/
 # make nightly a night of trainings against baselines/      make baselines REASON="..."  new ones, of ten seeds each
 # make test-services  the tests that need PostgreSQL; `make services` installs it from the system's packages
+# make test-gpu the tests that need an NVIDIA GPU, with a torch that finds it
 # make browser installs Debian's chromium, which the tests marked `browser` drive
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: sweep nightly baselines test test-full services test-services test-browser ui lint docs browser clean
+.PHONY: sweep nightly baselines test test-full services test-services test-browser test-gpu ui lint docs browser clean
 .DEFAULT_GOAL := sweep
 
 sweep: $(VENV)/installed
@@ -35,7 +36,7 @@ WORKERS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4)))
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/installed-test
-	$(PYTEST) -m "not slow and not services and not browser" --durations 10
+	$(PYTEST) -m "not slow and not services and not browser and not gpu" --durations 10
 
 test-full: $(VENV)/installed-test
 	$(PYTEST)
@@ -52,6 +53,9 @@ test-services: services
 
 test-browser: browser $(VENV)/installed-test
 	SWEEPLORA_BROWSER=required $(BIN)/python -m pytest -m "browser and not slow"
+
+test-gpu: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m gpu
 
 ui: $(VENV)/installed
 	$(BIN)/python -m sweeplora ui

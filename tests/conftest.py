@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+from sweeplora.launch.gpus import visible_gpus
 from tests.once import made_once
 from tests.run.trainings import Trainings
 
@@ -32,6 +33,12 @@ LONG_FIRST = (
     *("convert/", "test_guide.py", "training/", "tools/", "test_imports.py"),
 )
 """Files whose few tests start commands and trainings, longest first, then others that take some seconds."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide the GPUs, on which numbers are others, from all tests but those that are about GPUs."""
+    if config.getoption("markexpr") != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,12 +59,21 @@ def _place(file: str) -> int:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs a browser where there is none; with SWEEPLORA_BROWSER=required it fails."""
+    """Skip what needs a GPU or a browser where there is none; with SWEEPLORA_BROWSER=required the latter fails."""
+    if item.get_closest_marker("gpu") is not None and not visible_gpus():
+        pytest.skip("no GPU is visible: make test-gpu")
     if item.get_closest_marker("browser") is None or shutil.which("chromium") is not None:
         return
     if os.environ.get("SWEEPLORA_BROWSER") == "required":
         pytest.fail("there is no chromium: make browser", pytrace=False)
     pytest.skip("there is no chromium: make browser")
+
+
+@pytest.fixture(autouse=True)
+def _garbage_is_collected_again() -> Iterator[None]:
+    """A command that runs in this process leaves the collection of garbage as it found it."""
+    yield
+    assert gc.isenabled(), "the test left the collection of garbage off"
 
 
 @pytest.fixture(autouse=True)

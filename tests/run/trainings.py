@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Literal
 
 from sweeplora.config.compose import compose
 from sweeplora.launch.command import command
@@ -22,10 +23,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Trainings:
-    """Makes run folders below one `runs` folder and trains them in forked processes."""
+    """Makes run folders below one `runs` folder and trains them in forked processes, on these GPUs if any are given."""
 
-    def __init__(self, runs: Path, model: Path, pictures: Path, launcher: Local | None = None) -> None:
+    def __init__(
+        self, runs: Path, model: Path, pictures: Path, launcher: Local | None = None, gpus: tuple[str, ...] = ()
+    ) -> None:
         self.runs = runs
+        self.gpus = gpus
         prompts = runs / "prompts.txt"
         prompts.write_text("shape 3, ellipse --d 5 --s 4\na tall one --w 48 --h 80 --d 6 --s 3 --n dull --ss ddim\n")
         self.common = [
@@ -40,7 +44,7 @@ class Trainings:
             "train.probe_images=2",
             "sample.at_first=false",
         ]
-        self.launcher = launcher or _preloaded()
+        self.launcher = launcher or preloaded()
 
     def folder(self, name: str, *overrides: str) -> RunDir:
         """A run folder with its config, not yet trained."""
@@ -50,7 +54,7 @@ class Trainings:
     def start(self, run: RunDir, slot: int = 0) -> Started:
         """A training of one process, unsupervised, in the worker of a slot."""
         with contextlib.chdir(ROOT):  # a test may have gone elsewhere, and the tests' own losses are found here
-            return self.launcher.start(run, _Alone(slot, 1, 1, "cpu", ()), TRAINING)
+            return self.launcher.start(run, _Alone(slot, 1, 1, "cuda" if self.gpus else "cpu", self.gpus), TRAINING)
 
     def train(self, name: str, *overrides: str) -> RunDir:
         """Train to the end, however that is."""
@@ -96,9 +100,10 @@ class Trainings:
         self.launcher.close()
 
 
-def _preloaded() -> Local:
+def preloaded(device: Literal["cpu", "cuda"] = "cpu") -> Local:
     """A launcher whose trainings are forked from a parent that has imported everything."""
-    made = Local(slots=None, processes_per_trial=1, threads=1, device="cpu", trials_per_gpu=1, attempts=1)
+    sharing = 2 if device == "cuda" else 1
+    made = Local(slots=None, processes_per_trial=1, threads=1, device=device, trials_per_gpu=sharing, attempts=1)
     made.plan(2)
     return made
 

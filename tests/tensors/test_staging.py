@@ -14,7 +14,6 @@ from sweeplora.tensors.tree import read_tree, write_tree
 CPU = torch.device("cpu")
 GPU = torch.device("cuda")
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.int16, torch.uint8)
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
 def any_bits(dtype: torch.dtype, *shape: int) -> Tensor:
@@ -53,7 +52,7 @@ def test_a_files_bytes_are_read_as_they_are(tmp_path: Path) -> None:
         assert bits(read_into_host(tmp_path / "f", CPU)) == content
 
 
-@needs_gpu
+@pytest.mark.gpu
 def test_a_state_of_a_gpu_comes_back_on_it_in_its_bits(tmp_path: Path) -> None:
     tensors = {str(dtype): [tensor.to(GPU) for tensor in tensors_of(dtype)] for dtype in DTYPES}
     steps = {str(dtype): any_bits(dtype, 1) for dtype in DTYPES}
@@ -65,7 +64,7 @@ def test_a_state_of_a_gpu_comes_back_on_it_in_its_bits(tmp_path: Path) -> None:
             assert one.device.type == "cuda" and one.shape == other.shape and bits(one) == bits(other)
 
 
-@needs_gpu
+@pytest.mark.gpu
 def test_a_gpus_tensors_share_one_pinned_block() -> None:
     found = on_host([tensor.to(GPU) for tensor in tensors_of(torch.float32)])
     assert len({tensor.untyped_storage().data_ptr() for tensor in found}) == 1 and found[0].is_pinned()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import sys
 from collections.abc import Sequence
@@ -22,7 +21,13 @@ _EXAMPLE = "python -m sweeplora list rank_alpha"
 
 def main(words: list[str]) -> int:
     """Print what there is; returns 0."""
-    gc.disable()  # what is read stays until it is printed; rescanning it is a tenth of the time
+    from sweeplora.sweep.startup import without_collections
+
+    with without_collections():  # what is read stays until it is printed; rescanning it is a tenth of the time
+        return _list(words)
+
+
+def _list(words: list[str]) -> int:
     from sweeplora.report.summaries import run_summary, study_summary
     from sweeplora.rundir.places import is_study, single_folders, study_folders
 

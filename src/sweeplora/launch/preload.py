@@ -3,7 +3,9 @@
 JSON lines: `{"slot": n, "run": path, "env": {...}}` comes in, and `{"log": path}` for the parent's own output;
 `{"run": path, "pid": n}` and, when that training ended, `{"run": path, "exit": code}` go out. A slot keeps one worker
 (see `launch.workers`); one that died, or leaves a run to another, is replaced. End of input stops the parent and, by
-SIGTERM, its workers. It starts no thread and touches no GPU, since neither survives a fork.
+SIGTERM, its workers. It starts no thread and touches no GPU, since neither survives a fork. Libraries may: LyCORIS
+imports bitsandbytes where it is installed, which asks CUDA for its devices. Then the parent begins anew without any
+imports, and each worker is a Python of its own, which imports once for all trainings of its slot.
 """
 
 from __future__ import annotations
@@ -18,33 +20,83 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from sweeplora.config.imports import reachable
 from sweeplora.launch.child import die_with_parent, ignore_state_requests, redirect_output
-from sweeplora.launch.workers import Trains, handle_no_signal, work
+from sweeplora.launch.process import WORKERS
+from sweeplora.launch.workers import handle_no_signal, work
 
 _GRACE_SECONDS = 10.0
 _HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
+_WITHOUT_IMPORTS = "--without-imports"
+_WORKER = "--worker"
 
 
 def main(argv: Sequence[str]) -> int:
     """`argv`: the module whose `Worker` trains, then further modules to import ahead."""
+    match argv:
+        case [option, channel, *modules] if option == _WORKER:
+            _work_alone(socket.socket(fileno=int(channel)), modules)
+            return 0
+        case [option, answers, *modules] if option == _WITHOUT_IMPORTS:
+            ForkServer(partial(_begin_worker, modules), int(answers)).serve()
+            return 0
     die_with_parent()
     ignore_state_requests()
-    answers = os.dup(1)
+    answers_to = os.dup(1)
     os.dup2(2, 1)  # what an import prints must not be read as a message
     for name in [*argv, *_late(argv)]:
         importlib.import_module(name)
+    if os.environ.get("SWEEPLORA_DEVICE") == "cuda" and not _forks_keep_cuda():
+        os.set_inheritable(answers_to, True)
+        _become([_WITHOUT_IMPORTS, str(answers_to), *argv])
     # Objects alive now stay shared with the workers: the garbage collector no longer touches them.
     gc.collect()
     gc.freeze()
-    ForkServer(importlib.import_module(argv[0]).Worker, answers).serve()
+    make = importlib.import_module(argv[0]).Worker
+    ForkServer(lambda channel: work(make(), channel), answers_to).serve()
     return 0
+
+
+def _forks_keep_cuda() -> bool:
+    """Whether a fork of this process can use the GPU, which a fork tells."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return True
+    pid = os.fork()
+    if pid == 0:
+        os._exit(bool(torch.cuda._is_in_bad_fork()))
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _become(words: Sequence[str]) -> NoReturn:
+    """Have this process begin anew as this module's command with these words."""
+    os.execv(sys.executable, [sys.executable, "-m", WORKERS, *words])
+
+
+def _begin_worker(modules: Sequence[str], channel: socket.socket) -> NoReturn:
+    """Have this process, a fork of the parent, become a worker that imports for itself."""
+    print("an imported library has started CUDA: this worker imports for itself", file=sys.stderr, flush=True)
+    os.set_inheritable(channel.fileno(), True)
+    _become([_WORKER, str(channel.fileno()), *modules])
+
+
+def _work_alone(channel: socket.socket, modules: Sequence[str]) -> None:
+    """Import, and train what is asked for."""
+    handle_no_signal()
+    try:
+        for name in modules:
+            importlib.import_module(name)
+        work(importlib.import_module(modules[0]).Worker(), channel)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
 
 
 def _late(modules: Sequence[str]) -> list[str]:
@@ -67,10 +119,13 @@ class _Worker:
 
 
 class ForkServer:
-    """The workers by slot, and the pipes to the driver."""
+    """The workers by slot, and the pipes to the driver.
 
-    def __init__(self, make: Callable[[], Trains], answers: int) -> None:
-        self._make = make
+    `begin` is a worker's whole life, in its process: it trains what its end of the channel is asked for.
+    """
+
+    def __init__(self, begin: Callable[[socket.socket], None], answers: int) -> None:
+        self._begin = begin
         self._answers = answers
         self._workers: list[_Worker] = []
         self._pending = b""
@@ -118,20 +173,21 @@ class ForkServer:
     def _give(self, request: dict[str, Any]) -> None:
         """Pass a request to its slot's worker, or to a new one."""
         idle = [one for one in self._workers if one.slot == request["slot"] and one.request is None]
-        worker = idle[-1] if idle else self._fork(request["slot"])
+        worker = idle[-1] if idle else self._fork(request["slot"], request["env"])
         worker.request, worker.begun = request, False
         try:
             worker.channel.sendall(json.dumps(request).encode() + b"\n")
         except OSError:
             return  # it is dying, which tells what to do with its request
 
-    def _fork(self, slot: int) -> _Worker:
+    def _fork(self, slot: int, environment: Mapping[str, str]) -> _Worker:
         mine, theirs = socket.socketpair()
         # A signal between the fork and the worker's own handlers would run the parent's handler in the worker.
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         pid = os.fork()
         if pid == 0:
             mine.close()
+            os.environ.update(environment)
             self._become_worker(theirs)
         theirs.close()
         worker = _Worker(slot, pid, mine)
@@ -153,7 +209,7 @@ class ForkServer:
                 other.channel.close()
             nothing = os.open(os.devnull, os.O_RDONLY)
             os.dup2(nothing, 0)
-            work(self._make(), channel)
+            self._begin(channel)
             code = 0
         except BaseException:
             traceback.print_exc()

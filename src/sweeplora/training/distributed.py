@@ -27,6 +27,8 @@ class Processes:
     def __init__(self, precision: Precision, device: Literal["cpu", "cuda"], stop: Stop) -> None:
         # With TF32's ten mantissa bits, neither cached latents nor val/loss would be true float32 on newer GPUs.
         torch.backends.cudnn.allow_tf32 = False
+        if device == "cuda":
+            _be_deterministic()
         self._accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision, gradient_accumulation_steps=1)
         self.stop = stop
         self.rank: int = self._accelerator.process_index
@@ -61,3 +63,15 @@ class Processes:
         self._accelerator.end_training()
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+def _be_deterministic() -> None:
+    """Have a GPU compute the same bits every time, without which no training could go on exactly.
+
+    By default, gradients of attention and of convolutions are summed in the order in which the GPU's blocks end. What
+    has no deterministic form is named in the log. cuBLAS reads the variable when it is first used.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.deterministic = True
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # which finds faults, and costs a pass over memory
