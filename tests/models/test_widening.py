@@ -104,3 +104,14 @@ def test_a_compiled_model_gives_the_numbers_of_the_uncompiled_one(tiny_model: Pa
     expected = in_float32(family)
     family.unet.compile(backend="eager")
     assert torch.equal(in_float32(family), expected)
+
+
+def test_text_encoders_that_nothing_has_used_before_count_in_float32_too(tiny_model: Path) -> None:
+    family, whole = opened("sdxl", tiny_model), opened("sdxl", tiny_model)
+    family.place("text_encoders", torch.device("cpu"), torch.bfloat16)
+    assert not any(name.startswith("text") for name in family.held())
+    with family.in_float32():
+        first = family.encode_text(["a red shape"])
+    for encoder in whole.text_encoders:
+        nn.Module.to(encoder, torch.bfloat16).float()
+    assert torch.equal(first.hidden, whole.encode_text(["a red shape"]).hidden)

@@ -195,10 +195,15 @@ class Loaded:
 
     @contextmanager
     def in_float32(self) -> Iterator[None]:
-        """Compute the U-Net and the text encoders in float32 within the context, at the memory of one layer."""
+        """Compute the U-Net and the text encoders in float32 within the context, at the memory of one layer.
+
+        Encoders that have been released are not used in it; the others are read, so that the first use counts as every
+        later one.
+        """
+        encoders = [one.module for one in self._encoders if one.is_held or not one.is_released]
         self._widened = True
         try:
-            with widened(self.unet, *(one.module for one in self._encoders if one.is_held)):
+            with widened(self.unet, *encoders):
                 yield
         finally:
             self._widened = False
