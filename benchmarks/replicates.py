@@ -15,7 +15,7 @@ WIDE = Path(__file__).with_name("replicates.npz")
 """60 settings, short trainings."""
 
 LONG = Path(__file__).with_name("replicates_long.npz")
-"""Settings near the best, longer trainings."""
+"""The same settings, longer trainings, four times as many triples."""
 
 
 @dataclass(frozen=True)

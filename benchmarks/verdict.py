@@ -6,7 +6,7 @@ Equal settings: three points whose trainings are drawn from the real ones near t
 so that all that is left is what seeds do. A real difference: the same, with two of the points made worse. Both also as
 `sweep.confirm` sees them, which looks after every round from the second on. Rungs: studies of 24 random settings at one
 seed, which `pruner=rungs` stops at a quarter. Prints one JSON object; `wide` and `long` are the tables of
-tools/replicate_table.py, and only `wide` has so many settings.
+tools/replicate_table.py, and only `wide` is scored at a quarter.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def replayed(table: Table, replays: int) -> dict[str, Any]:
         "2%_found_by_seeds": {n: power(table, random, replays, 0.02, n) for n in MORE_SEEDS},
         "with_looks": with_looks(table, random, replays),
         "detectable_at_5_seeds": round(detectable(table, random), 4),
-        **(rungs(table, random, replays) if settings > TRIALS else {}),
+        **(rungs(table, random, replays) if table.steps[-1] // 4 in table.steps else {}),
     }
 
 
