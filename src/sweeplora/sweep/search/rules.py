@@ -23,6 +23,7 @@ class Rules:
     """What every proposal has to keep; without constraints everything is allowed."""
 
     def __init__(self, constraints: Sequence[Constraint], space: Space, configured: Configured) -> None:
+        self.space = space
         self._constraints = tuple(constraints)
         self._searched = frozenset(all_keys(space))
         self._configured = configured

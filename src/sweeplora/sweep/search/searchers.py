@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import warnings
 from collections.abc import Callable, Mapping
@@ -64,11 +65,19 @@ def grid_points(space: Space, seed: int, rules: Rules | None = None) -> list[dic
     """Every allowed combination of choices, in an order shuffled by `seed`. Raises UserError for intervals."""
     if size(space) > _LARGEST_GRID:
         raise UserError("search", "grid", f"the grid has {size(space)} points; use search=tpe, or fewer values")
+    return _allowed_points(rules, seed) if rules else _shuffled_points(space, seed)
+
+
+def _shuffled_points(space: Space, seed: int) -> list[dict[str, Scalar]]:
     shuffled = points(space)
     random.Random(seed_of(seed, "grid")).shuffle(shuffled)
-    if not rules:
-        return shuffled
-    proposals = ((point, proposal_of(space, point)) for point in shuffled)
+    return shuffled
+
+
+@functools.lru_cache(maxsize=1)
+def _allowed_points(rules: Rules, seed: int) -> list[dict[str, Scalar]]:
+    """Kept, since a study first counts them; a large grid takes seconds."""
+    proposals = ((point, proposal_of(rules.space, point)) for point in _shuffled_points(rules.space, seed))
     return [point for point, proposal in proposals if proposal is not None and rules.allowed(proposal)]
 
 
