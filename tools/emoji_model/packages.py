@@ -51,7 +51,7 @@ def _tarball(source: str, folder: Path) -> Path:
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         subprocess.run(
-            ["npm", "pack", f"{name}@{VERSION}", "--pack-destination", str(folder)],
+            ["npm", "pack", "--silent", f"{name}@{VERSION}", "--pack-destination", str(folder)],
             check=True,
             stdout=subprocess.DEVNULL,
         )
