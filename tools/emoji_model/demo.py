@@ -46,7 +46,7 @@ def style_set(subjects: Iterable[Subject], seed: int) -> list[DemoImage]:
 
 
 def further_style_set(metadata: Iterable[dict[str, Any]], count: int, seed: int) -> list[DemoImage]:
-    """Emoji in the Twemoji style, all square, of subjects that the base model knows and `twemoji-style` does not have."""
+    """Square emoji in the Twemoji style, of subjects that the base model knows and `twemoji-style` lacks."""
     there = {*listed("style_train"), *listed("style_val")}
     subjects = [subject for subject in select_subjects(metadata) if subject.short_name not in there]
     random.Random(seed).shuffle(subjects)
