@@ -16,7 +16,7 @@ from sweeplora.report.declared import least_of
 from sweeplora.report.edges import edges
 from sweeplora.report.leaderboard import read_leaderboard, write_leaderboard
 from sweeplora.report.terminal_board import lines
-from sweeplora.report.verdict import best_by_value, judge, percent, said, write_verdict
+from sweeplora.report.verdict import FrontVerdict, StudyVerdict, best_by_value, judge, percent, said, write_verdict
 from sweeplora.rundir.files import write_json
 from sweeplora.rundir.record import replicate_folders, trial_folders
 from sweeplora.rundir.scores import ScoresWriter
@@ -102,7 +102,7 @@ def test_one_seed_names_no_winner_among_close_trials(tmp_path: Path) -> None:
     for number, effect in enumerate((0.0, 0.001, 0.2)):
         study.run(number, effect, {"network.dim": 4})
     found = judge(read_leaderboard(tmp_path, "s", ("val/loss",)), {})
-    assert found is not None and found.seeds == 1
+    assert isinstance(found, StudyVerdict) and found.seeds == 1
     assert found.lines[0].startswith("one seed: differences below") and "mean nothing" in found.lines[0]
     assert "1 of the other 2 trials" in found.lines[0] and "sweep.confirm.top=3" in found.lines[0]
     assert found.lines[1].startswith("they lie within")
@@ -117,7 +117,7 @@ def test_means_over_seeds_are_compared_over_all_of_them(tmp_path: Path) -> None:
         own = read_leaderboard(tmp_path, "s", ("val/loss",)).entries[number].own[0]
         write_json(file, {"number": number, "verdict": "complete", "value": own * 1.001, "own": own, "params": {}})
     found = judge(read_leaderboard(tmp_path, "s", ("val/loss",)), {})
-    assert found is not None and found.seeds == 5 and found.not_separable == ()
+    assert isinstance(found, StudyVerdict) and found.seeds == 5 and found.not_separable == ()
 
 
 def test_each_values_best_trial_is_found(study: Study) -> None:
@@ -125,15 +125,37 @@ def test_each_values_best_trial_is_found(study: Study) -> None:
     assert {value: entry.number for value, entry in values["network.dim"].items()} == {16: 0, 4: 1, 2: 2}
 
 
-@pytest.mark.parametrize("values", [(0.3,), (-0.1, 0.2), (0.1, 0.2, 0.3)])
-def test_a_study_that_cannot_be_compared_has_no_verdict(tmp_path: Path, values: tuple[float, ...]) -> None:
-    objectives = ("a", "b") if len(values) == 3 else ("a",)
+@pytest.mark.parametrize("values", [(0.3,), (-0.1, 0.2), ((0.1, 2.0),)])
+def test_a_study_that_cannot_be_compared_has_no_verdict(tmp_path: Path, values: tuple[Any, ...]) -> None:
+    objectives = ("a", "b") if isinstance(values[0], tuple) else ("a",)
     for number, value in enumerate(values):
-        written = [value, value] if len(objectives) == 2 else value
-        run = tmp_path / f"{number:03}-abc"
-        run.mkdir()
-        write_json(run / "trial.json", {"number": number, "verdict": "complete", "value": written})
+        complete(tmp_path, number, value)
     assert judge(read_leaderboard(tmp_path, "s", objectives), {}) is None
+
+
+def complete(folder: Path, number: int, value: Any, dim: int = 4, rate: float = 1e-3) -> None:
+    run = folder / f"{number:03}-abc"
+    run.mkdir()
+    params = {"network.dim": dim, "optimizer.lr": rate}
+    write_json(run / "trial.json", {"number": number, "verdict": "complete", "value": value, "params": params})
+
+
+def test_of_several_objectives_the_front_is_named_and_what_to_widen_for_each_but_the_size(tmp_path: Path) -> None:
+    objectives = ("val/loss", "file_mib")
+    space = {"network.dim": "choice(2, 4, 8)", "optimizer.lr": "tag(log, interval(1e-4, 1e-2))"}
+    for number, (value, dim, rate) in enumerate(
+        [((0.12, 2.0), 8, 9.9e-3), ((0.13, 1.0), 4, 1e-3), ((0.15, 0.5), 2, 1e-3), ((0.16, 1.0), 4, 2e-4)]
+    ):
+        complete(tmp_path, number, value, dim, rate)
+    found = judge(read_leaderboard(tmp_path, "s", objectives), space)
+    assert isinstance(found, FrontVerdict) and found.front == (2, 1, 0)
+    assert found.lines[0].startswith("no other trial beats trials 2 (0.15, 0.5), 1 (0.13, 1), 0 (0.12, 2) in all of")
+    assert found.lines[1:] == (
+        "for val/loss, the best network.dim, 8, is at the upper edge: widen network.dim above 8",
+        "for val/loss, the best optimizer.lr, 0.0099, is at the upper edge: widen optimizer.lr above 0.01",
+    )
+    write_verdict(tmp_path, found)
+    assert said(tmp_path) == found.lines
 
 
 def test_a_verdict_is_kept_and_one_that_no_longer_holds_removed(study: Study) -> None:

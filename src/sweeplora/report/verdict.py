@@ -14,8 +14,8 @@ import numpy as np
 
 from sweeplora.report.declared import least_of
 from sweeplora.report.edges import drawn_freely, edges
-from sweeplora.report.leaderboard import Entry, Leaderboard
-from sweeplora.report.objectives import PREFERENCE
+from sweeplora.report.leaderboard import Entry, Leaderboard, front
+from sweeplora.report.objectives import FILE_SIZE, PREFERENCE
 from sweeplora.report.statistics import ALPHA, Cells, Comparison, Comparisons, Losses, compare
 from sweeplora.report.words import number, params_text
 from sweeplora.rundir.files import read_sealed, sealed, write_json
@@ -26,7 +26,16 @@ from sweeplora.rundir.scores import Scores, read_scores
 VERDICT = "verdict.json"
 _MOST_VALUES = 12
 _MOST_KEYS = 3
+_MOST_OF_FRONT = 8
 _SHARES = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth", 6: "a sixth", 7: "a seventh", 8: "an eighth"}
+
+
+@dataclass(frozen=True)
+class FrontVerdict:
+    """What a study of several objectives found: the numbers of the trials that no other beats, and sentences."""
+
+    front: tuple[int, ...]
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -44,11 +53,10 @@ class StudyVerdict:
     lines: tuple[str, ...]
 
 
-def judge(board: Leaderboard, space: Mapping[str, Any], alpha: float = ALPHA) -> StudyVerdict | None:
-    """The verdict of a leaderboard; `space` as study.json has it.
-
-    None for several objectives and for fewer than two complete trials.
-    """
+def judge(board: Leaderboard, space: Mapping[str, Any], alpha: float = ALPHA) -> StudyVerdict | FrontVerdict | None:
+    """The verdict of a leaderboard; `space` as study.json has it. None for fewer than two complete trials."""
+    if len(board.objectives) > 1:
+        return _judge_front(board, space)
     found = comparisons_of(board, alpha)
     if found is None:
         return None
@@ -66,6 +74,30 @@ def judge(board: Leaderboard, space: Mapping[str, Any], alpha: float = ALPHA) ->
     detectable = found.detectable if found.measured else max(other.least for other in found.others)
     seeds = max(other.seeds for other in found.others) if found.measured else 1
     return StudyVerdict(found.best, found.not_separable, seeds, math.expm1(detectable), tuple(told))
+
+
+def _judge_front(board: Leaderboard, space: Mapping[str, Any]) -> FrontVerdict | None:
+    """Which trials no other beats in every objective, and what to widen for the best of each.
+
+    The smallest file lies at an edge by its nature, and asks for nothing.
+    """
+    best = front(board)
+    if sum(bool(entry.values) for entry in board.entries) < 2:
+        return None
+    last = len(board.objectives) - 1
+    walked = sorted(best, key=lambda entry: (entry.values[last], entry.values))
+    shown = [f"{entry.number} ({', '.join(map(number, entry.values))})" for entry in walked[:_MOST_OF_FRONT]]
+    more = f" and {len(walked) - len(shown)} more" if len(walked) > len(shown) else ""
+    names, many = ", ".join(board.objectives), "trials" if len(walked) > 1 else "trial"
+    told = [
+        f"no other trial beats {many} {', '.join(shown)}{more} in all of {names}; one seed each: a step may be luck"
+    ]
+    for place, objective in enumerate(board.objectives):
+        if objective != FILE_SIZE:
+            least = min(best, key=lambda entry: entry.values[place])
+            found = edges(space, least.params, partial(least_of, least.folder))
+            told += [f"for {objective}, {line}" for line in found]
+    return FrontVerdict(tuple(entry.number for entry in walked), tuple(told))
 
 
 def comparisons_of(board: Leaderboard, alpha: float = ALPHA) -> Comparisons | None:
@@ -91,7 +123,7 @@ def _different(entries: Sequence[Entry]) -> list[Entry]:
     return list(points.values())
 
 
-def write_verdict(folder: Path, verdict: StudyVerdict | None) -> None:
+def write_verdict(folder: Path, verdict: StudyVerdict | FrontVerdict | None) -> None:
     """Write `verdict.json` to the study's folder, for the record and the report; remove one that no longer holds."""
     if verdict is None:
         (folder / VERDICT).unlink(missing_ok=True)
