@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
-from hydra.core.override_parser.types import ChoiceSweep, Override, Sweep
+from hydra.core.override_parser.types import ChoiceSweep, Override, Sweep, Transformer
 from hydra.errors import HydraException
 
 from sweeplora.errors import UserError
@@ -32,6 +32,11 @@ def parse(word: str) -> Override:
 def written_value(override: Override) -> str:
     """The value of an override as written."""
     return (override.input_line or "").partition("=")[2]
+
+
+def text_of(value: object) -> str:
+    """A value as the right-hand side of an override: 0.001 -> `0.001`, None -> `null`."""
+    return str(Transformer.str(value))  # type: ignore[arg-type]
 
 
 @functools.lru_cache(maxsize=1)

@@ -20,6 +20,8 @@ from sweeplora.report.verdict import FrontVerdict, StudyVerdict, best_by_value, 
 from sweeplora.rundir.files import write_json
 from sweeplora.rundir.record import replicate_folders, trial_folders
 from sweeplora.rundir.scores import ScoresWriter
+from sweeplora.sweep.search.grammar import parse_space
+from sweeplora.sweep.search.space import Choice
 
 SPACE = {"network.dim": "choice(2, 4, 16)", "optimizer.lr": "tag(log, interval(0.0001, 0.01))"}
 BASE = np.geomspace(0.05, 0.6, 12)
@@ -182,12 +184,31 @@ def test_a_verdict_is_kept_and_one_that_no_longer_holds_removed(study: Study) ->
         ({"a.b": "int(interval(1, 8))"}, {"a.b": 8}, ["widen a.b above 8"]),
         ({"o": "choice(x, y)", "o=x": {"o.lr": "choice(1, 2)"}}, {"o": "x", "o.lr": 2}, ["widen o.lr above 2"]),
         ({"o": "choice(x, y)", "o=x": {"o.lr": "choice(1, 2)"}}, {"o": "y", "o.lr": 2}, []),
+        ({"o": "choice(true, false)", "o=true": {"b": "choice(1, 2)"}}, {"o": True, "b": 2}, ["widen b above 2"]),
+        ({"o": "choice(true, false)", "o=true": {"b": "choice(1, 2)"}}, {"o": False, "b": 2}, []),
+        ({"o": "choice(null, 1.0)", "o=null": {"b": "choice(1, 2)"}}, {"o": None, "b": 2}, ["widen b above 2"]),
+        ({"o": "choice(0, 1e-4, 1)", "o=1e-4": {"b": "choice(1, 2)"}}, {"o": 0.0001, "b": 2}, ["widen b above 2"]),
+        ({"o": "choice('a b', c)", "o='a b'": {"b": "choice(1, 2)"}}, {"o": "a b", "b": 2}, ["widen b above 2"]),
+        ({"o": "choice([4,8], 1)", "o=[4, 8]": {"b": "choice(1, 2)"}}, {"o": "[4,8]", "b": 2}, ["widen b above 2"]),
+        ({"o": "x", "o=x": {"b": "choice(1, 2)"}}, {"b": 2}, ["widen b above 2"]),
     ],
 )
 def test_the_best_at_an_edge_asks_for_a_wider_range(
     space: dict[str, Any], best: dict[str, Any], told: list[str]
 ) -> None:
     assert [line.rpartition(": ")[2] for line in edges(space, best)] == told
+
+
+def test_edges_are_told_under_every_value_as_study_json_has_it() -> None:
+    written = {"network.o": "choice(true, null, 1e-4, 'a b', [4,8])"}
+    for title in ("true", "null", "1e-4", "'a b'", "[4,8]"):
+        space = parse_space({**written, f"network.o={title}": {"network.dim": "range(2, 10, 2)"}})
+        ((_, opening),) = space.branches
+        choice = space.dimensions["network.o"]
+        assert isinstance(choice, Choice)
+        value = dict(zip(choice.texts, choice.values, strict=True))[opening]
+        told = edges(space.described(), {"network.o": value, "network.dim": 8})
+        assert [line.rpartition(": ")[2] for line in told] == ["widen network.dim above 8"], title
 
 
 def test_a_point_that_was_proposed_twice_is_compared_once(study: Study) -> None:

@@ -50,10 +50,18 @@ def spans(space: Mapping[str, Any], best: Mapping[str, Scalar]) -> Iterator[tupl
     for written, content in space.items():
         if isinstance(content, Mapping):
             key, _, value = written.partition("=")
-            if key in best and str(best[key]) == value:
+            if _has_value(best[key] if key in best else space.get(key), value):
                 yield from spans(content, best)
         elif (span := _span(str(content))) is not None:
             yield written.lstrip("+"), span
+
+
+def _has_value(value: object, text: str) -> bool:
+    """Whether a trial's value is the one that a branch is titled with, however it is written: true, null, `1e-4`."""
+    from sweeplora.overrides import parse, text_of  # Hydra, which reports of spaces without branches do without
+
+    title = text_of(parse(f"key={text}").value())
+    return title in (value, text_of(value))
 
 
 def drawn_freely(space: Mapping[str, Any]) -> Iterator[str]:

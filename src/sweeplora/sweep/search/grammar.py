@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep, Sweep, Transformer
 
 from sweeplora.errors import UserError, shortened
-from sweeplora.overrides import parse, written_value
+from sweeplora.overrides import parse, text_of, written_value
 from sweeplora.rundir.record import Scalar
 from sweeplora.sweep.search.space import (
     Choice,
@@ -21,7 +21,6 @@ from sweeplora.sweep.search.space import (
     Space,
     Steps,
     all_keys,
-    text_of,
     texts_of,
 )
 

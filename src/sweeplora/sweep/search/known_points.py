@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeplora.errors import UserError
+from sweeplora.overrides import text_of
 from sweeplora.rundir.record import Scalar
 from sweeplora.sweep.search.proposals import Proposal, inside, is_number, parameter, propose
 from sweeplora.sweep.search.rules import Rules
-from sweeplora.sweep.search.space import Choice, Dimension, Fixed, Interval, Space, Steps, all_keys, text_of
+from sweeplora.sweep.search.space import Choice, Dimension, Fixed, Interval, Space, Steps, all_keys
 
 Point = dict[str, Scalar]
 """Values by Optuna's parameter names."""

@@ -8,8 +8,9 @@ from itertools import product
 from typing import NamedTuple, Protocol, TypeGuard
 
 from sweeplora.errors import UserError
+from sweeplora.overrides import text_of
 from sweeplora.rundir.record import Scalar
-from sweeplora.sweep.search.space import Choice, Dimension, Fixed, Interval, Space, Steps, text_of, texts_of
+from sweeplora.sweep.search.space import Choice, Dimension, Fixed, Interval, Space, Steps, texts_of
 
 _COVERED = 5
 """Of a longer range, so many numbers are tried: its ends and some between."""

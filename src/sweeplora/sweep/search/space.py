@@ -8,8 +8,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from hydra.core.override_parser.types import Transformer
-
+from sweeplora.overrides import text_of
 from sweeplora.rundir.record import Scalar
 
 
@@ -165,11 +164,6 @@ def texts_of(dimension: Dimension) -> tuple[str, ...]:
         case Interval():
             ends = (int(dimension.low), int(dimension.high)) if dimension.whole else (dimension.low, dimension.high)
             return tuple(text_of(end) for end in ends)
-
-
-def text_of(value: object) -> str:
-    """A value as the right-hand side of a Hydra override: 0.001 -> `0.001`, None -> `null`."""
-    return str(Transformer.str(value))  # type: ignore[arg-type]
 
 
 def all_keys(space: Space) -> Iterator[str]:
