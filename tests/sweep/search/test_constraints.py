@@ -48,6 +48,15 @@ def test_it_computes_by_how_much_a_constraint_is_broken(text: str, expected: flo
     assert (excess(text) > 0) == (expected > 0)
 
 
+def test_a_constraint_on_a_key_that_is_not_there_holds_also_where_another_has_no_number() -> None:
+    def value_of(key: str) -> Any:
+        if key == "network.factor":
+            raise NotSet(key)
+        return VALUES[key]
+
+    assert parse_constraint("sqrt(loss.gamma) < network.factor").excess(value_of) == 0
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -64,6 +64,23 @@ def test_a_branch_takes_what_it_has_and_the_configuration_the_rest() -> None:
     assert within.broken(Proposal(("network=lokr", "network.alpha=1", "network.factor=4"), {})) == "network.factor < 4"
 
 
+@pytest.mark.parametrize("kinds", ["locon, full", "full, locon"])
+def test_a_key_that_only_some_choices_have_binds_only_those(kinds: str) -> None:
+    space = parse_space({"network": f"choice({kinds})", "optimizer.lr": "interval(1e-4, 1e-1)"})
+    within = rules(space, "optimizer.lr * network.alpha < 0.01")
+    alpha = compose(("network=locon",)).config["network"]["alpha"]
+    assert within.broken(Proposal(("network=locon", f"optimizer.lr={0.011 / alpha}"), {})) is not None
+    assert within.allowed(Proposal(("network=locon", f"optimizer.lr={0.009 / alpha}"), {}))
+    assert within.allowed(Proposal(("network=full", f"optimizer.lr={0.011 / alpha}"), {}))
+
+
+def test_a_constraint_may_decide_between_the_choices_of_a_group() -> None:
+    space = parse_space({"network": "choice(locon, lokr, full)"})
+    within = rules(space, "network.factor > 2 or network.dim > 100")
+    allowed = [within.allowed(Proposal((f"network={name}",), {})) for name in ("locon", "lokr", "full")]
+    assert allowed == [True, False, True]
+
+
 def test_a_grid_has_the_allowed_points_only() -> None:
     space = parse_space({"network.dim": "choice(2, 8)", "network.alpha": "choice(1, 4)"})
     points = grid_points(space, 0, rules(space, "network.alpha <= network.dim"))
@@ -76,6 +93,7 @@ def test_a_grid_has_the_allowed_points_only() -> None:
         ("network.alpha <= network.dims", r"no such key as network\.dims; nearest: network\.dim"),
         ("network == 'locon' or network.alpha < 3", "network is a group that is not searched"),
         ("optimizer.lr < 1", "names no searched key"),
+        ("network.factor < network.dim", r"no such key as network\.factor"),
         ("network.alpha > 64", "none of 10,000 points"),
         ("network.alpha > optimizer.lr * 1e6", "none of 10,000 points"),
     ],

@@ -61,12 +61,14 @@ class Constraint:
         Raises UserError if it cannot be computed, for example with null.
         """
         try:
-            return _excess(self.tree, value_of)
+            values = {key: value_of(key) for key in self.keys}
         except NotSet:
             return 0.0
+        try:
+            return _excess(self.tree, values.__getitem__)
         except (TypeError, ValueError, ArithmeticError) as error:
-            values = ", ".join(f"{key}={value_of(key)}" for key in self.keys)
-            mend = f"cannot be computed with {values or 'these values'}: {error}"
+            told = ", ".join(f"{key}={value}" for key, value in values.items())
+            mend = f"cannot be computed with {told}: {error}"
             raise UserError("sweep.constraints", self.text, mend) from error
 
 

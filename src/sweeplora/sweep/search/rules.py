@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sweeplora.errors import UserError
 from sweeplora.overrides import parse
 from sweeplora.rundir.record import Scalar
 from sweeplora.sweep.search.constraints import Constraint, NotSet, parse_constraint
-from sweeplora.sweep.search.proposals import Proposal, is_number, propose
+from sweeplora.sweep.search.proposals import Proposal, every_choice, is_number, propose
 from sweeplora.sweep.search.space import Space, all_keys
 
 MOST_DRAWS = 10_000
@@ -55,15 +55,33 @@ class Rules:
         return next((text for text, excess in self.excesses(proposal).items() if excess > 0), None)
 
     def _configured_value(self, key: str, words: Sequence[str]) -> Any:
+        found, value = lookup(self._configuration(words), key)
+        if not found or isinstance(value, Mapping):
+            raise NotSet(key)
+        return value
+
+    def _configuration(self, words: Sequence[str]) -> Mapping[str, Any]:
+        """The configuration under the groups among the words, composed once."""
         choices = tuple(word for word in words if "." not in word.partition("=")[0])
         if choices not in self._known:
             self._known[choices] = self._configured(choices)
-        found, value = lookup(self._known[choices], key)
-        if found and not isinstance(value, Mapping):
-            return value
-        if key in self._searched:
-            raise NotSet(key)
-        raise LookupError(key)
+        return self._known[choices]
+
+    def refuse_senseless(self) -> None:
+        """Raise UserError for a constraint that names a key which no choice has, or nothing that is searched."""
+        choices = every_choice(self.space) if self._constraints else []
+        for one in self._constraints:
+            for key in one.keys:
+                if key not in self._searched and not any(self._has(key, words) for words in choices):
+                    configurations = [self._configuration(words) for words in choices]
+                    raise UserError("sweep.constraints", one.text, _unknown(key, self._searched, configurations))
+            if not any(key in self._searched or key.partition(".")[0] in self._searched for key in one.keys):
+                mend = "names no searched key: it decides nothing; leave it out"
+                raise UserError("sweep.constraints", one.text, mend)
+
+    def _has(self, key: str, words: Sequence[str]) -> bool:
+        found, value = lookup(self._configuration(words), key)
+        return found and not isinstance(value, Mapping)
 
 
 def _value(word: str, params: Mapping[str, Scalar]) -> tuple[str, Any]:
@@ -75,17 +93,8 @@ def _value(word: str, params: Mapping[str, Scalar]) -> tuple[str, Any]:
 
 def read_constraints(written: Sequence[str], space: Space, configured: Configured) -> Rules:
     """Read `sweep.constraints`. Raises UserError for text that is none, an unknown key, and where nothing is left."""
-    constraints = [parse_constraint(text) for text in written]
-    base = configured(())
-    searched = set(all_keys(space))
-    for one in constraints:
-        for key in one.keys:
-            found, value = lookup(base, key)
-            if key not in searched and (not found or isinstance(value, Mapping)):
-                raise UserError("sweep.constraints", one.text, _unknown(key, found, [*searched, *dotted(base)]))
-        if not searched & set(one.keys):
-            raise UserError("sweep.constraints", one.text, "names no searched key: it decides nothing; leave it out")
-    rules = Rules(constraints, space, configured)
+    rules = Rules([parse_constraint(text) for text in written], space, configured)
+    rules.refuse_senseless()
     if rules and next(drawn(space, rules, random.Random(0)), None) is None:
         mend = f"none of {MOST_DRAWS:,} points drawn at random keeps them all; widen the space or drop one"
         raise UserError("sweep.constraints", "; ".join(rules.texts), mend)
@@ -160,8 +169,9 @@ def dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
-def _unknown(key: str, is_group: bool, known: Sequence[str]) -> str:
-    if is_group:
+def _unknown(key: str, searched: Collection[str], configurations: Sequence[Mapping[str, Any]]) -> str:
+    if any(lookup(one, key)[0] for one in configurations):
         return f"{key} is a group that is not searched; name one of its keys"
+    known = list(dict.fromkeys([*sorted(searched), *(name for one in configurations for name in dotted(one))]))
     near = difflib.get_close_matches(key, known, 3)
     return f"no such key as {key}; nearest: {', '.join(near) or ', '.join(known[:3])}"
