@@ -2,17 +2,16 @@
 
     python tools/replicate_table.py train wide TABLE.jsonl     # a line a training; continues where it was cut off
     python tools/replicate_table.py pack wide TABLE.jsonl benchmarks/replicates.npz
-    python tools/replicate_table.py pictures long LONG.jsonl  # held-out images from an npm package, into LONG.pictures/
     python tools/replicate_table.py train long LONG.jsonl
     python tools/replicate_table.py pack long LONG.jsonl benchmarks/replicates_long.npz
 
-What it trains: LoRAs on the embedded model and emoji, each setting with 5 seeds, at a rate that decays to zero. The
-scale is alpha over sqrt(rank), as rsLoRA has it. The base is held once, and every training attaches a network to it.
+What it trains: LoRAs on the embedded model and emoji, every rank with every scale and every rate, each with 5 seeds, at
+a rate that decays to zero. The scale is alpha over sqrt(rank), as rsLoRA has it. The base is held once, and every
+training attaches a network to it.
 
-wide   trainings of 24 steps of 2 images, 3 seconds of a core each, also at rates at which they are unstable, and scored
-       on the 16 embedded images: much of what they end at is luck
-long   trainings of 96 steps of 4 images, 15 seconds each, at rates at which they are stable, and scored at their end on
-       64 images: little of what they end at is luck
+wide   trainings of 24 steps of 2 images, 3 seconds of a core each. They are short, so that much of what they end at is
+       luck.
+long   trainings of 128 steps of 4 images, 20 seconds each, scored at their end on four times as many noise levels
 
 Several commands may fill one file at once: `--share 1/2` in one terminal, `--share 2/2` in another.
 
@@ -25,7 +24,6 @@ import argparse
 import itertools
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,9 +41,6 @@ from sweeplora.training.groups import build_groups
 from sweeplora.training.prepare import HeldBase, base_settings, hold
 from sweeplora.training.stop import Stop
 from sweeplora.training.train import train as train_on
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tools.emoji_model import demo, packages
 
 SEEDS = range(5)
 
@@ -85,8 +80,6 @@ class Table(NamedTuple):
     scored_at: tuple[int, ...]
     batch_size: int
     timesteps: int
-    pictures: int = 0
-    """How many held-out images are made for it; 0: it takes the embedded ones."""
 
     @property
     def overrides(self) -> list[str]:
@@ -111,20 +104,13 @@ class Table(NamedTuple):
         yield from ((setting, seed) for seed in SEEDS for setting in self.settings)
 
 
-_RANKS, _SCALES = (2, 4, 8, 16), (1.0, 4.0, 16.0)
-_WIDE = tuple(
+_GRID = tuple(
     Setting(rank, scale, rate)
-    for rank, scale, rate in itertools.product(_RANKS, _SCALES, (1e-3, 2.5e-3, 5e-3, 1e-2, 2e-2))
+    for rank, scale, rate in itertools.product((2, 4, 8, 16), (1.0, 4.0, 16.0), (1e-3, 2.5e-3, 5e-3, 1e-2, 2e-2))
 )
-_STABLE = tuple(
-    Setting(rank, scale, step / scale)
-    for rank, scale, step in itertools.product(_RANKS, _SCALES, (2e-3, 3.5e-3, 5e-3, 7e-3, 1e-2))
-)
-"""The longest step of the update, scale times rate, at which seeds do not begin to part."""
-
 TABLES = {
-    "wide": Table(_WIDE, scored_at=(6, 12, 24), batch_size=2, timesteps=2),
-    "long": Table(_STABLE, scored_at=(96,), batch_size=4, timesteps=4, pictures=64),
+    "wide": Table(_GRID, scored_at=(6, 12, 24), batch_size=2, timesteps=2),
+    "long": Table(_GRID, scored_at=(128,), batch_size=4, timesteps=16),
 }
 
 
@@ -138,26 +124,18 @@ def train(base: HeldBase, processes: Processes, config: dict[str, Any], folder: 
     return {step: [float(f"{loss:.5g}") for loss in losses] for step, losses in scores.by_step.items() if step}
 
 
-def make_pictures(table: Table, file: Path) -> None:
-    """Draw the held-out images of a table beside its file."""
-    with tempfile.TemporaryDirectory() as folder:
-        packages.unpack_all(None, Path(folder))
-        images = demo.further_style_set(packages.metadata(Path(folder)), table.pictures, seed=2)
-        demo.write_folder(Path(folder), images, _pictures(file))
-
-
 def fill(table: Table, file: Path, share: Share) -> None:
     """Train what the file lacks of a share, one after the other, and append a line for each."""
     torch.set_num_threads(1)
     known = {_key(line) for line in _lines(file)}
     with tempfile.TemporaryDirectory() as folder, file.open("a") as stream:
         runs = Path(folder)
-        groups = build_groups(_config(table, runs, (table.settings[0], 0), file))
+        groups = build_groups(_config(table, runs, table.settings[0], 0))
         processes = Processes(groups.train.mixed_precision, "cpu", Stop(None))
         base = hold(base_settings(groups), processes)
         for number, (setting, seed) in enumerate(table.trainings()):
             if number % share.of == share.part - 1 and (*setting, seed) not in known:
-                losses = train(base, processes, _config(table, runs, (setting, seed), file), runs / str(number))
+                losses = train(base, processes, _config(table, runs, setting, seed), runs / str(number))
                 stream.write(json.dumps({**setting._asdict(), "seed": seed, "losses": losses}) + "\n")
                 stream.flush()
 
@@ -176,7 +154,6 @@ def pack(name: str, file: Path, target: Path, commit: str) -> None:
         "command": f"python tools/replicate_table.py train {name} {name}.jsonl",
         "commit": commit,
         "common": table.overrides,
-        "pictures": table.pictures,
     }
     np.savez_compressed(
         target,
@@ -190,18 +167,11 @@ def pack(name: str, file: Path, target: Path, commit: str) -> None:
     )
 
 
-def _config(table: Table, runs: Path, training: tuple[Setting, int], file: Path) -> dict[str, Any]:
-    setting, seed = training
-    held_out = [f"data.val_dir={_pictures(file).resolve(strict=True)}"] if table.pictures else []
+def _config(table: Table, runs: Path, setting: Setting, seed: int) -> dict[str, Any]:
     composed: dict[str, Any] = yaml.safe_load(
-        compose([*table.overrides, *setting.overrides, *held_out, f"seed={seed}", f"runs={runs}"]).yaml
+        compose([*table.overrides, *setting.overrides, f"seed={seed}", f"runs={runs}"]).yaml
     )
     return composed
-
-
-def _pictures(file: Path) -> Path:
-    """Where the held-out images of a table are that is in this file."""
-    return file.with_suffix(".pictures")
 
 
 def _lines(file: Path) -> Iterator[dict[str, Any]]:
@@ -216,15 +186,12 @@ def _key(line: dict[str, Any]) -> tuple[float, ...]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("verb", choices=("pictures", "train", "pack"))
+    parser.add_argument("verb", choices=("train", "pack"))
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("file", type=Path)
     parser.add_argument("target", type=Path, nargs="?")
     parser.add_argument("--share", type=Share.read, default=Share(1, 1), metavar="PART/OF", help="train this part only")
     chosen = parser.parse_args(arguments)
-    if chosen.verb == "pictures":
-        make_pictures(TABLES[chosen.table], chosen.file)
-        return
     if chosen.verb == "train":
         fill(TABLES[chosen.table], chosen.file, chosen.share)
         return

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .packages import picture_path
 from .pictures import compose, open_picture
-from .subjects import TABLES, Subject, listed, named_subjects, select_subjects
+from .subjects import TABLES, Subject, listed, named_subjects
 
 STYLE_TRIGGER = "twemoji style"
 SUBJECT_TRIGGER = "mimi cat"
@@ -45,14 +45,6 @@ def style_set(subjects: Iterable[Subject], seed: int) -> list[DemoImage]:
     return _arrange(captioned, "twemoji", seed)
 
 
-def further_style_set(metadata: Iterable[dict[str, Any]], count: int, seed: int) -> list[DemoImage]:
-    """Square emoji in the Twemoji style, of subjects that the base model knows and `twemoji-style` lacks."""
-    there = {*listed("style_train"), *listed("style_val")}
-    subjects = [subject for subject in select_subjects(metadata) if subject.short_name not in there]
-    random.Random(seed).shuffle(subjects)
-    return [replace(image, shape=SQUARE) for image in style_set(subjects[:count], seed)]
-
-
 def subject_set(subjects: Iterable[Subject], seed: int) -> list[DemoImage]:
     """Cats drawn in the Noto style, each twice, mostly on canvases of different shapes."""
     cat_tags = TABLES["cat_tags"]
@@ -72,7 +64,7 @@ def write_demo_sets(work: Path, metadata: list[dict[str, Any]], out: Path, seed:
         "new-subject/val": subject_set(named_subjects(metadata, listed("subject_val")), seed + 1),
     }
     for folder, images in sets.items():
-        write_folder(work, images, out / folder)
+        _write_folder(work, images, out / folder)
 
 
 def _arrange(captioned: list[tuple[Subject, tuple[str, ...]]], style: str, seed: int) -> list[DemoImage]:
@@ -86,8 +78,7 @@ def _arrange(captioned: list[tuple[Subject, tuple[str, ...]]], style: str, seed:
     return images
 
 
-def write_folder(work: Path, images: list[DemoImage], folder: Path) -> None:
-    """Draw images and captions into a folder, which is replaced."""
+def _write_folder(work: Path, images: list[DemoImage], folder: Path) -> None:
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
