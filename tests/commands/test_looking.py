@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -218,6 +219,64 @@ def test_which_answers_for_files_without_metadata_and_refuses_missing_ones(
     assert main(["which", "nothing.safetensors"]) == 2
     assert "there is no such file" in capsys.readouterr().err
     assert main(["which", "odd.bin", "runs=elsewhere"]) == 1  # no store here: the file alone speaks
+
+
+@pytest.mark.parametrize("name", ["toy-000001", "toy-step00000007", "toy"])
+def test_a_file_without_metadata_has_the_val_loss_of_the_step_in_its_name(
+    name: str, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = runs / f"ranks/001-{SIGNATURES[1]}"
+    writer = MetricsWriter(folder / "metrics.jsonl")
+    for step in range(1, 16):
+        writer.write(step, {"epoch": (step + 4) // 5})
+    writer.close()
+    file = folder / f"weights/{name}.ckpt"
+    file.write_bytes(f"a pickle of {name}".encode())
+    (told,) = json.loads(_said(capsys, "which", str(shutil.copy(file, tmp_path / "renamed.ckpt")), "--json"))
+    expected: dict[str, tuple[str, str, float]] = {
+        "toy-000001": ("1", "5", 0.1 + 0.2),
+        "toy-step00000007": ("2", "7", 0.1 + 0.2),  # not validated there: that of step 5, and it is said
+        "toy": ("3", "15", 0.1),
+    }
+    assert (told["epoch"], told["step"], told["val/loss"]) == (*expected[name][:2], pytest.approx(expected[name][2]))
+    assert told.get("val/loss_at_step") == (5 if "step" in name else None)
+
+
+def test_a_file_whose_metadata_was_taken_off_or_changed_has_its_twins(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = f"{SIGNATURES[1]} 1".encode()
+    for number, metadata in enumerate(({}, {"ss_steps": "15", "ss_epoch": "3", "ss_comment": "mine"})):
+        file = weights(tmp_path / f"{number}.safetensors", content, **metadata)
+        (told,) = json.loads(_said(capsys, "which", str(file), "--json"))
+        assert (told["found_by"], told["epoch"], told["step"]) == ("tensors", "1 of 3", "5")
+        assert told["val/loss"] == pytest.approx(0.1 + 0.2) and told["base_model"].startswith("emoji (sha256 0123")
+
+
+def test_a_file_of_an_unknown_step_has_no_val_loss(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = weights(tmp_path / "merged.safetensors", b"other", sweeplora__signature=SIGNATURES[1])
+    (told,) = json.loads(_said(capsys, "which", str(file), "--json"))
+    assert (told["found_by"], told["trial"]) == ("signature", 1)
+    assert not {"epoch", "step", "val/loss"} & told.keys()
+
+
+def test_a_file_that_was_cut_short_or_changed_is_named(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (runs / f"ranks/001-{SIGNATURES[1]}/weights/toy-000001.safetensors").read_bytes()
+    for name, content, words in (
+        ("short", whole[:-10], f"it is truncated: 10 of its {len(whole)} bytes are missing"),
+        ("renamed", whole[:60], "it is truncated: it ends within its header, where its metadata is"),
+        ("torn.safetensors", whole[:5], "it is truncated: it ends before its header"),
+        ("empty", b"", "it is empty"),
+        ("flipped", whole[:-1] + b"!", "it is not as it was written: its tensors do not have the hash"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        said = _said(capsys, "which", str(tmp_path / name), code=1)
+        assert re.search(f"^damage +{words}", said, re.MULTILINE) and "no metadata" not in said
+        assert ("trial       1" in said) == (name in ("short", "flipped"))  # the signature is still in it
 
 
 LONG = "x" * 300

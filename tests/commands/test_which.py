@@ -12,6 +12,7 @@ import pytest
 
 from sweeplora.__main__ import main
 from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.metrics import read_metrics
 from sweeplora.rundir.record import read_trial
 from sweeplora.tensors.safetensors_header import split, with_metadata
 from tests.launchers import name_them
@@ -73,7 +74,11 @@ def test_every_file_of_a_study_is_found_by_content_tensors_signature_or_metadata
     some = list(files)[:: max(1, len(files) // 6)]
     bare = [without_metadata(file, file.with_suffix(".bare")) for file in some]
     for told, file in zip(said(capsys, *bare), some, strict=True):
-        assert (told["found_by"], f"s/{told['trial']:03}") == ("tensors", f"s/{files[file][0].path.name[:3]}")
+        run, epoch = files[file]
+        assert (told["found_by"], f"s/{told['trial']:03}") == ("tensors", f"s/{run.path.name[:3]}")
+        losses = read_metrics(run.metrics)["val/loss"]
+        assert told["epoch"] == f"{epoch} of {epochs}" and told["val/loss"] == losses[int(told["step"].split()[0])]
+        assert max(losses) * epoch == int(told["step"].split()[0]) * epochs
     for file in some:
         (files[file][0].weights / Path(said(capsys, file)[0]["same_as"]).name).unlink()
     for told, file in zip(said(capsys, *some), some, strict=True):

@@ -10,11 +10,11 @@ from sweeplora.commands.place import runs_of
 from sweeplora.errors import UserError
 
 _EXAMPLE = "python -m sweeplora which downloads/0f3a9c.safetensors"
-_UNKNOWN = 1
+_UNSURE = 1
 
 
 def main(words: list[str]) -> int:
-    """Print what is known about each file; returns 0, or 1 if there is one whose run is not here."""
+    """Print what is known about each file; returns 0, or 1 if there is one that is damaged or whose run is not here."""
     from sweeplora.report.file_facts import facts_of, shown_facts
     from sweeplora.report.origin import origin_of
     from sweeplora.rundir.places import refuse_unreachable
@@ -35,4 +35,4 @@ def main(words: list[str]) -> int:
         print(json.dumps([facts_of(origin) for origin in origins], indent=1))
     else:
         print("\n\n".join("\n".join(shown_facts(facts_of(origin))) for origin in origins))
-    return 0 if all(origin.folders for origin in origins) else _UNKNOWN
+    return 0 if all(origin.folders and origin.damage is None for origin in origins) else _UNSURE

@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 
 from sweeplora.report.origin import Origin
+from sweeplora.report.progress import progress_of
 from sweeplora.report.siblings import differences, rank_of, shown_differences
 from sweeplora.report.summaries import display_name, run_summary, shown_size, study_summary
 from sweeplora.report.words import near, number
 from sweeplora.rundir.folder import RunDir
-from sweeplora.rundir.metrics import read_metrics
 from sweeplora.rundir.places import is_study
 from sweeplora.rundir.yaml_text import read_yaml
 
@@ -36,12 +36,13 @@ def facts_of(origin: Origin) -> dict[str, Any]:
         "size": origin.size,
         "sha256": origin.sha256,
         "found_by": origin.clue,
-        "written_by": _writer(origin.metadata),
+        "damage": origin.damage,
+        "written_by": _writer(origin.told),
     }
     run = _run_facts(origin) if origin.folders else {}
-    known = {
-        key: value for key, value in _metadata_facts(origin.metadata).items() if value not in (None, "", "None", [], {})
-    }
+    known = {key: value for key, value in _metadata_facts(origin.told).items() if value not in _NOTHING}
+    if origin.damage is None:
+        del told["damage"]
     return {**told, **run, **{key: value for key, value in known.items() if key not in run}}
 
 
@@ -51,7 +52,10 @@ def shown_facts(facts: Mapping[str, Any]) -> list[str]:
         ("file", f"{facts['file']} ({shown_size(facts['size'])}, sha256 {facts['sha256'][:_DIGITS]}…)"),
         ("found by", _CLUES[facts["found_by"]]),
     ]
-    hidden = {"file", "size", "sha256", "found_by"}
+    if "damage" in facts:
+        unknown = facts["found_by"] == "nothing"
+        rows[1:] = [("damage", f"it {facts['damage']}"), *([] if unknown else rows[1:])]
+    hidden = {"file", "size", "sha256", "found_by", "damage"}
     rows += [
         (key.replace("_", " "), line) for key, value in facts.items() if key not in hidden for line in _shown(value)
     ]
@@ -81,28 +85,16 @@ def _run_facts(origin: Origin) -> dict[str, Any]:
     if study is not None:
         told |= {"study": study.name, "trial": run.number, "swept": dict(run.params)}
     told["signature"] = run.signature or origin.signature
-    told |= _value(origin, folder)
+    told |= progress_of(origin)
     if study is not None:
         rank = rank_of(study, run)
         if rank is not None:
             told["rank"] = f"{rank[0]} of {rank[1]} by {', '.join(study.objectives)}"
         told["differs"] = shown_differences(differences(study, run))
-    told["base_model"] = _base_model(folder, origin.metadata)
+    told["base_model"] = _base_model(folder, origin.told)
     if len(origin.folders) > 1:
         told["also_in"] = [str(near(path)) for path in origin.folders[1:]]
     return {key: value for key, value in told.items() if value not in (None, [], {})}
-
-
-def _value(origin: Origin, folder: Path) -> dict[str, Any]:
-    """val/loss at the step of the file, if it was validated there, and the last one before it otherwise."""
-    losses = read_metrics(RunDir(folder).metrics).get("val/loss", {})
-    text = origin.metadata.get("ss_steps", "")
-    step = int(text) if text.isascii() and text.isdigit() else max(losses, default=0)
-    before = [known for known in losses if known <= step]
-    if not before:
-        return {}
-    at = max(before)
-    return {"val/loss": losses[at], **({} if at == step else {"val/loss_at_step": at})}
 
 
 def _base_model(folder: Path, metadata: Mapping[str, str]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,12 +13,15 @@ from sweeplora.content import sha256
 from sweeplora.errors import UserError
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.places import every_run, runs_with_signature
+from sweeplora.tensors.cut_short import cut_short
 from sweeplora.tensors.safetensors_header import read_metadata
 from sweeplora.tensors.stored import UnreadableFile
 
 Clue = Literal["content", "tensors", "signature", "metadata", "nothing"]
 
 SIGNATURE = "sweeplora.signature"
+_HASH = "sshs_model_hash"
+"""Of the tensors' bytes, as sd-scripts writes it too."""
 _CHUNK = 1 << 20
 
 
@@ -29,6 +32,8 @@ class Origin:
     `clue`: `content` the same bytes are in the folder or recorded there; `tensors` the same tensors under other
     metadata; `signature` the file names the experiment, whose folder has no such file (any more); `metadata` no folder
     is known and the metadata alone tells; `nothing` there is none. `twin` is the same file in the first folder.
+    `told` is what its run wrote into it where that is known, else its own metadata. `damage` says that it was cut
+    short, or that its tensors were changed.
     """
 
     file: Path
@@ -38,11 +43,13 @@ class Origin:
     clue: Clue
     folders: tuple[Path, ...]
     twin: Path | None
+    told: Mapping[str, str]
+    damage: str | None = None
 
     @property
     def signature(self) -> str | None:
         """The signature in the metadata."""
-        return self.metadata.get(SIGNATURE)
+        return self.told.get(SIGNATURE)
 
 
 def origin_of(file: Path, runs: Path) -> Origin:
@@ -52,15 +59,18 @@ def origin_of(file: Path, runs: Path) -> Origin:
     signature = metadata.get(SIGNATURE)
     signed = runs_with_signature(runs, signature) if signature else []
     holding = _holding(signed, file, digest) or _holding(list(every_run(runs)), file, digest)
+    damage = cut_short(file)
     if holding:
-        return _origin(file, digest, metadata, "content", holding)
-    if start:
+        return replace(_origin(file, digest, metadata, "content", holding), damage=damage)
+    if start and damage is None:
         tensors = _sha256_from(file, start)
         equal = [(path, twin) for path, twin in _candidates(every_run(runs)) if _tensors_of(twin) == tensors]
         if equal:
             return _origin(file, digest, metadata, "tensors", equal)
+        if SIGNATURE in metadata and metadata.get(_HASH, tensors).lower().removeprefix("0x") != tensors:
+            damage = "is not as it was written: its tensors do not have the hash that its metadata says"
     clue: Clue = "signature" if signed else "metadata" if metadata else "nothing"
-    return Origin(file, digest, size, metadata, clue, tuple(signed), None)
+    return Origin(file, digest, size, metadata, clue, tuple(signed), None, metadata, damage)
 
 
 def _origin(
@@ -69,7 +79,8 @@ def _origin(
     # A run that trained the file comes before those that only link to it.
     folders = sorted(found, key=lambda pair: (_is_linked(pair[0]), pair[1] is None))
     twin = next((twin for _, twin in folders if twin is not None), None)
-    return Origin(file, digest, file.stat().st_size, metadata, clue, tuple(path for path, _ in folders), twin)
+    told = {**metadata, **(_said_by(twin) if clue == "tensors" and twin is not None else {})}
+    return Origin(file, digest, file.stat().st_size, metadata, clue, tuple(path for path, _ in folders), twin, told)
 
 
 def _metadata(file: Path) -> tuple[dict[str, str], int]:
@@ -138,11 +149,16 @@ def _is_linked(folder: Path) -> bool:
 
 
 def _tensors_of(file: Path) -> str | None:
-    """The hash of a file's tensors, as it says itself (`sshs_model_hash`)."""
+    """The hash of a file's tensors, as it says itself."""
+    return _said_by(file).get(_HASH)
+
+
+def _said_by(file: Path) -> dict[str, str]:
+    """The metadata of a file of a run; nothing if it cannot be read (any more)."""
     try:
-        return read_metadata(file)[0].get("sshs_model_hash")
+        return read_metadata(file)[0]
     except (UnreadableFile, OSError):
-        return None
+        return {}
 
 
 def _sha256_from(file: Path, start: int) -> str:

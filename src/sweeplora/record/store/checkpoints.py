@@ -7,11 +7,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeplora.rundir.endings import ending, epoch_in, step_in, step_of
 from sweeplora.rundir.metrics import MetricsTail, Point
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt")
-_EPOCH = re.compile(r"-(\d{6})$")
-_STEP = re.compile(r"-step(\d{8})$")
 _ILLEGAL = re.compile(r"[/:.%\"']+")
 _OF_A_MODEL = ("val/", "probe/", "loss")
 
@@ -47,12 +46,12 @@ def checkpoints(keys: Iterable[str], metrics: Path, ended: bool, stem: str = "")
     validated = {step for key, step in latest if key == "val/loss"}
     found = []
     for key in sorted(keys):
-        ending = _ending(key, stem)
-        step = _step_of(ending, epochs, last)
+        end = ending(key, stem)
+        step = step_of(end, epochs, last)
         if step is None or not (ended or step in validated or step < last):
             continue
         points = tuple(point for (_, at), point in latest.items() if at == step and point.key.startswith(_OF_A_MODEL))
-        found.append(Checkpoint(key, step, points, not _EPOCH.search(ending) and not _STEP.search(ending)))
+        found.append(Checkpoint(key, step, points, epoch_in(end) is None and step_in(end) is None))
     return found
 
 
@@ -66,29 +65,14 @@ def retired(known: Collection[str], there: Collection[str], settings: Mapping[st
     if not gone:
         return []
     everything = {*known, *there}
-    epochs = sorted((int(match[1]), key) for key in everything if (match := _EPOCH.search(_ending(key, stem))))
-    steps = {key: int(match[1]) for key in everything if (match := _STEP.search(_ending(key, stem)))}
+    ends = {key: ending(key, stem) for key in everything}
+    epochs = sorted((epoch, key) for key, end in ends.items() if (epoch := epoch_in(end)) is not None)
+    steps = {key: step for key, end in ends.items() if (step := step_in(end)) is not None}
     count, window = (_number(settings.get(f"train.save_last_{unit}")) for unit in ("epochs", "steps"))
     deleted = {key for _, key in epochs[:-count]} if count else set()
     newest = max(steps.values(), default=0)
     deleted |= {key for key, step in steps.items() if window and step < newest - window}
     return [key for key in gone if key in deleted]
-
-
-def _ending(key: str, stem: str) -> str:
-    """What a file's name has behind the stem of the run's files, which may end in six digits itself."""
-    return Path(key).stem.removeprefix(stem)
-
-
-def _step_of(ending: str, epochs: Mapping[int, float], last: int) -> int | None:
-    """The step of a weights file by its name's end; None while its epoch has no metrics yet."""
-    at_step, of_epoch = _STEP.search(ending), _EPOCH.search(ending)
-    if at_step is not None:
-        return int(at_step[1])
-    if of_epoch is not None:
-        steps = [step for step, epoch in epochs.items() if epoch == int(of_epoch[1])]
-        return max(steps, default=None)
-    return last
 
 
 def _number(text: str | None) -> int:
