@@ -6,7 +6,8 @@ Equal settings: three points whose trainings are drawn from the real ones near t
 so that all that is left is what seeds do. A real difference: the same, with two of the points made worse. Both also as
 `sweep.confirm` sees them, which looks after every round from the second on. Rungs: studies of 24 random settings at one
 seed, which `pruner=rungs` stops at a quarter. Prints one JSON object; `wide` and `long` are the tables of
-tools/replicate_table.py, and only `wide` is scored at a quarter.
+tools/replicate_table.py, and only `wide` is scored at a quarter. `long_steady`: the settings of `long` at whose rates
+trainings are stable.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,14 +27,23 @@ from sweeplora.sweep.search.rungs import Reached, Rungs
 POINTS, SEEDS, TRIALS = 3, 5, 24
 DIFFERENCES = (0.01, 0.02, 0.03, 0.05, 0.08)
 MORE_SEEDS = (3, 5, 7, 10)
+LONGEST_STEADY_STEP = 0.01
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--replays", type=int, default=1000)
     replays = parser.parse_args().replays
-    tables = {"wide": read_table(WIDE), "long": read_table(LONG)}
+    long = read_table(LONG)
+    tables = {"wide": read_table(WIDE), "long": long, "long_steady": steady(long)}
     print(json.dumps({name: replayed(table, replays) for name, table in tables.items()}, indent=1))
+
+
+def steady(table: Table) -> Table:
+    """The settings whose scale times rate is at most LONGEST_STEADY_STEP: at longer ones seeds part."""
+    columns = dict(zip(table.columns, table.settings.T, strict=True))
+    kept = np.flatnonzero(columns["scale"] * columns["rate"] <= LONGEST_STEADY_STEP)
+    return replace(table, settings=table.settings[kept], losses=table.losses[kept])
 
 
 def replayed(table: Table, replays: int) -> dict[str, Any]:

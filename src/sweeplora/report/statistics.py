@@ -26,7 +26,8 @@ ALPHA = 0.05
 SEED_NOISE = 0.017
 """Standard deviation of log(loss) between seeds of one setting, beyond what the seed does to every setting alike: the
 assumption where a study has one seed. Measured on the embedded model: 0.017 after 52 steps of 4 images (rank_alpha),
-0.03 after 24 steps of 2 (benchmarks/replicates.npz), 0.0085 after 128 steps of 4 (benchmarks/replicates_long.npz)."""
+0.03 after 24 steps of 2 (benchmarks/replicates.npz), after 128 steps of 4 0.016, and 0.0074 at rates at which trainings
+are stable (benchmarks/replicates_long.npz)."""
 
 _SHARE_OF_THE_SEARCH = 0.2
 """Of the error rate, what comparing at the search's own seed may spend where the best few were trained again."""
