@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,12 @@ def listed(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
     return sorted(path for removal in told["removals"] for path in removal["paths"])
 
 
+def settle(folder: Path) -> None:
+    """Make everything below a folder two hours old."""
+    for path in folder.rglob("*"):
+        os.utime(path, (time.time() - 7200,) * 2)
+
+
 def failed(path: Path) -> RunDir:
     """A run that failed before it made anything."""
     run = RunDir.create(path, "seed: 0\n")
@@ -78,6 +86,8 @@ def test_failed_runs_leftovers_and_orphans_are_listed_and_nothing_else_goes(
     (good.weights / ".toy.safetensors.4194305.1.tmp").write_bytes(b"half")  # above the kernel's largest process id
     (runs / "optuna.db.broken").write_bytes(b"")
     before = files(runs)
+    assert str(good.weights / ".toy.safetensors.4194305.1.tmp") not in listed(capsys)  # it was written just now
+    settle(runs)
     wanted = [
         runs / "single/bad",
         good.weights / ".toy.safetensors.4194305.1.tmp",
@@ -125,7 +135,9 @@ def test_a_study_goes_from_its_folder_optuna_and_mlflow_together(
     shutil.copy(empty_database, runs / "mlflow.db")
     for name in ("rank", "other"):
         study = StudyFolder(runs, name)
-        study.trial(0, 2).complete(1.0)
+        trial = study.trial(0, 2)
+        trial.steps(1, 2, epoch=1)
+        trial.complete(1.0)
         study.write("finished")
         Mirror(study.path, study.tracking).turn()
         optuna.create_study(storage=f"sqlite:///{runs}/optuna.db", study_name=name)
@@ -139,6 +151,8 @@ def test_a_study_goes_from_its_folder_optuna_and_mlflow_together(
     assert main(["clean", "rank", "--yes"]) == 0
     assert remembered(runs) == ["other"]
     contents = Contents(f"sqlite:///{runs}/mlflow.db")
+    models = contents.client.search_logged_models([contents.runs()["other"].info.experiment_id])
+    assert [model.tags["sweeplora.folder"] for model in models] == ["other/000-000000000002"]
     assert set(contents.runs()) == {"other", "other/000-000000000002"}
     assert contents.files(contents.runs()["other/000-000000000002"]) >= {"weights/toy-000001.safetensors"}
     assert len(list((runs / "artifacts").glob("*/artifacts/weights"))) == 1
@@ -171,9 +185,128 @@ def test_only_whole_studies_and_runs_below_the_folder_are_removed(
         assert main(["clean", word, "--yes"]) == 2
         assert "give a whole study or a single run below" in capsys.readouterr().err
     (runs / "linked").symlink_to(tmp_path / "elsewhere/single/mine", target_is_directory=True)
-    main(["clean", "linked", "--yes"])
-    assert elsewhere.config.exists()
+    assert main(["clean", "linked", "--yes"]) == 0
+    assert elsewhere.config.exists() and not (runs / "linked").exists()
     assert (runs / "study/000-aaaaaaaaaaaa/config.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "runs/rank/report.html",
+        "runs/rank/sheets",
+        "runs/rank/..",
+        "rank/002-bbbbbbbbbbbb",
+        "rank/0/weights",
+        "runs/single/one/weights",
+        "runs/single/one/weights/toy.safetensors",
+        "down.safetensors",
+        "single/on",
+        "single/tw",
+        "on",
+        "aaaaaa",
+        "000-aaaaaaaaaaaa",
+        "0" * 31 + "1",
+        "runs",
+        ".",
+        "",
+        "/rank",
+        "single",
+        "single/",
+        "single/../rank",
+        "cache",
+    ],
+)
+def test_a_word_that_is_no_whole_name_or_folder_removes_nothing(
+    runs: Path, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    trial = a_run(runs / "rank/000-aaaaaaaaaaaa", TrialRecord("complete", "rank", 0, "a" * 12))
+    (trial.path / "mirror.json").write_text(json.dumps({"run_id": "0" * 31 + "1"}))
+    RunDir.create(runs / "rank/002-bbbbbbbbbbbb", "seed: 0\n")  # its record is gone
+    write_study(runs / "rank", StudyRecord("rank", "val/loss", 1.0, "finished"))
+    (runs / "rank/sheets").mkdir()
+    (runs / "rank/report.html").write_text("a page")
+    one = a_run(runs / "single/one", TrialRecord("complete", signature="d" * 12))
+    a_run(runs / "single/two-2", TrialRecord("complete", signature="e" * 12))
+    shutil.copy(one.weights / "toy.safetensors", "down.safetensors")
+    before = files(runs)
+    for words in ([word], ["--weights", "last", word], ["--weights", "best:1", word]):
+        assert main(["clean", *words, "--yes"]) == 2, words
+        said = capsys.readouterr().err
+        assert said.startswith("clean") and len(said.splitlines()) == 1
+    assert files(runs) == before
+
+
+@pytest.mark.parametrize(
+    ("word", "folder"),
+    [
+        ("rank", "rank"),
+        ("rank/", "rank"),
+        ("runs/rank", "rank"),
+        ("./runs/single/../rank", "rank"),
+        ("one", "single/one"),
+        ("single/one", "single/one"),
+        ("runs/single/one/", "single/one"),
+        ("runs/both", "both"),
+        ("single/both", "single/both"),
+    ],
+)
+def test_a_study_or_run_is_removed_by_its_name_or_folder(
+    runs: Path, capsys: pytest.CaptureFixture[str], word: str, folder: str
+) -> None:
+    for name in ("rank", "both"):
+        a_run(runs / name / "000-aaaaaaaaaaaa", TrialRecord("complete", name, 0, "a" * 12))
+        write_study(runs / name, StudyRecord(name, "val/loss", 1.0, "finished"))
+    for name in ("one", "both"):
+        a_run(runs / "single" / name, TrialRecord("complete", signature="d" * 12))
+    assert listed(capsys, word, word) == [str(runs / folder)]
+    assert main(["clean", "both", "--yes"]) == 2  # a study and a single run
+    assert "both and single/both are called so" in capsys.readouterr().err
+
+
+def test_a_single_run_that_was_removed_by_hand_goes_from_the_record_and_no_other_with_it(
+    runs: Path, empty_database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(empty_database, runs / "mlflow.db")
+    for number, name in enumerate(("one", "one-2")):
+        made = StudyFolder(runs, name).trial(number, 2)
+        made.complete(1.0)
+        record = json.loads(made.run.trial.read_text())
+        made.run.trial.write_text(json.dumps({**record, "study": None, "number": None}))
+        (runs / "single").mkdir(exist_ok=True)
+        shutil.move(made.run.path, runs / "single" / name)
+        shutil.rmtree(runs / name)
+        Mirror(runs / "single" / name, made.study.tracking).turn()
+    shutil.rmtree(runs / "single/one")
+    for word in ("one", "single/one", "runs/single/one"):
+        assert main(["clean", word]) == 0
+        said = capsys.readouterr().out
+        assert "single/one is also in 1 runs of MLflow's record" in said and "one-2" not in said
+    assert main(["clean", "one", "--yes"]) == 0
+    assert set(Contents(f"sqlite:///{runs}/mlflow.db").runs()) == {"single/one-2"}
+    assert (runs / "single/one-2/config.yaml").exists()
+
+
+def test_half_written_files_stay_while_another_machine_may_write_them(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = a_run(runs / "study/000-aaaaaaaaaaaa", TrialRecord("running", "study", 0, "a" * 12))
+    write_study(runs / "study", StudyRecord("study", "val/loss", 1.0))
+    half = [run.weights / ".toy.safetensors.4194305.1.tmp", runs / "cache/latents/.a.safetensors.4194305.1.tmp"]
+    for path in half:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    settle(runs)
+    assert listed(capsys) == sorted(map(str, half))
+    run.lock.touch()
+    with hold(run.lock):
+        assert listed(capsys) == []
+    run.lock.unlink()
+    run.metrics.write_text("")  # by a process that is not seen here
+    assert listed(capsys) == []
+    settle(runs)
+    half[0].write_bytes(b"more")
+    assert listed(capsys) == []
 
 
 def test_weights_but_the_last_or_the_best_are_removed(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sweeplora.commands import Parser
 from sweeplora.commands.place import split_runs
+from sweeplora.commands.whole import Named, runs_named, whole_named
 from sweeplora.errors import UserError
 
 if TYPE_CHECKING:
-    from sweeplora.record.tracking import Tracking
     from sweeplora.report.cleaning import Removal
 
 _EXAMPLE = "python -m sweeplora clean rank_alpha --yes"
-
-
-class Named(NamedTuple):
-    """A study or run to remove entirely: its folder's name below `runs`, and where else it is remembered."""
-
-    root: str
-    folder: Path | None
-    in_optuna: bool
-    tracking: Tracking | None
-    recorded: int
 
 
 def main(words: list[str]) -> int:
@@ -50,7 +41,7 @@ def main(words: list[str]) -> int:
     if asked.weights is not None:
         removals = _weights(runs, names, asked.weights)
     elif names:
-        named = [_named(runs, name, overrides) for name in names]
+        named = whole_named(runs, names, overrides)
         removals = [_whole(one) for one in named]
     else:
         removals = _everything(runs)
@@ -74,70 +65,15 @@ def _everything(runs: Path) -> list[Removal]:
 
 def _weights(runs: Path, names: Sequence[str], best: int) -> list[Removal]:
     from sweeplora.report.cleaning import is_running, weights_but
-    from sweeplora.report.find import find_folder
-    from sweeplora.rundir.places import every_run, is_study, run_folders
+    from sweeplora.rundir.places import every_run, owner_of
 
-    places = [find_folder(runs, name) for name in names]
-    for place in places:
-        if is_running(place):
-            raise UserError("clean", place.name, "it is running; stop it first, nothing is removed")
-    inside = [run_folders(place) if is_study(place) else [place] for place in places]
-    folders = [folder for some in inside for folder in some] if names else list(every_run(runs))
-    idle = [folder for folder in folders if not is_running(folder) and folder.is_relative_to(runs)]
-    return weights_but(idle, best or None)
-
-
-def _named(runs: Path, name: str, overrides: Sequence[str]) -> Named:
-    """A study or run by its name. Raises UserError if it is unknown, running, or outside of `runs`."""
-    from sweeplora.config.nearest import nearest
-    from sweeplora.record.forget import recorded
-    from sweeplora.report.find import find_folder
-    from sweeplora.rundir.folder import SINGLE
-    from sweeplora.rundir.places import single_folders, study_folders
-    from sweeplora.sweep.forget import remembered
-
-    try:
-        folder = find_folder(runs, name)
-    except UserError:
-        folder = None
-    if folder is not None:
-        if folder.parent not in (runs, runs / SINGLE):
-            mend = f"give a whole study or a single run below {runs}; a trial goes with its study"
-            raise UserError("clean", name, mend)
-        root = folder.name if folder.parent == runs else f"{SINGLE}/{folder.name}"
-    else:
-        root = name.strip("/").removeprefix(f"{runs.name}/")
-    optuna = root in remembered(runs)
-    tracking = _tracking(runs, folder, overrides)
-    count = recorded(tracking, root) if tracking is not None else 0
-    if folder is None and (optuna or count) and (runs / root).is_dir():
-        folder = runs / root  # what is left of it has no record of a study
-    if folder is None and not optuna and not count:
-        known = {*(path.name for path in (*study_folders(runs), *single_folders(runs))), *remembered(runs)}
-        raise UserError("clean", name, f"there is no such study or run; {nearest(name, sorted(known))}")
-    return Named(root, folder, optuna, tracking, count)
-
-
-def _tracking(runs: Path, folder: Path | None, overrides: Sequence[str]) -> Tracking | None:
-    """Where the record of a folder is: as its own configuration says, else the default below `runs`."""
-    import yaml
-
-    from sweeplora.config.compose import compose
-    from sweeplora.record.location import tracking_of
-
-    default = compose([f"runs='{runs}'", *overrides]).config
-    changed = {
-        key: value
-        for key, value in default["tracking"].items()
-        if any(word.lstrip("+").startswith(f"tracking.{key}=") for word in overrides)
-    }
-    files = [] if folder is None else [folder / "config.yaml", *sorted(folder.glob("*/config.yaml"))[:1]]
-    for file in files:
-        try:
-            return tracking_of(yaml.safe_load(file.read_text()), runs, changed)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
-            continue
-    return tracking_of(default, runs)
+    folders = runs_named(runs, names) if names else list(every_run(runs))
+    running = [owner for owner in dict.fromkeys(map(owner_of, folders)) if is_running(owner)]
+    if running and names:
+        raise UserError("clean", running[0].name, "it is running; stop it first, nothing is removed")
+    for owner in running:
+        print(f"{owner.relative_to(runs)} is running: its weights stay", file=sys.stderr)
+    return weights_but([folder for folder in folders if owner_of(folder) not in running], best or None)
 
 
 def _whole(named: Named) -> Removal:
@@ -155,7 +91,7 @@ def _forget(runs: Path, named: Named) -> None:
 
     if named.in_optuna:
         forget_study(runs, named.root)
-    if named.tracking is not None and named.recorded:
+    if named.tracking is not None:
         forget_record(named.tracking, named.root)
 
 

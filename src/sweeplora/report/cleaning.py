@@ -6,7 +6,8 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Container, Iterator, Mapping, Sequence
+import time
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from sweeplora.rundir.files import read_json, read_sealed
 from sweeplora.rundir.folder import SINGLE, RunDir
 from sweeplora.rundir.lock import is_held
 from sweeplora.rundir.metrics import read_metrics
-from sweeplora.rundir.places import every_run, idle_folders, run_folders, single_folders, study_folders
+from sweeplora.rundir.places import every_run, idle_folders, is_study, run_folders, single_folders, study_folders
 from sweeplora.tensors.safetensors_header import read_metadata
 from sweeplora.tensors.stored import UnreadableFile
 
@@ -31,6 +32,9 @@ _ENTRY = re.compile(r"([0-9a-f]{40})(?:-.*|[0-9a-f]{24})?")
 """The name of a cache entry: digits of the content's hash, and the sizes or settings."""
 
 _DIGITS = 40
+
+_SETTLED_SECONDS = 3600.0
+"""What was written later may still be in use by a machine whose processes are not seen here."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,9 @@ def leftovers(runs: Path) -> list[Removal]:
     """Half-written files of ended processes, databases put aside, empty studies, backups that no run refers to."""
     idle = [folder for folder in idle_folders(runs) if not is_running(folder)]
     found = [Removal(one.name, "a study that never began", (one,), size_on_disk(one)) for one in idle]
+    writers = _Writers(runs, time.time())
     for path in _walk(runs):
-        match = _TEMPORARY.fullmatch(path.name)
-        if match is not None and not Path(f"/proc/{match[1]}").exists():
+        if _TEMPORARY.fullmatch(path.name) and not writers.may_write(path):
             found.append(_file(runs, path, "half-written by a process that has ended"))
         elif path.name.endswith(".db.broken"):
             found.append(_file(runs, path, "a database that was put aside when it was found damaged"))
@@ -161,6 +165,44 @@ def any_file(folder: Path) -> bool:
 def left_nothing(folder: Path) -> bool:
     """Whether a run has no weights, no preview and no state to go on from."""
     return not any(any_file(folder / name) for name in _FRUITS)
+
+
+class _Writers:
+    """Which half-written files may still be written, by a process of any machine that shares the folder."""
+
+    def __init__(self, runs: Path, now: float) -> None:
+        self._runs = runs
+        self._now = now
+        self._busy: dict[Path, bool] = {}
+
+    def may_write(self, temporary: Path) -> bool:
+        """Whether its process lives here, or its run, study or file is in use or was written not long ago.
+
+        Its name says the process but not the machine. What lies outside of all runs, as the cache, belongs to each.
+        """
+        match = _TEMPORARY.fullmatch(temporary.name)
+        if match is None or Path(f"/proc/{match[1]}").exists() or not self._is_settled([temporary]):
+            return True
+        first, *rest = temporary.relative_to(self._runs).parts
+        owner = self._runs / first / rest[0] if first == SINGLE and len(rest) > 1 else self._runs / first
+        if first != SINGLE and not is_study(owner):
+            return any(map(self._is_busy, [*study_folders(self._runs), *single_folders(self._runs)]))
+        return self._is_busy(owner)
+
+    def _is_busy(self, owner: Path) -> bool:
+        if owner not in self._busy:
+            self._busy[owner] = is_running(owner) or not self._is_settled(_walk(owner))
+        return self._busy[owner]
+
+    def _is_settled(self, files: Iterable[Path]) -> bool:
+        """Whether none of the files was written within the hour before now."""
+        for file in files:
+            try:
+                if file.lstat().st_mtime > self._now - _SETTLED_SECONDS:
+                    return False
+            except OSError:  # its writer removed it meanwhile
+                return False
+        return True
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -61,10 +61,41 @@ def every_run(runs: Path) -> Iterator[Path]:
     yield from single_folders(runs)
 
 
+def owner_of(run: Path) -> Path:
+    """The folder that a run is driven and recorded by: its study's, or its own if it is a single run."""
+    return run.parent if is_study(run.parent) else run
+
+
 def runs_with_signature(runs: Path, signature: str) -> list[Path]:
     """The run folders of an experiment, by the (beginning of its) signature: trials, then single runs."""
     trials = [path for path in every_run(runs) if _signature(path).startswith(signature)]
     return sorted(trials, key=lambda path: path.parent.name == SINGLE)
+
+
+def roots_named(runs: Path, word: str) -> list[str]:
+    """The paths below `runs` that a word means as a whole study or single run, whether they are there or not.
+
+    A name is `STUDY`, `single/NAME` or `NAME`, in full; a path is that of the folder itself. A bare `NAME` may mean a
+    study and a single run: both are given. Whatever else a word is, it names nothing.
+    """
+    if not word.strip() or "\0" in word:
+        return []
+    parts = [part for part in word.rstrip("/").split("/") if part != "."]
+    roots = [root for root in [_root_at(runs, Path(word))] if root is not None]
+    if len(parts) == 1:
+        roots += [parts[0], f"{SINGLE}/{parts[0]}"]
+    elif len(parts) == 2 and parts[0] == SINGLE and not roots:
+        roots += [word.rstrip("/")]
+    wrong = {"", "..", *_NOT_STUDIES}
+    return [root for root in dict.fromkeys(roots) if root not in wrong and root.rpartition("/")[2] not in ("", "..")]
+
+
+def _root_at(runs: Path, path: Path) -> str | None:
+    """The path below `runs` of what lies directly there or in `single/`; None for any other path."""
+    parent, name = os.path.realpath(path.absolute().parent), path.absolute().name
+    if parent == os.path.realpath(runs):
+        return name
+    return f"{SINGLE}/{name}" if parent == os.path.realpath(runs / SINGLE) else None
 
 
 def _signature(folder: Path) -> str:

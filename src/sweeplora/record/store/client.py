@@ -19,6 +19,7 @@ from mlflow.entities import (
     Dataset,
     DatasetInput,
     InputTag,
+    LoggedModel,
     LoggedModelOutput,
     Metric,
     Param,
@@ -163,9 +164,13 @@ class Store:
         return Known(fullest.info.run_id, deleted=False)
 
     def forget(self, root: str) -> None:
-        """Delete the runs of the folder `root` and their files, but for a workspace's backup that others refer to."""
-        for run in self._search(f"tags.`{ROOT}` = '{root}'", ViewType.ACTIVE_ONLY):
+        """Delete the runs of the folder `root`, their logged models and files; runs that the UI deleted included.
+
+        A workspace's backup that others refer to stays.
+        """
+        for run in self._search(f"tags.`{ROOT}` = '{root}'", ViewType.ALL):
             run_id = run.info.run_id
+            self._drop_models(run_id)
             for entry in _repeated(partial(self._client.list_artifacts, run_id)):
                 if entry.path != "workspace":
                     self.remove(run_id, entry.path)
@@ -178,7 +183,18 @@ class Store:
             for folder in () if place is None else (place / "workspace", place, place.parent):
                 with suppress(OSError):  # holds something, or was never made
                     folder.rmdir()
-            _repeated(partial(self._client.delete_run, run_id))
+            if run.info.lifecycle_stage != "deleted":
+                _repeated(partial(self._client.delete_run, run_id))
+
+    def _drop_models(self, run_id: str) -> None:
+        try:
+            models = self._models_of(run_id)
+        except MlflowException as error:
+            if not is_unknown_to_it(error):
+                raise
+            return  # an older server has no logged models
+        for model in models:
+            self.drop_model(model.model_id)
 
     def remove(self, run_id: str, name: str) -> None:
         """Delete one artifact or a folder of artifacts."""
@@ -263,12 +279,15 @@ class Store:
 
     def models(self, run_id: str) -> dict[str, str]:
         """The logged models of a run: name of the weights' artifact -> the model's id."""
-        found: dict[str, str] = {}
+        return {model.tags[WEIGHTS]: model.model_id for model in self._models_of(run_id) if WEIGHTS in model.tags}
+
+    def _models_of(self, run_id: str) -> list[LoggedModel]:
+        found: list[LoggedModel] = []
         token: str | None = None
         while True:
             search = partial(self._client.search_logged_models, [self._experiment], f"source_run_id = '{run_id}'")
             page = _repeated(partial(search, page_token=token))
-            found |= {model.tags[WEIGHTS]: model.model_id for model in page if WEIGHTS in model.tags}
+            found.extend(page)
             token = page.token
             if not token:
                 return found
@@ -294,8 +313,12 @@ class Store:
         _repeated(lambda: self._client.finalize_logged_model(model_id, "READY"))
 
     def drop_model(self, model_id: str) -> None:
-        """Delete a logged model."""
-        self._client.delete_logged_model(model_id)
+        """Delete a logged model; one that is deleted already is left alone."""
+        try:
+            _repeated(partial(self._client.delete_logged_model, model_id))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
 
     def log_datasets(self, run_id: str, parts: Sequence[DatasetPart]) -> None:
         """Name the parts of a run's data set as its inputs; MLflow keeps each of them once."""
