@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from sweeplora.rundir.metrics import read_metrics
 from sweeplora.rundir.state import read_about
 from tests.run.strikes import BUSY, DROPS, assert_same, struck, undisturbed
+from tests.run.test_train import result
 from tests.run.trainings import Trainings
 from tests.small_disk import mounted
 
@@ -22,6 +24,38 @@ def test_killed_several_times_in_the_middle_of_an_epoch_it_ends_in_the_same_byte
     assert_same(run, wanted)
     said = [line for line in run.log.read_text().splitlines() if line.startswith("goes on")]
     assert said == ["goes on from step 5 of 12", *["goes on from step 7 of 12"] * 3]
+
+
+@pytest.mark.parametrize(
+    "length",
+    [
+        ("train.steps=4", "train.epochs=null", "train.patience=9"),
+        pytest.param(("train.patience=2",), marks=pytest.mark.slow),
+    ],
+)
+def test_killed_at_its_last_previews_patience_gives_the_best_validation_once_and_no_preview_of_other_weights(
+    trainings: Trainings, length: Sequence[str]
+) -> None:
+    words = (
+        "network.preset=attn-only", "optimizer.lr=0.3", "scheduler=constant", "train.validate_every_steps=1",
+        "train.validation_images=1", "train.probe_images=0", "sample._target_=tests.run.previews.Struck",
+        "train.batch_size=16", "train.accumulation=3", "train.epochs=9", "sample.prompts=[a red shape]",
+        "sample.steps=1", *length,
+    )  # fmt: skip
+    name = length[-1]
+    wanted = trainings.train(f"{name}-left-alone", *words)
+    last = int(str(result(wanted)["step"]))
+    run = trainings.folder(f"{name}-killed", *words, f"train.checkpoint_every_steps={last - 1}")
+    (run.path / "struck").touch()
+    for _ in range(2):
+        trainings.wait(trainings.start(run), run)
+    assert f"goes on from step {last - 1} of" in run.log.read_text()
+    assert_same(run, wanted)
+    losses = read_metrics(run.metrics)["val/loss"]
+    best = min((step for step in losses if step > 0), key=losses.__getitem__)
+    assert best < last and losses[last] == losses[best], "the last step is not the best in this test"
+    assert f"val/loss was best at step {best}" in str(result(run)["message"])
+    assert list(run.samples.glob(f"{last:08d}_*.png")) and not list(run.weights.glob("*.png"))
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import math
 import resource
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -121,29 +122,39 @@ class Outputs:
 
         Raises Diverged for one that is not finite.
         """
-        for key, value in values.items():
-            if not math.isfinite(value):
-                before = "" if self._trainer.step else ", before any update: look at the model and the images"
-                raise Diverged(f"{key} of step {self._trainer.step} is not finite{before}")
+        self._refuse_infinite(values)
         self.last |= values
         step = self._trainer.step
         if self._writer is not None and not has_logged(self._earlier, step, values, _MEASURED):
             self._writer.write(step, values)
 
+    def _refuse_infinite(self, values: Mapping[str, float]) -> None:
+        for key, value in values.items():
+            if not math.isfinite(value):
+                before = "" if self._trainer.step else ", before any update: look at the model and the images"
+                raise Diverged(f"{key} of step {self._trainer.step} is not finite{before}")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the training ends at the trainer's step: it is the last one, or patience ran out in its epoch."""
+        step, length = self._trainer.step, self._inputs.length
+        return step == length.steps or (self.patience.exhausted and step % length.steps_per_epoch == 0)
+
     def epoch_done(self, epoch: int, epochs: int) -> None:
         """Validate, save and draw previews if due after `epoch` of `epochs`; 0 is before the first step.
 
-        Validation runs first, so that diverged weights are never saved. Raises Diverged.
+        Validation runs first, so that diverged weights are never saved; it is also due where patience has run out since
+        the epoch before, and decides whether the training ends. Raises Diverged.
         """
         settings, last = self._trainer.step_settings.train, epoch == epochs
         self._trainer.check_weights()
-        if last or epoch == 0 or is_due(epoch, settings.validate_every_epochs):
+        if last or epoch == 0 or self.patience.exhausted or is_due(epoch, settings.validate_every_epochs):
             self._validate()
         if last or epoch == 0 or is_due(epoch, settings.probe_every_epochs):
             self._probe()
         write = partial(self._write_weights, epoch)
         if last:
-            self._saved.last(write if self.patience.step in (0, self._trainer.step) else self._write_best)
+            self._saved.last(write if self._weights_step == self._trainer.step else self._copy_best)
         elif epoch > 0 and is_due(epoch, settings.save_every_epochs):
             self._saved.epoch(epoch, write)
         if self._evaluator.previews.settings.due(epoch, epochs):
@@ -170,14 +181,36 @@ class Outputs:
             self._preview()
 
     def _validate(self) -> None:
-        """Score the held-out triples in evaluation mode, and log the results."""
-        if self._scored_at == self._trainer.step or not self._inputs.validation.examples:
+        """Score the held-out triples in evaluation mode, and log the results.
+
+        Where the training ends and an earlier validation was better, those are its results: they belong to the weights.
+        Every step is logged once, so that an attempt that goes on from an earlier state logs the same.
+        """
+        step = self._trainer.step
+        if self._scored_at == step or not self._inputs.validation.examples:
             return
         found = self._score(self._inputs.validation)
-        self.log(self._validation(found))
-        self._scored_at = step = self._trainer.step
-        if self.patience.takes(step, found.mean, tuple(found.flat())):
+        base = self._base_loss()
+        self._refuse_infinite({"val/loss": found.mean})
+        is_best = self.patience.takes(step, found.mean, tuple(found.flat()))
+        if self.is_over and self._weights_step != step:
+            found = self._best_instead_of(found)
+        if self._scores is not None:
+            # Before the metrics, so that whoever sees val/loss of a step finds its scores.
+            self._scores.write(step, found.flat())
+        self.log(self._validation(found, base))
+        self._scored_at = step
+        if is_best:
             self._write_weights(math.ceil(step / self._inputs.length.steps_per_epoch), self._best)
+
+    def _best_instead_of(self, found: Score) -> Score:
+        """The score of the best validation, in place of the last one."""
+        if self._main:
+            step, best = self._trainer.step, self.patience
+            told = f"val/loss {found.mean:.5f}; the result is the best, {best.best:.5f} of step {best.step}"
+            print(f"step {step}: {told}", flush=True)
+        losses = torch.tensor(self.patience.losses, dtype=found.losses.dtype)
+        return replace(found, losses=losses.view_as(found.losses))
 
     def _probe(self) -> None:
         """Score the probe's triples, and log their mean."""
@@ -199,9 +232,19 @@ class Outputs:
         self._trainer.stop_if_asked()
         self._drawn_at = self._trainer.step
 
+    @property
+    def _weights_step(self) -> int:
+        """The step that the last weights are of: the trainer's, or that of the best validation with patience."""
+        return self.patience.step or self._trainer.step
+
     def _show_weights(self) -> None:
-        """Copy the newest preview next to the last weights, under their name, where LoRA managers look for it."""
-        newest = max(self._run.samples.glob("*_*.png"), default=None, key=_step_and_first)
+        """Copy a preview next to the last weights, under their name, where LoRA managers look for it.
+
+        It is the newest one; for the weights of an earlier step one that was drawn with them, or none.
+        """
+        is_earlier = self._weights_step != self._trainer.step
+        drawn = f"{self._weights_step:08d}_*.png" if is_earlier else "*_*.png"
+        newest = max(self._run.samples.glob(drawn), default=None, key=_step_and_first)
         if self._main and newest is not None and self._saved.newest is not None:
             shutil.copyfile(newest, self._saved.newest.with_suffix(newest.suffix))
 
@@ -211,15 +254,11 @@ class Outputs:
         newest = self._saved.newest
         return None if newest is None else f"{self._run.weights.name}/{newest.name}"
 
-    def _write_best(self, path: Path) -> None:
-        """Make the weights of the best validation the result, and its losses those of the last step."""
+    def _copy_best(self, path: Path) -> None:
+        """Make the weights of the best validation the result."""
         if self._main:
             path.parent.mkdir(exist_ok=True)
             write_whole(path, self._best.read_bytes())
-        if self._scores is not None:
-            self._scores.write(self._trainer.step, self.patience.losses)
-        assert self._baseline is not None
-        self.log({"val/loss": self.patience.best, "val/relative": self.patience.best / self._baseline})
 
     def _write_weights(self, epoch: int, path: Path) -> None:
         """Write the evaluation weights; raises Diverged, in every process, if they would not be finite in the file."""
@@ -240,20 +279,20 @@ class Outputs:
                 return fault
         return None
 
-    def _validation(self, found: Score) -> dict[str, float]:
+    def _base_loss(self) -> float:
+        """The base model's mean loss, of which the scores are written; computed once."""
         if self._baseline is None:
             base = self._evaluator.base_score(self._inputs.validation)
             self._trainer.stop_if_asked()
             self._baseline = base.mean
             if self._scores is not None and math.isfinite(base.mean):
                 self._scores.write_base(base.flat())
-        if self._scores is not None and math.isfinite(found.mean):
-            # Before the metrics, so that whoever sees val/loss of a step finds its scores.
-            self._scores.write(self._trainer.step, found.flat())
+        return self._baseline
+
+    def _validation(self, found: Score, base: float) -> dict[str, float]:
         best = min(found.mean, self.last.get("val/best", found.mean))
         bands = {f"val/band_{number}": value for number, value in found.bands().items()}
-        relative = found.mean / self._baseline
-        return {"val/loss": found.mean, "val/best": best, "val/relative": relative, **bands}
+        return {"val/loss": found.mean, "val/best": best, "val/relative": found.mean / base, **bands}
 
 
 def _step_and_first(sample: Path) -> tuple[str, int]:

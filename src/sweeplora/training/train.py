@@ -107,7 +107,7 @@ def run_epochs(training: Training) -> Result:
             if epoch in (1, epochs):
                 trainer.check_learns(is_last=epoch == epochs)
             outputs.epoch_done(epoch, epochs)
-            if outputs.patience.exhausted and epoch < epochs:
+            if outputs.is_over and epoch < epochs:
                 outputs.epoch_done(epoch, epoch)  # it is the last one after all
                 break
         training.checkpoints.finished()
