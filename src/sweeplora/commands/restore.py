@@ -24,6 +24,7 @@ _SHOWN = 10
 
 def main(words: list[str]) -> int:
     """Restore into an empty folder; returns 0, or 1 if something that the run needs is missing."""
+    from sweeplora.commands.recorded_data import compare
     from sweeplora.record.restore.restore import Helpers, expect_empty, restore
     from sweeplora.rundir.folder import RunDir
 
@@ -42,8 +43,8 @@ def main(words: list[str]) -> int:
     expect_empty(into)
     with tempfile.TemporaryDirectory(prefix="sweeplora-") as temporary:
         folder = _source(runs, names[0], tracking, Path(temporary))
-        assets = _assets()
-        restored = restore(RunDir(folder), into, asked.look_in or [], Helpers(assets, _model_digest(folder)))
+        helpers = Helpers(_assets(), _model_digest(folder), compare)
+        restored = restore(RunDir(folder), into, asked.look_in or [], helpers)
     print(_as_json(restored) if asked.json else "\n".join(_told(restored)))
     return _MISSING if restored.missing else 0
 
@@ -149,6 +150,9 @@ def _told(restored: Restored) -> list[str]:
         lines += one.notes
     if restored.written:
         lines.append(f"from the backup: {_some(restored.written)}")
+    lines += restored.notes[:_SHOWN]
+    if len(restored.notes) > _SHOWN:
+        lines.append(f"{len(restored.notes) - _SHOWN} more such lines: see --json")
     if not restored.checkouts and not restored.written:
         lines.append("the workspace was not backed up: only the run's record came back")
     missing = sorted(restored.missing, key=lambda one: "key" not in one)  # the model before hundreds of images
@@ -190,6 +194,7 @@ def _as_json(restored: Restored) -> str:
             "checkouts": checkouts,
             "from_backup": restored.written,
             "missing": restored.missing,
+            "notes": restored.notes,
             "environment": restored.environment,
             "lock": None if restored.lock is None else str(restored.lock),
         },

@@ -46,6 +46,23 @@ def test_an_unchanged_session_is_found_again_and_a_changed_one_is_another(desk: 
     assert session.write_session(tmp_path / "study", desk, None) != first
 
 
+def test_a_workspace_that_is_as_before_again_is_another_session(
+    desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = time.time() // 1
+    found = []
+    for number, content in enumerate(["one\n", "two\n", "one\n", "one\n", "two\n", "one\n"]):
+        (desk / "a.txt").write_text(content)
+        began = start + (number * 60 if number < 4 else 180 + number / 10)  # the last ones within a second
+        monkeypatch.setattr(time, "time", lambda began=began: began)
+        folder = session.write_session(tmp_path / "study", desk, None)
+        found.append(folder)
+        assert session.session_of(tmp_path / "study", began + 1) == folder
+    assert len(set(found)) == 5 and found[2] == found[3]
+    patches = [(folder / "workspace.patch").is_file() for folder in found]
+    assert patches == [False, True, False, False, True, False]
+
+
 def test_a_trial_belongs_to_the_last_session_before_it(tmp_path: Path) -> None:
     now = time.time()
     for name, when in (("a", now - 1000), ("b", now)):

@@ -10,13 +10,14 @@ from typing import Any
 
 import yaml
 
+from sweeplora.commands.recorded_data import compare
 from sweeplora.record.provenance import session
 from sweeplora.record.restore.restore import Helpers, Restored, restore
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import Attempt, TrialRecord, write_trial
 from tests.record.provenance.test_git import run
 
-HELPERS = Helpers(Path("/nowhere"), lambda path: None)
+HELPERS = Helpers(Path("/nowhere"), lambda path: None, compare)
 
 
 class Desk:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeplora.commands.recorded_data import compare
 from sweeplora.content import sha256
 from sweeplora.errors import UserError
 from sweeplora.record.mirror import Mirror
@@ -217,7 +218,7 @@ def test_the_base_model_is_named_by_its_content_and_found_by_it(
     write_trial(made, TrialRecord("complete", contents={"model.path": digest}, attempts=[Attempt(2e9)]))
     made = desk.carry_off(made)
     monkeypatch.chdir(tmp_path)
-    helpers = Helpers(tmp_path, lambda path: sha256(path) if path.is_file() else None)
+    helpers = Helpers(tmp_path, lambda path: sha256(path) if path.is_file() else None, compare)
     (missing,) = restore(made, tmp_path / "without", [], helpers).missing
     assert (missing["path"], missing["key"], missing["content"]) == (model, "model.path", digest)
     (tmp_path / "attic/deep").mkdir(parents=True)
@@ -234,6 +235,7 @@ def test_data_and_prompts_from_outside_of_the_workspace_have_a_new_place(
 ) -> None:
     (tmp_path / "album").mkdir()
     (tmp_path / "album/one.png").write_bytes(b"\x89PNG one")
+    (tmp_path / "album/one.txt").write_text("a cat")
     (tmp_path / "mine.txt").write_text("a cat --d 5\n")
     digest = hashlib.sha256(b"\x89PNG one").hexdigest()
     entry = {"path": str(tmp_path / "album/one.png"), "sha256": digest, "bytes": 8, "caption": "a cat", "mask": None}

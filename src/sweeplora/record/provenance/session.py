@@ -96,7 +96,10 @@ def prompts_of(config: Mapping[str, Any]) -> tuple[str, bytes] | None:
 def write_session(
     beside: Path, workspace: Path, backup: Backup | None, rules: Rules = _NO_RULES, extras: Extras = _NO_EXTRAS
 ) -> Path:
-    """Describe this session below `<beside>/provenance/`, or reuse an identical one. Returns its folder."""
+    """Describe this session below `<beside>/provenance/`, or reuse the newest if it is identical. Returns its folder.
+
+    One before the newest is not reused: a trial belongs to the last session that began before it.
+    """
     found = installed()
     files: dict[str, bytes] = {"packages.txt": packages(found).encode(), LOCK: lock(found).encode()}
     repositories = []
@@ -114,11 +117,14 @@ def write_session(
     where = {"workspace": backed_up, "prompts": named, "repositories": repositories}
     facts = {**where, **machine(workspace), "troubles": list(extras.troubles)}
     digest = _digest(facts, files)
-    for folder in sorted((beside / FOLDER).glob(f"*-{digest}")):
-        if read_sealed(folder / FACTS):
-            return folder
+    known = _sessions(beside)
+    if known and digest in known[-1][0].name.split("-"):
+        return known[-1][0]
     now = time.time()
-    folder = beside / FOLDER / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{digest}"
+    name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{digest}"
+    folder, number = beside / FOLDER / name, 2
+    while any(folder == one for one, _ in known):  # the third change within a second
+        folder, number = folder.with_name(f"{name}-{number}"), number + 1
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         write_whole(folder / name, content)
@@ -142,7 +148,8 @@ def backups_of(beside: Path) -> list[str]:
 def _sessions(beside: Path) -> list[tuple[Path, dict[str, Any]]]:
     """The sessions, oldest first, each folder with its facts; one whose facts are damaged is passed over."""
     found = [(path.parent, read_sealed(path)) for path in sorted((beside / FOLDER).glob(f"*/{FACTS}"))]
-    return [(folder, facts) for folder, facts in found if facts is not None]
+    read = [(folder, facts) for folder, facts in found if facts]
+    return sorted(read, key=lambda one: float(one[1].get("time") or 0.0))  # a name has whole seconds
 
 
 def tags_of(folder: Path) -> dict[str, str]:

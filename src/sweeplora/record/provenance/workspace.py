@@ -29,6 +29,9 @@ from sweeplora.rundir.files import write_whole
 FOLDER = "workspaces"
 """Folder below `runs` that holds every backup once."""
 
+GONE = "removed, but not from git's index"
+"""Why a file is left out that git tracks and that was not there."""
+
 _SKIPPED = {"__pycache__", "node_modules", "site-packages", "venv", "build", "dist"}
 _MOST_FILES = 20_000
 _MOST_HASHED = 256 << 20
@@ -107,6 +110,9 @@ def _candidates(root: Path, rules: Rules, left_out: dict[str, str]) -> Iterator[
             continue
         try:
             status = os.lstat(whole)
+        except (FileNotFoundError, NotADirectoryError):
+            left_out[path] = GONE
+            continue
         except OSError as error:
             left_out[path] = f"unreadable: {error.strerror}"
             continue

@@ -26,7 +26,10 @@ _SETTINGS = (
 
 @dataclass(frozen=True)
 class Recorded:
-    """A checkout as its session describes it; `patch` holds its uncommitted changes, `place` is relative to DIR."""
+    """A checkout as its session describes it; `place` is relative to DIR.
+
+    `patch` holds its uncommitted changes but those of the files that `left_out` names, each with the reason.
+    """
 
     label: str
     root: str
@@ -35,6 +38,7 @@ class Recorded:
     branch: str | None
     remotes: Mapping[str, str]
     patch: Path | None
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ def recorded_checkouts(facts: Mapping[str, Any], session: Path) -> list[Recorded
                 branch=one.get("branch"),
                 remotes=one.get("remotes") or {},
                 patch=patch if patch.is_file() else None,
+                left_out=tuple(str(named) for named in one.get("left_out") or ()),
             )
         )
     return sorted(found, key=lambda one: len(Path(one.place).parts))

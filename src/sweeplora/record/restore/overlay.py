@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sweeplora.record.provenance.workspace import GONE
 from sweeplora.record.restore.search import ContentSearch, holds, put
 
 
@@ -38,7 +39,10 @@ def overlay(manifest: Mapping[str, Any], archive: Path | None, workspace: Path, 
         if not holds(workspace / path, file["sha256"], file["size"]) and not _found(file, workspace / path, search):
             missing.append({**file, "why": "it is neither in the backup nor at the commit"})
     for file in manifest.get("left_out", []):
-        if stays_inside(str(file["path"])) and not _came_back(file, workspace / str(file["path"]), search):
+        target = workspace / str(file["path"])
+        if not stays_inside(str(file["path"])) or not _is_reached_inside(target, workspace):
+            continue
+        if not _came_back(file, target, search):
             missing.append(file)
     return Overlaid(tuple(written), tuple(missing))
 
@@ -46,6 +50,11 @@ def overlay(manifest: Mapping[str, Any], archive: Path | None, workspace: Path, 
 def stays_inside(path: str) -> bool:
     """Whether a relative path of a record leads to nowhere but below the folder that it is relative to."""
     return not os.path.isabs(path) and ".." not in Path(path).parts
+
+
+def _is_reached_inside(target: Path, workspace: Path) -> bool:
+    """Whether no link above a file leads out of the workspace."""
+    return Path(os.path.realpath(target.parent)).is_relative_to(os.path.realpath(workspace))
 
 
 def _archived(archive: Path | None) -> list[tuple[str, bytes, int]]:
@@ -87,8 +96,17 @@ def _found(file: Mapping[str, Any], target: Path, search: ContentSearch) -> bool
 
 
 def _came_back(file: Mapping[str, Any], target: Path, search: ContentSearch) -> bool:
-    """Whether a file that the backup left out is there; folders of outputs and data, and secrets, are not expected."""
+    """Whether a file that the backup left out is as it was; folders of outputs and data, and secrets, are not expected.
+
+    One that was gone is taken away: the commit has it, and the patch may leave its removal out.
+    """
+    if file.get("why") == GONE:
+        if target.is_symlink() or target.is_file():
+            target.unlink()
+        return True
     if "link" in file:
+        if target.is_file() and not target.is_symlink():
+            target.unlink()  # at the commit it is a file
         if not os.path.lexists(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(file["link"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,12 @@ from sweeplora.record.provenance.environment import LOCK, installed, lock
 from sweeplora.record.provenance.session import FACTS, MANIFEST, PROMPTS, session_of
 from sweeplora.record.provenance.session import FOLDER as SESSIONS
 from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
+from sweeplora.record.provenance.workspace import GONE
 from sweeplora.record.restore.checkout import CheckedOut, check_out, recorded_checkouts
-from sweeplora.record.restore.inputs import ModelDigest, Places, restore_data, restore_models, restore_prompts
+from sweeplora.record.restore.data import Compare, restore_data
+from sweeplora.record.restore.inputs import ModelDigest, restore_models, restore_prompts
 from sweeplora.record.restore.overlay import overlay
+from sweeplora.record.restore.places import Places
 from sweeplora.record.restore.search import ContentSearch
 from sweeplora.rundir.files import read_json, read_sealed, write_json
 from sweeplora.rundir.folder import SINGLE, RunDir
@@ -34,15 +37,19 @@ _RECORD = (
 
 @dataclass(frozen=True)
 class Helpers:
-    """What other parts of the package know: the package's assets, and the content hash of a base model at a path."""
+    """What other parts of the package know: its `assets`, a base model's content hash, how a folder of images reads."""
 
     assets: Path
     digest_of: ModelDigest
+    compare: Compare
 
 
 @dataclass(frozen=True)
 class Restored:
-    """A restored run: its `workspace` to work in, its `folder` there, how each checkout came back, what is missing."""
+    """A restored run: its `workspace` to work in, its `folder` there, how each checkout came back, what is missing.
+
+    `notes`: what else the user should know of it, one line each.
+    """
 
     workspace: Path
     folder: Path
@@ -51,6 +58,7 @@ class Restored:
     missing: tuple[Mapping[str, Any], ...]
     environment: tuple[str, ...]
     lock: Path | None
+    notes: tuple[str, ...]
 
 
 def restore(source: RunDir, into: Path, look_in: Sequence[Path], helpers: Helpers) -> Restored:
@@ -77,9 +85,11 @@ def restore(source: RunDir, into: Path, look_in: Sequence[Path], helpers: Helper
     folder = _copy_record(source, owner, workspace / _runs_place(config, facts))
     places = Places(Path(facts.get("folder") or workspace), workspace, helpers.assets, search)
     places.missing += overlaid.missing
-    restore_data(config, read_json(source.path / "dataset.json") or {}, places)
+    restore_data(config, read_json(source.path / "dataset.json") or {}, places, helpers.compare)
     prompts = None if session is None else next(iter(sorted(session.glob(f"{PROMPTS}.*"))), session / PROMPTS)
     restore_prompts(facts.get("prompts"), prompts, places)
+    settled = places.settled | _compared(manifest, workspace)
+    places.notes += [line for one in came_back for line in _unrecorded(one, into, settled)]
     restore_models(config, trial.get("contents") or {}, places, helpers.digest_of)
     write_json(folder / RESTORED, {"paths": places.paths, "missing": places.missing, "from": str(facts.get("folder"))})
     recorded_lock = None if session is None else session / LOCK
@@ -91,7 +101,25 @@ def restore(source: RunDir, into: Path, look_in: Sequence[Path], helpers: Helper
         missing=tuple(places.missing),
         environment=tuple(environment_differences(recorded_lock)),
         lock=next(iter(sorted((_owner(folder) / SESSIONS).glob(f"*/{LOCK}"))), None),
+        notes=tuple(places.notes),
     )
+
+
+def _compared(manifest: Mapping[str, Any], workspace: Path) -> set[Path]:
+    """Files that the backup made as recorded, or that are named as missing."""
+    told = [one for one in manifest.get("left_out", []) if "sha256" in one or "link" in one or one["why"] == GONE]
+    return {workspace / str(one["path"]) for one in [*manifest.get("files", []), *told]}
+
+
+def _unrecorded(checkout: CheckedOut, into: Path, settled: Container[Path]) -> Iterator[str]:
+    """A line on each uncommitted change that is neither in the patch nor elsewhere in the record."""
+    if checkout.source is None:
+        return
+    for named in checkout.recorded.left_out:
+        name, _, why = named.rpartition(": ")
+        path = into / checkout.recorded.place / name
+        if path not in settled:
+            yield f"{path}: was changed or removed and not committed, which is not recorded ({why}); as at the commit"
 
 
 def expect_empty(into: Path) -> None:
