@@ -31,7 +31,7 @@ from sweeplora.rundir.lock import is_held
 from sweeplora.rundir.metrics import MetricsWriter
 from sweeplora.rundir.record import Result, read_trial, write_result
 from sweeplora.rundir.scores import ScoresWriter
-from sweeplora.rundir.state import ABOUT, About, read_about, read_origin
+from sweeplora.rundir.state import ABOUT, About, end_state, read_about, read_origin
 
 FINISHED, FAILED, REFUSED, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 4
 
@@ -105,6 +105,7 @@ def main(argv: Sequence[str]) -> int:
         code, result["status"] = INTERRUPTED, "interrupted"
     result["seconds"] = time.monotonic() - started
     write_result(run, Result(**result))
+    end_state(run, result["status"])  # as sweeplora.training.worker does
     return code
 
 

@@ -27,7 +27,7 @@ State = Literal["running", "finished", "interrupted"]
 Record = TypeVar("Record")
 
 STUDY = "study.json"
-_REPLICATE = re.compile(r"\d+\.\d+-[0-9a-f]+")
+_REPLICATE = re.compile(r"\d+\.\d+-([0-9a-f]+|refused)")
 
 
 class DamagedRecord(UserError):

@@ -19,11 +19,11 @@ from sweeplora.rundir.state import drop_state, end_state
 from sweeplora.sweep import reuse
 from sweeplora.sweep.asked import AskedTrial
 from sweeplora.sweep.interrupt import Interrupt
-from sweeplora.sweep.jobs import Job, StudyContext, prepare, prepare_again, refused
+from sweeplora.sweep.jobs import Job, StudyContext, prepare, prepare_again, refused, refused_again
 from sweeplora.sweep.pruning import Pruning
 from sweeplora.sweep.replicates import Repetition, Replicates, mean_outcome
 from sweeplora.sweep.screen import Display, Row, Screen
-from sweeplora.sweep.second_part import SecondPart
+from sweeplora.sweep.second_part import SecondPart, left_at_its_end
 from sweeplora.sweep.standings import Standings
 from sweeplora.sweep.supervise import Place, Supervision, result_of
 from sweeplora.sweep.taken_over import TakenOver
@@ -50,9 +50,7 @@ class Driver:
         self._confirmed = False
         self._second = SecondPart(context.question.config["pruner"], context.question.objectives[0])
         if self._second.rungs is not None:
-            self._come_back = {asked.number: asked for asked in context.ledger.pruned()}
-            for folder, record in readable_trials(trial_folders(context.folder)):
-                self._second.note(RunDir(folder), record, record.number in self._come_back)
+            self._take_up_the_second_part()
         self._unchecked = list(context.question.unchecked)
         self.refused: UserError | None = None
         """What a late check of the space's choices refused; nothing more is asked then."""
@@ -81,10 +79,26 @@ class Driver:
             if not self._busy and (not self._asking or self.is_over or self._context.waits()):
                 self._leave_waiting()
                 if self.is_over:
-                    self._second.close()
+                    self._close_second_part()
                 return
             if not ended:  # a slot that is free now has its next trial at once
                 self._pause()
+
+    def _take_up_the_second_part(self) -> None:
+        """Take in where earlier drivers left the trials that may go on, went on, or came to their end meanwhile."""
+        self._come_back = {asked.number: asked for asked in self._context.ledger.pruned()}
+        lost = {asked.number for asked in self._left}
+        for folder, record in readable_trials(trial_folders(self._context.folder)):
+            run, asked = RunDir(folder), self._come_back.get(record.number or 0)
+            came_back = asked is not None and record.number not in lost
+            if asked is not None and came_back and left_at_its_end(run, record):
+                self._left.append(asked)
+                came_back = False
+            self._second.note(run, record, came_back)
+
+    def _close_second_part(self) -> None:
+        trials = readable_trials(trial_folders(self._context.folder))
+        self._second.close(trials, self._context.launcher.rules.grace_seconds)
 
     def _pause(self) -> None:
         launcher = self._context.launcher
@@ -154,7 +168,9 @@ class Driver:
         row = Row(f"{number}", params_text(asked.proposal.params), "starting", None, note="(goes on)")
         row.swept = asked.proposal.params
         self.display.rows.append(row)
-        self._launch(prepare(self._context, asked, row))
+        job = self._prepared(asked, row)
+        if job is not None and not self._take_result(job):
+            self._launch(job)
         return True
 
     def _busy_trials(self) -> list[int]:
@@ -185,36 +201,54 @@ class Driver:
         row = Row(str(asked.number), params_text(asked.proposal.params), "starting", None)
         row.swept = asked.proposal.params
         self.display.rows.append(row)
+        job = self._prepared(asked, row)
+        if job is not None:
+            self._start(job)
+
+    def _prepared(self, asked: AskedTrial, row: Row) -> Job | None:
+        """The job of a trial; None for one that cannot run, which is concluded as failed."""
         try:
-            job = prepare(self._context, asked, row)
+            return prepare(self._context, asked, row)
         except UserError as error:
             self._conclude(refused(self._context, asked, row), TrialOutcome("failed", str(error)))
-            return
-        self._start(job)
+            return None
 
     def _repeat(self, due: Repetition) -> None:
         row = Row(f"{due.number}.{due.place}", "", "starting", None)
         self.display.rows.append(row)
         self._replicates.began(due)
-        self._start(prepare_again(self._context, due, row))
+        try:
+            job = prepare_again(self._context, due, row)
+        except UserError as error:
+            self._conclude(refused_again(self._context, due, row), TrialOutcome("failed", str(error)))
+            return
+        self._start(job)
 
     def _start(self, job: Job) -> None:
         """Launch a job, unless its folder or another run already holds the result."""
-        result = result_of(job.run)
-        finished = result is not None and result.status == "finished"
-        wrong = reuse.fault(job.run, self._context.question.objectives) if finished else None
         if job.record.verdict not in ("running", "interrupted", "complete"):
             # A driver died after recording the verdict, before telling Optuna.
             self._conclude(job, job.record.outcome)
-        elif finished and wrong is None:
-            # The training finished, but its driver died before telling Optuna.
-            self._end(job, TrialOutcome("complete", job.record.message))
-        elif wrong is not None:
-            self._screen.event(f"trial {job.title} is trained again: {wrong}")
-            drop_state(job.run)
+        elif not self._take_result(job) and not (self._context.question.config["reuse"] and self._already_there(job)):
             self._launch(job)
-        elif not (self._context.question.config["reuse"] and self._already_there(job)):
-            self._launch(job)
+
+    def _take_result(self, job: Job) -> bool:
+        """Whether the training came to its end before a driver saw it: it is ended, or trained again if spoilt."""
+        result = result_of(job.run)
+        if result is None or result.status not in ("finished", "diverged"):
+            return False
+        if result.status == "diverged":
+            self._end(job, TrialOutcome("diverged", result.message))
+            return True
+        wrong = reuse.fault(job.run, self._context.question.objectives)
+        if wrong is None:
+            told = job.record.message if job.record.verdict == "complete" else result.message
+            self._end(job, TrialOutcome("complete", told))
+            return True
+        self._screen.event(f"trial {job.title} is trained again: {wrong}")
+        drop_state(job.run)
+        self._launch(job)
+        return True
 
     def _already_there(self, job: Job) -> bool:
         """Whether the experiment ran before, or is running in another slot."""

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from sweeplora.errors import UserError
 from sweeplora.experiment import Experiment
 from sweeplora.launch.launcher import Launcher
 from sweeplora.overrides import parse
 from sweeplora.report.words import params_text
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.naming import Naming, is_named, weights_stem, write_naming
-from sweeplora.rundir.record import DamagedRecord, TrialRecord, read_trial
+from sweeplora.rundir.record import DamagedRecord, TrialRecord, read_trial, readable_trials
 from sweeplora.rundir.state import parent_of
 from sweeplora.sweep.asked import AskedTrial, Trials
 from sweeplora.sweep.question import Composer, Question
@@ -68,6 +69,8 @@ def prepare(context: StudyContext, asked: AskedTrial, row: Row) -> Job:
     """
     experiment = context.composer.experiment(asked.proposal.overrides)
     run = RunDir(context.folder / f"{asked.number:03}-{experiment.signature}")
+    if asked.came_back and not run.path.is_dir():
+        raise UserError("trial", asked.number, "its data or another file it reads has changed since it stopped")
     record = _folder(context, run, experiment, new_record(context, asked, experiment))
     row.steps = experiment.steps
     return Job(run, record, row, asked)
@@ -76,9 +79,12 @@ def prepare(context: StudyContext, asked: AskedTrial, row: Row) -> Job:
 def prepare_again(context: StudyContext, due: Repetition, row: Row) -> Job:
     """The same for a repetition of a trial with another seed."""
     trial = read_trial(RunDir(due.folder))
-    assert trial is not None, "the trial is complete"
+    if trial is None:
+        raise UserError("trial.json", due.folder, "the record of the trial that is to be repeated is gone")
     seed = context.question.replication.words(context.question.config, due.place)
     experiment = context.composer.experiment((*trial.proposed, *seed))
+    if trial.contents and trial.contents != experiment.contents:
+        raise UserError("trial", due.number, "its data or another file it reads has changed since it was trained")
     run = RunDir(context.folder / f"{due.number:03}.{due.place}-{experiment.signature}")
     new = replace(
         trial,
@@ -119,10 +125,36 @@ def _folder(context: StudyContext, run: RunDir, experiment: Experiment, new: Tri
 
 
 def refused(context: StudyContext, asked: AskedTrial, row: Row) -> Job:
-    """The job of a proposal that cannot run: a folder with a record but no configuration."""
-    run = RunDir(context.folder / f"{asked.number:03}-refused")
+    """The job of a proposal that cannot run: its folder if it was begun, else one without a configuration."""
+    run, record = _begun(context, f"{asked.number:03}")
+    return Job(run, record or new_record(context, asked, None), row, asked)
+
+
+def refused_again(context: StudyContext, due: Repetition, row: Row) -> Job:
+    """The same for a repetition."""
+    run, record = _begun(context, f"{due.number:03}.{due.place}")
+    if record is None:
+        trial = _readable(RunDir(due.folder))
+        record = TrialRecord(
+            verdict="running",
+            study=context.question.name,
+            number=due.number,
+            overrides=trial.overrides if trial is not None else (),
+            params=trial.params if trial is not None else {},
+            replicate=due.place,
+        )
+    return Job(run, record, row)
+
+
+def _begun(context: StudyContext, title: str) -> tuple[RunDir, TrialRecord | None]:
+    """The folder and record of a trial or repetition that was begun; else a new folder and None."""
+    folders = sorted(path.parent for path in context.folder.glob(f"{title}-*/trial.json"))
+    for folder, record in readable_trials(folders):
+        end_leftover(RunDir(folder), record, context.launcher.rules.grace_seconds)
+        return RunDir(folder), record
+    run = RunDir(context.folder / f"{title}-refused")
     run.path.mkdir(exist_ok=True)
-    return Job(run, new_record(context, asked, None), row, asked)
+    return run, None
 
 
 def new_record(context: StudyContext, asked: AskedTrial, experiment: Experiment | None) -> TrialRecord:

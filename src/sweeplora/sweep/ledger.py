@@ -155,14 +155,14 @@ class Ledger:
             return
         if asked.came_back:
             if outcome.verdict == "complete":
-                self.complete(asked.number, outcome.values)
+                self.complete(asked.number, outcome.values, errors)
             return
         assert asked.trial is not None, "asked by Optuna"
         if self._question.constraints:
             for text, excess in self._question.constraints.excesses(asked.proposal).items():
                 asked.trial.set_constraint(text, min(excess, 0.0))
         if errors:
-            asked.trial.set_user_attr("standard error", list(errors))
+            asked.trial.set_user_attr(_ERRORS, list(errors))
         state = _STATES[outcome.verdict]
         if outcome.verdict == "diverged":
             asked.trial.set_constraint("feasible", 1.0)
@@ -177,9 +177,10 @@ class Ledger:
         trials = self._study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
         return [self._again(trial)._replace(ended=None, came_back=True) for trial in trials]
 
-    def complete(self, number: int, values: Sequence[float]) -> None:
+    def complete(self, number: int, values: Sequence[float], errors: Sequence[float] = ()) -> None:
         """Complete a trial that Optuna knows as pruned: it went on from its state to its end."""
-        complete_pruned(self._storage, self._study.get_trials(deepcopy=False)[number], values)
+        attributes = {_ERRORS: list(errors)} if errors else {}
+        complete_pruned(self._storage, self._study.get_trials(deepcopy=False)[number], values, attributes)
 
     def _again(self, trial: FrozenTrial) -> AskedTrial:
         # An ended trial returns its stored values.
@@ -199,6 +200,9 @@ _AGAIN = "trained again"
 """The study's attribute with the numbers of lost trials that ended again, perhaps with another value."""
 
 _QUESTION = "question"
+_ERRORS = "standard error"
+"""The attribute of a trial whose values are means over seeds: their standard errors."""
+
 _GIVEN = "given"
 """The attribute of a trial that was another study's: where it comes from."""
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import Point, read_metrics
-from sweeplora.rundir.record import TrialRecord
+from sweeplora.rundir.record import TrialOutcome, TrialRecord, write_trial
 from sweeplora.rundir.scores import read_scores
 from sweeplora.rundir.state import end_state, read_about
 from sweeplora.sweep.search.rungs import Reached, Rungs, ranked, rungs_of
+from sweeplora.sweep.supervise import end_leftover, result_of
 
 _OBJECTIVE_OF_TRIPLES = "val/loss"
 
@@ -27,7 +29,7 @@ class SecondPart:
         self.rungs: Rungs | None = rungs_of(pruner)
         self._objective = objective
         self._reached: dict[int, Reached] = {}
-        self._stopped: dict[int, RunDir] = {}
+        self._stopped: set[int] = set()
         """Trials that stopped at their rung and have their state."""
         self._sent: set[int] = set()
         self._compared = 0
@@ -43,7 +45,7 @@ class SecondPart:
         """Take in a trial that stopped or ended; `may_go_on`: its search knows it as pruned."""
         if self.rungs is None or record.number is None:
             return
-        self._stopped.pop(record.number, None)
+        self._stopped.discard(record.number)
         if record.verdict not in ("complete", "pruned", "interrupted", "running"):
             self._reached.pop(record.number, None)  # it diverged or failed after its rung
             return
@@ -57,7 +59,7 @@ class SecondPart:
             and record.number in self._reached
             and read_about(run.state) is not None
         ):
-            self._stopped[record.number] = run
+            self._stopped.add(record.number)
 
     def next(self, busy: Collection[int]) -> int | None:
         """The stopped trial that goes on in a free slot, once nothing is left to propose; None if none does."""
@@ -86,10 +88,19 @@ class SecondPart:
             return True
         return not self._still_needed(busy) and not any(number in self._stopped for number in self._kept())
 
-    def close(self) -> None:
-        """Remove the states that are left: nothing goes on from them any more."""
-        for run in self._stopped.values():
-            end_state(run, "pruned")
+    def close(self, trials: Iterable[tuple[Path, TrialRecord]], grace_seconds: float) -> None:
+        """End the trials of a study that is over: none goes on any more, so their states are removed.
+
+        One that went on in an idle slot when a driver stopped is not needed to its end: it is pruned, as it was before.
+        """
+        for folder, record in trials if self.rungs is not None else ():
+            run = RunDir(folder)
+            if record.verdict in ("running", "interrupted"):
+                end_leftover(run, record, grace_seconds)
+                record.end(TrialOutcome("pruned", self.place(record.number or 0)))
+                write_trial(run, record)
+            if record.verdict == "pruned":
+                end_state(run, "pruned")
         self._stopped.clear()
 
     def place(self, number: int) -> str:
@@ -99,7 +110,7 @@ class SecondPart:
 
     def _send(self, number: int) -> int:
         self._sent.add(number)
-        del self._stopped[number]
+        self._stopped.remove(number)
         return number
 
     def _kept(self) -> list[int]:
@@ -111,6 +122,18 @@ class SecondPart:
         """Whether a trial runs that is on its way to its rung, or that the rungs keep."""
         kept = self._kept()
         return any(number not in self._sent or number in kept for number in busy)
+
+
+def left_at_its_end(run: RunDir, record: TrialRecord) -> bool:
+    """Whether a trial that its search knows as pruned went on, and its driver ended before it concluded the trial.
+
+    Its training came to its end, or has no state to go on from.
+    """
+    if record.verdict not in ("running", "interrupted"):
+        return record.verdict == "complete"
+    result = result_of(run)
+    ended = result is not None and result.status in ("finished", "diverged")
+    return ended or record.own is not None or read_about(run.state) is None
 
 
 def _reached(run: RunDir, record: TrialRecord, rungs: Rungs, objective: str) -> Reached | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,7 +55,9 @@ def widen(storage: RDBStorage, study_name: str, space: Space) -> None:
                 connection.exec_driver_sql(words, (distribution_to_json(distribution), name, study))
 
 
-def complete_pruned(storage: RDBStorage, trial: FrozenTrial, values: Sequence[float]) -> None:
+def complete_pruned(
+    storage: RDBStorage, trial: FrozenTrial, values: Sequence[float], attributes: Mapping[str, object]
+) -> None:
     """Complete a trial that the database has as pruned, and its copy in this process, which samplers see.
 
     Optuna itself never changes a trial that ended.
@@ -65,6 +68,10 @@ def complete_pruned(storage: RDBStorage, trial: FrozenTrial, values: Sequence[fl
         for objective, value in enumerate(values):
             words = "insert into trial_values (trial_id, objective, value, value_type) values (?, ?, ?, 'FINITE')"
             connection.exec_driver_sql(words, (trial._trial_id, objective, value))
+        for key, attribute in attributes.items():
+            words = "insert or replace into trial_user_attributes (trial_id, key, value_json) values (?, ?, ?)"
+            connection.exec_driver_sql(words, (trial._trial_id, key, json.dumps(attribute)))
+            trial.set_user_attr(key, attribute)
     trial.state, trial.values = TrialState.COMPLETE, list(values)
 
 

@@ -44,6 +44,7 @@ from sweeplora.sweep.reuse import has_damaged_weights, weights_fault
 from sweeplora.sweep.screen import Screen, open_screen
 from sweeplora.sweep.search.grammar import answers, split_command_line
 from sweeplora.sweep.search.rehearsal import rehearse
+from sweeplora.sweep.search.rungs import rungs_of
 from sweeplora.sweep.search.space import Space
 from sweeplora.sweep.single import INTERRUPTED, REFUSED, SOME_FAILED, WELL, experiment_of, refuse_sweep, run_single
 from sweeplora.sweep.startup import without_collections
@@ -139,7 +140,7 @@ class _Study:
         from sweeplora.sweep.storage import storage_faults
 
         open_trials = self._question.trials - self._ledger.counted()
-        plan = self._launcher.plan(max(1, open_trials, self._question.replication.top), shape_of(self._record))
+        plan = self._launcher.plan(self._most_at_once(open_trials), shape_of(self._record))
         self._record.processes, self._record.threads = plan.slots[0].shape
         remove_leftovers(self._folder)
         keep_reserve(self._folder)
@@ -171,11 +172,17 @@ class _Study:
         found = judge(board, self._record.space, self._question.replication.alpha)
         write_verdict(self._folder, found)
         write_leaderboard(self._folder, board, (*said(self._folder), *preference_lines(board)))
-        if (state == "finished" or waits()) and open_trials > 0:
+        if (state == "finished" or waits()) and (open_trials > 0 or driver.display.rows):
             self._draw(state)
         recorded = finish_recorder(recorder, screen, interrupt).kept
         code = self._tell(board, screen, driver.refused, waits())
         return code if recorded or code != WELL else SOME_FAILED
+
+    def _most_at_once(self, open_trials: int) -> int:
+        """How many trainings could run at once: with rungs, trials that have ended may go on."""
+        replication = self._question.replication
+        trials = self._question.trials if rungs_of(self._question.config["pruner"]) is not None else open_trials
+        return max(1, trials * replication.replicates, replication.top)
 
     def _recorder(self) -> Recorder | None:
         write_whole(self._folder / "config.yaml", self._question.configuration.yaml)
