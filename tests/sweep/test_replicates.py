@@ -11,6 +11,7 @@ import pytest
 
 from sweeplora.config.compose import compose
 from sweeplora.errors import UserError
+from sweeplora.experiment import Configuration, Experiment
 from sweeplora.report.leaderboard import Entry, Leaderboard, make_entry, ranked
 from sweeplora.rundir.record import TrialOutcome, TrialRecord, read_trial
 from sweeplora.sweep.question import Composer, read_question
@@ -74,6 +75,35 @@ def test_only_the_best_are_trained_again_and_a_killed_driver_loses_nothing(tmp_p
     assert found["best"] == next(r["number"] for r in points if r["params"]["network.dim"] == 8)
     assert f"verdict: trial {found['best']} is the best over" in output
     assert found["lines"][0] in (tmp_path / "runs/s/leaderboard.md").read_text()
+
+
+def test_a_seed_too_large_for_the_repetitions_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    def small(configuration: Configuration) -> Experiment:
+        if configuration.config["seed"] > 6:
+            raise UserError("seed", configuration.config["seed"], "give 6 or less")
+        return check(configuration)
+
+    for words in (["sweep.replicates=3"], ["sweep.confirm={top: 2, seeds: 2}"]):
+        code, said = study(tmp_path, *GRID, *words, "seed=5", check=small)
+        assert code == 2 and "trains with seed=7 too, which is refused: seed=7: give 6 or less" in said
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("word", ["sweep.replicates=3", "sweep.confirm={top: 2, seeds: 2}"])
+def test_a_repetition_that_cannot_run_fails_by_name_and_the_study_goes_on(tmp_path: Path, word: str) -> None:
+    def flaky(configuration: Configuration) -> Experiment:
+        if configuration.config["seed"] == 6:
+            raise UserError("data.dir", "pictures", "there is no such folder")
+        return check(configuration)
+
+    code, output = study(tmp_path, *GRID, word, "seed=5", check=flaky)
+    points, again = points_and_repetitions(tmp_path)
+    assert {r["verdict"] for r in points} == {"complete"}
+    assert {(r["replicate"], r["verdict"]) for r in again} == {(1, "failed"), (2, "complete")}
+    assert {r["message"] for r in again if r["replicate"] == 1} == {"data.dir=pictures: there is no such folder"}
+    assert "trial 0.1 failed" in output and code == 0
+    code, output = study(tmp_path, *GRID, word, "seed=5")
+    assert code == 0 and "started" not in output
 
 
 def test_a_repetition_that_diverges_takes_its_trial_along() -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from tests.sweep.commands import records
@@ -86,6 +87,46 @@ def test_a_study_grows_only_when_it_is_told_to_and_only_by_adding(tmp_path: Path
     assert max(dim for dim, _ in params(tmp_path)) > 4 and max(lr for _, lr in params(tmp_path)) > 0.2
     assert study(tmp_path, *wider)[0] == 0, "the wider question is now the study's own"
     assert study(tmp_path, *words, "sweep.trials=18")[0] == 2
+
+
+def test_another_pruner_is_another_question(tmp_path: Path) -> None:
+    words = ("sweep.name=s", "search=grid", "network.dim=choice(2,4)")
+    assert study(tmp_path, *words, "pruner=median")[0] == 0
+    told = {
+        ("pruner=none",): "pruner: MedianPruner -> NopPruner",
+        ("pruner=rungs", "sweep.extend=true"): "pruner: MedianPruner -> Rungs",
+        ("pruner=median", "pruner.n_warmup_steps=2"): "pruner.n_warmup_steps: 0 -> 2",
+    }
+    for changed, difference in told.items():
+        code, said = study(tmp_path, *words, *changed)
+        assert code == 2 and f"that study asked something else ({difference}); give it another name" in said
+    study_of_before(tmp_path)
+    assert study(tmp_path, *words, "pruner=median")[0] == 0, "its question did not say which pruner"
+    assert study(tmp_path, *words, "pruner=none")[0] == 2
+
+
+def study_of_before(folder: Path) -> None:
+    """Take out of a study's question what earlier versions did not put into it."""
+    told = optuna.load_study(study_name="s", storage=f"sqlite:///{folder}/runs/optuna.db")
+    question = told.user_attrs["question"]
+    told.set_user_attr("question", {key: question[key] for key in question if key not in ("pruner", "confirm")})
+
+
+def test_the_best_few_are_confirmed_later_or_with_more_seeds_but_not_with_fewer(tmp_path: Path) -> None:
+    words = ("sweep.name=s", "search=grid", "network.dim=choice(2,4,8)")
+    assert study(tmp_path, *words)[0] == 0
+    assert study(tmp_path, *words, "sweep.confirm={top: 2, seeds: 2}")[0] == 0
+    told = {
+        "{top: 0}": "sweep.confirm.top: 2 -> 0",
+        "{top: 3, seeds: 2, split: true}": "sweep.confirm.split: False -> True",
+        "{top: 2, seeds: 3, by: network.dim}": "sweep.confirm.by: None -> network.dim",
+    }
+    for confirm, difference in told.items():
+        code, said = study(tmp_path, *words, f"sweep.confirm={confirm}")
+        assert code == 2 and difference in said
+    assert study(tmp_path, *words, "sweep.confirm={top: 3, seeds: 3}")[0] == 0
+    code, said = study(tmp_path, *words, "sweep.confirm={top: 3, seeds: 2}")
+    assert code == 2 and "(sweep.confirm.seeds: 3 -> 2)" in said
 
 
 def test_values_of_a_choice_are_not_added_to(tmp_path: Path) -> None:

@@ -47,6 +47,9 @@ def changes(asked: Mapping[str, Any], identity: Mapping[str, Any], signed: Signe
     before, after = asked.get("replicates", 1), identity.get("replicates", 1)
     if before != after:
         found.append(Change("sweep.replicates", before, after))
+    if "pruner" in asked:  # one that began before its pruner was part of the question goes on
+        found += _changed_pruner(asked["pruner"], identity["pruner"])
+    found += _less_confirmed(asked.get("confirm", {"top": 0}), identity.get("confirm", {"top": 0}))
     if asked.get("signature") != identity["signature"] and not _same_elsewhere(asked, signed):
         searched = set(_keys(asked.get("space", {}))) | set(_keys(identity["space"]))
         config = [
@@ -72,6 +75,23 @@ def refuse_more_than_adding(asked: Mapping[str, Any], identity: Mapping[str, Any
         raise UserError("sweep.replicates", identity.get("replicates", 1), mend)
     if list(identity["enqueue"])[: len(asked.get("enqueue", []))] != asked.get("enqueue", []):
         raise UserError("sweep.enqueue", identity["enqueue"], "points are added at the end only; give another name")
+
+
+def _changed_pruner(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
+    """What changed in when trials stop: another pruner, or other numbers of the same."""
+    old, new = (str(pruner["_target_"]).rpartition(".")[2] for pruner in (before, after))
+    if old != new:
+        yield Change("pruner", old, new)
+    else:
+        yield from _changed("pruner", before, after)
+
+
+def _less_confirmed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
+    """What changed in how the best few are confirmed; more of them, or more seeds, add to what was trained."""
+    for key in before if before["top"] else ():
+        grows = key in ("top", "seeds") and after[key] >= before[key]
+        if after[key] != before[key] and not grows:
+            yield Change(f"sweep.confirm.{key}", before[key], after[key])
 
 
 def _refuse_other_than_wider(before: Space, after: Space, where: str) -> None:

@@ -157,6 +157,9 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
     given = problems.attempt(("sweep",), lambda: _given(configuration.config, space, constraints, covers)) or ()
     name = problems.attempt((), lambda: _name(sweep["name"], space))
     replication = problems.attempt(("sweep",), lambda: _replication(configuration.config, objectives, space))
+    if replication is not None and covers:
+        last = functools.partial(_check_last_repetition, replication, composer, covers[0])
+        problems.attempt(("seed", "data"), last)
     batch = problems.attempt(
         ("sweep", "search", "sample", "pruner"),
         lambda: read_batch(configuration.config, objectives, list(all_keys(space))),
@@ -194,6 +197,8 @@ def _identity(question: Question, words: Sequence[str], first: Experiment) -> di
         "enqueue": [dict(point) for point in question.points],
         "warm_start": config["sweep"]["warm_start"],
         "replicates": question.replication.replicates,
+        "confirm": question.replication.confirmation,
+        "pruner": config["pruner"],
         "config": {key: value for key, value in first.config.items() if not is_unsigned(key)},
     }
 
@@ -235,6 +240,23 @@ def _replication(config: Mapping[str, Any], objectives: Sequence[str], space: Sp
     if isinstance(by, str) and by not in keys and _has(config, by):
         sweep = {**sweep, "confirm": {**confirm, "by": None}}
     return read_replicate_rules(sweep, objectives, keys)
+
+
+def _check_last_repetition(
+    rules: ReplicateRules, composer: Composer, cover: tuple[tuple[str, ...], Experiment]
+) -> None:
+    """Compose and check the repetition with the highest seed; no other one can be refused where it is not."""
+    if rules.repetitions == 0:
+        return
+    words, experiment = cover
+    again = rules.words(experiment.config, rules.repetitions)
+    try:
+        composer.experiment((*words, *again))
+    except UserError as error:
+        key, value = ("confirm.seeds", rules.seeds) if rules.top else ("replicates", rules.replicates)
+        raise UserError(
+            f"sweep.{key}", value, f"trains with {' '.join(again)} too, which is refused: {error}"
+        ) from None
 
 
 def _has(config: Mapping[str, Any], dotted: str) -> bool:

@@ -42,6 +42,16 @@ class ReplicateRules:
         looks = max(1, self.seeds - _FIRST_LOOK + 1)
         return early_alpha(looks, looks) if self.top else ALPHA
 
+    @property
+    def repetitions(self) -> int:
+        """How often a trial is repeated at most."""
+        return self.seeds if self.top else self.replicates - 1
+
+    @property
+    def confirmation(self) -> dict[str, Any]:
+        """How the best few are confirmed."""
+        return {"top": self.top, "seeds": self.seeds, "by": self.by, "split": self.split}
+
     def words(self, config: Mapping[str, Any], place: int) -> tuple[str, ...]:
         """The overrides of the `place`-th repetition."""
         found = [f"seed={config['seed'] + place}"]
