@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,15 @@ import torch
 from safetensors.torch import load_file
 
 from sweeplora.__main__ import main
+from sweeplora.check.configuration import check
+from sweeplora.config.compose import compose
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.lock import hold
 from sweeplora.rundir.metrics import read_metrics
 from sweeplora.rundir.record import TrialRecord, read_trial, write_trial
+from sweeplora.rundir.signature import signed_part
+from sweeplora.rundir.state import About, here
+from sweeplora.tensors.tree import write_tree
 
 
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,6 +38,54 @@ def test_an_unknown_run_a_run_without_a_state_and_one_without_a_goal_are_refused
     with hold(run.lock):
         assert main(["continue", "cats", f"runs={tmp_path}", "train.epochs=3"]) == 2
     assert "it is running" in capsys.readouterr().err
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, tiny_model: Path, few: Path) -> str:
+    """`runs=` of a folder with a run `cats` that stopped at step 2 of 4."""
+    words = [
+        f"runs={tmp_path}", f"model.path={tiny_model}", "data=folder", f"data.dir={few}", "sample=none", "name=cats",
+        "tracking=none", "train.epochs=4", "scheduler=constant",
+    ]  # fmt: skip
+    made = check(compose(words))
+    run = RunDir.create(tmp_path / "single" / "cats", made.yaml)
+    write_trial(run, TrialRecord("interrupted", signature=made.signature, overrides=tuple(words), steps=made.steps))
+    run.checkpoints.mkdir()
+    about = About(here(made.signature, made.contents, made.code), 2, made.steps, signed_part(made.config))
+    write_tree(run.state, {}, asdict(about))
+    return f"runs={tmp_path}"
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("train.resume=null", "train.resume=null: `continue` sets it to the state of RUN; leave it out"),
+        ("++train.resume=other.safetensors", "train.resume=other.safetensors: `continue` sets it"),
+        ("~train.resume", "train.resume=: `continue` sets it"),
+        ("train={resume: null}", "train.resume=None: `continue` sets it"),
+        ("+sweep=lr", "sweep=lr: `continue` trains one run and searches nothing; leave it out"),
+        ("sweep.trials=5", "sweep.trials=5: `continue` trains one run"),
+        ("+sweep.name=abc", "sweep.name=abc: `continue` trains one run"),
+        ("sweep={trials: 5}", "sweep={trials: 5}: `continue` trains one run"),
+        ("search=grid", "search=grid: `continue` trains one run"),
+        ("search.seed=3", "search.seed=3: `continue` trains one run"),
+        ("pruner=patient", "leave it out, or give train.patience=3, which is what it sets"),
+        ("nightly.seeds=3", "nightly.seeds=3: `continue` trains one run"),
+        ("sweep.objective=preference", "sweep.objective=preference: one run is compared with nothing"),
+        ("optimizer.lr=1e-4,3e-4", "optimizer.lr=1e-4,3e-4: "),
+    ],
+)
+def test_words_that_undo_the_continuing_or_are_about_a_study_are_refused(
+    stopped: str, word: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["continue", "cats", stopped, "train.epochs=20", "launcher=dry", word]) == 2
+    found = capsys.readouterr()
+    assert told in found.err and "nothing was started" not in found.out
+
+
+def test_without_them_it_goes_on_from_the_state(stopped: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["continue", "cats", stopped, "train.epochs=20", "launcher=dry", "sweep.objective=probe/loss"]) == 0
+    assert "goes on from step 2, trained to step 4 before, now to step 20" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -41,3 +41,11 @@ def test_a_rerun_says_whether_it_is_identical_or_where_it_parts_and_why(
     assert [line for line in said if line.startswith(changed) and line.endswith("-> 'something else altogether'")]
     assert any(line.startswith("differs: content of data.dir: ") for line in said)
     assert json.dumps(told["differing"]).count("caption") == 1
+
+
+def test_words_about_a_study_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for word in ("sweep.trials=5", "+sweep=lr", "search=grid", "pruner=rungs"):
+        assert main(["rerun", "cats", f"runs={tmp_path}", word]) == 2
+        assert (
+            f"{word.lstrip('+')}: `rerun` trains one run and searches nothing; leave it out" in capsys.readouterr().err
+        )

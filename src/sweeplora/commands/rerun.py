@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeplora.commands import Parser
+from sweeplora.commands.one_run import refuse_study_words
 from sweeplora.commands.place import split_runs
 from sweeplora.errors import UserError
 
@@ -39,6 +40,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("words", nargs="*", metavar="WORD", help="key=value to change; runs=FOLDER")
     asked = parser.parse(words)
     runs, rest = split_runs([asked.run, *asked.words])
+    refuse_study_words(rest[1:], "rerun")
     first, overrides = find_run(runs, rest[0]), rest[1:]
     record = read_trial(first)
     if record is None:
