@@ -53,7 +53,8 @@ class Experiment(Configuration):
 
     `signature` identifies the experiment: same signature, same result. It covers the configuration, `contents` (content
     hashes by dotted key) and `code` (the hash of the source and the versions of the libraries). `steps` counts
-    optimizer steps and `arithmetic` explains the count in one line. `validates`: images are held out.
+    optimizer steps, `steps_per_epoch` those of a whole epoch, and `arithmetic` explains the count in one line.
+    `validates`: images are held out.
     """
 
     signature: str
@@ -62,6 +63,17 @@ class Experiment(Configuration):
     steps: int
     arithmetic: str
     validates: bool
+    steps_per_epoch: int
+
+    def last_due(self, every_epochs: int, every_steps: int) -> int:
+        """The last step before the end at which something is due that often (0: never by that count); 0 if none."""
+        due = steps_due(self.steps, self.steps_per_epoch, every_epochs, every_steps)
+        return max((one[-1] for one in due if one), default=0)
+
+
+def steps_due(steps: int, steps_per_epoch: int, every_epochs: int, every_steps: int) -> tuple[range, ...]:
+    """The steps before the last one, `steps`, at which something is due after so many epochs, and steps; 0: never."""
+    return tuple(range(every, steps, every) for every in (every_epochs * steps_per_epoch, every_steps) if every)
 
 
 class Group(Mapping[str, Any]):

@@ -47,7 +47,9 @@ def test_every_shipped_baseline_answers_the_question_that_a_fresh_clone_asks(
 
 
 def plan(*names: str) -> NightPlan:
-    made = [Configured(name, (f"network={name}",), Experiment({}, (), (), "", {}, {}, 1, "", True)) for name in names]
+    made = [
+        Configured(name, (f"network={name}",), Experiment({}, (), (), "", {}, {}, 1, "", True, 1)) for name in names
+    ]
     return NightPlan(tuple(made), (), 7, 10)
 
 

@@ -27,6 +27,7 @@ def check(configuration: Configuration) -> Experiment:
         steps=json.loads(os.environ.get("STANDIN", "{}")).get("steps", 5),
         arithmetic="as many images as steps",
         validates=True,
+        steps_per_epoch=1,
         notices=(),
     )
 

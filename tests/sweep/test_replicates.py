@@ -212,6 +212,12 @@ def read_trial_of(folder: Path) -> TrialRecord:
         (["network.dim=choice(4,8)", "sweep.confirm.by=network.alfa"], "is not searched; give one of network.dim"),
         (["network.dim=choice(4,8)", "sweep.confirm.split=maybe"], "give true or false"),
         (["network.dim=choice(4,8)", "sweep.confirm.top=2", "sweep.replicates=3"], "has no effect beside"),
+        (["network.dim=choice(4,8)", "sweep.confirm.seeds=7"], "sweep.confirm.seeds=7: has no effect with .*top=0"),
+        (["network.dim=choice(4,8)", "sweep.confirm.seeds=5"], "sweep.confirm.seeds=5: has no effect with"),
+        (["network.dim=choice(4,8)", "sweep.confirm={seeds: 7}"], "sweep.confirm.seeds=7: has no effect with"),
+        (["network.dim=choice(4,8)", "sweep.confirm={top: 0, split: true}"], "sweep.confirm.split=True: has no effect"),
+        (["network.dim=choice(4,8)", "sweep.confirm.by=network.dim"], "sweep.confirm.by=network.dim: has no effect"),
+        (["+sweep=rank_alpha", "sweep.confirm.top=0", "sweep.confirm.split=true"], "sweep.confirm.split=True: has no"),
         (["network.dim=choice(4,8)", "sweep.confirm.top=2", "sweep.objective=[val/loss,probe/loss]"], "no best few"),
     ],
 )
@@ -219,6 +225,18 @@ def test_what_makes_no_sense_is_refused(words: list[str], told: str) -> None:
     plain, swept = split_command_line(["search=random", "sweep.trials=3", *words])
     with pytest.raises(UserError, match=told):
         read_question(compose(plain), Composer(plain, compose, check), swept)
+
+
+def test_confirming_is_turned_off_by_one_word_and_says_nothing_of_it() -> None:
+    plain, swept = split_command_line(["+sweep=rank_alpha", "sweep.confirm.top=0", "network.dim=8"])
+    question = read_question(compose(plain), Composer(plain, compose, check), swept)
+    assert question.replication.top == 0 and not any("confirm" in line for line in question.notices)
+
+
+def test_a_sweep_file_that_says_how_to_confirm_and_not_how_many_is_refused() -> None:
+    sweep = compose(["sweep.confirm.seeds=7"]).config["sweep"]
+    with pytest.raises(UserError, match=r"sweep\.confirm\.seeds=7: has no effect"):
+        read_replicate_rules(sweep, ["val/loss"], ["network.dim"])
 
 
 @pytest.mark.parametrize("word", ["sweep.replicates=3", "sweep.confirm.top=3"])

@@ -37,6 +37,26 @@ def test_patience_without_validation_is_refused(capsys: pytest.CaptureFixture[st
     assert "train.patience=2: nothing is validated before the end" in capsys.readouterr().err
 
 
+def test_patience_without_a_validation_before_the_last_step_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for word in ("train.validate_every_epochs=8", "train.steps=13", "train.epochs=1"):
+        words = ["train.epochs=null"] if word.startswith("train.steps") else []
+        assert main(["train.patience=2", word, *words, "launcher=dry"]) == 2
+        assert "train.patience=2: nothing is validated before the end, step" in capsys.readouterr().err
+
+
+def test_patience_that_ends_no_training_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    notice = "ends no training early that validates"
+    for words, told in (
+        (["train.patience=30"], "train.patience=30 ends no training early that validates 7 times"),
+        (["train.patience=7"], "train.patience=7 ends no training early that validates 7 times"),
+        (["train.patience=6"], None),
+        (["train.patience=2", "train.epochs=1", "train.validate_every_steps=2"], "validates 0 times before its last"),
+    ):
+        assert main([*words, "launcher=dry"]) == 0
+        said = capsys.readouterr().out
+        assert (told in said) if told else (notice not in said), words
+
+
 @pytest.mark.slow
 def test_a_training_that_gets_worse_ends_early_with_the_weights_of_its_best_epoch(trainings: Trainings) -> None:
     words = ("optimizer.lr=0.03", "scheduler=constant", "train.epochs=12", "train.batch_size=24", "sample=none")

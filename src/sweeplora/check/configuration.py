@@ -16,9 +16,10 @@ from sweeplora.check.previews import note_previews
 from sweeplora.check.resume import check_resume, find_state
 from sweeplora.check.shape import frozen, note_shape
 from sweeplora.check.warnings import long_texts
+from sweeplora.data.batches import Length
 from sweeplora.data.dataset import Dataset
 from sweeplora.errors import Problems, UserError
-from sweeplora.experiment import Configuration, Experiment
+from sweeplora.experiment import Configuration, Experiment, steps_due
 from sweeplora.rundir.state import here
 from sweeplora.training.optim.too_short import too_short
 from sweeplora.training.previews.prompts import rounded_sizes
@@ -45,6 +46,8 @@ def _checked(configuration: Configuration, config: Mapping[str, Any]) -> Experim
     problems.attempt(("train", "data"), lambda: _check_patience(config["train"], dataset))
     prompts = note_previews(config["sample"], found, dataset, problems)
     length = problems.attempt(("train",), lambda: plan_length(config["train"], dataset)) if dataset else None
+    if length is not None:
+        problems.attempt(("train", "data"), lambda: _check_patience_to_spare(config["train"], length))
     problems.attempt(("train",), lambda: find_state(config["train"]["resume"]))
     problems.refuse()
     assert found is not None and prompts is not None and dataset is not None and length is not None
@@ -59,6 +62,7 @@ def _checked(configuration: Configuration, config: Mapping[str, Any]) -> Experim
         steps=length.steps,
         arithmetic=steps_explained(config["train"], length),
         validates=bool(dataset.validation),
+        steps_per_epoch=length.steps_per_epoch,
         notices=(
             *configuration.notices,
             *check_resume(configuration.config, origin, length.steps),
@@ -66,6 +70,7 @@ def _checked(configuration: Configuration, config: Mapping[str, Any]) -> Experim
             *dataset.notices,
             *long_texts(config, found.model, dataset, prompts),
             *rounded_sizes(prompts, found.model.divisor),
+            *_patience_to_spare(config["train"], length),
             *too_short(config["scheduler"], config["optimizer"], length.steps),
         ),
     )
@@ -80,6 +85,31 @@ def _check_patience(train: Mapping[str, Any], dataset: Dataset | None) -> None:
     if not train["validate_every_epochs"] and not train["validate_every_steps"]:
         mend = "nothing is validated before the end; give train.validate_every_epochs=1, or 0"
         raise UserError("train.patience", train["patience"], mend)
+
+
+def _validated(train: Mapping[str, Any], length: Length) -> set[int]:
+    """The steps before the last that are validated after."""
+    every = train["validate_every_epochs"], train["validate_every_steps"]
+    return set[int]().union(*steps_due(length.steps, length.steps_per_epoch, *every))
+
+
+def _check_patience_to_spare(train: Mapping[str, Any], length: Length) -> None:
+    """Refuse to wait for a better validation where the last step's is the only one."""
+    if train["patience"] and not _validated(train, length):
+        mend = f"nothing is validated before the end, step {length.steps}; give train.validate_every_epochs=1, or 0"
+        raise UserError("train.patience", train["patience"], mend)
+
+
+def _patience_to_spare(train: Mapping[str, Any], length: Length) -> list[str]:
+    """A notice where a training ends before its patience could: the first validation is always the best so far."""
+    patience, last_epoch = train["patience"], (length.epochs - 1) * length.steps_per_epoch
+    in_time = sum(step <= last_epoch for step in _validated(train, length)) if patience else 0
+    if patience < in_time or not patience:
+        return []
+    return [
+        f"train.patience={patience} ends no training early that validates {in_time} times before its last epoch; "
+        "it only gives the weights of the best validation"
+    ]
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from sweeplora.report.words import near
 from sweeplora.rundir.folder import SINGLE
 from sweeplora.rundir.places import runs_with_signature
 from sweeplora.rundir.record import read_study
+from sweeplora.sweep.alone import experiment_of, refuse_sweep
 from sweeplora.sweep.foretold import lines_of, slots_line, time_line
 from sweeplora.sweep.paces import pace_of
 from sweeplora.sweep.preloading import launcher_of
@@ -26,7 +27,6 @@ from sweeplora.sweep.question import CHECKED_AHEAD, Check, Compose, Composer, Qu
 from sweeplora.sweep.search.grammar import answers, split_command_line
 from sweeplora.sweep.search.rehearsal import rehearse
 from sweeplora.sweep.search.searchers import prunes
-from sweeplora.sweep.single import experiment_of, refuse_sweep
 from sweeplora.sweep.supervise import shape_of
 
 _PASSWORD = re.compile(r"(://[^\s/:@]*):[^\s/]*@")
@@ -57,7 +57,7 @@ def foretell(overrides: Sequence[str], compose: Compose, foresight: Foresight) -
             experiment = experiment_of(point, plain, compose, foresight.check)
             return _of_single(experiment, foresight.outlook(experiment))
         if not (swept or configuration.config["sweep"]["space"]):
-            refuse_sweep(configuration.config["sweep"])
+            refuse_sweep(configuration.config, plain)
             return foretell_single(configuration, foresight)
         composer = Composer(plain, compose, foresight.check)
         question = read_question(configuration, composer, swept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -10,12 +10,12 @@ from typing import NamedTuple
 from sweeplora.errors import UserError
 from sweeplora.experiment import Experiment
 from sweeplora.launch.launcher import Launcher
-from sweeplora.overrides import parse
 from sweeplora.report.words import params_text
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.naming import Naming, is_named, weights_stem, write_naming
 from sweeplora.rundir.record import DamagedRecord, TrialRecord, read_trial, readable_trials
 from sweeplora.rundir.state import parent_of
+from sweeplora.sweep.alone import without_the_search
 from sweeplora.sweep.asked import AskedTrial, Trials
 from sweeplora.sweep.question import Composer, Question
 from sweeplora.sweep.replicates import Repetition
@@ -164,7 +164,7 @@ def new_record(context: StudyContext, asked: AskedTrial, experiment: Experiment 
         study=context.question.name,
         number=asked.number,
         signature=experiment.signature if experiment else None,
-        overrides=(*without_the_search(context.composer.base), *asked.proposal.overrides),
+        overrides=(*without_the_search(context.question.config, context.composer.base), *asked.proposal.overrides),
         params=asked.proposal.params,
         steps=experiment.steps if experiment else None,
         contents=dict(experiment.contents) if experiment else {},
@@ -172,16 +172,6 @@ def new_record(context: StudyContext, asked: AskedTrial, experiment: Experiment 
         proposed=tuple(asked.proposal.overrides),
         parent=parent_of(experiment.config) if experiment else None,
     )
-
-
-def without_the_search(words: Sequence[str]) -> list[str]:
-    """A study's words less those about its search: what is left, with a proposal, trains that trial alone."""
-    return [word for word in words if not _is_about_the_search(parse(word).key_or_group)]
-
-
-def _is_about_the_search(key: str) -> bool:
-    group, _, below = key.partition(".")
-    return group in ("search", "pruner") or (group == "sweep" and below not in ("", "objective"))
 
 
 def _readable(run: RunDir) -> TrialRecord | None:

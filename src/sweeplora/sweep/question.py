@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import random
 import re
 from collections import OrderedDict
@@ -24,9 +23,10 @@ from sweeplora.sweep.search.grammar import on_command_line, parse_space
 from sweeplora.sweep.search.known_points import Point, read_points
 from sweeplora.sweep.search.proposals import Proposal, every_choice
 from sweeplora.sweep.search.rules import Rules, drawn, read_constraints
-from sweeplora.sweep.search.rungs import rungs_of
-from sweeplora.sweep.search.searchers import is_grid, num_points, prunes
+from sweeplora.sweep.search.searchers import is_grid, num_points
 from sweeplora.sweep.search.space import Space, all_keys
+from sweeplora.sweep.stopping import check_pruner
+from sweeplora.sweep.stopping import notices as pruner_notices
 from sweeplora.sweep.warm_start import Given, Here, read_warm_start
 
 CHECKED_AHEAD = 24
@@ -147,16 +147,19 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
     ahead = _num_ahead(choices)
     covers = _covers(choices[:ahead], composer, problems)
     objectives = problems.attempt((), lambda: _objectives(sweep["objective"])) or ()
-    problems.attempt(("sweep",), lambda: _check_objectives(objectives, covers, configuration.config["pruner"]))
-    problems.attempt(("sweep",), lambda: _check_rungs(configuration.config["pruner"], covers))
-    problems.attempt((), lambda: check_precision([one.config for _, one in covers], set(all_keys(space))))
+    experiments, pruner = [one for _, one in covers], configuration.config["pruner"]
+    problems.attempt(("sweep",), lambda: _check_objectives(objectives, covers))
+    problems.attempt(("sweep", "pruner", "train"), lambda: check_pruner(pruner, objectives, experiments))
+    problems.attempt((), lambda: check_precision([one.config for one in experiments], set(all_keys(space))))
     problems.attempt((), lambda: refuse_question(search, space, len(objectives), bool(constraints)))
     trials = problems.attempt(("sweep", "search"), lambda: _trials(sweep["trials"], search, space, constraints))
     points = problems.attempt((), lambda: read_points(sweep["enqueue"] or (), space, constraints)) or ()
     problems.attempt((), lambda: _refuse_too_many(points, trials))
     given = problems.attempt(("sweep",), lambda: _given(configuration.config, space, constraints, covers)) or ()
     name = problems.attempt((), lambda: _name(sweep["name"], space))
-    replication = problems.attempt(("sweep",), lambda: _replication(configuration.config, objectives, space))
+    replication = problems.attempt(
+        ("sweep",), lambda: _replication(configuration.config, objectives, space, composer.base)
+    )
     if replication is not None and covers:
         last = functools.partial(_check_last_repetition, replication, composer, covers[0])
         problems.attempt(("seed", "data"), last)
@@ -210,8 +213,9 @@ def _notices(question: Question, covers: Sequence[tuple[tuple[str, ...], Experim
     lines = told if given else []
     lines += [line for _, one in covers for line in one.notices]
     lines += search_notices(question.config["search"], question.trials)
+    lines += pruner_notices(question.config["pruner"], question.trials)
     by = sweep["confirm"].get("by")
-    if question.replication.by is None and by is not None:
+    if question.replication.top and question.replication.by is None and by is not None:
         lines.append(f"sweep.confirm.by={by} has one value here: the best few are confirmed as they are")
     return tuple(dict.fromkeys(lines))
 
@@ -232,14 +236,16 @@ def _given(
     return read_warm_start(Path(config["runs"]), name, here, covers[0][1])
 
 
-def _replication(config: Mapping[str, Any], objectives: Sequence[str], space: Space) -> ReplicateRules:
+def _replication(
+    config: Mapping[str, Any], objectives: Sequence[str], space: Space, words: Sequence[str]
+) -> ReplicateRules:
     """How trials are repeated; a key of `by` that the command line fixed is left out."""
     sweep, keys = config["sweep"], list(all_keys(space))
     confirm = sweep["confirm"]
     by = confirm.get("by") if isinstance(confirm, Mapping) else None
     if isinstance(by, str) and by not in keys and _has(config, by):
         sweep = {**sweep, "confirm": {**confirm, "by": None}}
-    return read_replicate_rules(sweep, objectives, keys)
+    return read_replicate_rules(sweep, objectives, keys, words)
 
 
 def _check_last_repetition(
@@ -311,33 +317,12 @@ def _covers(
     return found
 
 
-def _check_objectives(
-    objectives: Sequence[str], covers: Sequence[tuple[tuple[str, ...], Experiment]], pruner: Mapping[str, Any]
-) -> None:
+def _check_objectives(objectives: Sequence[str], covers: Sequence[tuple[tuple[str, ...], Experiment]]) -> None:
     blind = next((words for words, one in covers if not one.validates), None)
     if blind is not None and any(objective.startswith("val/") for objective in objectives):
         where = f" with {' '.join(blind)}" if blind else ""
         mend = f"no image is held out{where}; give data.val_split=0.1"
         raise UserError("sweep.objective", ", ".join(objectives), mend)
-    if len(objectives) > 1 and prunes(pruner):
-        raise UserError("pruner", "on", "several objectives cannot be pruned; give pruner=none or one objective")
-
-
-def _check_rungs(pruner: Mapping[str, Any], covers: Sequence[tuple[tuple[str, ...], Experiment]]) -> None:
-    """Refuse rungs for trainings that do not validate between the rung and their end."""
-    rungs = rungs_of(pruner)
-    for _, one in covers if rungs is not None else ():
-        assert rungs is not None
-        first, train = rungs.step(one.steps), one.config["train"]
-        by_steps, by_epochs = train["validate_every_steps"], train["validate_every_epochs"]
-        every = [by_steps] if by_steps else []
-        if by_epochs:  # the number of epochs is unknown where steps are given
-            every.append(by_epochs * one.steps / train["epochs"] if train["epochs"] else first)
-        if not any(math.ceil(first / each) * each < one.steps for each in every):
-            mend = (
-                f"no validation between step {first} and the last, {one.steps}; give train.validate_every_steps={first}"
-            )
-            raise UserError("pruner", "rungs", mend)
 
 
 def _objectives(written: object) -> tuple[str, ...]:

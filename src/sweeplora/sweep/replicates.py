@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from sweeplora.errors import UserError
+from sweeplora.overrides import parse
 from sweeplora.report.leaderboard import Entry, Leaderboard
 from sweeplora.report.statistics import ALPHA, early_alpha
 from sweeplora.report.verdict import comparisons_of
@@ -61,9 +62,12 @@ class ReplicateRules:
 
 
 def read_replicate_rules(
-    sweep: Mapping[str, Any], objectives: Sequence[str], searched: Sequence[str]
+    sweep: Mapping[str, Any], objectives: Sequence[str], searched: Sequence[str], words: Sequence[str] = ()
 ) -> ReplicateRules:
-    """The rules of a `sweep` group. Raises UserError for values that make no sense, alone or together."""
+    """The rules of a `sweep` group. Raises UserError for values that make no sense, alone or together.
+
+    `words`: the command line, where `sweep.confirm.top=0` turns off what a sweep file says of `confirm`.
+    """
     replicates, confirm = sweep["replicates"], sweep["confirm"]
     _whole("replicates", replicates, 1)
     known = {"top": 0, "seeds": 5, "by": None, "split": False}
@@ -83,7 +87,32 @@ def read_replicate_rules(
         raise UserError("sweep.confirm.top", given["top"], "several objectives have no best few; give sweep.replicates")
     if given["by"] is not None and given["by"] not in searched:
         raise UserError("sweep.confirm.by", given["by"], f"is not searched; give one of {', '.join(searched)}")
+    if given["top"] == 0:
+        _refuse_without_the_best(given, {key for key in known if given[key] != known[key]}, _given_to_confirm(words))
     return ReplicateRules(replicates, given["top"], given["seeds"], given["by"], given["split"])
+
+
+def _refuse_without_the_best(given: Mapping[str, Any], unusual: set[str], on_command_line: set[str]) -> None:
+    """Refuse what is said of the best few where none is trained again."""
+    for key in ("seeds", "by", "split"):
+        if key in on_command_line or (key in unusual and "top" not in on_command_line):
+            mend = (
+                "has no effect with sweep.confirm.top=0, which trains none of the best again; give sweep.confirm.top=3"
+            )
+            raise UserError(f"sweep.confirm.{key}", given[key], mend)
+
+
+def _given_to_confirm(words: Sequence[str]) -> set[str]:
+    """The keys of `sweep.confirm` that a command line gives."""
+    found: set[str] = set()
+    for word in words:
+        override = parse(word)
+        group, _, key = override.key_or_group.rpartition(".")
+        if group == "sweep.confirm":
+            found.add(key)
+        elif override.key_or_group == "sweep.confirm" and isinstance(value := override.value(), Mapping):
+            found |= {str(one) for one in value}
+    return found
 
 
 def _whole(key: str, value: object, least: int) -> None:

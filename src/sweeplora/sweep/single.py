@@ -5,8 +5,7 @@ from __future__ import annotations
 import glob
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,6 @@ from sweeplora.experiment import Experiment
 from sweeplora.launch.dry import Dry
 from sweeplora.launch.launcher import TRAINING
 from sweeplora.launch.slot import Shape
-from sweeplora.overrides import parse
 from sweeplora.report.cleaning import FRUITLESS, left_nothing
 from sweeplora.report.objectives import measured
 from sweeplora.report.unread import unread
@@ -34,20 +32,16 @@ from sweeplora.rundir.record import (
 )
 from sweeplora.rundir.state import difference, drop_state, end_state, here, parent_of, read_about
 from sweeplora.sweep import reuse
-from sweeplora.sweep.comparing import refuse_for_a_single_run
 from sweeplora.sweep.interrupt import Interrupt
 from sweeplora.sweep.known_runs import KnownRuns
 from sweeplora.sweep.library_logs import logging_to
 from sweeplora.sweep.preloading import Trains, launcher_of
-from sweeplora.sweep.question import Check, Compose, Composer
 from sweeplora.sweep.recorder import Recorder, finish_recorder, revive_recorder, start_recorder
 from sweeplora.sweep.screen import Display, Row, Screen, open_screen
 from sweeplora.sweep.supervise import Place, Supervision, end_leftover, result_of, shape_of
 
 WELL, SOME_FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 _POLL_SECONDS = 0.1
-_NOTHING_TO_SEARCH = "there is nothing to search; add +sweep=…, or name a space such as 'network.dim=choice(4,8)'"
-_ABOUT_A_STUDY = ("sweep.name", "sweep.trials", "sweep.replicates", "sweep.confirm", "sweep.confirm.top")
 _LAST_LINES = 20
 
 
@@ -56,35 +50,6 @@ class Watch(NamedTuple):
 
     interrupt: Interrupt
     recorder: Recorder | None
-
-
-def refuse_sweep(sweep: Mapping[str, Any]) -> None:
-    """Raise UserError where a single run is asked for what only a sweep does."""
-    for key in ("name", "trials"):
-        if sweep[key] is not None:
-            raise UserError(f"sweep.{key}", sweep[key], _NOTHING_TO_SEARCH)
-    mend = "there is nothing to search, and a single run has one seed; add +sweep=…, or name a space"
-    confirm = sweep["confirm"]
-    if sweep["replicates"] != 1:
-        raise UserError("sweep.replicates", sweep["replicates"], mend)
-    if not isinstance(confirm, Mapping) or confirm.get("top", 0) != 0:
-        raise UserError("sweep.confirm", confirm, mend)
-    refuse_for_a_single_run(sweep)
-
-
-def experiment_of(point: Sequence[str], plain: Sequence[str], compose: Compose, check: Check) -> Experiment:
-    """The experiment of a trial whose proposal, `point`, is on the command line: nothing is left to search.
-
-    Raises UserError for words about a study.
-    """
-    told = f"every key of the sweep has one value ({' '.join(point)})"
-    for word in plain:
-        if parse(word).key_or_group in _ABOUT_A_STUDY:
-            key, _, value = word.lstrip("+").partition("=")
-            raise UserError(key, value, f"{told}: this is one training and no study; leave it out")
-    experiment = Composer([word for word in plain if word not in point], compose, check).experiment(point)
-    refuse_for_a_single_run(experiment.config["sweep"])
-    return replace(experiment, notices=(f"{told}: one training, no study", *experiment.notices))
 
 
 def run_single(experiment: Experiment, trains: Trains) -> int:

@@ -33,6 +33,7 @@ from sweeplora.rundir.record import (
     trial_folders,
     write_study,
 )
+from sweeplora.sweep.alone import experiment_of, refuse_sweep
 from sweeplora.sweep.comparing import Batches
 from sweeplora.sweep.dry_run import Foresight, foretell, is_dry
 from sweeplora.sweep.interrupt import Interrupt
@@ -46,7 +47,7 @@ from sweeplora.sweep.search.grammar import answers, split_command_line
 from sweeplora.sweep.search.rehearsal import rehearse
 from sweeplora.sweep.search.rungs import rungs_of
 from sweeplora.sweep.search.space import Space
-from sweeplora.sweep.single import INTERRUPTED, REFUSED, SOME_FAILED, WELL, experiment_of, refuse_sweep, run_single
+from sweeplora.sweep.single import INTERRUPTED, REFUSED, SOME_FAILED, WELL, run_single
 from sweeplora.sweep.startup import without_collections
 from sweeplora.sweep.supervise import now, shape_of
 
@@ -81,7 +82,7 @@ def run(
         composer = Composer(plain, compose, check)
         if searches:
             return run_study(configuration, composer, swept, trains)
-        refuse_sweep(sweep)
+        refuse_sweep(configuration.config, plain)
         return run_single(composer.experiment(()), trains)
 
 
