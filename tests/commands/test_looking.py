@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -277,6 +278,31 @@ def test_a_file_that_was_cut_short_or_changed_is_named(
         said = _said(capsys, "which", str(tmp_path / name), code=1)
         assert re.search(f"^damage +{words}", said, re.MULTILINE) and "no metadata" not in said
         assert ("trial       1" in said) == (name in ("short", "flipped"))  # the signature is still in it
+
+
+def test_numbers_that_are_none_are_text_in_every_json(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = a_run(runs / "ranks/003-eeeeeeeeeeee", TrialRecord("diverged", "ranks", 3, "e" * 12, value=math.nan))
+    writer = MetricsWriter(run.metrics)
+    for epoch, loss in enumerate((0.5, math.inf, math.nan)):
+        writer.write(5 * epoch, {"loss": loss, "val/loss": loss})
+    file = weights(run.weights / "toy.safetensors", b"nan", sweeplora__signature="e" * 12, ss_steps="10")
+    shutil.copytree(run.path, runs / "single/odd")
+    for code, *words in (
+        (0, "show", "ranks/3"),
+        (0, "show", "ranks"),
+        (0, "show", "ranks/3", "--metric", "loss"),
+        (0, "list"),
+        (0, "list", "ranks"),
+        (0, "status", "ranks"),
+        (0, "status", "ranks/3"),
+        (0, "which", str(file)),
+        (1, "diff", "ranks/0", "ranks/3"),
+        (0, "clean", "ranks"),
+    ):
+        said = _said(capsys, *words, "--json", code=code)
+        json.loads(said, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+        if words[:2] == ["show", "ranks/3"]:
+            assert '"nan"' in said and '"inf"' in said
 
 
 LONG = "x" * 300

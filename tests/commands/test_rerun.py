@@ -49,3 +49,15 @@ def test_words_about_a_study_are_refused(tmp_path: Path, capsys: pytest.CaptureF
         assert (
             f"{word.lstrip('+')}: `rerun` trains one run and searches nothing; leave it out" in capsys.readouterr().err
         )
+
+
+def test_a_comparison_is_written_over_a_comparison_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    Path("mine.json").write_text('{"mine": 1}')
+    for name in ("mine.json", "new.txt", "nowhere/new.json"):
+        assert main(["rerun", "one", "--json", name]) == 2
+        assert capsys.readouterr().err.startswith(f"--json={name}: ")
+    assert Path("mine.json").read_text() == '{"mine": 1}'

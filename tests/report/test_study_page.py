@@ -126,6 +126,28 @@ def test_links_lead_to_the_files_from_wherever_the_page_is(study: Path, tmp_path
     assert not (study / "report.html").exists()
 
 
+def test_a_page_is_written_over_a_page_alone(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "ranks", "--out", "page.htm"]) == 0
+    page = Path("page.htm").read_bytes()
+    assert main(["report", "ranks", "--out", "page.htm"]) == 0  # one of ours
+    assert len(Path("page.htm").read_bytes()) == len(page)
+    mine = {name: f"{name} is mine" for name in ("mine.md", "mine.html", "x.png", "runs/ranks/own.html")}
+    for name, text in mine.items():
+        Path(name).write_text(text)
+    Path("link.html").symlink_to("nowhere")
+    config = study / "study.json"
+    before = config.read_bytes()
+    capsys.readouterr()
+    for name in (*mine, "runs/ranks/study.json", "page", "new.png", "link.html", "runs/ranks/sheets"):
+        assert main(["report", "ranks", "--out", name]) == 2, name
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"--out={name}: "), name
+    assert {name: Path(name).read_text() for name in mine} == mine
+    assert config.read_bytes() == before and not Path("new.png").exists() and Path("link.html").is_symlink()
+    (study / "report.html").write_text("<html>of an earlier version</html>")
+    assert main(["report", "ranks", "--out", "runs/ranks/report.html"]) == 0
+
+
 def test_what_cannot_be_is_refused_in_one_line(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "ranks", "--rows", "network.alpha"]) == 2
     assert "--rows=network.alpha: was not searched" in capsys.readouterr().err

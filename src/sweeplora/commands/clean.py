@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from sweeplora.commands import Parser
 from sweeplora.commands.place import split_runs
 from sweeplora.commands.whole import Named, runs_named, whole_named
 from sweeplora.errors import UserError
+from sweeplora.report.plain_json import json_text
 
 if TYPE_CHECKING:
     from sweeplora.report.cleaning import Removal
@@ -51,7 +51,7 @@ def main(words: list[str]) -> int:
         for removal in removals:
             remove(runs, removal)
     if asked.json:
-        print(json.dumps({"removed": asked.yes, "removals": [_as_data(one) for one in removals]}, indent=1))
+        print(json_text({"removed": asked.yes, "removals": [_as_data(one) for one in removals]}, indent=1))
     else:
         print("\n".join(_told(removals, named, asked.yes)))
     return 0

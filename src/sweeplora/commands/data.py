@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeplora.commands import Parser
 from sweeplora.errors import UserError
+from sweeplora.report.plain_json import json_text
 
 if TYPE_CHECKING:
     from sweeplora.data.folder import Folder
@@ -47,7 +47,7 @@ def main(words: list[str]) -> int:
     except OSError as error:
         raise UserError("data.dir", error.filename, f"cannot be read ({error.strerror})") from None
     facts = facts_of(found, usual.tokenizers, config["model"]["max_tokens"], folder.weighted_captions)
-    print(json.dumps(facts, indent=1) if asked.json else "\n".join(lines_of(facts, asked.tags)))
+    print(json_text(facts, indent=1) if asked.json else "\n".join(lines_of(facts, asked.tags)))
     if picture is not None:
         _draw(picture, facts)
     return _FAULTY if facts["refusals"] else _WELL

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeplora.commands import Parser
 from sweeplora.commands.place import split_runs
+from sweeplora.report.plain_json import json_text
 
 if TYPE_CHECKING:
     from sweeplora.commands.sides import Side
@@ -36,7 +36,7 @@ def main(words: list[str]) -> int:
         with tempfile.TemporaryDirectory(prefix="sweeplora-") as scratch:
             second = present(runs, names[0], Path(scratch))
             told = _compared(first, second)
-    print(json.dumps(told, indent=1) if asked.json else "\n".join(_shown(told)))
+    print(json_text(told, indent=1) if asked.json else "\n".join(_shown(told)))
     return 1 if any(told[part] for part in ("config", "code", "data", "environment", "results")) else 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sweeplora.commands import Parser
 from sweeplora.commands.place import split_runs
 from sweeplora.errors import UserError
+from sweeplora.report.plain_json import json_text
 
 if TYPE_CHECKING:
     from sweeplora.report.summaries import RunSummary, StudySummary
@@ -70,7 +70,7 @@ def _of_everything(
 
     if as_json:
         told = {"studies": [_study_json(study) for study in studies], "runs": [_run_json(run) for run in singles]}
-        return [json.dumps(told, indent=1)]
+        return [json_text(told, indent=1)]
     if not studies and not singles:
         return [f"there are no runs in {runs} yet"]
     lines = []
@@ -103,7 +103,7 @@ def _of_study(study: StudySummary, as_json: bool) -> list[str]:
     from sweeplora.report.words import clock, number
 
     if as_json:
-        return [json.dumps({**_study_json(study), "trials": [_run_json(run) for run in study.runs]}, indent=1)]
+        return [json_text({**_study_json(study), "trials": [_run_json(run) for run in study.runs]}, indent=1)]
     keys = list(dict.fromkeys(key for run in study.runs for key in run.params))
     shown_keys = [key.rpartition(".")[2] if _is_unique(key, keys) else key for key in keys]
     rows = [["trial", "state", *study.objectives, *shown_keys, "time", "size", "signature"]]

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from sweeplora.commands import Parser
 from sweeplora.commands.place import parse_one
+from sweeplora.commands.target import file_target
 from sweeplora.errors import UserError
 
+_PAGES = (".html", ".htm")
 _EXAMPLE = "python -m sweeplora report rank_alpha --rows network.dim --columns network.alpha"
 
 
@@ -21,7 +23,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--rows", metavar="KEY", help="the searched key down the contact sheets")
     parser.add_argument("--columns", metavar="KEY", help="the searched key across; both are chosen if not given")
     parser.add_argument(
-        "--out", metavar="FILE", help="where the page goes; report.html in the study's folder otherwise"
+        "--out", metavar="FILE", help="where the page goes, a .html; report.html in the study's folder otherwise"
     )
     parser.add_argument("name", metavar="STUDY", help="a study, running or not; or a run, for its contact sheet alone")
     parser.add_argument("words", nargs="*", metavar="WORD", help="runs=FOLDER")
@@ -40,9 +42,7 @@ def _of_study(folder: Path, rows: str | None, columns: str | None, out: str | No
     from sweeplora.report.words import near
     from sweeplora.rundir.record import read_study
 
-    target = None if out is None else Path(out).absolute()
-    if target is not None and (target.is_dir() or not target.parent.is_dir()):
-        raise UserError("--out", out, "give a file in a folder that exists, e.g. --out report.html")
+    target = None if out is None else file_target("--out", out, _PAGES, lambda file: _is_report(file, folder))
     study = read_study(folder)
     assert study is not None, "find_folder found a study"
     state = study_summary(folder, measure=False).state
@@ -53,6 +53,15 @@ def _of_study(folder: Path, rows: str | None, columns: str | None, out: str | No
     for line in written.unread:
         print(line, file=sys.stderr)
     return 0
+
+
+def _is_report(file: Path, study: Path) -> bool:
+    """Whether a file is a report; the study's own is, also of a version whose pages did not say so."""
+    from sweeplora.report.study_page import is_page
+    from sweeplora.rundir.folder import REPORT
+
+    own = study / REPORT
+    return is_page(file) or (own.exists() and file.samefile(own))
 
 
 def _of_run(folder: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sweeplora.commands import Parser
 from sweeplora.commands.one_run import refuse_study_words
 from sweeplora.commands.place import split_runs
+from sweeplora.commands.target import file_target
 from sweeplora.errors import UserError
+from sweeplora.report.plain_json import json_text
 
 if TYPE_CHECKING:
     from sweeplora.commands.sides import Side
@@ -31,6 +32,7 @@ def main(words: list[str]) -> int:
     from sweeplora.report.diff import config_diff
     from sweeplora.report.find import find_run
     from sweeplora.report.repeat import compare
+    from sweeplora.rundir.files import write_whole
     from sweeplora.rundir.record import read_trial
     from sweeplora.sweep.single import train_anew
 
@@ -41,6 +43,7 @@ def main(words: list[str]) -> int:
     asked = parser.parse(words)
     runs, rest = split_runs([asked.run, *asked.words])
     refuse_study_words(rest[1:], "rerun")
+    target = None if asked.json is None else file_target("--json", asked.json, (".json",), _is_comparison)
     first, overrides = find_run(runs, rest[0]), rest[1:]
     record = read_trial(first)
     if record is None:
@@ -55,9 +58,9 @@ def main(words: list[str]) -> int:
     differing = [] if repeat.identical or changed else _differing(record, second, (then, now))
     lines = _changes(then, now, second, changed) if changed else _told(first, second, repeat, differing)
     print("\n".join(lines))
-    if asked.json is not None:
+    if target is not None:
         told = {**_as_data(second, repeat, differing), "changed": changed}
-        asked.json.write_text(json.dumps(told, indent=1) + "\n")
+        write_whole(target, json_text(told, indent=1) + "\n")
     return 0 if changed or repeat.identical else _DIFFERENT
 
 
@@ -177,6 +180,13 @@ def _changes(then: Side, now: Side, second: RunDir, changed: Mapping[str, Sequen
         *(f"result: {line}" for line in shown_pairs(result_diff(then.results, now.results))),
         f"run: {near(second.path)}",
     ]
+
+
+def _is_comparison(file: Path) -> bool:
+    """Whether a file is an earlier rerun's comparison."""
+    from sweeplora.rundir.files import read_json
+
+    return {"identical", "parts_at", "differing"} <= set(read_json(file) or {})
 
 
 def _as_data(second: RunDir, repeat: Repeat, differing: Sequence[str]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sweeplora.commands import Parser
 from sweeplora.commands.place import runs_of
 from sweeplora.errors import UserError
+from sweeplora.report.plain_json import json_text
 
 if TYPE_CHECKING:
     from sweeplora.record.restore.inputs import ModelDigest
@@ -187,7 +187,7 @@ def _as_json(restored: Restored) -> str:
         {"label": one.recorded.label, "commit": one.recorded.commit, "source": one.source, "notes": one.notes}
         for one in restored.checkouts
     ]
-    return json.dumps(
+    return json_text(
         {
             "workspace": str(restored.workspace),
             "run": str(restored.folder),

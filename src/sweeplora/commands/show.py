@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 from sweeplora.commands import Parser
 from sweeplora.commands.place import parse_one
+from sweeplora.report.plain_json import json_text
 
 _EXAMPLE = "python -m sweeplora show rank_alpha/3"
 
@@ -25,10 +25,10 @@ def main(words: list[str]) -> int:
     asked, (_, folder) = parse_one(parser, words)
     if is_study(folder):
         page = study_page(folder, asked.metric)
-        lines = [json.dumps(page, indent=1)] if asked.json else shown_study(page)
+        lines = [json_text(page, indent=1)] if asked.json else shown_study(page)
     else:
         page = run_page(folder, asked.metric)
-        lines = [json.dumps(page, indent=1)] if asked.json else shown_run(page)
+        lines = [json_text(page, indent=1)] if asked.json else shown_run(page)
     print("\n".join(lines))
     for line in unread(run_folders(folder) if is_study(folder) else [folder]):
         print(line, file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 from sweeplora.commands import Parser
 from sweeplora.commands.place import split_runs
 from sweeplora.errors import UserError
+from sweeplora.report.plain_json import json_text
 
 _EXAMPLE = "python -m sweeplora status rank_alpha --watch"
 _SECONDS = 2.0
@@ -33,7 +33,7 @@ def main(words: list[str]) -> int:
     folder = find_folder(runs, names[0]) if names else None
     while True:
         facts = _facts(runs, folder)
-        shown = json.dumps(facts, indent=None if asked.watch else 1) if asked.json else "\n".join(_shown(facts, runs))
+        shown = json_text(facts, indent=None if asked.watch else 1) if asked.json else "\n".join(_shown(facts, runs))
         clear = _CLEAR if asked.watch and not asked.json and sys.stdout.isatty() else ""
         print(f"{clear}{shown}", flush=True)
         if not asked.watch or not _runs(facts):

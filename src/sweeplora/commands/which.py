@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from sweeplora.commands import Parser
 from sweeplora.commands.place import runs_of
 from sweeplora.errors import UserError
+from sweeplora.report.plain_json import json_text
 
 _EXAMPLE = "python -m sweeplora which downloads/0f3a9c.safetensors"
 _UNSURE = 1
@@ -32,7 +32,7 @@ def main(words: list[str]) -> int:
             raise UserError("FILE", name, "there is no such file")
     origins = [origin_of(Path(name), runs) for name in files]
     if asked.json:
-        print(json.dumps([facts_of(origin) for origin in origins], indent=1))
+        print(json_text([facts_of(origin) for origin in origins], indent=1))
     else:
         print("\n\n".join("\n".join(shown_facts(facts_of(origin))) for origin in origins))
     return 0 if all(origin.folders and origin.damage is None for origin in origins) else _UNSURE

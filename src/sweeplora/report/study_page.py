@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -22,6 +20,7 @@ from sweeplora.report.courses import Course, read_courses
 from sweeplora.report.leaderboard import Entry, Leaderboard, table
 from sweeplora.report.limits import limits_of, limits_of_objectives
 from sweeplora.report.objectives import PREFERENCE
+from sweeplora.report.plain_json import json_text
 from sweeplora.report.preference_section import preference_section
 from sweeplora.report.sheets import Sheet
 from sweeplora.report.summaries import shown_time
@@ -29,6 +28,8 @@ from sweeplora.report.words import clock, named_values, number
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import StudyRecord
 
+_MADE_HERE = b'<meta name="generator" content="sweeplora report">'
+_HEAD_BYTES = 1024
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
 _WIDEST = 1300
 """Pixels of a contact sheet in the page; the PNG beside it is larger."""
@@ -88,25 +89,22 @@ def page(content: Content) -> str:
     return _SLOT.sub(lambda match: parts[match[1]], _resource("page.html"))
 
 
+def is_page(file: Path) -> bool:
+    """Whether a file is such a page."""
+    with file.open("rb") as stream:
+        return _MADE_HERE in stream.read(_HEAD_BYTES)
+
+
 def _resource(name: str) -> str:
     return (resources.files("sweeplora.report") / "page_parts" / name).read_text(encoding="utf-8")
 
 
 def _json(data: Mapping[str, Any]) -> str:
     """JSON inside a script element: no `<` in it, so that nothing ends the element."""
-    text = json.dumps(_finite(data), allow_nan=False)
+    text = json_text(data)
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text
-
-
-def _finite(data: Any) -> Any:
-    """The data with numbers that JSON has no word for as text."""
-    if isinstance(data, Mapping):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    return str(data) if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def _head(content: Content) -> str:

@@ -13,6 +13,7 @@ from importlib import resources
 from typing import Any, cast
 
 from sweeplora.errors import UserError
+from sweeplora.report.plain_json import json_text
 from sweeplora.report.prefer.session import Session
 from sweeplora.rundir.preferences import PICKS
 
@@ -140,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         return content if isinstance(content, dict) else None
 
     def _tell(self, content: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> None:
-        self._answer(status, json.dumps(content).encode(), "application/json")
+        self._answer(status, json_text(content).encode(), "application/json")
 
     def _refuse(self, status: HTTPStatus) -> None:
         self.close_connection = True  # a body that was not read must not be taken for a request
