@@ -45,6 +45,7 @@ def _compared(first: Side, second: Side) -> dict[str, Any]:
     from sweeplora.report.diff import config_diff, data_diff, result_diff
 
     code = code_diff(first.session, second.session)
+    troubles = code.pop("troubles")
     sources = [(side.identity.get("code") or {}).get("source") for side in (first, second)]
     if all(sources) and sources[0] != sources[1]:
         code["training"] = sources
@@ -54,6 +55,7 @@ def _compared(first: Side, second: Side) -> dict[str, Any]:
         config, metadata = config_diff(first.metadata, second.metadata), {"compared": "metadata"}
     known = first.listing and second.listing
     data = data_diff((first.config, first.listing), (second.config, second.listing)) if known else None
+    unknown = [] if known else ["the data of one of them was not recorded"]
     recorded = first.session.facts and second.session.facts
     return {
         "first": first.label,
@@ -64,7 +66,7 @@ def _compared(first: Side, second: Side) -> dict[str, Any]:
         "data": data.as_data() if data else {},
         "environment": environment_diff(first.session, second.session) if recorded else {},
         "results": result_diff(first.results, second.results) if first.results and second.results else {},
-        "notes": [*first.notes, *second.notes, *([] if known else ["the data of one of them was not recorded"])],
+        "notes": [*first.notes, *second.notes, *troubles, *unknown],
     }
 
 

@@ -25,7 +25,8 @@ _SHOWN = 10
 def main(words: list[str]) -> int:
     """Restore into an empty folder; returns 0, or 1 if something that the run needs is missing."""
     from sweeplora.commands.recorded_data import compare
-    from sweeplora.record.restore.restore import Helpers, expect_empty, restore
+    from sweeplora.record.restore.restore import Helpers, restore
+    from sweeplora.record.restore.target import expect_empty
     from sweeplora.rundir.folder import RunDir
 
     parser = Parser("restore", __doc__ or "", _EXAMPLE)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import json
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sweeplora.record.provenance.environment import LOCK
+from sweeplora.record.provenance.packed import read_backup
 from sweeplora.record.provenance.session import FACTS, MANIFEST, record_session, session_of
 from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
 from sweeplora.rundir.files import read_sealed
@@ -58,17 +58,18 @@ def code_diff(then: Session, now: Session) -> dict[str, Any]:
     """What differs in the code: `files` path -> unified diff, `repositories` label -> what differs of the checkout.
 
     `patches` label -> unified diff of the uncommitted changes, for checkouts that no backup has, as this package's.
+    `troubles`: backups that could not be read.
     """
-    files, backed_up = {}, bool(then.files and now.files)
+    files, troubles, backed_up = {}, list[str](), bool(then.files and now.files)
     if backed_up:
         paths = sorted({*then.files, *now.files})
         differing = [path for path in paths if then.files.get(path) != now.files.get(path)]
-        before, after = _contents(then.archive, differing), _contents(now.archive, differing)
+        before, after = _contents(then, differing, troubles), _contents(now, differing, troubles)
         files = {path: _unified(path, before.get(path), after.get(path), then, now) for path in differing}
     labels = [one for one in {**then.patches, **now.patches} if not (backed_up and one.startswith(_WORKSPACE))]
     patches = {label: _patch_diff(label, then.patches.get(label, ""), now.patches.get(label, "")) for label in labels}
     patches = {label: text for label, text in patches.items() if text}
-    return {"files": files, "repositories": _repositories(then, now), "patches": patches}
+    return {"files": files, "repositories": _repositories(then, now), "patches": patches, "troubles": troubles}
 
 
 def environment_diff(then: Session, now: Session) -> dict[str, list[Any]]:
@@ -95,16 +96,13 @@ def _read(folder: Path, workspaces: Path) -> Session:
     )
 
 
-def _contents(archive: Path | None, paths: list[str]) -> dict[str, bytes]:
-    if archive is None or not paths:
+def _contents(session: Session, paths: list[str], troubles: list[str]) -> dict[str, bytes]:
+    if session.archive is None or not paths:
         return {}
-    wanted, found = set(paths), {}
-    with tarfile.open(archive, "r:gz") as packed:
-        for entry in packed:
-            stream = packed.extractfile(entry) if entry.name in wanted and entry.size <= _MOST_BYTES else None
-            if stream is not None:
-                found[entry.name] = stream.read()
-    return found
+    wanted = {path: session.files[path] for path in paths if path in session.files}
+    found, trouble = read_backup(session.archive, wanted, _MOST_BYTES)
+    troubles += [trouble] if trouble is not None else []
+    return {path: file.content for path, file in found.items()}
 
 
 def _unified(path: str, before: bytes | None, after: bytes | None, then: Session, now: Session) -> str:

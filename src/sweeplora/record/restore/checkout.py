@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeplora.record.provenance.secret import without_credentials
+from sweeplora.record.restore.target import empty
 
 _SECONDS = 900
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes", "LC_ALL": "C"}
@@ -114,7 +114,7 @@ def _cloned(source: str, recorded: Recorded, into: Path) -> str | None:
         on = ["-B", recorded.branch] if recorded.branch else ["--detach"]
         wrong = _git(into, "checkout", "--quiet", "--force", *on, recorded.commit)
     if wrong is not None:
-        _empty(into, remove=not was_there)
+        empty(into, remove=not was_there)
         return wrong
     origin = recorded.remotes.get("origin")
     if origin:
@@ -159,13 +159,3 @@ def _git(folder: Path | None, *arguments: str) -> str | None:
     lines = done.stderr.decode(errors="replace").splitlines()
     said = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines[-1:]
     return without_credentials("; ".join(said))[:300] or f"git {arguments[0]} failed"
-
-
-def _empty(folder: Path, remove: bool) -> None:
-    """Take away what a failed clone left."""
-    if not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    if remove:
-        folder.rmdir()

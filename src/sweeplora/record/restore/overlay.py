@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sweeplora.record.provenance.packed import read_backup
 from sweeplora.record.provenance.workspace import GONE
 from sweeplora.record.restore.search import ContentSearch, holds, put
 
 
 class Overlaid(NamedTuple):
-    """What the backup changed below the workspace: `written` files; `missing` ones that it does not hold either."""
+    """What the backup changed below the workspace: `written` files; `missing` ones that it does not hold either.
+
+    `trouble`: why the backup could not be read, or not as a whole.
+    """
 
     written: tuple[str, ...]
     missing: tuple[Mapping[str, Any], ...]
+    trouble: str | None = None
 
 
 def overlay(manifest: Mapping[str, Any], archive: Path | None, workspace: Path, search: ContentSearch) -> Overlaid:
@@ -28,13 +32,14 @@ def overlay(manifest: Mapping[str, Any], archive: Path | None, workspace: Path, 
     """
     wanted = {str(file["path"]): file for file in manifest.get("files", []) if stays_inside(str(file["path"]))}
     written, missing = [], list[Mapping[str, Any]]()
-    for path, content, mode in _archived(archive):
+    digests = {path: str(file["sha256"]) for path, file in wanted.items()}
+    held, trouble = ({}, None) if archive is None else read_backup(archive, digests)
+    for path, packed in held.items():
         target = workspace / path
-        if path in wanted and not _is(target, content):
-            _replace(target, content, workspace)
+        if not _is(target, packed.content):
+            _replace(target, packed.content, workspace)
             written.append(path)
-        if path in wanted:
-            target.chmod(mode)
+        target.chmod(packed.mode)
     for path, file in wanted.items():
         if not holds(workspace / path, file["sha256"], file["size"]) and not _found(file, workspace / path, search):
             missing.append({**file, "why": "it is neither in the backup nor at the commit"})
@@ -44,7 +49,7 @@ def overlay(manifest: Mapping[str, Any], archive: Path | None, workspace: Path, 
             continue
         if not _came_back(file, target, search):
             missing.append(file)
-    return Overlaid(tuple(written), tuple(missing))
+    return Overlaid(tuple(written), tuple(missing), trouble)
 
 
 def stays_inside(path: str) -> bool:
@@ -55,19 +60,6 @@ def stays_inside(path: str) -> bool:
 def _is_reached_inside(target: Path, workspace: Path) -> bool:
     """Whether no link above a file leads out of the workspace."""
     return Path(os.path.realpath(target.parent)).is_relative_to(os.path.realpath(workspace))
-
-
-def _archived(archive: Path | None) -> list[tuple[str, bytes, int]]:
-    """Path, content and mode of every regular file in an archive whose path stays below the workspace."""
-    if archive is None:
-        return []
-    found = []
-    with tarfile.open(archive, "r:gz") as packed:
-        for entry in packed:
-            stream = packed.extractfile(entry) if entry.isreg() else None
-            if stream is not None and stays_inside(entry.name):
-                found.append((entry.name, stream.read(), 0o755 if entry.mode & 0o100 else 0o644))
-    return found
 
 
 def _is(target: Path, content: bytes) -> bool:

@@ -23,6 +23,7 @@ from sweeplora.record.restore.inputs import ModelDigest, restore_models, restore
 from sweeplora.record.restore.overlay import overlay
 from sweeplora.record.restore.places import Places
 from sweeplora.record.restore.search import ContentSearch
+from sweeplora.record.restore.target import expect_empty, made
 from sweeplora.rundir.files import read_json, read_sealed, write_json
 from sweeplora.rundir.folder import SINGLE, RunDir
 
@@ -64,45 +65,84 @@ class Restored:
 def restore(source: RunDir, into: Path, look_in: Sequence[Path], helpers: Helpers) -> Restored:
     """Restore the run in the folder `source` (one that trained, or one fetched from a server) into an empty folder.
 
-    Raises UserError if the folder is not empty, or the run has no configuration.
+    Raises UserError if the folder is not empty or cannot be written, or the run has no configuration. A failed attempt
+    leaves nothing.
     """
     expect_empty(into)
     config = _config(source)
-    owner = source.path if source.path.parent.name == SINGLE else source.path.parent
+    with made(into):
+        return _restored(_record(source, config), into, look_in, helpers)
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What is recorded of a run: its folder, the `owner` of its sessions, its own `session`, and the backup's file."""
+
+    source: RunDir
+    owner: Path
+    config: Mapping[str, Any]
+    trial: Mapping[str, Any]
+    session: Path | None
+    facts: Mapping[str, Any]
+    archive: Path | None
+
+
+def _record(source: RunDir, config: Mapping[str, Any]) -> _Record:
+    owner = _owner(source.path)
     trial = read_sealed(source.trial) or {}
     session = session_of(owner, _began(trial))
     facts = (read_sealed(session / FACTS) if session is not None else None) or {}
-    into.mkdir(parents=True, exist_ok=True)
+    name = facts.get("workspace")
+    archive = source.path.parent.parent / WORKSPACES / f"{name}.tar.gz" if name else None
+    return _Record(source, owner, config, trial, session, facts, archive)
+
+
+def _restored(record: _Record, into: Path, look_in: Sequence[Path], helpers: Helpers) -> Restored:
+    facts, session = record.facts, record.session
     checkouts = [] if session is None else recorded_checkouts(facts, session)
     came_back = [check_out(one, into / one.place) for one in checkouts]
     workspace = into / _place_in(facts, checkouts)
     workspace.mkdir(parents=True, exist_ok=True)
     search = ContentSearch(look_in)
-    runs = source.path.parent.parent
-    archive = runs / WORKSPACES / f"{facts.get('workspace')}.tar.gz"
-    manifest = _manifest(owner, session)
-    overlaid = overlay(manifest, archive if archive.is_file() else None, workspace, search)
-    folder = _copy_record(source, owner, workspace / _runs_place(config, facts))
+    manifest = _manifest(session)
+    is_kept = record.archive is not None and record.archive.is_file()
+    overlaid = overlay(manifest, record.archive if is_kept else None, workspace, search)
+    folder = _copy_record(record, workspace / _runs_place(record.config, facts), overlaid.trouble is None)
     places = Places(Path(facts.get("folder") or workspace), workspace, helpers.assets, search)
     places.missing += overlaid.missing
-    restore_data(config, read_json(source.path / "dataset.json") or {}, places, helpers.compare)
-    prompts = None if session is None else next(iter(sorted(session.glob(f"{PROMPTS}.*"))), session / PROMPTS)
-    restore_prompts(facts.get("prompts"), prompts, places)
+    if record.archive is not None:
+        places.notes += (
+            [] if is_kept else [f"the backup {record.archive} is gone; what there is comes from the checkout"]
+        )
+    places.notes += [] if overlaid.trouble is None else [f"{overlaid.trouble}; the rest comes from the checkout"]
+    _restore_inputs(record, places, helpers)
     settled = places.settled | _compared(manifest, workspace)
     places.notes += [line for one in came_back for line in _unrecorded(one, into, settled)]
-    restore_models(config, trial.get("contents") or {}, places, helpers.digest_of)
     write_json(folder / RESTORED, {"paths": places.paths, "missing": places.missing, "from": str(facts.get("folder"))})
-    recorded_lock = None if session is None else session / LOCK
     return Restored(
         workspace=workspace,
         folder=folder,
         checkouts=tuple(came_back),
         written=overlaid.written,
         missing=tuple(places.missing),
-        environment=tuple(environment_differences(recorded_lock)),
-        lock=next(iter(sorted((_owner(folder) / SESSIONS).glob(f"*/{LOCK}"))), None),
+        environment=tuple(environment_differences(None if session is None else session / LOCK)),
+        lock=_lock(folder, session),
         notes=tuple(places.notes),
     )
+
+
+def _restore_inputs(record: _Record, places: Places, helpers: Helpers) -> None:
+    config, session = record.config, record.session
+    restore_data(config, read_json(record.source.path / "dataset.json") or {}, places, helpers.compare)
+    prompts = None if session is None else next(iter(sorted(session.glob(f"{PROMPTS}.*"))), session / PROMPTS)
+    restore_prompts(record.facts.get("prompts"), prompts, places)
+    restore_models(config, record.trial.get("contents") or {}, places, helpers.digest_of)
+
+
+def _lock(folder: Path, session: Path | None) -> Path | None:
+    """The lock of the run's own session, in its restored record."""
+    found = None if session is None else _owner(folder) / SESSIONS / session.name / LOCK
+    return found if found is not None and found.is_file() else None
 
 
 def _compared(manifest: Mapping[str, Any], workspace: Path) -> set[Path]:
@@ -120,12 +160,6 @@ def _unrecorded(checkout: CheckedOut, into: Path, settled: Container[Path]) -> I
         path = into / checkout.recorded.place / name
         if path not in settled:
             yield f"{path}: was changed or removed and not committed, which is not recorded ({why}); as at the commit"
-
-
-def expect_empty(into: Path) -> None:
-    """Raise UserError unless a folder is empty or not there yet."""
-    if into.exists() and (not into.is_dir() or any(into.iterdir())):
-        raise UserError("DIR", into, "is not empty; nothing is written over: give another folder")
 
 
 def environment_differences(recorded: Path | None) -> list[str]:
@@ -175,7 +209,7 @@ def _place_in(facts: Mapping[str, Any], checkouts: Sequence[Any]) -> Path:
     return folder.relative_to(outer) if inside and outer is not None else Path()
 
 
-def _manifest(owner: Path, session: Path | None) -> dict[str, Any]:
+def _manifest(session: Path | None) -> dict[str, Any]:
     """The list of the workspace's files."""
     try:
         content = json.loads((session / MANIFEST).read_bytes()) if session is not None else {}
@@ -193,8 +227,9 @@ def _runs_place(config: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
     return Path("runs") if ".." in runs.parts else runs
 
 
-def _copy_record(source: RunDir, owner: Path, runs: Path) -> Path:
+def _copy_record(record: _Record, runs: Path, with_backup: bool) -> Path:
     """Copy what is recorded of a run, except its weights and pictures, to the same place below another runs folder."""
+    source, owner = record.source, record.owner
     below = Path(SINGLE, source.path.name) if owner == source.path else Path(owner.name, source.path.name)
     folder = runs / below
     folder.mkdir(parents=True, exist_ok=True)
@@ -207,6 +242,9 @@ def _copy_record(source: RunDir, owner: Path, runs: Path) -> Path:
                 shutil.copyfile(owner / name, folder.parent / name)
     if (owner / SESSIONS).is_dir():
         shutil.copytree(owner / SESSIONS, _owner(folder) / SESSIONS, dirs_exist_ok=True)
+    if with_backup and record.archive is not None and record.archive.is_file():
+        (runs / WORKSPACES).mkdir(exist_ok=True)
+        shutil.copyfile(record.archive, runs / WORKSPACES / record.archive.name)
     return folder
 
 
