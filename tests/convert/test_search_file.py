@@ -48,3 +48,32 @@ def test_what_is_not_a_number_is_no_range() -> None:
         "space": {"network.dim": "choice(1, 2)", "network.alpha": "choice(0.25, 0.5, 1.0)"},
     }
     assert around({"optimizer.lr": 0, "seed": 3}, "x") is None
+
+
+def test_a_search_around_a_resumed_training_begins_anew_and_says_so(
+    tmp_path: Path, tiny_model: Path, few: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = (
+        f"accelerate launch sdxl_train_network.py --pretrained_model_name_or_path={tiny_model} --output_name=it "
+        f"--train_data_dir={few} --resolution=64 --network_dim=8 --max_train_steps=4 {NETWORK} --learning_rate=1e-4"
+    )
+    assert main([f"{command} --resume={tmp_path}/it-state"]) == 0
+    assert "A search around these settings begins at the first step" in capsys.readouterr().out
+    text = Path("sweeps/it_search.yaml").read_text()
+    assert "# It begins at the first step, without train.resume" in text
+    words = ("+sweep=it_search",)
+    assert compose(words).config["train"]["resume"] is None
+    assert compose(("+sweep=it",)).config["train"]["resume"] is not None
+    question = read_question(compose(words), Composer(words, compose, check), Space())
+    assert question.space.described()["network.dim"] == "choice(4, 8, 16)"
+
+
+def test_the_rank_of_a_file_is_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([f"{COMMAND} --network_weights=w.safetensors --network_dim=16 --network_alpha=4"]) == 0
+    assert "# Ranks are not searched: network.weights has its own." in Path("sweeps/it_search.yaml").read_text()
+    sweep = compose(("+sweep=it_search",)).config["sweep"]
+    assert list(sweep["space"]) == list(sweep["enqueue"][0]) == ["optimizer.lr", "network.alpha"]
+    values = {"optimizer.lr": 1e-4, "network.alpha": 2, "network.weights": "w", "network.dim_from_weights": True}
+    assert list((around(values, "x") or {})["space"]) == ["optimizer.lr"]

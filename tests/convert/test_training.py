@@ -6,7 +6,7 @@ import pytest
 
 from sweeplora.convert.entries import settings
 from sweeplora.errors import UserError
-from tests.convert.commands import converted, fate, keys
+from tests.convert.commands import NETWORK, converted, fate, keys, of_text
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,22 @@ def test_states_become_one_kept_state_and_resume_names_that_of_the_converted_tra
         made = keys(f"--resume=/out/{folder}")
         assert made["train.resume"] == "/out/single/cats/checkpoints/state.safetensors"
     assert keys("--resume=/out/s.safetensors")["train.resume"] == "/out/s.safetensors"
+    for folder in (r"'C:\out\cats-state'", r"'C:\out/cats-000003-state\'"):
+        made = keys(f"--resume={folder}")
+        assert made["train.resume"] == r"C:\out\single\cats\checkpoints\state.safetensors"
+    assert keys(r"--resume='D:\s.safetensors'")["train.resume"] == r"D:\s.safetensors"
+    assert fate(converted(r"--resume='C:\cats-state\elsewhere'"), "--resume") == {"missing"}
     resumed = converted("--resume=/out/cats-state --initial_step=5 --skip_until_initial_step")
     assert fate(resumed, "--initial_step") == fate(resumed, "--skip_until_initial_step") == {"no effect"}
     assert fate(converted("--resume=/out/elsewhere"), "--resume") == {"missing"}
     assert fate(converted("--initial_epoch=5"), "--initial_epoch") == {"missing"}
+
+
+@pytest.mark.parametrize(("path", "is_local"), [("C:/base", True), (r"D:\models/base", True), ("owner/base", False)])
+def test_a_windows_path_is_no_name_on_the_hub(path: str, is_local: bool) -> None:
+    made = of_text(
+        f"accelerate launch sdxl_train_network.py --pretrained_model_name_or_path='{path}' --train_data_dir=/d "
+        f"--resolution=64 --output_name=it {NETWORK}"
+    )
+    (entry,) = [one for one in made.entries if one.key == "model.path"]
+    assert ("on the hub" in entry.note) is not is_local

@@ -27,9 +27,13 @@ def search_text(conversion: Conversion, name: str) -> str | None:
     if sweep is None:
         return None
     remark = ""
+    if values.pop("train.resume", None) is not None:
+        remark += "# It begins at the first step, without train.resume: a state goes on with its own rank alone.\n"
+    if values.get("network.weights") is not None:
+        remark += "# Ranks are not searched: network.weights has its own.\n"
     if not values.get("data.val_split") and not values.get("data.val_dir"):
         values["data.val_split"] = _HELD_OUT
-        remark = f"# A tenth of the images is held out to compare by: data.val_split={_HELD_OUT}.\n"
+        remark += f"# A tenth of the images is held out to compare by: data.val_split={_HELD_OUT}.\n"
     header = (
         f"# A search around one training, converted from a command of sd-scripts ({conversion.command.script}).\n"
         f"# Run it with: python -m sweeplora +sweep={name}\n"
@@ -40,7 +44,10 @@ def search_text(conversion: Conversion, name: str) -> str | None:
 
 
 def around(values: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    """The `sweep` group: the user's own point first, and ranges with it in their middle."""
+    """The `sweep` group: the user's own point first, and ranges with it in their middle.
+
+    The rank is not searched where a file with its own initialises the network, nor alpha where it is the file's too.
+    """
     point: dict[str, Any] = {}
     space: dict[str, str] = {}
     for key in _RATES:
@@ -48,7 +55,12 @@ def around(values: Mapping[str, Any], name: str) -> dict[str, Any] | None:
         if isinstance(rate, int | float) and not isinstance(rate, bool) and rate > 0:
             point[key] = float(rate)
             space[key] = f"tag(log, interval({float(f'{rate / _AROUND:.3g}')!r}, {float(f'{rate * _AROUND:.3g}')!r}))"
+    of_file = (
+        () if values.get("network.weights") is None else _SIZES[: 2 if values.get("network.dim_from_weights") else 1]
+    )
     for key in _SIZES:
+        if key in of_file:
+            continue
         size = values.get(key)
         if isinstance(size, int | float) and not isinstance(size, bool) and size > 0:
             half = _halved(size) if key == "network.alpha" else max(1, size // 2)  # a rank is whole

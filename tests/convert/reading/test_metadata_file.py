@@ -51,6 +51,16 @@ def test_metadata_of_a_subset_is_read_beside_a_folder() -> None:
     assert len(_captions(first["dir"])) == 2
 
 
+def test_windows_names_of_images_are_found_in_their_folders() -> None:
+    Path("img/sub").mkdir()
+    image = next(file for file in sorted(Path("img").iterdir()) if file.suffix in (".png", ".jpg", ".jpeg", ".webp"))
+    image.rename(Path("img/sub", image.name))
+    Path("meta.json").write_text(json.dumps({rf"sub\{image.stem}": {"caption": "a cat"}}))
+    assert main([f"{_START} --train_data_dir='.\\img' --in_json=meta.json --resolution=512 --output_name=windows"]) == 0
+    folder = Path(compose(["+sweep=windows"]).config["data"]["dir"])
+    assert [link.resolve().name for link in folder.glob(f"*{image.suffix}")] == [image.name]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PureWindowsPath
+
 from sweeplora.convert.entries import Entry, became, no_effect
 from sweeplora.convert.reading.given import Given
 from sweeplora.errors import UserError
@@ -33,9 +35,8 @@ def entries(given: Given) -> list[Entry]:
 
 
 def _on_hub(path: str) -> bool:
-    return (
-        path.count("/") == 1 and not path.startswith((".", "/", "~")) and not path.endswith((".safetensors", ".ckpt"))
-    )
+    is_path = path.startswith((".", "/", "~")) or "\\" in path or PureWindowsPath(path).drive != ""
+    return path.count("/") == 1 and not is_path and not path.endswith((".safetensors", ".ckpt"))
 
 
 def _prediction(given: Given) -> list[Entry]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 
 from sweeplora.convert.entries import Entry, aside, became, missing, no_effect
 from sweeplora.convert.groups.network import limits_norms
@@ -147,14 +147,17 @@ def _states(given: Given) -> list[Entry]:
 def _resumed(given: Given) -> list[Entry]:
     """sd-scripts' own states are pickles; the one named is that of the training that the one before converts to."""
     entries = []
-    folder = PurePosixPath(given["resume"] or "")
     if "resume" in given:
+        folder = (PureWindowsPath if "\\" in given["resume"] else PurePosixPath)(given["resume"])
         name = _STATE.fullmatch(folder.name)
         if name is None and folder.suffix != ".safetensors":
             note = "not a folder that --save_state makes; `sweeplora continue RUN` goes on with a run of sweeplora"
             return [missing("--resume", note), *_placed(given, missing)]
         file = folder if name is None else folder.parent / "single" / name[1] / "checkpoints" / "state.safetensors"
-        note = "the state of the converted training of that name; sd-scripts' own is a pickle and is not read"
+        note = (
+            "the state of the converted training of that name; sd-scripts' own is a pickle and is not read. A search "
+            "around these settings begins at the first step"
+        )
         entries.append(became("--resume", "train.resume", str(file), note))
         return [*entries, *_placed(given, no_effect)]
     return _placed(given, missing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -62,6 +63,7 @@ def captions_of(path: str, image_dir: str, separator: str, files: Files) -> tupl
 
 def _image(name: str, image_dir: str, files: Files) -> Path:
     found = files.find(name)
+    name, image_dir = (text if os.sep == "\\" else text.replace("\\", "/") for text in (name, image_dir))
     for folder in (Path(image_dir), *(one / image_dir for one in files.folders)):
         if found is not None or not image_dir:
             break
