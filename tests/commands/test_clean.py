@@ -331,3 +331,71 @@ def test_weights_but_the_last_or_the_best_are_removed(runs: Path, capsys: pytest
     for word in ("best:0", "first", "best:x"):
         assert main(["clean", "--weights", word]) == 2
         assert "give last, or best:K" in capsys.readouterr().err
+
+
+def epochs(runs: Path, name: str = "rank") -> StudyFolder:
+    """A recorded study of one complete trial with a file for each of two epochs and the last one."""
+    study = StudyFolder(runs, name)
+    trial = study.trial(0, 2)
+    for epoch in (1, 2, 3):
+        trial.steps(10 * epoch - 9, 10 * epoch, epoch=epoch, **{"val/loss": 1 / epoch})
+    trial.complete(1.0)
+    for epoch in (1, 2, 3):
+        stem = "toy" if epoch == 3 else f"toy-{epoch:06}"
+        weights(trial.run.weights / f"{stem}.safetensors", bytes(5000 + epoch), ss_steps=str(10 * epoch))
+    write_json(trial.run.result, {"status": "finished", "step": 30, "weights": "weights/toy.safetensors"})
+    study.write("finished")
+    Mirror(study.path, study.tracking).turn()
+    return study
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_weights_go_from_the_record_too_so_that_their_space_is_freed(
+    runs: Path, empty_database: Path, capsys: pytest.CaptureFixture[str], forgotten: bool
+) -> None:
+    shutil.copy(empty_database, runs / "mlflow.db")
+    study = epochs(runs)
+    run = RunDir(study.path / "000-000000000002")
+    early = [run.weights / f"toy-{epoch:06}.safetensors" for epoch in (1, 2)]
+    assert all(path.stat().st_nlink == 2 for path in early)  # the store's are the same files
+    size = sum(path.stat().st_size for path in early)
+    if forgotten:
+        (run.path / "mirror.json").unlink()
+    assert main(["clean", "--weights", "last", "rank"]) == 0
+    assert "files of recorded runs: 2; they and their logged models go from MLflow too" in capsys.readouterr().out
+    assert main(["clean", "--weights", "last", "--yes", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["freed"] == size
+    contents = Contents(f"sqlite:///{runs}/mlflow.db")
+
+    def kept() -> tuple[set[str], set[str]]:
+        recorded = contents.runs()["rank/000-000000000002"]
+        models = contents.client.search_logged_models([recorded.info.experiment_id])
+        files_ = {name for name in contents.files(recorded) if name.startswith("weights/")}
+        return files_, {model.tags["sweeplora.weights"] for model in models}
+
+    assert kept() == ({"weights/toy.safetensors"}, {"weights/toy.safetensors"})
+    assert not [path for path in (runs / "artifacts").rglob("toy-*")]
+    assert main(["sync"]) == 0  # and it stays so
+    assert kept() == ({"weights/toy.safetensors"}, {"weights/toy.safetensors"})
+
+
+def test_what_is_not_freed_is_said_and_not_counted(
+    runs: Path, empty_database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(empty_database, runs / "mlflow.db")
+    study = epochs(runs)
+    before = files(study.path)
+    words = ["clean", "--weights", "last", "rank", "--yes"]
+    with hold(study.path / "mirror.lock"):
+        assert main(words) == 1
+    said = capsys.readouterr()
+    assert "nothing is removed" in said.out and "its record is being written; try again" in said.err
+    assert main([*words, "tracking.uri=http://127.0.0.1:9"]) == 1
+    said = capsys.readouterr()
+    assert "tracking.enabled=false removes the files of the run folders alone" in said.err
+    assert len(said.err.splitlines()) == 1 and files(study.path) == before | {"mirror.lock"}
+    assert main([*words, "tracking.enabled=false"]) == 0
+    *_, removed, left = capsys.readouterr().out.splitlines()
+    assert removed == "0 B removed"
+    assert "is not freed: these files have other names (hard links), in MLflow's store" in left
+    assert len(list((runs / "artifacts").rglob("toy-*"))) == 2

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sweeplora.commands import Parser
 from sweeplora.commands.place import split_runs
-from sweeplora.commands.whole import Named, runs_named, whole_named
+from sweeplora.commands.whole import Named, runs_named, tracking_at, whole_named
 from sweeplora.errors import UserError
 from sweeplora.report.plain_json import json_text
 
 if TYPE_CHECKING:
     from sweeplora.report.cleaning import Removal
 
+_KEPT = 1
 _EXAMPLE = "python -m sweeplora clean rank_alpha --yes"
 
 
 def main(words: list[str]) -> int:
-    """List, or with --yes remove; returns 0. Without names: what no result needs. With names: these studies or runs."""
+    """List, or with --yes remove. Without names: what no result needs. With names: these studies or runs.
+
+    Returns 0, or 1 where weights stay because MLflow's record could not be changed.
+    """
     from sweeplora.report.cleaning import remove
 
     parser = Parser("clean", __doc__ or "", _EXAMPLE)
@@ -45,16 +49,57 @@ def main(words: list[str]) -> int:
         removals = [_whole(one) for one in named]
     else:
         removals = _everything(runs)
+    recorded = _recorded(removals) if asked.weights is not None else {}
+    kept: list[UserError] = []
+    freed = None
     if asked.yes:
         for one in named:
             _forget(runs, one)
-        for removal in removals:
-            remove(runs, removal)
-    if asked.json:
-        print(json_text({"removed": asked.yes, "removals": [_as_data(one) for one in removals]}, indent=1))
-    else:
-        print("\n".join(_told(removals, named, asked.yes)))
-    return 0
+        removals, kept = _unrecorded(runs, removals, recorded, overrides)
+        recorded = _recorded(removals) if recorded else {}
+        freed = sum(remove(runs, removal) for removal in removals)
+    told = _told(removals, [*_also(named), *_in_record(recorded)], freed)
+    print(_as_json(removals, freed) if asked.json else "\n".join(told))
+    for error in kept:
+        print(error, file=sys.stderr)
+    return _KEPT if kept else 0
+
+
+def _recorded(removals: Sequence[Removal]) -> dict[Path, list[str]]:
+    """Run folder -> the artifacts of its files to remove, for the runs that are recorded."""
+    from sweeplora.rundir.folder import MIRROR
+
+    found: dict[Path, list[str]] = {}
+    for path in (path for removal in removals for path in removal.paths):
+        folder = path.parent.parent
+        if (folder / MIRROR).is_file() or path.stat().st_nlink > 1:
+            found.setdefault(folder, []).append(path.relative_to(folder).as_posix())
+    return found
+
+
+def _unrecorded(
+    runs: Path, removals: Sequence[Removal], recorded: Mapping[Path, Sequence[str]], overrides: Sequence[str]
+) -> tuple[list[Removal], list[UserError]]:
+    """Take the recorded files out of MLflow; returns what is to be removed from the folders, and why other files stay.
+
+    On one disk a file is also the store's: as long as that keeps it, removing it here frees nothing.
+    """
+    from sweeplora.config.compose import compose
+    from sweeplora.record.forget import forget_weights
+    from sweeplora.rundir.places import owner_of
+
+    default = compose([f"runs='{runs}'", *overrides]).config if recorded else {}
+    stay: dict[Path, UserError] = {}
+    for owner in dict.fromkeys(map(owner_of, recorded)):
+        tracking = tracking_at(runs, owner, default, overrides)
+        of_it = {folder: keys for folder, keys in recorded.items() if owner_of(folder) == owner}
+        try:
+            forget_weights(tracking, runs, owner, of_it)
+        except UserError as error:
+            stay[owner] = error
+    away = {folder for folder in recorded if owner_of(folder) in stay}
+    gone = [one for one in removals if away.isdisjoint(path.parent.parent for path in one.paths)]
+    return gone, [*stay.values()]
 
 
 def _everything(runs: Path) -> list[Removal]:
@@ -95,22 +140,41 @@ def _forget(runs: Path, named: Named) -> None:
         forget_record(named.tracking, named.root)
 
 
-def _told(removals: Sequence[Removal], named: Sequence[Named], done: bool) -> list[str]:
-    from sweeplora.report.summaries import columns, shown_size
-
-    if not removals:
-        return ["there is nothing to remove"]
-    lines = columns([[one.what, shown_size(one.size), one.why] for one in removals])
+def _also(named: Sequence[Named]) -> list[str]:
+    """Where else the studies and runs are."""
+    lines = []
     for one in named:
         places = [*(["Optuna's database"] if one.in_optuna else [])]
         places += [f"{one.recorded} runs of MLflow's record"] if one.recorded else []
         lines += [f"{one.root} is also in {' and in '.join(places)}"] if places else []
-    total = shown_size(sum(one.size for one in removals))
-    return [*lines, f"{total} removed" if done else f"{total} in all; nothing is removed yet: add --yes"]
+    return lines
 
 
-def _as_data(removal: Removal) -> dict[str, Any]:
-    return {**removal.__dict__, "paths": [str(path) for path in removal.paths]}
+def _in_record(recorded: Mapping[Path, Sequence[str]]) -> list[str]:
+    count = sum(map(len, recorded.values()))
+    return [f"files of recorded runs: {count}; they and their logged models go from MLflow too"] if count else []
+
+
+def _told(removals: Sequence[Removal], also: Sequence[str], freed: int | None) -> list[str]:
+    """The list; `freed`: how many bytes were, None while nothing is removed."""
+    from sweeplora.report.summaries import columns, shown_size
+
+    if not removals:
+        return ["there is nothing to remove" if freed is None else "nothing is removed"]
+    lines = columns([[one.what, shown_size(one.size), one.why] for one in removals])
+    total = sum(one.size for one in removals)
+    if freed is None:
+        return [*lines, *also, f"{shown_size(total)} in all; nothing is removed yet: add --yes"]
+    lines += [*also, f"{shown_size(freed)} removed"]
+    if freed < total:
+        why = "these files have other names (hard links), in MLflow's store or in a run that reused them"
+        lines.append(f"{shown_size(total - freed)} is not freed: {why}")
+    return lines
+
+
+def _as_json(removals: Sequence[Removal], freed: int | None) -> str:
+    listed = [{**one.__dict__, "paths": [str(path) for path in one.paths]} for one in removals]
+    return json_text({"removed": freed is not None, "freed": freed, "removals": listed}, indent=1)
 
 
 def _kept(text: str) -> int:

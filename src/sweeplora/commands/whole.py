@@ -60,9 +60,7 @@ def runs_named(runs: Path, words: Sequence[str]) -> list[Path]:
     return list(found)
 
 
-def tracking_at(
-    runs: Path, folder: Path | None, default: Mapping[str, Any], overrides: Sequence[str]
-) -> Tracking | None:
+def tracking_at(runs: Path, folder: Path | None, default: Mapping[str, Any], overrides: Sequence[str]) -> Tracking:
     """Where the record of a folder is: as its own configuration says, else as `default` does, the composed one."""
     import yaml
 
@@ -103,7 +101,7 @@ def _known(runs: Path, root: str, default: Mapping[str, Any], overrides: Sequenc
     folder = runs / root if (runs / root).is_dir() else None
     in_optuna = root in remembered(runs)
     tracking = tracking_at(runs, folder, default, overrides)
-    count = recorded(tracking, root) if tracking is not None else 0
+    count = recorded(tracking, root)
     # What is left of a folder may have no record of a study: then it has to be known elsewhere.
     is_known = in_optuna or count > 0 or _is_there(runs / root)
     return Named(root, folder, in_optuna, tracking, count) if is_known else None

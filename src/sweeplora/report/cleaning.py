@@ -144,17 +144,35 @@ def is_running(folder: Path) -> bool:
     return any(lock.exists() and is_held(lock) for lock in locks)
 
 
-def remove(runs: Path, removal: Removal) -> None:
-    """Remove exactly these paths. Raises UserError, before anything is removed, for one that is not below `runs`."""
+def remove(runs: Path, removal: Removal) -> int:
+    """Remove exactly these paths; returns the bytes that this frees, none of a file that has another name elsewhere.
+
+    Raises UserError, before anything is removed, for a path that is not below `runs`.
+    """
     inside = runs.resolve()
     for path in removal.paths:
         if not path.parent.resolve().is_relative_to(inside) or path.resolve() == inside:
             raise UserError("clean", path, f"is not below {runs}; nothing outside of it is removed")
+    freed = _freed(removal.paths)
     for path in removal.paths:
         if path.is_symlink() or path.is_file():
             path.unlink(missing_ok=True)
         elif path.is_dir():
             shutil.rmtree(path)
+    return freed
+
+
+def _freed(paths: Sequence[Path]) -> int:
+    """Bytes of the files at and below these paths all of whose names (hard links) are there."""
+    names: dict[tuple[int, int], list[os.stat_result]] = {}
+    for path in paths:
+        for file in _walk(path) if path.is_dir() and not path.is_symlink() else [path]:
+            try:
+                status = file.lstat()
+            except OSError:  # removed meanwhile
+                continue
+            names.setdefault((status.st_dev, status.st_ino), []).append(status)
+    return sum(same[0].st_size for same in names.values() if len(same) >= same[0].st_nlink)
 
 
 def any_file(folder: Path) -> bool:

@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -186,7 +186,21 @@ class Store:
             if run.info.lifecycle_stage != "deleted":
                 _repeated(partial(self._client.delete_run, run_id))
 
-    def _drop_models(self, run_id: str) -> None:
+    def folders_of(self, root: str) -> dict[str, str]:
+        """The id of each run that was created for the folder `root`, the newest first, deleted ones included -> its
+        folder's path below `runs`."""
+        found = self._search(f"tags.`{ROOT}` = '{root}'", ViewType.ALL)
+        return {run.info.run_id: run.data.tags.get("sweeplora.folder", "") for run in found}
+
+    def drop_weights(self, run_id: str, keys: Collection[str]) -> None:
+        """Delete these artifacts of a run below `weights/`, and their logged models; those that are gone are fine."""
+        for entry in _repeated(partial(self._client.list_artifacts, run_id, "weights")):
+            if entry.path in keys:
+                self.remove(run_id, entry.path)
+        self._drop_models(run_id, keys)
+
+    def _drop_models(self, run_id: str, only: Collection[str] | None = None) -> None:
+        """Delete the logged models of a run, all or those of these artifacts."""
         try:
             models = self._models_of(run_id)
         except MlflowException as error:
@@ -194,7 +208,8 @@ class Store:
                 raise
             return  # an older server has no logged models
         for model in models:
-            self.drop_model(model.model_id)
+            if only is None or model.tags.get(WEIGHTS) in only:
+                self.drop_model(model.model_id)
 
     def remove(self, run_id: str, name: str) -> None:
         """Delete one artifact or a folder of artifacts."""
