@@ -124,9 +124,10 @@ def _model_digest(folder: Path) -> ModelDigest:
     model = yaml.safe_load((folder / "config.yaml").read_text()).get("model") or {}
     hashes = ContentHashes(Path(tempfile.gettempdir(), "sweeplora-no-memo"))
 
-    def digest_of(path: Path) -> str | None:
+    def digest_of(placed: Mapping[str, Any], path: Path, vae: Path | None) -> str | None:
+        own = {} if vae is None else {"vae": str(vae)}
         try:
-            return model_digest(built(Group({**model, "path": str(path)})).facts(), hashes)
+            return model_digest(built(Group({**model, **placed, **own, "path": str(path)})).facts(), hashes)
         except (UserError, OSError):
             return None
 

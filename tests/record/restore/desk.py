@@ -17,7 +17,7 @@ from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import Attempt, TrialRecord, write_trial
 from tests.record.provenance.test_git import run
 
-HELPERS = Helpers(Path("/nowhere"), lambda path: None, compare)
+HELPERS = Helpers(Path("/nowhere"), lambda *_: None, compare)
 
 
 class Desk:

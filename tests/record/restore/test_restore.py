@@ -218,7 +218,7 @@ def test_the_base_model_is_named_by_its_content_and_found_by_it(
     write_trial(made, TrialRecord("complete", contents={"model.path": digest}, attempts=[Attempt(2e9)]))
     made = desk.carry_off(made)
     monkeypatch.chdir(tmp_path)
-    helpers = Helpers(tmp_path, lambda path: sha256(path) if path.is_file() else None, compare)
+    helpers = Helpers(tmp_path, lambda placed, path, vae: sha256(path) if path.is_file() else None, compare)
     (missing,) = restore(made, tmp_path / "without", [], helpers).missing
     assert (missing["path"], missing["key"], missing["content"]) == (model, "model.path", digest)
     (tmp_path / "attic/deep").mkdir(parents=True)

@@ -47,6 +47,11 @@ class Places:
             return self.now / path.relative_to(self.then)
         return self.fresh(text)
 
+    def named(self, text: str) -> list[Path]:
+        """Where a recorded path may be by its name: its usual place, where it was, the folders to look in."""
+        recorded = self.recorded(text)
+        return [self.usual(text), recorded, *(folder / recorded.name for folder in self.search.folders)]
+
     def fresh(self, text: str) -> Path:
         """A place below `inputs/` that nothing else has, the same one each time for a path of the record."""
         path = self.recorded(text)

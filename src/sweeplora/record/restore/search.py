@@ -24,6 +24,10 @@ class ContentSearch:
         """A file with this hex sha256; `size` in bytes, None if only weights files are to be compared."""
         return next((path for path in self._candidates(size) if self._hash(path) == digest), None)
 
+    def weights(self) -> Iterator[Path]:
+        """Every weights file."""
+        return self._candidates(None)
+
     def _candidates(self, size: int | None) -> Iterator[Path]:
         if self._by_size is None:
             self._by_size = {}
