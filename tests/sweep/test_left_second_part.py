@@ -125,6 +125,16 @@ def test_what_went_on_in_an_idle_slot_is_pruned_once_the_study_is_over(place: Pa
     is_as_it_was(place, code, output)
 
 
+@pytest.mark.parametrize("verdict", ["pruned", "running"])
+def test_a_lost_trial_that_was_being_trained_again_is_taken_to_its_end(place: Path, verdict: str) -> None:
+    run, record = trial(place, "complete")
+    write_trial(run, replace(record, verdict=verdict, value=None))  # type: ignore[arg-type]
+    write_result(run, Result("interrupted"))
+    standin._write_state(run, STEPS // 2, STEPS)
+    code, output = study(place, *WORDS)
+    is_as_it_was(place, code, output)
+
+
 def _without_data(configuration: Configuration) -> Experiment:
     """The check of a study whose best trial can no longer run; the ends of its ranges, composed ahead, still can."""
     config = configuration.config

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sweeplora.rundir.folder import RunDir
+from sweeplora.rundir.record import read_trial, write_trial
 from tests.sweep.commands import records, verdicts
 from tests.sweep.inline import study
 from tests.sweep.test_study import GRID, numbers
@@ -58,6 +61,13 @@ def test_a_trial_whose_folder_is_gone_or_damaged_is_trained_again_under_its_numb
     ]
     code, output = study(tmp_path, *GRID, "reuse=false")
     assert code == 0 and "again" not in output
+    run = RunDir(next((tmp_path / "runs/s").glob("001-*")))
+    record = read_trial(run)
+    assert record is not None
+    run.result.unlink()
+    write_trial(run, replace(record, verdict="interrupted", value=None))  # a driver stopped while it trained again
+    assert study(tmp_path, *GRID, "reuse=false")[0] == 0
+    assert [r["value"] for r in records(tmp_path)] == [r["value"] for r in before]
 
 
 def test_all_trials_lost_are_all_trained_again(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,12 +27,14 @@ from sweeplora.rundir.record import (
     DamagedRecord,
     State,
     StudyRecord,
+    TrialRecord,
     read_study,
     readable_trials,
     replicate_folders,
     trial_folders,
     write_study,
 )
+from sweeplora.rundir.state import read_about
 from sweeplora.sweep.alone import experiment_of, refuse_sweep
 from sweeplora.sweep.comparing import Batches
 from sweeplora.sweep.dry_run import Foresight, foretell, is_dry
@@ -193,15 +195,26 @@ class _Study:
         return start_recorder(self._question.config, arguments, self._folder / "mirror.log")
 
     def _lost_trials(self, ended: Sequence[int]) -> dict[int, str]:
-        """Ended trials whose folder is gone or damaged: number -> what is wrong."""
+        """Ended trials that have to be trained again: number -> what is wrong."""
+        pruned = {asked.number for asked in self._ledger.pruned()}
         lost = dict.fromkeys(ended, "its folder, or the trial.json in it, is gone or damaged")
         for folder, record in readable_trials(trial_folders(self._folder)):
             # Missing weights may have been deleted to save space: only damaged ones call for another training.
             if record.verdict == "complete" and has_damaged_weights(RunDir(folder)):
                 lost[record.number or 0] = "its weights are damaged"
+            elif record.number in lost and self._is_cut_short(RunDir(folder), record, pruned):
+                lost[record.number] = "it was lost, and its next training did not come to its end"
             else:
                 lost.pop(record.number or 0, None)
         return lost
+
+    def _is_cut_short(self, run: RunDir, record: TrialRecord, pruned: Collection[int]) -> bool:
+        """Whether a lost trial was being trained again when a driver stopped; `pruned`: those that Optuna has so."""
+        if record.number in pruned and rungs_of(self._question.config["pruner"]) is not None:
+            return False  # it goes on in the second part
+        if record.verdict == "pruned":
+            return record.number not in pruned and read_about(run.state) is not None
+        return record.verdict in ("running", "interrupted")
 
     def _described(self) -> StudyRecord:
         question = self._question
