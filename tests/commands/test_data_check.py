@@ -118,6 +118,18 @@ def test_sizes_and_buckets_are_drawn(folder: Path, capsys: pytest.CaptureFixture
     assert facts(capsys, str(folder))["images"] == 8  # it is not among the images
 
 
+def test_a_drawing_replaces_a_drawing_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = picture(folder.parent / "mine.png", (64, 64), None, seed=9)
+    before = mine.read_bytes()
+    for kind in ("png", "svg", "pdf"):
+        for _ in range(2):  # the second time over the first one
+            main(["data", "check", str(folder), "--picture", f"sizes.{kind}"])
+        assert not capsys.readouterr().err
+    assert main(["data", "check", str(folder), "--picture", str(mine)]) == 2
+    assert "this file is there already" in capsys.readouterr().err
+    assert mine.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeplora.commands import Parser
+from sweeplora.commands.target import file_target
 from sweeplora.errors import UserError
 from sweeplora.report.plain_json import json_text
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _EXAMPLE = "python -m sweeplora data check /my/pictures model=sdxl model.max_tokens=150 --picture sizes.png"
 _WELL, _FAULTY = 0, 1
+_CREATOR = "sweeplora data check"
 _PICTURES = ("png", "svg", "pdf")
 
 
@@ -102,16 +104,20 @@ def _usual(node: Mapping[str, Any]) -> Usual:
 
 def _picture(file: Path, folder: Folder) -> Path:
     """Where the picture goes. Raises UserError for a place where it cannot be, or would be trained on."""
-    if file.suffix[1:].lower() not in _PICTURES or not file.name.isprintable():
-        raise UserError("--picture", file, f"give a name that ends in .{', .'.join(_PICTURES)}")
-    if file.is_dir() or not file.absolute().parent.is_dir():
-        raise UserError("--picture", file, "give a file in a folder that exists, e.g. --picture sizes.png")
+    if not file.name.isprintable():
+        raise UserError("--picture", file, "give a name of letters and digits, e.g. --picture sizes.png")
+    file_target("--picture", file, [f".{kind}" for kind in _PICTURES], _is_drawing)
     inside = next((one for one in folder.sources() if file.resolve().is_relative_to(one.path.resolve())), None)
     if inside is not None:
         raise UserError(
             "--picture", file, f"lies in {inside.key}={inside.dir}, and would be trained on; put it elsewhere"
         )
     return file
+
+
+def _is_drawing(file: Path) -> bool:
+    """Whether a file is an earlier look's picture."""
+    return _CREATOR.encode() in file.read_bytes()
 
 
 def _draw(file: Path, facts: Mapping[str, Any]) -> None:
@@ -121,7 +127,7 @@ def _draw(file: Path, facts: Mapping[str, Any]) -> None:
     from sweeplora.rundir.files import write_whole
 
     content = BytesIO()
-    drawing(facts).savefig(content, format=file.suffix[1:].lower(), dpi=110)
+    drawing(facts).savefig(content, format=file.suffix[1:].lower(), dpi=110, metadata={"Creator": _CREATOR})
     write_whole(file, content.getvalue())
 
 
