@@ -17,7 +17,15 @@ import pytest
 from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration, Experiment
 from sweeplora.rundir.folder import RunDir
-from sweeplora.rundir.record import Result, TrialRecord, read_trial, write_result, write_trial
+from sweeplora.rundir.record import (
+    Result,
+    TrialRecord,
+    read_study,
+    read_trial,
+    write_result,
+    write_study,
+    write_trial,
+)
 from sweeplora.sweep.storage import open_storage
 from tests.sweep import standin
 from tests.sweep.commands import command, records, start, until
@@ -119,8 +127,12 @@ def test_what_went_on_in_an_idle_slot_is_pruned_once_the_study_is_over(place: Pa
     open_attempt = replace(record.attempts[-1], ended=None, verdict="running")
     write_trial(run, replace(record, verdict="running", message="", attempts=[*record.attempts, open_attempt]))
     standin._write_state(run, STEPS // 2, STEPS)
+    left = read_study(place / "runs/s")
+    assert left is not None
+    write_study(place / "runs/s", replace(left, state="interrupted"))
+    (place / "runs/s/report.html").unlink()
     code, output = study(place, *WORDS)
-    assert "started" not in output and "running" not in output
+    assert "started" not in output and "running" not in output and (place / "runs/s/report.html").exists()
     assert all(attempt["ended"] for each in records(place) for attempt in each["attempts"])
     is_as_it_was(place, code, output)
 

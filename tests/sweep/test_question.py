@@ -37,6 +37,14 @@ def test_confirming_by_a_key_that_the_command_line_fixes_confirms_the_best_few()
     assert any("sweep.confirm.by=network.dim has one value here" in line for line in question.notices)
 
 
+def test_a_study_may_use_a_slot_for_every_training_that_can_run_at_once() -> None:
+    grid = ("network.dim=choice(4,8)", "search=grid")
+    assert asked(*grid).most_at_once(1) == 1
+    assert asked(*grid, "sweep.replicates=3").most_at_once(2) == 6
+    assert asked(*grid, "sweep.confirm.top=2").most_at_once(0) == 2
+    assert asked(*grid, "pruner=rungs").most_at_once(0) == 2, "trials that have ended may go on"
+
+
 def test_a_sweep_on_the_command_line_alone_is_named_after_its_keys() -> None:
     question = asked("network.dim=choice(4,8)", "optimizer.lr=choice(1e-3,1e-4)", "search=grid")
     assert (question.name, question.trials) == ("dim_lr", 4)

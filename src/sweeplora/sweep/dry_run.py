@@ -102,7 +102,7 @@ def _of_study(question: Question, composer: Composer, outlook: Callable[[Experim
     experiments = [composer.experiment(words) for words in covering(question.space, rules)[:CHECKED_AHEAD]]
     looks = [outlook(experiment) for experiment in experiments]
     pace = pace_of(runs, experiments[0].contents["model.path"], experiments[0].config)
-    slots = launcher_of(config).plan(question.trials, shape_of(read_study(folder))).slots
+    slots = launcher_of(config).plan(question.most_at_once(question.trials), shape_of(read_study(folder))).slots
     replication = question.replication
     again = replication.top * replication.seeds
     trainings = question.trials * replication.replicates + again

@@ -23,6 +23,7 @@ from sweeplora.sweep.search.grammar import on_command_line, parse_space
 from sweeplora.sweep.search.known_points import Point, read_points
 from sweeplora.sweep.search.proposals import Proposal, every_choice
 from sweeplora.sweep.search.rules import Rules, drawn, read_constraints
+from sweeplora.sweep.search.rungs import rungs_of
 from sweeplora.sweep.search.searchers import is_grid, num_points
 from sweeplora.sweep.search.space import Space, all_keys
 from sweeplora.sweep.stopping import check_pruner
@@ -129,6 +130,11 @@ class Question:
     def config(self) -> dict[str, Any]:
         """The configuration that every trial starts from."""
         return self.configuration.config
+
+    def most_at_once(self, open_trials: int) -> int:
+        """How many trainings could run at once with so many trials to come; with rungs, others may go on."""
+        trials = self.trials if rungs_of(self.config["pruner"]) is not None else open_trials
+        return max(1, trials * self.replication.replicates, self.replication.top)
 
 
 def read_question(configuration: Configuration, composer: Composer, swept: Space) -> Question:

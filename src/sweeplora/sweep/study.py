@@ -104,7 +104,7 @@ def run_study(configuration: Configuration, composer: Composer, swept: Space, tr
     launcher = trains.launcher or launcher_of(configuration.config)
     runs = Path(configuration.config["runs"]).absolute()
     folder = runs / question.name
-    launcher.plan(question.trials, shape_of(read_study(folder)))
+    launcher.plan(question.most_at_once(question.trials), shape_of(read_study(folder)))
     folder.mkdir(parents=True, exist_ok=True)
     with _only_driver(folder, question.name), Interrupt() as interrupt, logging_to(folder / "driver.log"):
         with without_collections():
@@ -134,6 +134,7 @@ class _Study:
             self._ledger.compare({record.number: record for _, record in known if record.number is not None})
         self._lost = self._lost_trials(ended)
         self._ledger.lose(self._lost)
+        self._was_left = False
         self._record: StudyRecord = self._described()
 
     def run(self, training: str, interrupt: Interrupt) -> int:
@@ -143,7 +144,7 @@ class _Study:
         from sweeplora.sweep.storage import storage_faults
 
         open_trials = self._question.trials - self._ledger.counted()
-        plan = self._launcher.plan(self._most_at_once(open_trials), shape_of(self._record))
+        plan = self._launcher.plan(self._question.most_at_once(open_trials), shape_of(self._record))
         self._record.processes, self._record.threads = plan.slots[0].shape
         remove_leftovers(self._folder)
         keep_reserve(self._folder)
@@ -175,17 +176,12 @@ class _Study:
         found = judge(board, self._record.space, self._question.replication.alpha)
         write_verdict(self._folder, found)
         write_leaderboard(self._folder, board, (*said(self._folder), *preference_lines(board)))
-        if (state == "finished" or waits()) and (open_trials > 0 or driver.display.rows):
+        is_new = open_trials > 0 or bool(driver.display.rows) or self._was_left
+        if (state == "finished" or waits()) and is_new:
             self._draw(state)
         recorded = finish_recorder(recorder, screen, interrupt).kept
         code = self._tell(board, screen, driver.refused, waits())
         return code if recorded or code != WELL else SOME_FAILED
-
-    def _most_at_once(self, open_trials: int) -> int:
-        """How many trainings could run at once: with rungs, trials that have ended may go on."""
-        replication = self._question.replication
-        trials = self._question.trials if rungs_of(self._question.config["pruner"]) is not None else open_trials
-        return max(1, trials * replication.replicates, replication.top)
 
     def _recorder(self) -> Recorder | None:
         write_whole(self._folder / "config.yaml", self._question.configuration.yaml)
@@ -219,6 +215,7 @@ class _Study:
     def _described(self) -> StudyRecord:
         question = self._question
         before = read_study(self._folder)
+        self._was_left = before is not None and before.state != "finished"
         objectives = list(question.objectives)
         return StudyRecord(
             study=question.name,
