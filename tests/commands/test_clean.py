@@ -399,3 +399,15 @@ def test_what_is_not_freed_is_said_and_not_counted(
     assert removed == "0 B removed"
     assert "is not freed: these files have other names (hard links), in MLflow's store" in left
     assert len(list((runs / "artifacts").rglob("toy-*"))) == 2
+
+
+def test_a_run_that_was_deleted_in_the_ui_leaves_no_model_and_no_file_either(runs: Path, empty_database: Path) -> None:
+    shutil.copy(empty_database, runs / "mlflow.db")
+    epochs(runs)
+    contents = Contents(f"sqlite:///{runs}/mlflow.db")
+    trial = contents.runs()["rank/000-000000000002"].info
+    contents.client.delete_run(trial.run_id)
+    assert len(contents.client.search_logged_models([trial.experiment_id])) == 3
+    assert main(["clean", "rank", "--yes"]) == 0
+    assert contents.client.search_logged_models([trial.experiment_id]) == []
+    assert not list((runs / "artifacts").iterdir())
