@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sweeplora.commands import Parser
-from sweeplora.commands.place import split_runs
+from sweeplora.commands.place import runs_of, split_runs
 from sweeplora.errors import UserError
 
 _EXAMPLE = 'python -m sweeplora baseline accept nightly-20261126-031500 --reason "noise offset is per channel now"'
@@ -23,8 +23,12 @@ def main(words: list[str]) -> int:
     parser.add_argument("--although-regressed", action="store_true", help=meant)
     parser.add_argument("--into", default="baselines", metavar="FOLDER", help="the folder of the baselines")
     asked = parser.parse(words)
-    runs, names = split_runs(asked.words)
     folder = Path(asked.into)
+    for word in asked.words:
+        if asked.action == "show" and word.startswith("runs="):
+            mend = "has no effect on `baseline show`, which reads --into alone; leave it out"
+            raise UserError("runs", word.partition("=")[2], mend)
+    runs, names = (runs_of if asked.action == "show" else split_runs)(asked.words)
     if asked.action != "accept" and (asked.reason is not None or asked.although_regressed):
         raise UserError("baseline", asked.action, "--reason and --although-regressed belong to accept")
     match asked.action:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sweeplora.commands import Parser
 from sweeplora.commands.place import split_runs
 from sweeplora.commands.whole import Named, runs_named, tracking_at, whole_named
+from sweeplora.commands.words import STORE, expect_keys, is_assignment, key_and_value
 from sweeplora.errors import UserError
 from sweeplora.report.plain_json import json_text
 
@@ -39,8 +40,12 @@ def main(words: list[str]) -> int:
     parser.add_argument("words", nargs="*", metavar="WORD", help="studies or runs; runs=FOLDER; tracking.uri=…")
     asked = parser.parse(words)
     runs, rest = split_runs(asked.words)
-    overrides = [word for word in rest if word.startswith("tracking.")]
+    overrides = [word for word in rest if is_assignment(word)]
     names = [word for word in rest if word not in overrides]
+    expect_keys("clean", overrides, (*STORE, "tracking.enabled"))
+    if overrides and asked.weights is None and not names:
+        mend = "has no effect where no study is named and no weights are removed; leave it out"
+        raise UserError(*key_and_value(overrides[0]), mend)
     named: list[Named] = []
     if asked.weights is not None:
         removals = _weights(runs, names, asked.weights)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sweeplora.commands import Parser, verbs
+from sweeplora.errors import UserError
 
 _EXAMPLE = "python -m sweeplora completion bash > ~/.sweeplora.bash   # and in ~/.bashrc: source ~/.sweeplora.bash"
 _WORDS = "--words"
@@ -26,6 +27,8 @@ def main(words: list[str]) -> int:
         print("\n".join(_completions(words[2:] if words[1:2] == ["--"] else words[1:], Path.cwd())))
         return 0
     parser = Parser("completion", __doc__ or "", _EXAMPLE)
+    if _WORDS in words:
+        parser.error(f"{_WORDS} is the first word")
     parser.add_argument(_WORDS, action="store_true", help="as first word: print what completes the words after it")
     parser.add_argument("shell", choices=("bash", "zsh", "fish"), metavar="SHELL", help="bash, zsh or fish")
     script = files("sweeplora").joinpath(f"assets/completion/sweeplora.{parser.parse(words).shell}")
@@ -103,7 +106,10 @@ def _runs(current: str, words: Iterable[str]) -> list[str]:
     from sweeplora.commands.place import runs_of
     from sweeplora.rundir.places import run_folders, single_folders, study_folders
 
-    runs, _ = runs_of(list(words))
+    try:
+        runs, _ = runs_of(list(words))
+    except UserError:  # what is typed so far names no folder
+        return []
     study, slash, _ = current.partition("/")
     if not slash:
         return [folder.name for folder in (*study_folders(runs), *single_folders(runs))]

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeplora.commands import Parser
+from sweeplora.commands.one_run import key_of
 from sweeplora.commands.target import file_target
+from sweeplora.commands.words import expect_keys, is_assignment, key_and_value
 from sweeplora.errors import UserError
 from sweeplora.report.plain_json import json_text
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 _EXAMPLE = "python -m sweeplora data check /my/pictures model=sdxl model.max_tokens=150 --picture sizes.png"
 _WELL, _FAULTY = 0, 1
 _CREATOR = "sweeplora data check"
+_TAGS = 20
 _PICTURES = ("png", "svg", "pdf")
 
 
@@ -30,9 +33,7 @@ def main(words: list[str]) -> int:
     parser = Parser("data", __doc__ or "", _EXAMPLE)
     parser.add_argument("--json", action="store_true", help="as JSON, with every image, tag and group")
     parser.add_argument("--picture", metavar="FILE", help="draw sizes and buckets: a .png, .svg or .pdf")
-    parser.add_argument(
-        "--tags", metavar="N", type=_count, default=20, help="show the N most frequent tags, by default 20"
-    )
+    parser.add_argument("--tags", metavar="N", type=_count, help=f"show the N most frequent tags, by default {_TAGS}")
     parser.add_argument("action", choices=("check",), metavar="check", help="look, and change nothing")
     parser.add_argument(
         "words",
@@ -41,6 +42,8 @@ def main(words: list[str]) -> int:
         help="DIR, or data=…; and key=value: data.*, model.*, as a training has them",
     )
     asked = parser.parse(words)
+    if asked.json and asked.tags is not None:
+        raise UserError("--tags", asked.tags, "has no effect beside --json, which has every tag; leave it out")
     config = _configured(asked.words)
     folder, usual = _folder(config["data"]), _usual(config["model"])
     picture = None if asked.picture is None else _picture(Path(asked.picture), folder)
@@ -49,7 +52,8 @@ def main(words: list[str]) -> int:
     except OSError as error:
         raise UserError("data.dir", error.filename, f"cannot be read ({error.strerror})") from None
     facts = facts_of(found, usual.tokenizers, config["model"]["max_tokens"], folder.weighted_captions)
-    print(json_text(facts, indent=1) if asked.json else "\n".join(lines_of(facts, asked.tags)))
+    tags = _TAGS if asked.tags is None else asked.tags
+    print(json_text(facts, indent=1) if asked.json else "\n".join(lines_of(facts, tags)))
     if picture is not None:
         _draw(picture, facts)
     return _FAULTY if facts["refusals"] else _WELL
@@ -59,8 +63,12 @@ def _configured(words: Sequence[str]) -> dict[str, Any]:
     """The configuration with a folder among the words as its data."""
     from sweeplora.config.compose import compose
 
-    folders = [word for word in words if "=" not in word and word[:1] not in ("+", "~")]
+    folders = [word for word in words if not is_assignment(word)]
     overrides = [word for word in words if word not in folders]
+    expect_keys("data check", overrides, ("data", "data.", "model", "model."))
+    for word in overrides:
+        if folders and key_of(word) == "data.dir":
+            raise UserError(*key_and_value(word), f"has no effect beside {folders[0]}; give one of them")
     if len(folders) > 1:
         raise UserError("data check", folders[1], "one folder at a time; for several give data.subsets")
     if folders and not any(word.startswith("data=") for word in overrides):

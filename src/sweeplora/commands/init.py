@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeplora.commands import Parser
+from sweeplora.commands.words import is_assignment
 from sweeplora.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ def main(words: list[str]) -> int:
     parser.add_argument("folder", metavar="DIR", help="a folder, new or not; . is this one")
     named = parser.parse(words).folder
     folder = Path(named)
-    if "=" in named and not named.startswith((".", "/")):
+    if not named.strip():
+        raise UserError("init", named, "give a folder's name; . is this one")
+    if is_assignment(named):
         raise UserError("init", named, "give a folder's name; key=value has no place here")
     try:
         made = {name: content for name, content in _files() if name != _IGNORED or not (folder / name).exists()}

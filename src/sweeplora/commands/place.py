@@ -47,6 +47,9 @@ def split_runs(words: Sequence[str]) -> tuple[Path, list[str]]:
 def runs_of(words: Sequence[str]) -> tuple[Path, list[str]]:
     """As `split_runs`, for a folder that need not be there."""
     given = [word.partition("=")[2] for word in words if word.startswith("runs=")]
+    signed = [word for word in words if word.lstrip("+~").partition("=")[0] == "runs" and word[0] in "+~"]
+    if signed or "" in given:
+        raise UserError("runs", signed[0] if signed else "", "give a folder, without a sign: runs=FOLDER")
     others = [word for word in words if not word.startswith("runs=")]
     named = given[-1] if given else _configured(Path("conf/config.yaml")) or "runs"
     refuse_unreachable("runs", named)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeplora.commands import Parser
-from sweeplora.commands.one_run import refuse_study_words
+from sweeplora.commands.one_run import key_of, refuse_study_words
 from sweeplora.commands.place import split_runs
 from sweeplora.commands.target import file_target
 from sweeplora.errors import UserError
@@ -32,7 +32,6 @@ def main(words: list[str]) -> int:
     from sweeplora.report.diff import config_diff
     from sweeplora.report.find import find_run
     from sweeplora.report.repeat import compare
-    from sweeplora.rundir.files import write_whole
     from sweeplora.rundir.record import read_trial
     from sweeplora.sweep.single import train_anew
 
@@ -42,7 +41,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("words", nargs="*", metavar="WORD", help="key=value to change; runs=FOLDER")
     asked = parser.parse(words)
     runs, rest = split_runs([asked.run, *asked.words])
-    refuse_study_words(rest[1:], "rerun")
+    _refuse(rest[1:])
     target = None if asked.json is None else file_target("--json", asked.json, (".json",), _is_comparison)
     first, overrides = find_run(runs, rest[0]), rest[1:]
     record = read_trial(first)
@@ -59,9 +58,26 @@ def main(words: list[str]) -> int:
     lines = _changes(then, now, second, changed) if changed else _told(first, second, repeat, differing)
     print("\n".join(lines))
     if target is not None:
-        told = {**_as_data(second, repeat, differing), "changed": changed}
-        write_whole(target, json_text(told, indent=1) + "\n")
+        _write(target, {**_as_data(second, repeat, differing), "changed": changed})
     return 0 if changed or repeat.identical else _DIFFERENT
+
+
+def _refuse(overrides: Sequence[str]) -> None:
+    """Raise UserError for an override that changes nothing of a run that is trained again."""
+    refuse_study_words(overrides, "rerun")
+    for word in overrides:
+        if key_of(word) == "reuse":
+            mend = "has no effect on `rerun`, which always trains; leave it out"
+            raise UserError("reuse", word.partition("=")[2], mend)
+
+
+def _write(file: Path, told: Mapping[str, Any]) -> None:
+    from sweeplora.rundir.files import write_whole
+
+    try:
+        write_whole(file, json_text(told, indent=1) + "\n")
+    except OSError as error:  # its place was there before the training
+        raise UserError("--json", file, f"cannot be written ({error.strerror}); all else is done") from None
 
 
 def configuration_of(run: RunDir, record: TrialRecord, runs: Path, overrides: Sequence[str]) -> Configuration:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeplora.commands import Parser
 from sweeplora.commands.place import runs_of
+from sweeplora.commands.words import STORE, expect_keys, is_assignment
 from sweeplora.errors import UserError
 from sweeplora.report.plain_json import json_text
 
@@ -36,9 +37,10 @@ def main(words: list[str]) -> int:
     parser.add_argument("words", nargs="*", metavar="WORD", help="DIR, an empty folder; runs=FOLDER; tracking.uri=…")
     asked = parser.parse(words)
     runs, rest = runs_of([asked.run, *asked.words])
-    tracking = [word for word in rest if word.startswith("tracking.")]
-    names = [word for word in rest if word not in tracking]
-    if not 0 < len(names) < 3:
+    tracking = [word for word in rest[1:] if is_assignment(word)]
+    names = [rest[0], *(word for word in rest[1:] if word not in tracking)] if rest else []
+    expect_keys("restore", tracking, STORE)
+    if not 0 < len(names) < 3 or not names[-1].strip():
         parser.error("give a run and a folder")
     into = Path(names[1] if len(names) == 2 else f"restored-{Path(names[0]).name}").absolute()
     expect_empty(into)

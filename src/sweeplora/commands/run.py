@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sweeplora.commands import Parser
+from sweeplora.errors import UserError
 
 if TYPE_CHECKING:
     from sweeplora.experiment import Configuration
@@ -20,6 +21,8 @@ def main(words: list[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="say what would be trained, how long and where")
     parser.add_argument("overrides", nargs="*", help="key=value, group=choice, or +sweep=NAME")
     asked = parser.parse(words)
+    if asked.cfg and asked.dry_run:
+        raise UserError("--dry-run", "given", "has no effect beside --cfg, which runs nothing; give one of them")
     if asked.cfg:
         return _print_config(asked.overrides)
     return _dry_run(asked.overrides) if asked.dry_run else _run(asked.overrides)

@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 from sweeplora.commands import Parser
+from sweeplora.commands.one_run import key_of
+from sweeplora.commands.words import STORE, expect_keys, is_assignment
 from sweeplora.errors import UserError
 
 _EXAMPLE = "python -m sweeplora sync runs=/data/runs tracking.uri=http://host:5000"
 _FAILED = 1
+_READ = ("runs", *STORE, "tracking.enabled", "tracking.tensorboard", "tracking.tensorboard_prefix")
 
 
 def main(words: list[str]) -> int:
@@ -26,11 +29,14 @@ def main(words: list[str]) -> int:
         "words", nargs="*", metavar="WORD", help="studies or runs, all by default; runs=FOLDER; tracking.…"
     )
     given_words = parser.parse(words).words
-    overrides = [word for word in given_words if "=" in word]
-    names = [word for word in given_words if "=" not in word]
+    overrides = [word for word in given_words if is_assignment(word)]
+    names = [word for word in given_words if word not in overrides]
+    expect_keys("sync", overrides, _READ)
     config = compose(overrides).config
     check_node("tracking", config["tracking"])
-    given = {word.partition("=")[0].lstrip("+") for word in overrides}
+    given = {key_of(word) for word in overrides}
+    if "tracking.enabled" in given and not config["tracking"]["enabled"]:
+        raise UserError("tracking.enabled", "false", "has no effect on `sync`, which sends; leave it out")
     changed = {key: value for key, value in config["tracking"].items() if f"tracking.{key}" in given}
     runs = Path(config["runs"])
     if not runs.is_dir():
