@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -104,6 +105,22 @@ def test_a_repetition_that_cannot_run_fails_by_name_and_the_study_goes_on(tmp_pa
     assert "trial 0.1 failed" in output and code == 0
     code, output = study(tmp_path, *GRID, word, "seed=5")
     assert code == 0 and "started" not in output
+
+
+def test_a_repetition_reads_what_its_trial_read_but_for_another_split(tmp_path: Path) -> None:
+    def hashed(configuration: Configuration) -> Experiment:
+        seed, split = configuration.config["seed"], configuration.config["data"]["validation_seed"]
+        changed = "other" if (tmp_path / "changed").exists() and seed == 1 else "same"
+        contents = {"data.dir": f"split {split}", "model.path": changed}
+        return replace(check(configuration), contents=contents)
+
+    words = (*GRID, "sweep.confirm={top: 2, seeds: 2, split: true}")
+    assert study(tmp_path, *words, check=hashed)[0] == 0
+    assert {r["verdict"] for r in points_and_repetitions(tmp_path)[1]} == {"complete"}
+    (tmp_path / "changed").touch()
+    _, output = study(tmp_path, "sweep.name=t", *words[1:], check=hashed)
+    assert "trial 0.1 failed" in output or "trial 1.1 failed" in output
+    assert "model.path=other: its content has changed since the trial was trained" in output
 
 
 def test_a_repetition_that_diverges_takes_its_trial_along() -> None:

@@ -83,8 +83,10 @@ def prepare_again(context: StudyContext, due: Repetition, row: Row) -> Job:
         raise UserError("trial.json", due.folder, "the record of the trial that is to be repeated is gone")
     seed = context.question.replication.words(context.question.config, due.place)
     experiment = context.composer.experiment((*trial.proposed, *seed))
-    if trial.contents and trial.contents != experiment.contents:
-        raise UserError("trial", due.number, "its data or another file it reads has changed since it was trained")
+    if changed := _changed(trial, experiment, context.question.replication.split):
+        raise UserError(
+            changed, experiment.contents.get(changed), "its content has changed since the trial was trained"
+        )
     run = RunDir(context.folder / f"{due.number:03}.{due.place}-{experiment.signature}")
     new = replace(
         trial,
@@ -106,6 +108,14 @@ def prepare_again(context: StudyContext, due: Repetition, row: Row) -> Job:
     row.swept = {**trial.params, "seed": experiment.config["seed"]}
     row.steps, row.params = experiment.steps, f"{params_text(trial.params)} {' '.join(seed)}"
     return Job(run, record, row)
+
+
+def _changed(trial: TrialRecord, experiment: Experiment, split: bool) -> str | None:
+    """The key whose files have changed since a trial was trained; `split`: another split of the data is meant."""
+    for key, digest in trial.contents.items():
+        if experiment.contents.get(key) != digest and not (split and key.startswith("data.")):
+            return key
+    return None
 
 
 def _folder(context: StudyContext, run: RunDir, experiment: Experiment, new: TrialRecord) -> TrialRecord:
