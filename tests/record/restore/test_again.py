@@ -16,6 +16,7 @@ from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import read_result, read_trial
 from tests.record.mlflow_store import Contents
 from tests.record.postgres import postgres
+from tests.record.provenance.test_git import run
 from tests.record.restore.desk import Desk
 from tests.record.servers import Server
 from tests.record.study_folder import StudyFolder
@@ -44,6 +45,31 @@ def test_all_but_the_servers_storage_is_lost_and_the_same_bytes_come_back(
     monkeypatch.chdir(tmp_path / "other machine" / "again")
     _rerun_alike(tmp_path, capsys)
     _changed_in_its_seed_alone(capsys)
+
+
+@pytest.mark.slow
+def test_a_caption_and_a_removal_that_were_not_committed_train_again_alike(
+    tmp_path: Path,
+    tiny_model: Path,
+    pictures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    desk = Desk(tmp_path)
+    for part in ("train", "val"):
+        shutil.copytree(pictures / part, desk.path / "pics" / part)
+    run(desk.path, "add", ".")
+    run(desk.path, "commit", "-q", "-m", "pictures")
+    (desk.path / "pics/train/p00.txt").write_text("not what was committed\n")
+    (desk.path / "pics/train/p01.png").unlink()
+    monkeypatch.chdir(desk.path)
+    words = [f"model.path={tiny_model}", "data=folder", "data.dir=pics/train", "data.val_dir=pics/val", "name=mine"]
+    assert main([*words, "sample=none", "train.epochs=null", "train.steps=2", "train.batch_size=4"]) == 0
+    assert main(["restore", "mine", str(tmp_path / "again")]) == 0
+    assert "p01.png: is no image of the run" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path / "again")
+    assert main(["rerun", "mine"]) == 0
+    assert "identical to single/mine" in capsys.readouterr().out
 
 
 @pytest.mark.services

@@ -54,7 +54,7 @@ def _other_vae(source: Path, target: Path) -> Path:
 def test_a_base_model_with_a_vae_of_its_own_is_found_though_both_have_moved(
     desk: Desk, tmp_path: Path, tiny_sd15: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    vae = _other_vae(tiny_sd15, tmp_path / "vaes/vae")
+    vae = _other_vae(tiny_sd15, tmp_path / "vaes/safe")
     shutil.copytree(tiny_sd15, tmp_path / "models/base", copy_function=os.link)
     node = compose(["model=sd15", f"model.path={tmp_path}/models/base", f"model.vae={vae}"]).config["model"]
     digest = model_digest(built(Group(node)).facts(), ContentHashes(tmp_path / "no memo"))
@@ -67,13 +67,13 @@ def test_a_base_model_with_a_vae_of_its_own_is_found_though_both_have_moved(
     code, told = _restore(capsys, tmp_path / "model moved", [attic])
     assert code == 0 and told["paths"] == {node["path"]: str(attic / "deep/another name")}
 
-    shutil.move(vae, attic / "deep/vae")
-    shutil.copytree(tiny_sd15 / "vae", attic / "vae")  # of the recorded name, with another content
+    shutil.move(vae, attic / "renamed")
+    shutil.copytree(tiny_sd15 / "vae", attic / "safe")  # of the recorded name, with another content
     code, told = _restore(capsys, tmp_path / "both moved", [attic])
     assert code == 0
-    assert told["paths"] == {node["path"]: str(attic / "deep/another name"), node["vae"]: str(attic / "deep/vae")}
+    assert told["paths"] == {node["path"]: str(attic / "deep/another name"), node["vae"]: str(attic / "renamed")}
 
-    shutil.rmtree(attic / "deep/vae")
+    shutil.rmtree(attic / "renamed")
     code, told = _restore(capsys, tmp_path / "vae lost", [attic])
     assert code == 1 and told["missing"][0]["content"] == digest and "model.vae" in told["missing"][0]["why"]
 

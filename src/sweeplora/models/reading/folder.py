@@ -48,7 +48,7 @@ def read_vae(folder: Path) -> Part:
     path = inside if inside.is_dir() else folder
     if not (path / "config.json").is_file():
         raise UserError("model.vae", folder, "config.json is missing; give a diffusers VAE folder, or null")
-    return read_part("model.vae", path.parent, path.name)
+    return _read_part("model.vae", path, "vae")
 
 
 def read_part(key: str, folder: Path, name: str, prefix: str = "") -> Part:
@@ -57,15 +57,19 @@ def read_part(key: str, folder: Path, name: str, prefix: str = "") -> Part:
     `prefix`: added to the names in the file to get those in the module. Raises UserError for `key`, naming
     the file that is missing or broken.
     """
-    config_file = folder / name / "config.json"
-    if not config_file.is_file():
+    if not (folder / name / "config.json").is_file():
         raise UserError(key, folder, f"{name}/config.json is missing; give a whole diffusers folder")
-    files, listing = _weights(key, folder, name)
+    return _read_part(key, folder / name, name, prefix)
+
+
+def _read_part(key: str, path: Path, part: str, prefix: str = "") -> Part:
+    """The network `part` of a model in the folder `path`, whatever its name."""
+    files, listing = _weights(key, path, part)
     stored: dict[str, Stored] = {}
     for file in files:
-        stored |= _tensors(key, folder, file)
-    config = read_json(key, folder, f"{name}/config.json")
-    return Part(key, folder / name, config, _by_module_name(name, stored, prefix), (config_file, *listing))
+        stored |= _tensors(key, path.parent, file)
+    config = read_json(key, path.parent, f"{path.name}/config.json")
+    return Part(key, path, config, _by_module_name(part, stored, prefix), (path / "config.json", *listing))
 
 
 def read_tokenizer(folder: Path, name: str) -> tuple[TokenizerFiles, tuple[Path, ...]]:
@@ -92,19 +96,19 @@ def read_json(key: str, folder: Path, name: str) -> dict[str, Any]:
     return content
 
 
-def _weights(key: str, folder: Path, name: str) -> tuple[Sequence[Path], Sequence[Path]]:
+def _weights(key: str, path: Path, part: str) -> tuple[Sequence[Path], Sequence[Path]]:
     """The tensor files, and those files plus the index that lists them; prefers full precision to half."""
-    stem = _STEMS.get(name, _ENCODER_STEM)
+    stem, folder = _STEMS.get(part, _ENCODER_STEM), path.parent
     for variant in _VARIANTS:
-        whole = folder / name / f"{stem}{variant}.safetensors"
+        whole = path / f"{stem}{variant}.safetensors"
         if whole.is_file():
             return [whole], [whole]
-        index = folder / name / f"{stem}.safetensors.index{variant}.json"
+        index = path / f"{stem}.safetensors.index{variant}.json"
         if index.is_file():
-            listed: Mapping[str, str] = read_json(key, folder, f"{name}/{index.name}")["weight_map"]
-            shards = [folder / name / shard for shard in sorted(set(listed.values()))]
+            listed: Mapping[str, str] = read_json(key, folder, f"{path.name}/{index.name}")["weight_map"]
+            shards = [path / shard for shard in sorted(set(listed.values()))]
             return shards, [index, *shards]
-    mend = f"{name}/{stem}.safetensors is missing; give a whole diffusers folder with safetensors weights"
+    mend = f"{path.name}/{stem}.safetensors is missing; give a whole diffusers folder with safetensors weights"
     raise UserError(key, folder, mend)
 
 

@@ -112,7 +112,7 @@ def _restored(record: _Record, into: Path, look_in: Sequence[Path], helpers: Hel
     places.missing += overlaid.missing
     if record.archive is not None:
         places.notes += (
-            [] if is_kept else [f"the backup {record.archive} is gone; what there is comes from the checkout"]
+            [] if is_kept else [f"the backup {record.archive.name} is gone; what there is comes from the checkout"]
         )
     places.notes += [] if overlaid.trouble is None else [f"{overlaid.trouble}; the rest comes from the checkout"]
     _restore_inputs(record, places, helpers)
