@@ -205,3 +205,44 @@ def test_what_the_patch_left_out_is_taken_away_or_said(desk: Desk, tmp_path: Pat
     assert not (tmp_path / "again/logo.png").exists() and (tmp_path / "again/kept.png").exists()
     (note,) = restored.notes
     assert note.startswith(str(tmp_path / "again/key.pem")) and "looks secret" in note
+
+
+def test_regularisation_images_that_were_not_needed_do_not_come_back(desk: Desk, tmp_path: Path) -> None:
+    for name in "abc":
+        _image(desk.path / "reg", f"{name}.png", name)
+    _image(desk.path / "pics", "one.png", "one")
+    _commit(desk)
+    entries = [_entry("pics/one.png", "one"), _entry("reg/a.png", "a", "regularisation")]
+    restored = bring_back(_trained(desk, {"dir": "pics", "reg_dir": "reg"}, *entries), tmp_path / "again")
+    assert _names(tmp_path / "again/reg") == ["a.png", "a.txt"] and not restored.missing
+
+
+def test_masks_of_other_images_stay_and_a_second_one_of_an_image_goes(desk: Desk, tmp_path: Path) -> None:
+    _image(desk.path / "pics", "a.png", "a")
+    for name in ("a.png", "a.jpg", "other.png"):
+        _image(desk.path / "masks", name, None)
+    _commit(desk)
+    (desk.path / "masks/a.jpg").unlink()
+    mask = {key: one for key, one in _entry("masks/a.png", "").items() if key in ("path", "sha256", "bytes")}
+    made = _trained(desk, {"dir": "pics", "mask_dir": "masks"}, _entry("pics/a.png", "a", mask=mask))
+    restored = bring_back(made, tmp_path / "again")
+    assert _names(tmp_path / "again/masks") == ["a.png", "other.png"] and not restored.missing
+
+
+def test_a_folder_below_home_is_compared_too(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    _image(tmp_path / "album", "a.png", "a cat")
+    made = _trained(desk, {"dir": "~/album"}, _entry(tmp_path / "album/a.png", "a cat"))
+    assert _paths(bring_back(made, tmp_path / "first")) == {"~/album": str(tmp_path / "album")}
+    (tmp_path / "album/a.txt").write_text("a cow")
+    assert _paths(bring_back(made, tmp_path / "second")) == {"~/album": "inputs/album"}
+
+
+def test_without_a_list_of_images_nothing_is_taken_away_and_it_is_said(desk: Desk, tmp_path: Path) -> None:
+    _image(desk.path / "pics", "a.png", "a")
+    _commit(desk)
+    made = _trained(desk, {"dir": "pics"})
+    (made.path / "dataset.json").write_text("{")
+    (note,) = bring_back(made, tmp_path / "again").notes
+    assert "dataset.json is missing or damaged" in note
+    assert _names(tmp_path / "again/pics") == ["a.png", "a.txt"]

@@ -61,6 +61,8 @@ def restore_data(config: Mapping[str, Any], listing: Mapping[str, Any], places: 
     readings: dict[Path, list[DataFolder]] = defaultdict(list)
     for folder in _with_members(list(_data_folders(config.get("data") or {})), entries, places):
         readings[places.recorded(folder.text)].append(folder)
+    if readings and not entries:
+        places.notes.append("dataset.json is missing or damaged: images and captions are not compared with the record")
     for root, folders in readings.items():
         if any(folder.members for folder in folders):
             place = _restored(root, folders, places, compare)
