@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -138,6 +139,40 @@ def test_another_vae_is_a_folder_of_its_own_or_a_whole_models(copy: Path, tiny_m
         facts = sdxl(tiny_model, vae=str(given)).facts()
         assert facts.vae.path == copy / "vae"
         assert facts.vae.config["scaling_factor"] == 2.5
+
+
+@pytest.mark.parametrize("name", ["sdxl-vae-fp16-fix", "unet", "text_encoder", "vae.v2"])
+@pytest.mark.parametrize("variant", ["", ".fp16"])
+def test_a_vae_may_be_in_a_folder_of_any_name(
+    name: str, variant: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(tiny_model / "vae", tmp_path / name))
+    file, former = folder / "diffusion_pytorch_model.safetensors", {"to_q": "query", "to_out.0": "proj_attn"}
+    tensors = load_file(file)
+    file.unlink()
+    renamed = {key: next((key.replace(*pair) for pair in former.items() if pair[0] in key), key) for key in tensors}
+    assert renamed != dict(zip(tensors, tensors, strict=True))  # as older VAEs name them
+    old = {renamed[key]: tensor for key, tensor in tensors.items()}
+    save_file(old, folder / f"diffusion_pytorch_model{variant}.safetensors", {"format": "pt"})
+    monkeypatch.chdir(folder)
+    for given in (str(folder), f"{folder}/", ".", f"../{name}"):
+        facts = sdxl(tiny_model, vae=given).facts()
+        assert facts.vae.shapes() == sdxl(tiny_model).facts().vae.shapes()
+    loaded = load(tiny_model, vae=".").vae.state_dict()
+    assert all((loaded[key] == tensor).all() for key, tensor in tensors.items())
+
+
+def test_what_a_vaes_folder_lacks_is_named_with_its_kind_of_mend(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(tiny_model / "vae", tmp_path / "fixed"))
+    monkeypatch.chdir(folder)
+    for file in ("diffusion_pytorch_model.safetensors", "config.json"):
+        (folder / file).unlink()
+        for given in ("../fixed", "."):
+            line = f"model.vae={given}: {file} is missing; give a diffusers VAE folder, or null"
+            with pytest.raises(UserError, match=f"^{re.escape(line)}"):
+                sdxl(tiny_model, vae=given).facts()
 
 
 def test_a_vae_that_is_missing_or_of_another_model_is_refused(copy: Path, tiny_model: Path) -> None:

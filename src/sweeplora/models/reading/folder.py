@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sweeplora.errors import UserError
 from sweeplora.models.architecture import Architecture
@@ -42,13 +42,33 @@ def read_model(path: Path, architecture: Architecture, *, own_vae: bool) -> Cont
     )
 
 
+class _Place(NamedTuple):
+    """A network's folder: `name` in `root`, empty where it is `root` itself. `key`: what the configuration calls it."""
+
+    key: str
+    root: Path
+    name: str
+    mend: str = "give a whole diffusers folder"
+
+    @property
+    def path(self) -> Path:
+        return self.root / self.name
+
+    def shown(self, file: str) -> str:
+        """A file in it, as seen from the root."""
+        return (Path(self.name) / file).as_posix()
+
+    def refusal(self, fault: str) -> UserError:
+        return UserError(self.key, self.root, fault)
+
+
 def read_vae(folder: Path) -> Part:
-    """The VAE in its own folder, or in the `vae` folder of a whole model; raises UserError for `model.vae`."""
-    inside = folder / "vae"
-    path = inside if inside.is_dir() else folder
-    if not (path / "config.json").is_file():
-        raise UserError("model.vae", folder, "config.json is missing; give a diffusers VAE folder, or null")
-    return _read_part("model.vae", path, "vae")
+    """The VAE in its own folder, whatever that is called, or in the `vae` folder of a whole model.
+
+    Raises UserError for `model.vae`.
+    """
+    inside = "vae" if (folder / "vae").is_dir() else ""
+    return _read(_Place("model.vae", folder, inside, "give a diffusers VAE folder, or null"), "vae", "")
 
 
 def read_part(key: str, folder: Path, name: str, prefix: str = "") -> Part:
@@ -57,19 +77,20 @@ def read_part(key: str, folder: Path, name: str, prefix: str = "") -> Part:
     `prefix`: added to the names in the file to get those in the module. Raises UserError for `key`, naming
     the file that is missing or broken.
     """
-    if not (folder / name / "config.json").is_file():
-        raise UserError(key, folder, f"{name}/config.json is missing; give a whole diffusers folder")
-    return _read_part(key, folder / name, name, prefix)
+    return _read(_Place(key, folder, name), name, prefix)
 
 
-def _read_part(key: str, path: Path, part: str, prefix: str = "") -> Part:
-    """The network `part` of a model in the folder `path`, whatever its name."""
-    files, listing = _weights(key, path, part)
+def _read(place: _Place, kind: str, prefix: str) -> Part:
+    """The network of a kind (`unet`, `vae`, or a text encoder) at a place; see `read_part`."""
+    config_file = place.path / "config.json"
+    if not config_file.is_file():
+        raise place.refusal(f"{place.shown(config_file.name)} is missing; {place.mend}")
+    files, listing = _weights(place, _STEMS.get(kind, _ENCODER_STEM))
     stored: dict[str, Stored] = {}
     for file in files:
-        stored |= _tensors(key, path.parent, file)
-    config = read_json(key, path.parent, f"{path.name}/config.json")
-    return Part(key, path, config, _by_module_name(part, stored, prefix), (path / "config.json", *listing))
+        stored |= _tensors(place, file)
+    config = read_json(place.key, place.root, place.shown(config_file.name))
+    return Part(place.key, place.path, config, _by_module_name(kind, stored, prefix), (config_file, *listing))
 
 
 def read_tokenizer(folder: Path, name: str) -> tuple[TokenizerFiles, tuple[Path, ...]]:
@@ -96,39 +117,37 @@ def read_json(key: str, folder: Path, name: str) -> dict[str, Any]:
     return content
 
 
-def _weights(key: str, path: Path, part: str) -> tuple[Sequence[Path], Sequence[Path]]:
+def _weights(place: _Place, stem: str) -> tuple[Sequence[Path], Sequence[Path]]:
     """The tensor files, and those files plus the index that lists them; prefers full precision to half."""
-    stem, folder = _STEMS.get(part, _ENCODER_STEM), path.parent
     for variant in _VARIANTS:
-        whole = path / f"{stem}{variant}.safetensors"
+        whole = place.path / f"{stem}{variant}.safetensors"
         if whole.is_file():
             return [whole], [whole]
-        index = path / f"{stem}.safetensors.index{variant}.json"
+        index = place.path / f"{stem}.safetensors.index{variant}.json"
         if index.is_file():
-            listed: Mapping[str, str] = read_json(key, folder, f"{path.name}/{index.name}")["weight_map"]
-            shards = [path / shard for shard in sorted(set(listed.values()))]
+            listed: Mapping[str, str] = read_json(place.key, place.root, place.shown(index.name))["weight_map"]
+            shards = [place.path / shard for shard in sorted(set(listed.values()))]
             return shards, [index, *shards]
-    mend = f"{path.name}/{stem}.safetensors is missing; give a whole diffusers folder with safetensors weights"
-    raise UserError(key, folder, mend)
+    raise place.refusal(f"{place.shown(f'{stem}.safetensors')} is missing; {place.mend}, with safetensors weights")
 
 
-def _tensors(key: str, folder: Path, file: Path) -> dict[str, Stored]:
-    name = file.relative_to(folder).as_posix()
+def _tensors(place: _Place, file: Path) -> dict[str, Stored]:
+    name = file.relative_to(place.root).as_posix()
     try:
         return find_tensors(file)
     except FileNotFoundError:
-        raise UserError(key, folder, f"{name} is missing; copy the folder again") from None
+        raise place.refusal(f"{name} is missing; copy the folder again") from None
     except UnreadableFile as fault:
-        raise UserError(key, folder, f"{name} {fault}; copy the folder again") from None
+        raise place.refusal(f"{name} {fault}; copy the folder again") from None
 
 
-def _by_module_name(part: str, stored: Mapping[str, Stored], prefix: str) -> dict[str, Stored]:
+def _by_module_name(kind: str, stored: Mapping[str, Stored], prefix: str) -> dict[str, Stored]:
     """The tensors by their names in the current module class.
 
     transformers has added and dropped `text_model.` in text encoders across versions, and old versions of
     diffusers named the attention of VAEs differently.
     """
-    match part:
+    match kind:
         case "unet":
             return dict(stored)
         case "vae":
