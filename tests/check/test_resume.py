@@ -11,6 +11,7 @@ from PIL import Image
 
 from sweeplora.check.configuration import check
 from sweeplora.config.compose import compose
+from sweeplora.content import sha256
 from sweeplora.errors import UserError
 from sweeplora.experiment import Experiment
 from sweeplora.rundir.signature import signed_part
@@ -38,11 +39,13 @@ def checked(pictures: Path, tiny_model: Path, tmp_path: Path) -> Checked:
         f"runs={tmp_path / 'runs'}", f"model.path={tiny_model}", "data=folder", f"data.dir={pictures}", "sample=none",
     ]  # fmt: skip
 
-    def run(*words: str, step: int = STEP, code: str = "", before: tuple[str, ...] = ()) -> Experiment:
+    def run(
+        *words: str, step: int = STEP, code: str = "", before: tuple[str, ...] = (), best: tuple[int, str] = (0, "")
+    ) -> Experiment:
         parent = check(compose([*common, "train.epochs=8", *before]))
         origin = here(parent.signature, parent.contents, {**parent.code, **({"torch": code} if code else {})})
         state = tmp_path / "state.safetensors"
-        about = asdict(About(origin, step, STEPS, signed_part(parent.config)))
+        about = asdict(About(origin, step, STEPS, signed_part(parent.config), *best))
         write_tree(state, {}, about)
         return check(compose([*common, *before, f"train.resume={state}", *words]))
 
@@ -107,4 +110,26 @@ def test_other_pictures_another_library_and_another_file_are_refused(checked: Ch
 
 def test_outputs_and_the_rate_may_change(checked: Checked) -> None:
     words = ("optimizer.lr=1e-4", "train.save_every_epochs=2", "train.keep_state=true", "loss=huber", "name=other")
-    assert checked("train.epochs=9", *words, before=("scheduler=constant",)).steps == 9
+    before = ("scheduler=constant", "data.val_split=0.3", "train.patience=3")
+    assert checked("train.epochs=9", *words, before=before).steps == 9
+    probed = ("train.patience=0", "train.probe_images=2", "train.probe_every_epochs=1")
+    assert checked("train.epochs=9", *probed, before=before).steps == 9
+
+
+def test_it_is_said_what_becomes_of_the_best_validation_so_far(checked: Checked, tmp_path: Path) -> None:
+    before = ("scheduler=constant", "data.val_split=0.3", "train.patience=3")
+    kept = tmp_path / "best.safetensors"
+    kept.write_bytes(b"the best")
+    best = (4, sha256(kept))
+
+    def told(*words: str) -> list[str]:
+        made = checked("train.epochs=9", *words, before=before, best=best)
+        return [line for line in made.notices if "val/loss was best at step 4" in line]
+
+    stays = "val/loss was best at step 4, whose weights stay the result until a validation is better"
+    assert told() == told("train.patience=5") == [stays]
+    assert told("train.patience=0") == []
+    anew = "its weights are not beside the state, as best.{}: the best from step 6 on counts"
+    assert anew.format("ckpt") in told("train.save_as=ckpt")[0]
+    kept.write_bytes(b"a later best")
+    assert anew.format("safetensors") in told()[0]

@@ -58,6 +58,28 @@ def test_killed_at_its_last_previews_patience_gives_the_best_validation_once_and
     assert list(run.samples.glob(f"{last:08d}_*.png")) and not list(run.weights.glob("*.png"))
 
 
+def test_a_run_that_patience_ended_goes_on_with_its_best_weights_until_a_validation_is_better(
+    trainings: Trainings,
+) -> None:
+    words = (
+        "network.preset=attn-only", "optimizer.lr=0.3", "scheduler=constant", "train.validation_images=1",
+        "train.probe_images=0", "train.batch_size=16", "train.accumulation=3", "train.epochs=5", "sample=none",
+        "train.keep_state=true",
+    )  # fmt: skip
+    ended = trainings.train("ended-by-patience", *words, "train.patience=1")
+    best, last = read_metrics(ended.metrics)["val/best"], int(str(result(ended)["step"]))
+    assert last == 2 and best[1] == best[2], "patience did not end it in this test"
+    goes_on = (*words, f"train.resume={ended.state}", "optimizer.lr=3")
+    told = {}
+    for patience in (1, 2):
+        run = trainings.train(f"patience-of-{patience}", *goes_on, f"train.patience={patience}")
+        found, told[patience] = result(run), run.log.read_text()
+        assert found["step"] == 3 and "was best at step 1, whose weights these are" in str(found["message"])
+        assert found["weights_sha256"] == result(ended)["weights_sha256"]
+        assert read_metrics(run.metrics)["val/loss"] == {3: read_metrics(ended.metrics)["val/loss"][1]}
+    assert "of step 1 is the best so far, 0 validations ago" in told[1] and "1 validations ago" in told[2]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "overrides"),

@@ -22,6 +22,10 @@ def test_it_waits_for_so_many_validations_without_a_better_one() -> None:
     other = Patience(3)
     other.load(patience.state())
     assert other == Patience(3, 3.0, 4, (3.0,), 2) and not other.exhausted
+    longer, anew = Patience(3), Patience(2)
+    longer.carry_on(patience.state())
+    anew.carry_on(patience.state())
+    assert longer == other and anew == Patience(2, 3.0, 4, (3.0,), 0)
     for_ever = Patience(0)
     assert not for_ever.takes(1, 1.0, ()) and not for_ever.exhausted
 

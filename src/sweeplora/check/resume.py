@@ -11,15 +11,16 @@ from sweeplora.errors import UserError
 from sweeplora.rundir.signature import teaches_nothing
 from sweeplora.rundir.state import About, Origin, code_difference, read_about
 from sweeplora.training.optim.going_on import Course, change_at
+from sweeplora.training.patience import best_before
 
 _FREE = ("scheduler", "loss", "noise", "sample")
 """Groups that a training which goes on may have other values of."""
 
 _FREE_KEYS = (
     *("optimizer.lr", "train.resume", "train.epochs", "train.steps", "train.max_grad_norm", "train.max_weight_norm"),
-    *("train.min_timestep", "train.max_timestep", "train.gradient_checkpointing", "train.compile"),
+    *("train.min_timestep", "train.max_timestep", "train.gradient_checkpointing", "train.compile", "train.patience"),
 )
-_FREE_BEGINNINGS = ("train.save_", "train.validate_every_")
+_FREE_BEGINNINGS = ("train.save_", "train.validate_every_", "train.probe_")
 _TARGET = "_target_"
 
 
@@ -35,7 +36,7 @@ def check_resume(config: Mapping[str, Any], origin: Origin, num_steps: int) -> l
         return []
     _check_length(about, config, num_steps)
     _check_same(about, config, origin)
-    return _schedule(about, config, num_steps)
+    return [*_schedule(about, config, num_steps), *_best(about, config["train"])]
 
 
 def find_state(given: str | None) -> About | None:
@@ -97,6 +98,16 @@ def _schedule(about: About, config: Mapping[str, Any], num_steps: int) -> list[s
     if change.is_none:
         return told
     return [*told, f"scheduler={name} depends on the length: {rates}, {change.as_planned:.3g} as it was planned"]
+
+
+def _best(about: About, train: Mapping[str, Any]) -> list[str]:
+    """What becomes of the best validation so far, with patience before and now."""
+    if not about.best_step or not train["patience"]:
+        return []
+    if best_before(Path(train["resume"]), train["save_as"], about.best_sha256) is None:
+        where = f"its weights are not beside the state, as best.{train['save_as']}"
+        return [f"val/loss was best at step {about.best_step}, but {where}: the best from step {about.step} on counts"]
+    return [f"val/loss was best at step {about.best_step}, whose weights stay the result until a validation is better"]
 
 
 def _is_free(key: str) -> bool:

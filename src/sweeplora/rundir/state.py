@@ -41,13 +41,16 @@ class Origin:
 class About:
     """What a state's file says about itself: its experiment, and the optimizer steps done of those planned.
 
-    `config`: the resolved configuration without the keys that no result depends on.
+    `config`: the resolved configuration without the keys that no result depends on. `best_step`, `best_sha256`: with
+    `train.patience`, the best validation's step and the hash of its weights' file beside the state; else 0 and empty.
     """
 
     origin: Origin
     step: int
     steps: int
     config: Mapping[str, Any] = field(default_factory=dict)
+    best_step: int = 0
+    best_sha256: str = ""
 
 
 def here(signature: str, contents: Mapping[str, str], code: Mapping[str, str]) -> Origin:
@@ -75,7 +78,8 @@ def read_about(file: Path) -> About | None:
 
 def about_of(content: Mapping[str, Any]) -> About:
     """An About from its JSON. Raises KeyError or TypeError if it is none."""
-    return About(_origin(content["origin"]), int(content["step"]), int(content["steps"]), content["config"])
+    best = int(content.get("best_step", 0)), str(content.get("best_sha256", ""))
+    return About(_origin(content["origin"]), int(content["step"]), int(content["steps"]), content["config"], *best)
 
 
 def difference(theirs: Origin, ours: Origin) -> str | None:

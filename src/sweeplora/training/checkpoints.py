@@ -82,7 +82,7 @@ class Checkpoints:
             found = self._others_state(file)
         assert found is not None, "every process has the state, or none"
         self._load(found, file)
-        self._outputs.load(found["outputs"], is_own=is_own)
+        self._outputs.load(found["outputs"], None if is_own else file)
         whose = "" if is_own else f", the state {file}"
         self._say(f"goes on from step {self._trainer.step} of {self._num_steps}{whose}")
 
@@ -136,7 +136,8 @@ class Checkpoints:
             return
         step = self._trainer.step
         self._last = time.monotonic()
-        about = About(self._origin, step, self._num_steps, self._config)
+        best = self._outputs.patience.step, self._outputs.best_sha256
+        about = About(self._origin, step, self._num_steps, self._config, *best)
         try:
             self._run.checkpoints.mkdir(exist_ok=True)
             tree = {"trainer": self._trainer.state(), "outputs": self._outputs.state()}

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from sweeplora.content import ContentHashes
+from sweeplora.content import ContentHashes, sha256
 from sweeplora.networks.file.write import NotFinite, save
 from sweeplora.rundir.files import write_whole
 from sweeplora.rundir.folder import RunDir
@@ -27,7 +27,7 @@ from sweeplora.training.evaluator import Evaluator
 from sweeplora.training.groups import ConfigGroups
 from sweeplora.training.loop import Diverged, Trainer
 from sweeplora.training.metadata import Trained, metadata, model_hashes
-from sweeplora.training.patience import Patience
+from sweeplora.training.patience import Patience, best_before, best_weights
 from sweeplora.training.prepare import Inputs
 from sweeplora.training.previews.settings import is_due
 from sweeplora.training.retention import Retention, SavedWeights, remove_unfinished
@@ -53,7 +53,8 @@ class Outputs:
         self._system = SystemMetrics(run.system, trainer.processes.device) if self._main else None
         self._baseline: float | None = None
         self.patience = Patience(groups.train.patience)
-        self._best = run.checkpoints / f"best.{groups.train.save_as}"
+        self._best = best_weights(run.checkpoints, groups.train.save_as)
+        self.best_sha256 = ""
         self.last: dict[str, float] = {}
         settings = groups.train
         retention = Retention(settings.save_last_epochs, settings.save_last_steps)
@@ -95,20 +96,37 @@ class Outputs:
             "drawn_at": self._drawn_at,
             "saved": self._saved.state(),
             "patience": self.patience.state(),
+            "best_sha256": self.best_sha256,
             "written": self._written_bytes(),
         }
 
-    def load(self, state: Mapping[str, Any], *, is_own: bool) -> None:
-        """Go on from what `state` returned.
+    def load(self, state: Mapping[str, Any], others: Path | None) -> None:
+        """Go on from what `state` returned; `others`: the file that it is from, if that is another run's.
 
         The files of another run are not this run's; the base model's losses are in them, so they are asked for again.
+        Its best weights are copied, and are the result until a validation is better.
         """
         self.last = dict(state["last"])
         self._scored_at, self._drawn_at = state["scored_at"], state["drawn_at"]
-        if is_own:
-            self._baseline = state["baseline"]
-            self._saved.load(state["saved"])
-            self.patience.load(state["patience"])
+        if others is not None:
+            self._carry_best_on(state, others)
+            return
+        self._baseline = state["baseline"]
+        self._saved.load(state["saved"])
+        self.patience.load(state["patience"])
+        self.best_sha256 = state["best_sha256"]
+
+    def _carry_best_on(self, state: Mapping[str, Any], file: Path) -> None:
+        kept = best_before(file, self._best.suffix[1:], state["best_sha256"])
+        if kept is None or not self.patience.most:
+            return
+        self.patience.carry_on(state["patience"])
+        self.best_sha256 = state["best_sha256"]
+        if self._main:
+            self._best.parent.mkdir(exist_ok=True)
+            write_whole(self._best, kept.read_bytes())
+            told = f"val/loss {self.patience.best:.5f} of step {self.patience.step} is the best so far"
+            print(f"{told}, {self.patience.waited} validations ago", flush=True)
 
     def _written_bytes(self) -> dict[str, int]:
         """Sizes of the files that grow, by name, once what is in them has reached the disk."""
@@ -202,6 +220,7 @@ class Outputs:
         self._scored_at = step
         if is_best:
             self._write_weights(math.ceil(step / self._inputs.length.steps_per_epoch), self._best)
+            self.best_sha256 = sha256(self._best) if self._main else ""
 
     def _best_instead_of(self, found: Score) -> Score:
         """The score of the best validation, in place of the last one."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
+
+from sweeplora.content import sha256
 
 
 @dataclass
@@ -46,3 +49,23 @@ class Patience:
             if field.name != "most":
                 setattr(self, field.name, state[field.name])
         self.losses = tuple(self.losses)
+
+    def carry_on(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned in the run before this one; a patience that had run out waits anew."""
+        self.load(state)
+        if self.exhausted:
+            self.waited = 0
+
+
+def best_weights(checkpoints: Path, save_as: str) -> Path:
+    """Where a run keeps the weights of its best validation, beside its state."""
+    return checkpoints / f"best.{save_as}"
+
+
+def best_before(state: Path, save_as: str, digest: str) -> Path | None:
+    """The weights of the best validation beside another run's state, of which it holds the sha256 `digest`.
+
+    None if they are not there, in another format, or of a later validation than the state.
+    """
+    file = best_weights(state.parent, save_as)
+    return file if digest and file.is_file() and sha256(file) == digest else None
