@@ -216,7 +216,8 @@ class Store:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         uri = self._place(run_id)
-        _repeated(lambda: get_artifact_repository(uri).delete_artifacts(name))
+        here = self._client.tracking_uri  # a server's own artifacts are asked for there, not at MLflow's default
+        _repeated(lambda: get_artifact_repository(uri, here).delete_artifacts(name))
 
     def holder(self, tag: str, value: str) -> str | None:
         """The id of a run that carries this tag value."""
