@@ -3,16 +3,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as module_hooks
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from sweeplora.config.compose import compose
 from sweeplora.config.instantiate import build
 from sweeplora.models.family import Family
 from sweeplora.networks.network import attach
 from sweeplora.training.leftovers import differences, forget, state_of, users_modules
+from sweeplora.training.torch_state import torch_state
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 ALGORITHMS = sorted(path.stem for path in (CONF / "network").glob("*.yaml"))
@@ -49,6 +53,16 @@ def hook(family: Family) -> None:
     layer_of(family).register_forward_hook(lambda *given: None)
 
 
+def norm_of(family: Family) -> nn.GroupNorm:
+    return next(module for module in family.unet.modules() if isinstance(module, nn.GroupNorm))
+
+
+def hook_a_tensor(family: Family, kind: str) -> None:
+    weight = layer_of(family).weight.requires_grad_(True)
+    getattr(weight, kind)(lambda given: None)
+    weight.requires_grad_(False)
+
+
 CHANGES: list[Callable[[Family], object]] = [
     flip_a_bit,
     patch_forward,
@@ -57,8 +71,78 @@ CHANGES: list[Callable[[Family], object]] = [
     lambda family: family.text_encoders[0].train(),
     lambda family: family.vae.to(torch.bfloat16),
     lambda family: setattr(layer_of(family).weight, "grad", torch.zeros_like(layer_of(family).weight)),
-    lambda family: torch.use_deterministic_algorithms(True, warn_only=True),
+    lambda family: hook_a_tensor(family, "register_hook"),
+    lambda family: hook_a_tensor(family, "register_post_accumulate_grad_hook"),
+    lambda family: setattr(norm_of(family), "eps", 1e-3),
+    lambda family: setattr(norm_of(family), "num_groups", 1),
 ]
+
+
+def set_switch(place: Any, name: str, value: object) -> Callable[[], object]:
+    """Set an attribute; returns what sets it back."""
+    before = getattr(place, name)
+    setattr(place, name, value)
+    return lambda: setattr(place, name, before)
+
+
+def set_by(setter: Callable[[Any], object], value: object, before: object) -> Callable[[], object]:
+    setter(value)
+    return lambda: setter(before)
+
+
+def nothing(*given: object) -> None:
+    """A hook."""
+
+
+PROCESS_WIDE: dict[str, Callable[[], Callable[[], object]]] = {
+    "_global_forward_hooks": lambda: module_hooks.register_module_forward_hook(nothing).remove,
+    "_global_forward_pre_hooks": lambda: module_hooks.register_module_forward_pre_hook(nothing).remove,
+    "_global_backward_hooks": lambda: module_hooks.register_module_full_backward_hook(nothing).remove,
+    "_global_parameter_reg": lambda: module_hooks.register_module_parameter_registration_hook(nothing).remove,
+    "_global_optimizer_post": lambda: register_optimizer_step_post_hook(nothing).remove,
+    "set_flush_denormal": lambda: set_by(torch.set_flush_denormal, True, False),
+    "mkldnn.enabled": lambda: set_switch(torch.backends.mkldnn, "enabled", False),
+    "cudnn.deterministic": lambda: set_switch(torch.backends.cudnn, "deterministic", True),
+    "cudnn.enabled": lambda: set_switch(torch.backends.cudnn, "enabled", False),
+    "cuda.matmul.allow_fp16_acc": lambda: set_switch(torch.backends.cuda.matmul, "allow_fp16_accumulation", True),
+    "flash_sdp": lambda: set_by(torch.backends.cuda.enable_flash_sdp, False, True),
+    "math_sdp": lambda: set_by(torch.backends.cuda.enable_math_sdp, False, True),
+    "are_deterministic": lambda: set_by(torch.use_deterministic_algorithms, True, False),
+    "matmul_precision": lambda: set_by(torch.set_float32_matmul_precision, "high", "highest"),
+    "default_dtype": lambda: set_by(torch.set_default_dtype, torch.float64, torch.float32),
+    "autocast on cpu": lambda: set_by(lambda on: torch.set_autocast_enabled("cpu", on), True, False),
+    "nn.Module.__call__": lambda: set_switch(nn.Module, "__call__", nothing),
+}
+
+
+@pytest.mark.parametrize("name", PROCESS_WIDE)
+def test_each_switch_and_hook_of_the_process_that_stays_is_named(name: str) -> None:
+    before = torch_state()
+    assert differences(before, torch_state()) == []
+    undo = PROCESS_WIDE[name]()
+    try:
+        after = torch_state()
+    finally:
+        undo()
+    assert any(name in one for one in differences(before, after))
+
+
+def test_another_hook_in_the_place_of_one_is_found(family: Family) -> None:
+    first = layer_of(family).register_forward_pre_hook(nothing)
+    before = state_of(family)
+    first.remove()
+    second = layer_of(family).register_forward_pre_hook(nothing)
+    found = differences(before, state_of(family))
+    second.remove()
+    assert len(found) == 1
+
+
+def test_a_class_whose_forward_was_replaced_is_found(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = state_of(family)
+    monkeypatch.setattr(nn.GroupNorm, "forward", nn.GroupNorm.extra_repr)
+    assert differences(before, state_of(family))
+    monkeypatch.undo()
+    assert differences(before, state_of(family)) == []
 
 
 @pytest.mark.parametrize("number", range(len(CHANGES)))
@@ -67,10 +151,7 @@ def test_each_thing_that_a_training_could_leave_changed_is_found(number: int, ti
     before = state_of(family)
     assert differences(before, state_of(family)) == []
     CHANGES[number](family)
-    try:
-        assert differences(before, state_of(family))
-    finally:
-        torch.use_deterministic_algorithms(False)
+    assert differences(before, state_of(family))
 
 
 def test_a_network_of_any_algorithm_that_learned_is_detached_without_a_trace(family: Family) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import importlib
 import random
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,15 @@ from torch import Tensor, nn
 from sweeplora.config.imports import is_users
 from sweeplora.models.family import Family
 from sweeplora.randomness import seed_of
+from sweeplora.training.torch_state import foreign, torch_state
 
 State = dict[str, Any]
 
 _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-_LIBRARIES = ("transformers", "diffusers")
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_PLAIN = (bool, int, float, str, tuple)
+"""Types of a module's own attributes that count, such as `eps` and `stride`. Those of private names are left out: the
+libraries keep notes there."""
 
 
 def state_of(family: Family) -> State:
@@ -32,7 +34,7 @@ def state_of(family: Family) -> State:
 
     Every tensor counts with the sum of its bits, which takes as long as reading it once.
     """
-    return {"torch": _settings()} | {
+    return torch_state() | {
         f"{part}.{name}": found for part, model in family.held().items() for name, found in _parts_of(model)
     }
 
@@ -82,35 +84,17 @@ def free_memory(device: torch.device) -> None:
         peak.write("5")
 
 
-def _settings() -> list[Any]:
-    return [
-        torch.is_grad_enabled(),
-        torch.is_anomaly_enabled(),
-        torch.get_default_dtype(),
-        torch.get_default_device(),
-        torch.get_num_threads(),
-        torch.get_float32_matmul_precision(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.backends.cudnn.benchmark,
-        torch.backends.cudnn.allow_tf32,
-        torch.is_autocast_enabled("cpu"),
-        torch.is_autocast_enabled("cuda"),
-        gc.isenabled(),
-    ]
-
-
 def _parts_of(model: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, module in model.named_modules():
-        hooks = [_foreign(vars(module)[kind] or {}) for kind in _HOOKS]
-        yield f"{name}:", [type(module), module.training, "forward" in vars(module), hooks]
+        own = vars(module)
+        hooks = [foreign(own[kind]) for kind in _HOOKS]
+        plain = {key: value for key, value in own.items() if type(value) in _PLAIN and not key.startswith("_")}
+        yield f"{name}:", [type(module), type(module).forward, "forward" in own, hooks, plain]
     tensors = dict([*model.named_parameters(), *model.named_buffers()])
     for (name, tensor), total in zip(tensors.items(), _totals(list(tensors.values())), strict=True):
-        yield name, [tensor.shape, tensor.dtype, tensor.device, tensor.requires_grad, tensor.grad is None, total]
-
-
-def _foreign(hooks: Mapping[int, Any]) -> int:
-    """How many hooks are not the model's own library's: transformers adds some when an encoder is first used."""
-    return sum(str(hook.__module__).partition(".")[0] not in _LIBRARIES for hook in hooks.values())
+        hooks = [foreign(tensor._backward_hooks), foreign(tensor._post_accumulate_grad_hooks)]
+        told = [tensor.shape, tensor.dtype, tensor.device, tensor.requires_grad, tensor.grad is None, total]
+        yield name, [*told, hooks]
 
 
 @torch.no_grad()
