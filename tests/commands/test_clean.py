@@ -21,6 +21,7 @@ from sweeplora.rundir.record import StudyRecord, TrialRecord, write_study, write
 from sweeplora.sweep.forget import remembered
 from tests.record.conftest import empty_database as empty_database  # noqa: PLC0414  # a fixture
 from tests.record.mlflow_store import Contents
+from tests.record.servers import Server
 from tests.record.study_folder import StudyFolder
 from tests.report.test_find import a_run, weights
 
@@ -333,9 +334,9 @@ def test_weights_but_the_last_or_the_best_are_removed(runs: Path, capsys: pytest
         assert "give last, or best:K" in capsys.readouterr().err
 
 
-def epochs(runs: Path, name: str = "rank") -> StudyFolder:
+def epochs(runs: Path, name: str = "rank", uri: str | None = None) -> StudyFolder:
     """A recorded study of one complete trial with a file for each of two epochs and the last one."""
-    study = StudyFolder(runs, name)
+    study = StudyFolder(runs, name, uri)
     trial = study.trial(0, 2)
     for epoch in (1, 2, 3):
         trial.steps(10 * epoch - 9, 10 * epoch, epoch=epoch, **{"val/loss": 1 / epoch})
@@ -411,3 +412,20 @@ def test_a_run_that_was_deleted_in_the_ui_leaves_no_model_and_no_file_either(run
     assert main(["clean", "rank", "--yes"]) == 0
     assert contents.client.search_logged_models([trial.experiment_id]) == []
     assert not list((runs / "artifacts").iterdir())
+
+
+@pytest.mark.slow
+def test_files_and_models_go_from_a_server_too(runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir()
+    server = Server(tmp_path / "server")
+    server.start()
+    try:
+        epochs(runs, uri=server.uri)
+        contents = Contents(server.uri)
+        experiment = contents.runs()["rank"].info.experiment_id
+        for words, left in ((["--weights", "last", "rank"], 1), (["rank"], 0)):
+            assert main(["clean", *words, "--yes"]) == 0
+            assert len(list((tmp_path / "server").rglob("*.safetensors"))) == left
+            assert len(contents.client.search_logged_models([experiment])) == left
+    finally:
+        server.stop()
