@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ def main(words: list[str]) -> int:
     expect_keys("restore", tracking, STORE)
     if not 0 < len(names) < 3 or not names[-1].strip():
         parser.error("give a run and a folder")
-    into = Path(names[1] if len(names) == 2 else f"restored-{Path(names[0]).name}").absolute()
+    into = Path(os.path.abspath(names[1] if len(names) == 2 else f"restored-{Path(names[0]).name}"))
     expect_empty(into)
     with tempfile.TemporaryDirectory(prefix="sweeplora-") as temporary:
         folder = _source(runs, names[0], tracking, Path(temporary))

@@ -66,7 +66,7 @@ def test_a_caption_and_a_removal_that_were_not_committed_train_again_alike(
     words = [f"model.path={tiny_model}", "data=folder", "data.dir=pics/train", "data.val_dir=pics/val", "name=mine"]
     assert main([*words, "sample=none", "train.epochs=null", "train.steps=2", "train.batch_size=4"]) == 0
     assert main(["restore", "mine", str(tmp_path / "again")]) == 0
-    assert "p01.png: is no image of the run" in capsys.readouterr().out
+    assert "did not have, left out: p01.png" in capsys.readouterr().out
     monkeypatch.chdir(tmp_path / "again")
     assert main(["rerun", "mine"]) == 0
     assert "identical to single/mine" in capsys.readouterr().out

@@ -71,8 +71,8 @@ def test_what_was_not_committed_of_tracked_images_and_captions_comes_back(desk: 
     assert _names(again) == ["a.png", "a.txt", "d.png", "d.txt"]
     assert (again / "a.txt").read_text() == "edited, and longer"
     assert (again / "d.png").read_bytes() == b"\x89PNG another d" and not restored.missing
-    assert any("3_x/a.png: is not the caption" in note for note in restored.notes)
-    assert any("3_x/b.png, 3_x/c.png: is no image" in note for note in restored.notes)
+    assert any("recorded ones: 3_x/a.png" in note for note in restored.notes)
+    assert any("left out: 3_x/b.png, 3_x/c.png" in note for note in restored.notes)
     assert not any("as at the commit" in note for note in restored.notes)
 
 

@@ -210,10 +210,10 @@ def _settle(place: Path, folders: Sequence[DataFolder], places: Places) -> None:
 def _tell(differing: Differences, place: Path, places: Places) -> None:
     """Say what is otherwise at a place than in the record."""
     for names, what in (
-        (differing.captions, "is not the caption of the run"),
-        (differing.unlisted, "is no image of the run"),
+        (differing.captions, "other captions than the run's, replaced by the recorded ones"),
+        (differing.unlisted, "images that the run did not have, left out"),
     ):
         if names:
             more = f" (and {len(names) - _SHOWN} more)" if len(names) > _SHOWN else ""
             shown = ", ".join(names[:_SHOWN])
-            places.notes.append(f"{place}: {shown}{more}: {what}; it comes back as recorded")
+            places.notes.append(f"{place}: {what}: {shown}{more}")
