@@ -58,11 +58,11 @@ class Desk:
         (self.path / "ext/sub/lib.py").write_bytes(b"VALUE = 2\n")
 
     def contents(self, root: Path | None = None) -> dict[str, Any]:
-        """Every file's bytes and mode, and every link's target, outside of .git and runs."""
+        """Every file's bytes and mode, and every link's target, outside of .git and runs; no bytecode."""
         root, found = root or self.path, {}
         for path in sorted(root.rglob("*")):
             name = path.relative_to(root)
-            if {".git", "runs"} & set(name.parts) or (path.is_dir() and not path.is_symlink()):
+            if {".git", "runs", "__pycache__"} & set(name.parts) or (path.is_dir() and not path.is_symlink()):
                 continue
             mode = path.lstat().st_mode & stat.S_IXUSR
             found[name.as_posix()] = path.readlink() if path.is_symlink() else (path.read_bytes(), mode)
