@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from sweeplora.rundir.metrics import read_metrics
 from tests.run.one_worker import ALGORITHMS, DRAWN, SHORT, content, trained
-from tests.run.strikes import BUSY, DROPS, assert_same, struck, undisturbed
+from tests.run.strikes import BUSY, DROPS, assert_same, half_masks, struck, undisturbed
 from tests.run.test_train import result
 from tests.run.trainings import Trainings
 
@@ -50,8 +49,7 @@ def test_killed_and_started_again_it_ends_in_the_same_bytes(
     if name == "adamw8bit":
         pytest.importorskip("bitsandbytes")
     if name == "masks":
-        for picture in (pictures / "train").glob("*.png"):
-            Image.new("L", Image.open(picture).size, 128).save(tmp_path / picture.name)
+        half_masks(pictures, tmp_path)
     words = [word.format(masks=tmp_path) for word in overrides]
     wanted = undisturbed(on_gpu, f"{name}-left-alone", *BUSY, *DROPS, *words)
     strikes = ("4 SIGKILL", "11 SIGKILL", "2 SIGTERM", "2 SIGKILL")

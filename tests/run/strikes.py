@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from PIL import Image
+
 from sweeplora.content import sha256
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsTail, read_metrics
@@ -34,6 +36,12 @@ def struck(trainings: Trainings, name: str, strikes: Sequence[str], *overrides: 
         if not (run.path / "strikes").read_text() and run.result.exists() and result(run)["status"] == "finished":
             return run
     raise AssertionError(run.log.read_text()[-2000:])
+
+
+def half_masks(pictures: Path, into: Path) -> None:
+    """Write a mask of half weight for every training picture."""
+    for picture in (pictures / "train").glob("*.png"):
+        Image.new("L", Image.open(picture).size, 128).save(into / picture.name)
 
 
 def undisturbed(trainings: Trainings, name: str, *overrides: str) -> RunDir:

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from sweeplora.rundir.metrics import read_metrics
 from sweeplora.rundir.state import read_about
-from tests.run.strikes import BUSY, DROPS, assert_same, struck, undisturbed
+from tests.run.strikes import BUSY, DROPS, assert_same, half_masks, struck, undisturbed
 from tests.run.test_train import result
 from tests.run.trainings import Trainings
 from tests.small_disk import mounted
@@ -105,8 +104,7 @@ def test_whatever_is_trained_goes_on_exactly(
 ) -> None:
     values = {"masks": tmp_path, "weights": Path()}
     if name == "masks":
-        for picture in (pictures / "train").glob("*.png"):
-            Image.new("L", Image.open(picture).size, 128).save(tmp_path / picture.name)
+        half_masks(pictures, tmp_path)
     if name == "file":
         before = trainings.train("before", "network.preset=attn-only", "train.epochs=1", "sample=none")
         values["weights"] = before.weights / "test.safetensors"

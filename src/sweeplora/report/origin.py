@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,14 +13,12 @@ from sweeplora.errors import UserError
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.places import every_run, runs_with_signature
 from sweeplora.tensors.cut_short import cut_short
-from sweeplora.tensors.safetensors_header import read_metadata
+from sweeplora.tensors.safetensors_header import hash_of_tensors, read_metadata, said_hash
 from sweeplora.tensors.stored import UnreadableFile
 
 Clue = Literal["content", "tensors", "signature", "metadata", "nothing"]
 
 SIGNATURE = "sweeplora.signature"
-_HASH = "sshs_model_hash"
-"""Of the tensors' bytes, as sd-scripts writes it too."""
 _CHUNK = 1 << 20
 
 
@@ -63,11 +60,11 @@ def origin_of(file: Path, runs: Path) -> Origin:
     if holding:
         return replace(_origin(file, digest, metadata, "content", holding), damage=damage)
     if start and damage is None:
-        tensors = _sha256_from(file, start)
+        tensors, said = hash_of_tensors(file, start), said_hash(metadata)
         equal = [(path, twin) for path, twin in _candidates(every_run(runs)) if _tensors_of(twin) == tensors]
         if equal:
             return _origin(file, digest, metadata, "tensors", equal)
-        if SIGNATURE in metadata and metadata.get(_HASH, tensors).lower().removeprefix("0x") != tensors:
+        if SIGNATURE in metadata and said is not None and said != tensors:
             damage = "is not as it was written: its tensors do not have the hash that its metadata says"
     clue: Clue = "signature" if signed else "metadata" if metadata else "nothing"
     return Origin(file, digest, size, metadata, clue, tuple(signed), None, metadata, damage)
@@ -150,7 +147,7 @@ def _is_linked(folder: Path) -> bool:
 
 def _tensors_of(file: Path) -> str | None:
     """The hash of a file's tensors, as it says itself."""
-    return _said_by(file).get(_HASH)
+    return said_hash(_said_by(file))
 
 
 def _said_by(file: Path) -> dict[str, str]:
@@ -159,13 +156,3 @@ def _said_by(file: Path) -> dict[str, str]:
         return read_metadata(file)[0]
     except (UnreadableFile, OSError):
         return {}
-
-
-def _sha256_from(file: Path, start: int) -> str:
-    """Hex sha256 of a file from a byte on."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        stream.seek(start)
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

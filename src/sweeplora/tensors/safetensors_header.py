@@ -53,12 +53,21 @@ def read_metadata(file: Path) -> tuple[dict[str, str], int]:
 def has_own_hash(file: Path) -> bool:
     """Whether the tensors' bytes have the hash that the header says (`sshs_model_hash`), or it says none."""
     metadata, start = read_metadata(file)
+    said = said_hash(metadata)
+    return not said or said == hash_of_tensors(file, start)
+
+
+def said_hash(metadata: Mapping[str, str]) -> str | None:
+    """The hex sha256 of the tensors' bytes that a header says, as sd-scripts writes it too; None if it says none."""
     said = metadata.get("sshs_model_hash")
-    if not said:
-        return True
+    return None if said is None else said.lower().removeprefix("0x")
+
+
+def hash_of_tensors(file: Path, start: int) -> str:
+    """Hex sha256 of a file's bytes from `start` on, where its tensors begin."""
     with file.open("rb") as stream:
         stream.seek(start)
-        return hashlib.file_digest(stream, "sha256").hexdigest() == said.lower().removeprefix("0x")
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def split(data: bytes | memoryview) -> tuple[dict[str, Any], int]:
