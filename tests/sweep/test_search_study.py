@@ -105,11 +105,28 @@ def test_another_pruner_is_another_question(tmp_path: Path) -> None:
     assert study(tmp_path, *words, "pruner=none")[0] == 2
 
 
+def test_other_settings_of_a_search_are_another_question(tmp_path: Path) -> None:
+    words = ("sweep.name=s", "sweep.trials=1", "network.dim=range(2,9)")
+    assert study(tmp_path, *words)[0] == 0
+    told = {
+        "search=random": "search: TPESampler -> RandomSampler",
+        "search.seed=3": "search.seed: 0 -> 3",
+        "search.n_startup_trials=2": "search.n_startup_trials: 10 -> 2",
+    }
+    for changed, difference in told.items():
+        for more in ((), ("sweep.extend=true",)):
+            code, said = study(tmp_path, *words, changed, *more)
+            assert code == 2 and f"that study asked something else ({difference}); give it another name" in said
+    study_of_before(tmp_path)
+    assert study(tmp_path, *words, "search=random")[0] == 2, "its question said which search"
+    assert study(tmp_path, *words, "search.seed=3")[0] == 0, "but not which settings"
+
+
 def study_of_before(folder: Path) -> None:
     """Take out of a study's question what earlier versions did not put into it."""
     told = optuna.load_study(study_name="s", storage=f"sqlite:///{folder}/runs/optuna.db")
-    question = told.user_attrs["question"]
-    told.set_user_attr("question", {key: question[key] for key in question if key not in ("pruner", "confirm")})
+    question = {key: value for key, value in told.user_attrs["question"].items() if key not in ("pruner", "confirm")}
+    told.set_user_attr("question", question | {"search": question["search"]["_target_"]})
 
 
 def test_the_best_few_are_confirmed_later_or_with_more_seeds_but_not_with_fewer(tmp_path: Path) -> None:

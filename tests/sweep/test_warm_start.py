@@ -66,3 +66,22 @@ def test_a_study_that_goes_on_is_not_learned_from(finished: Path) -> None:
     finally:
         record.write_text(before)
     assert code == 2 and "has not finished" in said
+
+
+def test_a_study_that_was_taught_goes_on_without_its_teacher(finished: Path) -> None:
+    words = ("sweep.name=d", "sweep.warm_start=a", "network.dim=range(2,6)")
+    assert study(finished, *words, "sweep.trials=1")[0] == 0
+    (finished / "runs/a").rename(finished / "away")
+    try:
+        code, said = study(finished, *words, "sweep.trials=2")
+        assert study(finished, "sweep.name=e", *words[1:], "sweep.trials=1")[0] == 2, "nobody taught this one"
+    finally:
+        (finished / "away").rename(finished / "runs/a")
+    assert code == 0 and "there is no study in runs/a: the search keeps what it was given when this study began" in said
+    assert [record["number"] for record in records(finished, "d")] == [4, 5]
+
+
+def test_a_study_is_named_by_one_name(finished: Path) -> None:
+    for name in ("3", "[a]"):
+        code, said = study(finished, "sweep.name=f", *SECOND[1:2], f"sweep.warm_start={name}", SECOND[3])
+        assert code == 2 and "give the name of one finished study" in said

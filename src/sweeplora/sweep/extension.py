@@ -15,7 +15,6 @@ Signed = Callable[[list[str]], str]
 
 _ASKED = {
     "objective": "sweep.objective",
-    "search": "search",
     "constraints": "sweep.constraints",
     "enqueue": "sweep.enqueue",
     "warm_start": "sweep.warm_start",
@@ -43,12 +42,13 @@ def changes(asked: Mapping[str, Any], identity: Mapping[str, Any], signed: Signe
     for key, title in _ASKED.items():
         old, new = asked.get(key) or [], identity[key] or []
         if old != new:
-            found.append(Change(title, old, new))
+            found.append(Change(title, old or _MISSING, new or _MISSING))
+    found += _changed_part("search", _search_of(asked["search"], identity["search"]), identity["search"])
     before, after = asked.get("replicates", 1), identity.get("replicates", 1)
     if before != after:
         found.append(Change("sweep.replicates", before, after))
     if "pruner" in asked:  # one that began before its pruner was part of the question goes on
-        found += _changed_pruner(asked["pruner"], identity["pruner"])
+        found += _changed_part("pruner", asked["pruner"], identity["pruner"])
     found += _less_confirmed(asked.get("confirm", {"top": 0}), identity.get("confirm", {"top": 0}))
     if asked.get("signature") != identity["signature"] and not _same_elsewhere(asked, signed):
         searched = set(_keys(asked.get("space", {}))) | set(_keys(identity["space"]))
@@ -77,13 +77,21 @@ def refuse_more_than_adding(asked: Mapping[str, Any], identity: Mapping[str, Any
         raise UserError("sweep.enqueue", identity["enqueue"], "points are added at the end only; give another name")
 
 
-def _changed_pruner(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
-    """What changed in when trials stop: another pruner, or other numbers of the same."""
-    old, new = (str(pruner["_target_"]).rpartition(".")[2] for pruner in (before, after))
+def _changed_part(group: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
+    """What changed in a search or a pruner: it is another one, or it has other numbers."""
+    old, new = (str(part["_target_"]).rpartition(".")[2] for part in (before, after))
     if old != new:
-        yield Change("pruner", old, new)
+        yield Change(group, old, new)
     else:
-        yield from _changed("pruner", before, after)
+        yield from _changed(group, before, after)
+
+
+def _search_of(asked: Any, now: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A study's search; one that began before its settings were in the question kept its class, a grid its seed."""
+    if isinstance(asked, Mapping):
+        return asked
+    kept = dict(zip(("_target_", "seed"), [asked] if isinstance(asked, str) else asked, strict=False))
+    return {**now, **kept}
 
 
 def _less_confirmed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:

@@ -13,10 +13,12 @@ from typing import Any, Protocol
 
 from sweeplora.errors import Problems, UserError
 from sweeplora.experiment import Configuration, Experiment, NotComposed
+from sweeplora.rundir.record import STUDY
 from sweeplora.rundir.signature import is_unsigned, teaches_nothing
 from sweeplora.sweep.comparing import read_batch
 from sweeplora.sweep.precision import check_precision
 from sweeplora.sweep.replicates import ReplicateRules, read_replicate_rules
+from sweeplora.sweep.search.facts import KEY as FACTS
 from sweeplora.sweep.search.facts import facts_of, refuse_question
 from sweeplora.sweep.search.facts import notices as search_notices
 from sweeplora.sweep.search.grammar import on_command_line, parse_space
@@ -24,7 +26,7 @@ from sweeplora.sweep.search.known_points import Point, read_points
 from sweeplora.sweep.search.proposals import Proposal, every_choice
 from sweeplora.sweep.search.rules import Rules, drawn, read_constraints
 from sweeplora.sweep.search.rungs import rungs_of
-from sweeplora.sweep.search.searchers import is_grid, num_points
+from sweeplora.sweep.search.searchers import num_points
 from sweeplora.sweep.search.space import Space, all_keys
 from sweeplora.sweep.stopping import check_pruner
 from sweeplora.sweep.stopping import notices as pruner_notices
@@ -161,8 +163,9 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
     trials = problems.attempt(("sweep", "search"), lambda: _trials(sweep["trials"], search, space, constraints))
     points = problems.attempt((), lambda: read_points(sweep["enqueue"] or (), space, constraints)) or ()
     problems.attempt((), lambda: _refuse_too_many(points, trials))
-    given = problems.attempt(("sweep",), lambda: _given(configuration.config, space, constraints, covers)) or ()
     name = problems.attempt((), lambda: _name(sweep["name"], space))
+    here = Here(space, constraints, objectives)
+    given = problems.attempt(("sweep",), lambda: _given(configuration.config, name, here, covers)) or ((), ())
     replication = problems.attempt(
         ("sweep",), lambda: _replication(configuration.config, objectives, space, composer.base)
     )
@@ -185,21 +188,21 @@ def read_question(configuration: Configuration, composer: Composer, swept: Space
         unchecked=tuple(choices[ahead:]),
         points=points,
         constraints=constraints,
-        given=given,
+        given=given[0],
         replication=replication,
         batch=batch,
     )
-    return replace(question, identity=_identity(question, *covers[0]), notices=_notices(question, covers))
+    notices = (*given[1], *_notices(question, covers))
+    return replace(question, identity=_identity(question, *covers[0]), notices=notices)
 
 
 def _identity(question: Question, words: Sequence[str], first: Experiment) -> dict[str, Any]:
     """What a continued study has to ask as well; `first` is the experiment of its first `words`."""
     config = question.config
-    search = config["search"]
     return {
         "space": question.space.described(),
         "objective": list(question.objectives),
-        "search": [search["_target_"], search["seed"]] if is_grid(search) else search["_target_"],
+        "search": {key: value for key, value in config["search"].items() if key != FACTS},
         "first": list(words),
         "signature": first.signature,
         "constraints": list(question.constraints.texts) if question.constraints is not None else [],
@@ -228,18 +231,25 @@ def _notices(question: Question, covers: Sequence[tuple[tuple[str, ...], Experim
 
 def _given(
     config: Mapping[str, Any],
-    space: Space,
-    rules: Rules,
+    study: str | None,
+    here: Here,
     covers: Sequence[tuple[tuple[str, ...], Experiment]],
-) -> tuple[Given, ...]:
-    name = config["sweep"]["warm_start"]
+) -> tuple[tuple[Given, ...], tuple[str, ...]]:
+    """The trials of `sweep.warm_start`, and a notice where `study`, which has begun, keeps those that it was given."""
+    name, runs = config["sweep"]["warm_start"], Path(config["runs"])
     if name is None or not covers:
-        return ()
+        return (), ()
+    if not isinstance(name, str) or not name:
+        raise UserError("sweep.warm_start", name, "give the name of one finished study, or null")
     if not facts_of(config["search"]).learns:
         search = str(config["search"]["_target_"]).rpartition(".")[2]
         raise UserError("sweep.warm_start", name, f"{search} learns from no trial; leave it out, or use search=tpe")
-    here = Here(space, rules, _objectives(config["sweep"]["objective"]))
-    return read_warm_start(Path(config["runs"]), name, here, covers[0][1])
+    try:
+        return read_warm_start(runs, name, here, covers[0][1]), ()
+    except UserError as error:
+        if study is None or not (runs / study / STUDY).exists():
+            raise
+        return (), (f"{error}: the search keeps what it was given when this study began",)
 
 
 def _replication(

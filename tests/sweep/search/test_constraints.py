@@ -40,6 +40,10 @@ def excess(text: str) -> float:
         ("max(network.block_dims) <= network.dim", 0.0),
         ("log10(optimizer.lr) + 3 <= -abs(0)", 0.0),
         ("loss.gamma == null", 0.0),
+        ("network.dim == 4 or 1 / (network.dim - 4) > 0", 0.0),
+        ("network.dim != 4 and 1 / (network.dim - 4) > 0", 1.0),
+        ("loss.gamma == null or loss.gamma <= 5", 0.0),
+        ("network.dim > 4 or (loss.gamma != null and loss.gamma <= 5)", 1e-12),
         ("network.dim % 3 == 1 and network.dim // 3 == 1", 0.0),
     ],
 )
@@ -81,7 +85,16 @@ def test_what_is_no_constraint_is_refused(text: str, said: str) -> None:
         raise UserError("sweep.constraints", text, "computed")  # deep but lawful: computed without harm
 
 
-@pytest.mark.parametrize("text", ["loss.gamma <= 5", "network <= 3", "network.dim / 0 > 1", "9**9**9 > network.dim"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "loss.gamma <= 5",
+        "network <= 3",
+        "network.dim / 0 > 1",
+        "9**9**9 > network.dim",
+        "network.dim > 4 or loss.gamma <= 5",
+    ],
+)
 def test_what_cannot_be_computed_is_said_with_its_values(text: str) -> None:
     with pytest.raises(UserError, match=r"cannot be computed with .*="):
         excess(text)

@@ -61,4 +61,7 @@ def test_a_search_that_never_gets_to_learn_is_noticed() -> None:
     assert notices(search(), 10) == [
         "search.n_startup_trials=10: all 10 trials are drawn at random, before the search learns anything"
     ]
+    assert notices(search(), 1) == [
+        "search.n_startup_trials=10: the one trial is drawn at random, before the search learns anything"
+    ]
     assert notices(search(), 11) == [] == notices(search("search=random"), 3)

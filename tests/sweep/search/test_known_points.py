@@ -65,6 +65,18 @@ def test_a_point_given_twice_or_against_a_constraint_is_refused() -> None:
     assert read_points([{"a": 2}], space, ordered) == ({"a": 2},)
 
 
+def test_a_part_of_a_point_that_nothing_completes_within_the_constraints_is_refused() -> None:
+    space = parse_space({"a": "choice(1, 2)", "b": "choice(1, 2)"})
+    strict = read_constraints(["a < b"], space, lambda words: {"a": 1, "b": 1})
+    with pytest.raises(UserError, match=r"enqueue\[1\].*breaks sweep\.constraints a < b whatever its other keys are"):
+        read_points([{"a": 1}, {"a": 2}], space, strict)
+
+
+def test_what_is_no_list_of_points_is_refused() -> None:
+    with pytest.raises(UserError, match="give a list of points"):
+        read_points("network.dim=4", SPACE, FREE)
+
+
 def test_a_grid_begins_with_the_points_that_were_asked_for() -> None:
     grid: list[dict[str, Any]] = [{"a": a, "b": b} for a in (1, 2) for b in (1, 2)]
     assert first_of(grid, [{"a": 2, "b": 2}, {"b": 1}]) == [3, 0, 2, 1]

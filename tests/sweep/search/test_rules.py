@@ -101,3 +101,9 @@ def test_a_grid_has_the_allowed_points_only() -> None:
 def test_constraints_that_make_no_sense_are_refused_by_name(text: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         rules(NUMBERS, text)
+
+
+@pytest.mark.parametrize("written", ["network.alpha <= network.dim", [3], [["network.alpha <= 3"]]])
+def test_constraints_are_a_list_of_texts(written: Any) -> None:
+    with pytest.raises(UserError, match="give a list of texts"):
+        read_constraints(written, NUMBERS, lambda words: {})

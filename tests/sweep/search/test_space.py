@@ -57,6 +57,12 @@ def test_the_grammar_is_read_and_written_back(text: object, expected: object) ->
 
 def test_a_range_of_tenths_ends_where_decimal_arithmetic_says() -> None:
     assert texts_of(dimension_of("range(0.1, 0.5, 0.1)")) == ("0.1", "0.2", "0.3", "0.4")
+    assert texts_of(dimension_of("range(0.1, 0.45, 0.1)")) == ("0.1", "0.2", "0.3", "0.4")
+
+
+@pytest.mark.parametrize("ends", [(2, 9, 2), (2, 10, 2), (2, 3, 5), (9, 2, -2), (10, 2, -3), (1, 4, 1), (-3, 4, 2)])
+def test_a_range_has_the_numbers_that_pythons_has(ends: tuple[int, int, int]) -> None:
+    assert dimension_of(f"range{ends}").values == tuple(sorted(range(*ends)))
 
 
 @pytest.mark.parametrize(

@@ -144,15 +144,35 @@ def _key(node: ast.expr) -> str | None:
 def _excess(node: ast.expr, value_of: ValueOf) -> float:
     match node:
         case ast.BoolOp(op=ast.And()):
-            return max(_excess(one, value_of) for one in node.values)
+            return _excess_of_all(node.values, value_of)
         case ast.BoolOp():
-            return min(_excess(one, value_of) for one in node.values)
+            return _excess_of_any(node.values, value_of)
         case ast.UnaryOp():
             return -1.0 if _excess(node.operand, value_of) > 0 else 1.0
     assert isinstance(node, ast.Compare)
     sides = [_value(one, value_of) for one in (node.left, *node.comparators)]
     pairs = zip(node.ops, sides, sides[1:], strict=False)
     return max(_excess_of_pair(op, left, right) for op, left, right in pairs)
+
+
+def _excess_of_all(nodes: Sequence[ast.expr], value_of: ValueOf) -> float:
+    """By how much `and` is broken. As in Python, nothing is computed after a part that is: parts guard later ones."""
+    most = -math.inf
+    for node in nodes:
+        most = max(most, _excess(node, value_of))
+        if most > 0:
+            break
+    return most
+
+
+def _excess_of_any(nodes: Sequence[ast.expr], value_of: ValueOf) -> float:
+    """By how much `or` is broken. As in Python, nothing is computed after a part that holds."""
+    least = math.inf
+    for node in nodes:
+        least = min(least, _excess(node, value_of))
+        if least <= 0:
+            break
+    return least
 
 
 def _excess_of_pair(op: ast.cmpop, left: Any, right: Any) -> float:

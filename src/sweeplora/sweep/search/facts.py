@@ -80,7 +80,8 @@ def notices(search: Mapping[str, Any], trials: int) -> list[str]:
     for key in ("n_startup_trials", "population_size"):
         first = search.get(key)
         if isinstance(first, int) and trials <= first:
-            return [f"search.{key}={first}: all {trials} trials are drawn at random, before the search learns anything"]
+            those = "the one trial is" if trials == 1 else f"all {trials} trials are"
+            return [f"search.{key}={first}: {those} drawn at random, before the search learns anything"]
     return []
 
 

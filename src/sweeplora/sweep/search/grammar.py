@@ -188,7 +188,8 @@ def _steps(sweep: RangeSweep, key: str, text: str) -> Steps:
         raise UserError(key, text, f"a range has finite ends; {_EXAMPLE}")
     if step == 0 or (stop - start) / step <= 0:
         raise UserError(key, text, "an empty range; give range(start, stop, step) with stop beyond start")
-    count = -int(-(stop - start) // step)
+    whole_steps, rest = divmod(stop - start, step)
+    count = int(whole_steps) + (rest != 0)
     if count > _MOST_VALUES:
         raise UserError(key, text, f"has {count} values; give at most {_MOST_VALUES}, or interval(low, high)")
     last = start + step * (count - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,19 +12,23 @@ from sweeplora.errors import UserError
 from sweeplora.overrides import text_of
 from sweeplora.rundir.record import Scalar
 from sweeplora.sweep.search.proposals import Proposal, inside, is_number, parameter, propose
-from sweeplora.sweep.search.rules import Rules
+from sweeplora.sweep.search.rules import Rules, drawn
 from sweeplora.sweep.search.space import Choice, Dimension, Fixed, Interval, Space, Steps, all_keys
 
 Point = dict[str, Scalar]
 """Values by Optuna's parameter names."""
+
+_EXAMPLE = "e.g. sweep.enqueue=[{network.dim:8}]"
 
 
 def read_points(written: Sequence[Any], space: Space, rules: Rules) -> tuple[Point, ...]:
     """The points of `sweep.enqueue`; what a point leaves out, the search proposes.
 
     Raises UserError for a key that is not searched (or not under the point's own choices), for a value outside its
-    dimension, and for a whole point that breaks a constraint.
+    dimension, and for a point that breaks a constraint, whatever is proposed for the keys that it leaves out.
     """
+    if isinstance(written, str):
+        raise UserError("sweep.enqueue", written, f"give a list of points, {_EXAMPLE}")
     found = []
     for number, point in enumerate(written):
         key = f"sweep.enqueue[{number}]"
@@ -141,10 +146,15 @@ def proposal_of(space: Space, point: Mapping[str, Scalar]) -> Proposal | None:
 
 
 def _refuse_broken(params: Point, space: Space, rules: Rules, written: tuple[str, Mapping[str, Any]]) -> None:
+    """Refuse a whole point that breaks a constraint, and one that breaks them however it is completed."""
     proposal = proposal_of(space, params)
-    broken = None if proposal is None else rules.broken(proposal)
-    if broken is not None:
-        raise UserError(written[0], dict(written[1]), f"breaks sweep.constraints {broken}")
+    if proposal is not None:
+        broken = rules.broken(proposal)
+        if broken is not None:
+            raise UserError(written[0], dict(written[1]), f"breaks sweep.constraints {broken}")
+    elif rules and next(drawn(space, rules, random.Random(0), params), None) is None:
+        mend = f"breaks sweep.constraints {'; '.join(rules.texts)} whatever its other keys are; give another point"
+        raise UserError(written[0], dict(written[1]), mend)
 
 
 def first_of(grid: Sequence[Point], points: Sequence[Point]) -> list[int]:

@@ -15,6 +15,7 @@ from sweeplora.sweep.search.proposals import Proposal, every_choice, is_number, 
 from sweeplora.sweep.search.space import Space, all_keys
 
 MOST_DRAWS = 10_000
+_EXAMPLE = "e.g. sweep.constraints=['network.alpha <= network.dim']"
 Configured = Callable[[Sequence[str]], Mapping[str, Any]]
 """The configuration under proposed choices of groups."""
 
@@ -93,6 +94,8 @@ def _value(word: str, params: Mapping[str, Scalar]) -> tuple[str, Any]:
 
 def read_constraints(written: Sequence[str], space: Space, configured: Configured) -> Rules:
     """Read `sweep.constraints`. Raises UserError for text that is none, an unknown key, and where nothing is left."""
+    if isinstance(written, str) or not all(isinstance(text, str) for text in written):
+        raise UserError("sweep.constraints", written, f"give a list of texts, {_EXAMPLE}")
     rules = Rules([parse_constraint(text) for text in written], space, configured)
     rules.refuse_senseless()
     if rules and next(drawn(space, rules, random.Random(0)), None) is None:
@@ -101,10 +104,15 @@ def read_constraints(written: Sequence[str], space: Space, configured: Configure
     return rules
 
 
-def drawn(space: Space, rules: Rules, source: random.Random) -> Iterator[Proposal]:
-    """Allowed points among so many drawn at random, evenly over choices, ranges and intervals."""
+def drawn(
+    space: Space, rules: Rules, source: random.Random, fixed: Mapping[str, Scalar] | None = None
+) -> Iterator[Proposal]:
+    """Allowed points among so many drawn at random, evenly over choices, ranges and intervals.
+
+    `fixed`: values that all of them have, by Optuna's parameter names.
+    """
     for _ in range(MOST_DRAWS):
-        proposal = propose(space, RandomAsker(source))
+        proposal = propose(space, RandomAsker(source, fixed))
         if rules.allowed(proposal):
             yield proposal
 
