@@ -1,10 +1,11 @@
 """A training that trains nothing: it reads config.yaml, writes what a training writes, and honours SIGTERM.
 
 The environment variable STANDIN (JSON) says how it behaves: `steps`, `seconds` a step, and lists of ranks that
-`fail` once, `fail_always`, `crash` (SIGSEGV), `diverge`, are `refused` or `stubborn` (deaf to SIGTERM). `oom` has the
-pieces of a batch that each rank needs: with fewer it runs out of memory. With `state` it writes a state when it is
-stopped, goes on from it, and scores validation triples. In a process that trains several, ranks `alone` are left to a
-new process, and after ranks `leave` it is not sound. With `draws` it leaves a preview of one colour.
+`fail` once, `fail_always`, `crash` (SIGSEGV), `diverge`, `diverge_later` (once they go on from a state), are `refused`
+or `stubborn` (deaf to SIGTERM). `oom` has the pieces of a batch that each rank needs: with fewer it runs out of memory.
+With `state` it writes a state when it is stopped, goes on from it, and scores validation triples. In a process that
+trains several, ranks `alone` are left to a new process, and after ranks `leave` it is not sound. With `draws` it leaves
+a preview of one colour.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ def _train(run: RunDir, config: dict[str, Any], behaviour: dict[str, Any], resul
         if scores is not None:
             scores.write(step, [loss * (1 + place / 10) for place in range(-2, 3)])
         metrics.write(step, {"loss": loss + 0.1, "val/loss": loss, "val/best": loss, "images_per_second": 9.0})
-        if dim in behaviour.get("diverge", []):
+        if dim in behaviour.get("diverge", []) or (about is not None and dim in behaviour.get("diverge_later", [])):
             result |= {"status": "diverged", "message": "loss is nan at step 1: a.png"}
             return DIVERGED
     if behaviour.get("draws"):

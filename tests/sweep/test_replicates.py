@@ -136,7 +136,8 @@ def test_a_repetition_that_diverges_takes_its_trial_along() -> None:
 
 
 def entry(number: int, value: float, dim: int = 0, replicate: int | None = None) -> Entry:
-    record = TrialRecord("complete", number=number, value=value, params={"dim": dim}, replicate=replicate)
+    params = {"dim": dim, "place": number}
+    record = TrialRecord("complete", number=number, value=value, params=params, replicate=replicate)
     return make_entry(Path(f"{number}.{replicate}"), record, 1)
 
 

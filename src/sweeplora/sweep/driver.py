@@ -48,7 +48,8 @@ class Driver:
         self._waiting: dict[int, tuple[Job, TrialOutcome]] = {}
         """Trials whose own training is complete, while their other seeds are trained."""
         self._confirmed = False
-        self._second = SecondPart(context.question.config["pruner"], context.question.objectives[0])
+        question = context.question
+        self._second = SecondPart(question.config["pruner"], question.objectives[0], question.replication)
         if self._second.rungs is not None:
             self._take_up_the_second_part()
         self._unchecked = list(context.question.unchecked)

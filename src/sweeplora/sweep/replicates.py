@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
@@ -14,7 +14,7 @@ from sweeplora.overrides import parse
 from sweeplora.report.leaderboard import Entry, Leaderboard
 from sweeplora.report.statistics import ALPHA, early_alpha
 from sweeplora.report.verdict import comparisons_of
-from sweeplora.rundir.record import TrialOutcome, TrialRecord, Verdict, readable_trials, replicate_folders
+from sweeplora.rundir.record import Scalar, TrialOutcome, TrialRecord, Verdict, readable_trials, replicate_folders
 
 _FIRST_LOOK = 2
 """New seeds before the first look at whether trials have separated."""
@@ -52,6 +52,15 @@ class ReplicateRules:
     def confirmation(self) -> dict[str, Any]:
         """How the best few are confirmed."""
         return {"top": self.top, "seeds": self.seeds, "by": self.by, "split": self.split}
+
+    def value_of(self, params: Mapping[str, Scalar]) -> Hashable:
+        """What a trial is compared by when the best few are confirmed: its value of `by`, or all that was searched.
+
+        A trial of a branch that has no `by` stands for itself and its kind: it is one value more.
+        """
+        if self.by is None:
+            return frozenset(params.items())
+        return (params[self.by],) if self.by in params else ()
 
     def words(self, config: Mapping[str, Any], place: int) -> tuple[str, ...]:
         """The overrides of the `place`-th repetition."""
@@ -197,11 +206,10 @@ class Replicates:
         complete = sorted(
             (entry for entry in board.entries if entry.values), key=lambda entry: (entry.own, entry.number)
         )
-        seen: set[object] = set()
+        seen: set[Hashable] = set()
         chosen: list[Entry] = []
         for entry in complete if self.rules.top else ():
-            by = self.rules.by
-            value = (frozenset(entry.params.items()), entry.own) if by is None else entry.params.get(by)
+            value = self.rules.value_of(entry.params)
             if value not in seen and len(chosen) < self.rules.top:
                 seen.add(value)
                 chosen.append(entry)

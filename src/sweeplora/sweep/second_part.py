@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from sweeplora.rundir.metrics import Point, read_metrics
 from sweeplora.rundir.record import TrialOutcome, TrialRecord, write_trial
 from sweeplora.rundir.scores import read_scores
 from sweeplora.rundir.state import end_state, read_about
-from sweeplora.sweep.search.rungs import Reached, Rungs, ranked, rungs_of
+from sweeplora.sweep.replicates import ReplicateRules
+from sweeplora.sweep.search.rungs import Reached, Rungs, best_of_each, ranked, rungs_of
 from sweeplora.sweep.supervise import end_leftover, result_of
 
 _OBJECTIVE_OF_TRIPLES = "val/loss"
@@ -22,15 +23,21 @@ class SecondPart:
 
     First every trial runs to its rung: all are compared, and the search learns, at the same point. When nothing is left
     to propose, the best go on in every slot that is free: those that the rungs keep, and while one of them still runs,
-    others that are not significantly worse than the best.
+    others that are not significantly worse than the best. The rungs keep the best share, and whatever its size a trial
+    for each of those that `sweep.confirm` trains again: with `by`, the best of each value.
     """
 
-    def __init__(self, pruner: Mapping[str, Any], objective: str) -> None:
+    def __init__(self, pruner: Mapping[str, Any], objective: str, confirm: ReplicateRules) -> None:
         self.rungs: Rungs | None = rungs_of(pruner)
         self._objective = objective
+        self._confirm = confirm
         self._reached: dict[int, Reached] = {}
+        self._values: dict[int, Hashable] = {}
+        """Of the trials at their rung: what `confirm` compares them by."""
         self._stopped: set[int] = set()
         """Trials that stopped at their rung and have their state."""
+        self._stateless: set[int] = set()
+        """Trials that stopped at their rung and whose state is gone: the study was over, or the file is damaged."""
         self._sent: set[int] = set()
         self._compared = 0
         self._hopeless: set[int] = set()
@@ -46,28 +53,25 @@ class SecondPart:
         if self.rungs is None or record.number is None:
             return
         self._stopped.discard(record.number)
+        self._stateless.discard(record.number)
         if record.verdict not in ("complete", "pruned", "interrupted", "running"):
             self._reached.pop(record.number, None)  # it diverged or failed after its rung
+            self._values.pop(record.number, None)
             return
         if record.number not in self._reached:
             reached = _reached(run, record, self.rungs, self._objective)
             if reached is not None:
                 self._reached[record.number] = reached
-        if (
-            may_go_on
-            and record.verdict != "complete"
-            and record.number in self._reached
-            and read_about(run.state) is not None
-        ):
-            self._stopped.add(record.number)
+                self._values[record.number] = self._confirm.value_of(record.params)
+        if may_go_on and record.verdict != "complete" and record.number in self._reached:
+            (self._stateless if read_about(run.state) is None else self._stopped).add(record.number)
 
     def next(self, busy: Collection[int]) -> int | None:
         """The stopped trial that goes on in a free slot, once nothing is left to propose; None if none does."""
-        if self.rungs is None or not self._stopped:
+        if self.rungs is None or not (self._stopped or self._stateless):
             return None
-        for number in self._kept():
-            if number in self._stopped:
-                return self._send(number)
+        if due := self._due():
+            return self._send(due[0])
         if not self._still_needed(busy):
             return None
         if self._compared != len(self._reached):
@@ -86,7 +90,7 @@ class SecondPart:
         """Whether every trial that the rungs keep has gone on, and came to its end."""
         if self.rungs is None:
             return True
-        return not self._still_needed(busy) and not any(number in self._stopped for number in self._kept())
+        return not self._still_needed(busy) and not self._due()
 
     def close(self, trials: Iterable[tuple[Path, TrialRecord]], grace_seconds: float) -> None:
         """End the trials of a study that is over: none goes on any more, so their states are removed.
@@ -110,13 +114,28 @@ class SecondPart:
 
     def _send(self, number: int) -> int:
         self._sent.add(number)
-        self._stopped.remove(number)
+        self._stopped.discard(number)
+        self._stateless.discard(number)
         return number
+
+    def _due(self) -> list[int]:
+        """The trials that the rungs keep and that are to go on, best first.
+
+        One without its state begins again, where nothing else of its value can come to an end.
+        """
+        best = best_of_each(list(self._reached.values()), self._compared_values(), self._confirm.top)
+        return [n for n in self._kept() if n in self._stopped or (n in self._stateless and n in best)]
 
     def _kept(self) -> list[int]:
         """The trials that the rungs keep among those at their rung so far, best first."""
         assert self.rungs is not None
-        return self.rungs.going_on(list(self._reached.values())) if self._reached else []
+        reached = list(self._reached.values())
+        return self.rungs.going_on(reached, self._compared_values(), self._confirm.top) if reached else []
+
+    def _compared_values(self) -> Mapping[int, Hashable]:
+        """What `confirm` compares trials by: of each value those that have a state or an end, or all if none has."""
+        able = {value for number, value in self._values.items() if number not in self._stateless}
+        return {n: value for n, value in self._values.items() if n not in self._stateless or value not in able}
 
     def _still_needed(self, busy: Collection[int]) -> bool:
         """Whether a trial runs that is on its way to its rung, or that the rungs keep."""

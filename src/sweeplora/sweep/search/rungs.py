@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -28,10 +28,17 @@ class Rungs:
         """The optimizer step from which on a trial of so many steps is at its rung."""
         return max(1, math.ceil(self.at * steps))
 
-    def going_on(self, reached: Sequence[Reached]) -> list[int]:
-        """The numbers of the trials that go on to the end, best first: at least one."""
+    def going_on(
+        self, reached: Sequence[Reached], values: Mapping[int, Hashable] | None = None, most: int = 0
+    ) -> list[int]:
+        """The numbers of the trials that go on to the end, best first: at least one.
+
+        `values`, `most`: what is compared afterwards, see `best_of_each`; those trials go on beside the best share.
+        """
         count = max(1, math.floor(self.keep * len(reached)))
-        return [one.number for one in ranked(reached)[:count]]
+        order = [one.number for one in ranked(reached)]
+        kept = {*order[:count], *best_of_each(reached, values or {}, most)}
+        return [number for number in order if number in kept]
 
     def hopeless(self, reached: Sequence[Reached]) -> set[int]:
         """The trials that are significantly worse than the best one."""
@@ -51,6 +58,18 @@ class Reached(NamedTuple):
 def ranked(reached: Sequence[Reached]) -> list[Reached]:
     """Best first."""
     return sorted(reached, key=lambda one: (one.value, one.number))
+
+
+def best_of_each(reached: Sequence[Reached], values: Mapping[int, Hashable], most: int) -> list[int]:
+    """The best trial of each value, of the `most` values whose best trials are best; numbers, best first.
+
+    `values`: by a trial's number; trials that have none are left out.
+    """
+    found: dict[Hashable, int] = {}
+    for one in ranked(reached):
+        if one.number in values:
+            found.setdefault(values[one.number], one.number)
+    return list(found.values())[:most]
 
 
 def worse(best: Reached, other: Reached) -> float:
