@@ -22,10 +22,13 @@ from PIL import Image, ImageDraw
 
 from sweeplora.launch.gpus import visible_gpus
 from tests.once import made_once
+from tests.process_state import changes, process_state
 from tests.run.trainings import Trainings
 
-# `nohup make test` ignores the signal of a closed terminal, and every process that a test starts would inherit that.
+# `nohup make test` ignores the signal of a closed terminal, and `make test &` in a script Ctrl-C: the tests send both,
+# and every process that a test starts would inherit that they are ignored.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONG_FIRST = (
     *("browser/", "sweep/test_kills.py", "record/restore/", "run/", "sweep/", "record/", "launch/", "nightly/"),
@@ -70,10 +73,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _garbage_is_collected_again() -> Iterator[None]:
-    """A command that runs in this process leaves the collection of garbage as it found it."""
+def _the_process_is_as_before() -> Iterator[None]:
+    """A test, and a command that it runs in this process, leaves nothing that the next test stumbles over."""
+    before = process_state()
     yield
-    assert gc.isenabled(), "the test left the collection of garbage off"
+    left = changes(before, process_state())
+    assert not left, "the test left this changed in its process:\n" + "\n".join(left)
 
 
 @pytest.fixture(autouse=True)

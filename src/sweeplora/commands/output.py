@@ -7,20 +7,40 @@ import os
 import sys
 
 
-class Lasting(io.FileIO):
-    """A file descriptor that stores the first write error in `error` and discards output from then on."""
+class Lasting(io.TextIOWrapper):
+    """Text to a file descriptor: the first write error is kept in `error`, and output from then on is discarded.
+
+    The layers below are those of Python's own in C, which know at any moment what has been written: with a `write`
+    in Python there, a Ctrl-C as it returned would have had the line written once more by the next flush.
+    """
 
     error: OSError | None = None
 
-    def write(self, data: object, /) -> int:
-        """Write, or discard what cannot be written; returns the number of bytes handled."""
-        content = memoryview(data)  # type: ignore[arg-type]
-        if self.error is None:
-            try:
-                return super().write(content)
-            except OSError as error:
-                self.error = error
-        return content.nbytes
+    def __init__(self, descriptor: int) -> None:
+        file = io.FileIO(descriptor, "w", closefd=False)
+        super().__init__(io.BufferedWriter(file), errors="backslashreplace", line_buffering=True)
+
+    def write(self, text: str, /) -> int:
+        """Write, or discard what cannot be written; returns the number of characters handled."""
+        try:
+            return super().write(text)
+        except OSError as error:
+            self._discard(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, or discard what cannot be written."""
+        try:
+            super().flush()
+        except OSError as error:
+            self._discard(error)
+
+    def _discard(self, error: OSError) -> None:
+        """Lead the descriptor to the null device, which takes what is still in the buffer too."""
+        self.error = self.error or error
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
 
 
 class Output:
@@ -33,9 +53,8 @@ class Output:
                 os.fstat(descriptor)
             except OSError:
                 os.open(os.devnull, os.O_RDWR)
-        self._streams = [Lasting(descriptor, "w", closefd=False) for descriptor in (1, 2)]
-        out, err = (_text(stream) for stream in self._streams)
-        sys.stdout, sys.stderr = out, err
+        self._streams = [Lasting(descriptor) for descriptor in (1, 2)]
+        sys.stdout, sys.stderr = self._streams
 
     def lost(self) -> str | None:
         """Why printed output was lost; None if all of it arrived, or if the reader closed the pipe."""
@@ -43,8 +62,3 @@ class Output:
         sys.stderr.flush()
         error = self._streams[0].error
         return None if error is None or isinstance(error, BrokenPipeError) else (error.strerror or str(error))
-
-
-def _text(stream: Lasting) -> io.TextIOWrapper:
-    buffered = io.BufferedWriter(stream)
-    return io.TextIOWrapper(buffered, errors="backslashreplace", line_buffering=True)

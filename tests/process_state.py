@@ -1,0 +1,54 @@
+"""What a test shares with the others of its process and has to leave as it found it."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGCHLD)
+SET_BY_IMPORTS = (
+    *("DO_NOT_TRACK", "GIT_PYTHON_REFRESH", "LYCORIS_KERNEL_BACKEND", "MLFLOW_DISABLE_TELEMETRY"),
+    *("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"),
+)
+"""Environment variables that importing a part of the package sets: the first test to do so is not at fault."""
+
+
+def process_state() -> dict[str, object]:
+    """Everything that a later test could stumble over, by what it is called; microseconds."""
+    state: dict[str, object] = {
+        "the collection of garbage": gc.isenabled(),
+        "the working directory": os.getcwd(),
+        "blocked signals": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        "the level of logging": (logging.root.level, logging.root.manager.disable),
+        "the handlers of logging": [one for one in logging.root.handlers if not _is_of_pytest(one)],
+        "sys.excepthook": (sys.excepthook, threading.excepthook),
+        **{f"the handler of {number.name}": signal.getsignal(number) for number in SIGNALS},
+        **{name: value for name, value in os.environ.items() if name not in SET_BY_IMPORTS},
+    }
+    del state["PYTEST_CURRENT_TEST"]
+    if (torch := sys.modules.get("torch")) is not None and hasattr(torch, "are_deterministic_algorithms_enabled"):
+        state |= {
+            "the threads of torch": torch.get_num_threads(),
+            "the default dtype of torch": torch.get_default_dtype(),
+            "the deterministic algorithms of torch": torch.are_deterministic_algorithms_enabled(),
+            "the gradients of torch": torch.is_grad_enabled(),
+        }
+    return state
+
+
+def changes(before: dict[str, object], after: dict[str, object]) -> list[str]:
+    """What is another afterwards, a line each; what an import of torch added is none."""
+    names = [name for name in before | after if not (name.endswith("of torch") and name not in before)]
+    return [
+        f"{name}: {before.get(name)!r} before, {after.get(name)!r} after"
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _is_of_pytest(handler: logging.Handler) -> bool:
+    return type(handler).__module__.startswith("_pytest.")
