@@ -17,10 +17,10 @@ import pytest
 from sweeplora.__main__ import main
 from tests.commands.fuzz import command_lines
 
-_HANG_SECONDS = 10
+_HANG_SECONDS = 60
 """Without those in which the process stood ready and had no processor, as on a busy machine."""
 
-_LOST_SECONDS = 300
+_LOST_SECONDS = 600
 """Until a hang inside a library, which no handler of a signal interrupts, ends the tests with a stack."""
 
 _REFUSED_LAST = "train.max_timestep=100000000"

@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _process(*words: str, python: tuple[str, ...] = ("-m", "sweeplora")) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(_SOURCE), "OMP_NUM_THREADS": "1"}
     line = [sys.executable, *python, *words]
-    return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_help_lists_verbs_groups_and_sweeps_also_the_users_own(
@@ -156,7 +156,7 @@ def _shell(line: str) -> tuple[int, str]:
     """Exit code of the command itself, and what the shell saw on the standard error."""
     environment = os.environ | {"PYTHONPATH": str(_SOURCE), "OMP_NUM_THREADS": "1", "python": sys.executable}
     shell = ["bash", "-c", f"set -o pipefail; {line}"]
-    done = subprocess.run(shell, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(shell, env=environment, capture_output=True, text=True, timeout=600, check=False)
     return done.returncode, done.stderr
 
 

@@ -61,14 +61,14 @@ def test_the_result_is_printed_and_in_leaderboard_and_report(runs: Path) -> None
         def post(what: str, body: dict[str, object]) -> dict[str, object]:
             headers = {"Content-Type": "application/json", "Origin": origin}
             request = urllib.request.Request(address + what, json.dumps(body).encode(), headers)
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=300) as answer:
                 told: dict[str, object] = json.load(answer)
                 return told
 
         for pair in range(3):
             post("pick", {"pair": pair, "picked": "left"})
         post("end", {})
-        said, complaint = process.communicate(timeout=90)
+        said, complaint = process.communicate(timeout=300)
     finally:
         process.kill()
     assert (process.returncode, complaint) == (0, "")

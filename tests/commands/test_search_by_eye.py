@@ -72,7 +72,7 @@ def answer_all(folder: Path) -> str:
         def ask(what: str, body: dict[str, object] | None = None) -> dict[str, Any]:
             headers = {"Content-Type": "application/json", "Origin": address.rsplit("/", 2)[0]}
             data = None if body is None else json.dumps(body).encode()
-            with urllib.request.urlopen(urllib.request.Request(address + what, data, headers), timeout=60) as answer:
+            with urllib.request.urlopen(urllib.request.Request(address + what, data, headers), timeout=300) as answer:
                 told: dict[str, Any] = json.load(answer)
                 return told
 

@@ -120,7 +120,7 @@ def test_watch_ends_when_nothing_runs_any_more(alive: Path, runs: Path) -> None:
     assert watching.stdout is not None
     assert json.loads(watching.stdout.readline())["studies"][0]["state"] == "running"
     write_study(runs / "ranks", StudyRecord("ranks", "val/loss", NOW - 200, "finished", trials=6))
-    last = watching.communicate(timeout=120)[0].splitlines()[-1]
+    last = watching.communicate(timeout=600)[0].splitlines()[-1]
     assert watching.returncode == 0 and json.loads(last)["studies"][0]["state"] == "finished"
 
 

@@ -188,7 +188,7 @@ def test_converting_loads_nothing_heavy() -> None:
         env=os.environ | {"PYTHONPATH": str(source)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     loaded = {name.partition(".")[0] for name in done.stdout.split()}

@@ -22,6 +22,7 @@ from sweeplora.errors import UserError
 from tests.data.folders import picture, settings, several
 from tests.data.toy import Toy
 from tests.forked import in_a_process
+from tests.sweep.commands import until
 
 Stamp = tuple[int, int]
 
@@ -318,12 +319,20 @@ def test_trainings_that_start_at_once_encode_each_image_once(tmp_path: Path) -> 
     assert len(_entries(tmp_path / "cache", "latents")) == 8
 
 
+class _Stuck(_Logging):
+    """Gets no further than 20 images."""
+
+    def encode_images(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        encoded = super().encode_images(pixels)
+        if self._log.read_text().count("image") >= 20:
+            time.sleep(600)
+        return encoded
+
+
 def test_after_a_kill_only_what_is_missing_is_encoded(tmp_path: Path) -> None:
     dataset, log = _dataset(several(tmp_path / "set", 40)), tmp_path / "log"
-    pid = in_a_process(lambda: _latents(tmp_path / "cache", dataset, _Logging(log)))
-    deadline = time.monotonic() + 20
-    while len(_entries(tmp_path / "cache", "latents")) < 5 and time.monotonic() < deadline:
-        time.sleep(0.005)
+    pid = in_a_process(lambda: _latents(tmp_path / "cache", dataset, _Stuck(log)))
+    until(lambda: len(_entries(tmp_path / "cache", "latents")) >= 5)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     made = _entries(tmp_path / "cache", "latents")

@@ -14,6 +14,7 @@ import torch
 from sweeplora.data.entries import EntryStore, Make, Tensors
 from sweeplora.errors import UserError
 from tests.forked import in_a_process
+from tests.sweep.commands import until
 
 KEYS = [f"{number:02}-key" for number in range(12)]
 
@@ -142,9 +143,7 @@ def test_killed_at_any_moment_only_whole_entries_are_left(tmp_path: Path) -> Non
         EntryStore(tmp_path).fill(KEYS, make, _silent)
 
     pid = in_a_process(endlessly)
-    deadline = time.monotonic() + 20
-    while len(_files(tmp_path)) < 3 and time.monotonic() < deadline:
-        time.sleep(0.002)
+    until(lambda: len(_files(tmp_path)) >= 3)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     whole = len(_files(tmp_path))

@@ -55,7 +55,7 @@ class LauncherContract:
 
     def ended(self, started: Started) -> int:
         """Wait for its end; returns the exit code."""
-        until(lambda: started.poll() is not None, seconds=60)
+        until(lambda: started.poll() is not None)
         code = started.poll()
         assert code is not None
         return code
@@ -110,7 +110,7 @@ class LauncherContract:
             short = launcher.start(crashing, slots[-1], MODULE)
             assert self.ended(short) != 0
             assert not crashing.result.exists()
-            until(steady.metrics.exists, seconds=60)
+            until(steady.metrics.exists)
             assert long.poll() is None
             short.signal(signal.SIGKILL)
             long.signal(signal.SIGTERM)
@@ -124,11 +124,11 @@ class LauncherContract:
         run = made_run(tmp_path, "deaf", 7)
         with hold(run.lock):
             started = launcher.start(run, slots[0], MODULE)
-            until(run.metrics.exists, seconds=60)
+            until(run.metrics.exists)
             started.signal(signal.SIGKILL)
             assert self.ended(started) != 0
             launcher.close()
-        until(lambda: living_in(tmp_path) == [os.getpid()], seconds=5)
+        until(lambda: living_in(tmp_path) == [os.getpid()])
 
     def test_closing_ends_trainings_in_order_and_may_be_said_twice(
         self, launcher: Launcher, slots: list[Slot], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -138,11 +138,11 @@ class LauncherContract:
         locks = [hold(run.lock) for run in runs]
         for run, slot in zip(runs, slots, strict=False):
             launcher.start(run, slot, MODULE)
-        until(lambda: all(run.metrics.exists() for run in runs), seconds=60)
+        until(lambda: all(run.metrics.exists() for run in runs))
         launcher.close()
         for run in runs:
             assert (read_json(run.result) or {})["status"] == "interrupted"
-        until(lambda: living_in(tmp_path) == [os.getpid()], seconds=5)
+        until(lambda: living_in(tmp_path) == [os.getpid()])
         launcher.close()
         launcher.close(kill=True)
         for lock in locks:
@@ -155,9 +155,9 @@ class LauncherContract:
         run = made_run(tmp_path, "deaf", 7)
         with hold(run.lock):
             launcher.start(run, slots[0], MODULE)
-            until(run.metrics.exists, seconds=60)
+            until(run.metrics.exists)
             launcher.close(kill=True)
-            until(lambda: living_in(tmp_path) == [os.getpid()], seconds=5)
+            until(lambda: living_in(tmp_path) == [os.getpid()])
 
     def test_closing_right_after_a_start_leaves_nothing(
         self, launcher: Launcher, slots: list[Slot], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -167,7 +167,7 @@ class LauncherContract:
         with hold(run.lock):
             launcher.start(run, slots[0], MODULE)
             launcher.close()
-            until(lambda: living_in(tmp_path) == [os.getpid()], seconds=5)
+            until(lambda: living_in(tmp_path) == [os.getpid()])
 
     def test_it_starts_again_after_it_was_closed(self, launcher: Launcher, slots: list[Slot], tmp_path: Path) -> None:
         launcher.close()

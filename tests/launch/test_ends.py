@@ -73,7 +73,7 @@ def test_a_killed_driver_takes_its_training_along_even_one_that_imports(
 ) -> None:
     driver = driver_of(tmp_path, module, most, processes)
     begun = tmp_path / ("importing" if module == "lasting" else "a/metrics.jsonl")
-    until(begun.exists, seconds=60)
+    until(begun.exists)
     driver.kill()
     driver.wait()
     until(lambda: living_in(tmp_path) == [os.getpid()])
@@ -84,7 +84,7 @@ def together(folder: Path) -> tuple[Subprocess, list[int]]:
     run = made_run(folder, "a")
     started = start_subprocess(run, Slot(0, 2, 1, "cpu", ()), MODULE)
     assert started.pid is not None
-    until(run.metrics.exists, seconds=60)
+    until(run.metrics.exists)
     ranks = [pid for pid in descendants(started.pid) if MODULE in Path(f"/proc/{pid}/cmdline").read_text()]
     assert len(ranks) == 2
     return started, ranks
@@ -96,7 +96,7 @@ def test_the_signal_that_ended_one_of_several_processes_is_the_trainings_end(tmp
         os.kill(ranks[-1], signal.SIGKILL)
         until(lambda: started.poll() is not None)
         assert started.poll() == -signal.SIGKILL
-        until(lambda: living_in(tmp_path) == [os.getpid()], seconds=5)
+        until(lambda: living_in(tmp_path) == [os.getpid()])
 
 
 def test_a_training_has_not_ended_while_one_of_its_processes_writes(tmp_path: Path) -> None:

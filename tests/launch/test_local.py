@@ -16,7 +16,7 @@ from sweeplora.launch.launcher import TRAINING
 from sweeplora.launch.local import Local
 from sweeplora.launch.process import descendants, signal_family, start_ticks
 from sweeplora.launch.slot import Slot
-from tests.sweep.commands import until
+from tests.sweep.commands import PATIENCE_SECONDS, until
 
 
 def local(**changed: object) -> Local:
@@ -158,8 +158,8 @@ def test_a_signal_reaches_grandchildren_in_sessions_of_their_own() -> None:
     until(lambda: len(descendants(process.pid)) == 1)
     (grandchild,) = descendants(process.pid)
     signal_family(process.pid, signal.SIGKILL)
-    assert process.wait(timeout=5) == -signal.SIGKILL
-    until(lambda: start_ticks(grandchild) is None, seconds=5)
+    assert process.wait(timeout=PATIENCE_SECONDS) == -signal.SIGKILL
+    until(lambda: start_ticks(grandchild) is None)
 
 
 def test_a_process_is_told_from_a_later_one_of_the_same_id() -> None:

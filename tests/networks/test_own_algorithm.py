@@ -49,7 +49,7 @@ def train(folder: Path, *words: str) -> None:
         env=os.environ | {"PYTHONPATH": str(SRC)},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

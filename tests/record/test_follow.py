@@ -50,7 +50,7 @@ def end(process: subprocess.Popen[bytes]) -> tuple[int, str]:
 
 def wait_until(what: Callable[[], bool]) -> None:
     """Poll with a deadline."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not what():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)

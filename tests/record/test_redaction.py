@@ -23,7 +23,7 @@ def test_the_mirrors_log_has_no_password_of_a_server_that_does_not_answer(tmp_pa
     argv = [sys.executable, "-X", "faulthandler", "-m", "sweeplora.record", "--runs", str(tmp_path / "runs")]
     argv += ["--study", "rank", "--patience", "0"]
     done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=_impatient(), timeout=120
+        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=_impatient(), timeout=600
     )
     assert "recording waits" in done.stderr
     assert PASSWORD[1:] not in done.stdout + done.stderr

@@ -18,7 +18,7 @@ from sweeplora.__main__ import main
 from sweeplora.record.server import answers
 from tests.record.servers import closed_port
 
-LONG = 120.0
+LONG = 600.0
 
 
 @pytest.fixture

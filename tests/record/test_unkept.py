@@ -102,7 +102,7 @@ def test_a_user_without_a_name_and_a_home_has_a_record(runs: Path, tmp_path: Pat
     }
     argv = [sys.executable, "-c", NOBODY, "--runs", str(runs), "--study", "rank"]
     done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, cwd=desk, env=nameless, timeout=120
+        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, cwd=desk, env=nameless, timeout=600
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert set(Contents(study.tracking.uri).runs()) == {"rank", "rank/000-000000000002"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import signal
-import time
 
 import pytest
 from PIL import Image
@@ -16,6 +15,7 @@ from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import read_metrics
 from sweeplora.rundir.scores import read_scores
 from tests.run.trainings import Trainings
+from tests.sweep.commands import until
 
 LITTLE = ("sample=none", "train.probe_images=0")
 """For what is not about previews and the probe."""
@@ -140,14 +140,10 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_step_and_files(trainin
 def test_sigterm_ends_a_training_after_a_whole_step(trainings: Trainings) -> None:
     run = trainings.folder("stopped", "train.epochs=500", *LITTLE)
     process = trainings.start(run)
-    deadline = time.monotonic() + 60
-    while len(read_metrics(run.metrics).get("loss", {})) < 3:
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.05)
+    until(lambda: process.poll() is not None or len(read_metrics(run.metrics).get("loss", {})) >= 3)
+    assert process.poll() is None
     process.signal(signal.SIGTERM)
-    while process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    trainings.wait(process, run)
     found = result(run)
     assert (process.poll(), found["status"]) == (4, "interrupted")
     assert max(read_metrics(run.metrics)["loss"]) == found["step"]

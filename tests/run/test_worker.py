@@ -135,7 +135,7 @@ def test_a_training_stopped_by_a_signal_leaves_a_worker_that_goes_on(trainings: 
     slot = WARM + 6
     run = trainings.folder("s-stopped", "train.epochs=500", "sample=none", *SCORED_LITTLE)
     started = trainings.start(run, slot)
-    until(lambda: run.metrics.exists() and '"loss"' in run.metrics.read_text(), seconds=60)
+    until(lambda: run.metrics.exists() and '"loss"' in run.metrics.read_text())
     assert started.poll() is None and started.pid is not None
     os.kill(started.pid, signal.SIGTERM)
     trainings.wait(started, run)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -17,8 +16,11 @@ from sweeplora.launch.local import Local
 from sweeplora.launch.slot import Slot
 from sweeplora.rundir.folder import RunDir
 from tests.forked import forked_training
+from tests.record.servers import closed_port
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 600.0
+"""Until a test gives up on a training: no measure of speed. Compiled, a first step takes a minute by itself."""
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -87,7 +89,7 @@ class Trainings:
     def train_in_forks(self, name: str, processes: int, *overrides: str) -> RunDir:
         """Train in several forks of this process, which find each other as those of `accelerate launch` do."""
         run, slot = self.folder(name, *overrides), _Alone(0, processes, 1, "cpu", ())
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(processes)}
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(closed_port()), "WORLD_SIZE": str(processes)}
         with contextlib.chdir(ROOT):
             ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
             pids = [forked_training(run, slot.environment() | place | rank) for rank in ranks]
@@ -113,13 +115,6 @@ def train_in_a_fork(run: RunDir, folder: Path) -> None:
     with contextlib.chdir(folder):
         pid = forked_training(run, _Alone(0, 1, 1, "cpu", ()).environment())
     os.waitpid(pid, 0)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class _Alone(Slot):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from sweeplora.config.compose import compose
 from sweeplora.errors import UserError
 from sweeplora.experiment import Configuration, Experiment
+from sweeplora.launch import local
 from sweeplora.rundir.signature import signature
 from sweeplora.sweep.study import run
 
@@ -42,4 +43,5 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    local._GRACE_SECONDS = json.loads(os.environ.get("STANDIN", "{}")).get("grace", local._GRACE_SECONDS)
     sys.exit(main(sys.argv[1:]))

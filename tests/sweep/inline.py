@@ -56,9 +56,13 @@ class Inline:
 
     def start(self, run: RunDir, slot: Slot, module: str) -> Ended:
         """Run the stand-in to its end."""
+        before = os.environ["OMP_NUM_THREADS"]
         os.environ["OMP_NUM_THREADS"] = str(slot.threads)
-        with run.log.open("a") as log, contextlib.redirect_stdout(log):
-            return Ended(standin.main([str(run.path)]))
+        try:
+            with run.log.open("a") as log, contextlib.redirect_stdout(log):
+                return Ended(standin.main([str(run.path)]))
+        finally:
+            os.environ["OMP_NUM_THREADS"] = before
 
     def close(self, kill: bool = False) -> None:
         """Nothing is left to end."""

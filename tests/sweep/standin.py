@@ -1,11 +1,11 @@
 """A training that trains nothing: it reads config.yaml, writes what a training writes, and honours SIGTERM.
 
 The environment variable STANDIN (JSON) says how it behaves: `steps`, `seconds` a step, and lists of ranks that
-`fail` once, `fail_always`, `crash` (SIGSEGV), `diverge`, `diverge_later` (once they go on from a state), are `refused`
-or `stubborn` (deaf to SIGTERM). `oom` has the pieces of a batch that each rank needs: with fewer it runs out of memory.
-With `state` it writes a state when it is stopped, goes on from it, and scores validation triples. In a process that
-trains several, ranks `alone` are left to a new process, and after ranks `leave` it is not sound. With `draws` it leaves
-a preview of one colour.
+`fail` once, are `killed` once, `fail_always`, `crash` (SIGSEGV), `diverge`, `diverge_later` (once they go on from a
+state), are `refused` or `stubborn` (deaf to SIGTERM). `oom` has the pieces of a batch that each rank needs: with fewer
+it runs out of memory. With `state` it writes a state when it is stopped, goes on from it, and scores validation
+triples. In a process that trains several, ranks `alone` are left to a new process, and after ranks `leave` it is not
+sound. With `draws` it leaves a preview of one colour. `grace` is the command's own patience with what does not stop.
 """
 
 from __future__ import annotations
@@ -167,6 +167,8 @@ def _misbehave(run: RunDir, dim: int, behaviour: dict[str, Any], result: dict[st
     (run.path / "tried").touch()
     if dim in behaviour.get("crash", []):
         os.kill(os.getpid(), signal.SIGSEGV)
+    if first_time and dim in behaviour.get("killed", []):
+        os.kill(os.getpid(), signal.SIGKILL)
     if dim in behaviour.get("fail_always", []) or (first_time and dim in behaviour.get("fail", [])):
         result |= {"status": "failed", "message": f"rank {dim} does not work"}
         return FAILED

@@ -43,7 +43,7 @@ def refusing(folder: Path) -> Callable[[Configuration], Experiment]:
 def test_the_imports_begin_before_the_check_and_end_with_its_refusal(folder: Path, words: list[str]) -> None:
     with pytest.raises(UserError, match="come to its end"):
         run(["tracking=none", *words], compose, refusing(folder), "lasting")
-    until(lambda: living_in(folder) == [os.getpid()], seconds=10)
+    until(lambda: living_in(folder) == [os.getpid()])
     assert not (folder / "runs").exists()
 
 

@@ -154,13 +154,13 @@ def test_ctrl_c_stops_the_trials_and_the_same_command_continues(tmp_path: Path) 
 
 
 def test_a_second_ctrl_c_ends_even_a_training_that_does_not_listen(tmp_path: Path) -> None:
-    first = start(tmp_path, *GRID, behaviour=SLOW | {"stubborn": [2, 4, 8]})
+    first = start(tmp_path, *GRID, behaviour=SLOW | {"stubborn": [2, 4, 8], "grace": 9999.0})
     until(lambda: len(list(tmp_path.glob("runs/s/*/metrics.jsonl"))) == 2)
     first.send_signal(signal.SIGTERM)
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=8)
+    first.communicate(timeout=PATIENCE_SECONDS)
     assert first.returncode == 130
-    until(lambda: living_in(tmp_path) == [], seconds=5)
+    until(lambda: living_in(tmp_path) == [])
 
 
 def test_a_second_driver_of_the_same_study_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from sweeplora.rundir.metrics import Point
 from sweeplora.rundir.record import Attempt, Result, TrialOutcome, TrialRecord, read_trial
 from sweeplora.sweep.outcomes import classify, fruitless
 from sweeplora.sweep.supervise import Place, Progress, Supervision, end_leftover
-from tests.sweep.commands import environment, until
+from tests.sweep.commands import PATIENCE_SECONDS, environment, until
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,13 @@ def test_progress_measures_the_pace_and_starts_anew_when_the_steps_do() -> None:
     progress.take(Point(1, "loss", 1.0, 200.0))
     progress.take(Point(2, "loss", 0.5, 205.0))
     assert (progress.step, progress.seconds_a_step, progress.values["loss"]) == (2, 5.0, 0.5)
+
+
+@pytest.fixture(autouse=True)
+def _only_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the stand-in is found and how it behaves is what it was before once the test is over."""
+    for key, value in environment().items():
+        monkeypatch.setenv(key, value)
 
 
 def supervised(folder: Path, behaviour: dict[str, Any], attempts: int = 1) -> Supervision:
@@ -196,7 +203,7 @@ def test_what_a_dead_driver_left_running_is_ended_before_the_folder_is_used_agai
     ]
     record = TrialRecord("running", attempts=attempts)
     end_leftover(run, record, 10.0)
-    assert (named.wait(5), forked.wait(5)) == (-15, -15)
+    assert (named.wait(PATIENCE_SECONDS), forked.wait(PATIENCE_SECONDS)) == (-15, -15)
     assert [attempt.verdict for attempt in record.attempts] == ["failed", "failed", "interrupted"]
     assert record.attempts[2].ended == 3.0
     record.attempts.append(Attempt(4.0))

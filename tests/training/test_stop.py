@@ -23,7 +23,7 @@ import sys, time, pathlib
 from sweeplora.rundir.lock import hold
 held = hold(pathlib.Path(sys.argv[1]))
 print("held", flush=True)
-time.sleep(120)
+time.sleep(600)
 """
 
 
@@ -38,7 +38,7 @@ def start(script: str, *arguments: str) -> subprocess.Popen[bytes]:
 def test_sigterm_asks_to_stop() -> None:
     child = start(SCRIPT)
     child.send_signal(signal.SIGTERM)
-    out, _ = child.communicate(timeout=20)
+    out, _ = child.communicate(timeout=300)
     assert out == b"requested\n" and child.returncode == 0
 
 
@@ -50,7 +50,7 @@ def test_a_killed_supervisor_asks_its_training_to_stop(tmp_path: Path) -> None:
         assert child.poll() is None
         supervisor.kill()
         supervisor.wait()
-        out, _ = child.communicate(timeout=20)
+        out, _ = child.communicate(timeout=300)
         assert out == b"requested\n"
     finally:
         supervisor.kill()

@@ -48,7 +48,7 @@ def test_words_are_those_that_bash_passes(name: str, tmp_path: Path) -> None:
     output = tmp_path / "passed"
     output.touch()
     environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "HOME": "/home/me", "STUB_OUTPUT": str(output)}
-    subprocess.run(["bash", "train.sh"], cwd=tmp_path, env=environment, check=False, timeout=30, capture_output=True)
+    subprocess.run(["bash", "train.sh"], cwd=tmp_path, env=environment, check=False, timeout=300, capture_output=True)
     passed = [record.split("\0")[:-1] for record in output.read_text().split("\n\0")[:-1]]
     assert passed
     read = _commands(SCRIPTS[name], {"HOME": "/home/me"}, tmp_path / "train.sh")

@@ -50,7 +50,7 @@ def page(study: Path) -> Iterator[PreferServer]:
 
 def ask(page: PreferServer, what: str, body: Any = None, **headers: str) -> tuple[int, Any]:
     """A request as the page sends it, with some of its headers replaced: status and JSON (or bytes)."""
-    connection = http.client.HTTPConnection("127.0.0.1", page.server_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", page.server_port, timeout=120)
     usual = {"Host": page.host, "Origin": f"http://{page.host}", "Content-Type": "application/json"}
     usual |= {name.replace("_", "-"): value for name, value in headers.items()}
     sent = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -140,13 +140,13 @@ def test_other_pages_and_nonsense_are_turned_away(
 
 def test_without_the_secret_there_is_nothing(page: PreferServer) -> None:
     for path in ("/", "/pair", f"/{'x' * 22}/", f"/{'x' * 22}/pair", "/%ff/pair", "/\xfc/pair", "*"):
-        with socket.create_connection(("127.0.0.1", page.server_port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", page.server_port), timeout=120) as connection:
             connection.sendall(f"GET {path} HTTP/1.0\r\nHost: {page.host}\r\n\r\n".encode("latin-1"))
             assert connection.recv(20).startswith(b"HTTP/1.0 404")
 
 
 def test_the_page_may_ask_its_own_server_alone(page: PreferServer) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", page.server_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", page.server_port, timeout=120)
     connection.request("GET", f"/{page.token}/", headers={"Host": page.host})
     policy = connection.getresponse().headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "connect-src 'self'" in policy and "frame-ancestors 'none'" in policy
@@ -162,7 +162,7 @@ def test_ending_says_the_result_and_the_server_stops(study: Path) -> None:
         _, facts = ask(server, "pair")
         ask(server, "pick", {"pair": facts["pair"], "picked": "left"})
         status, ended = ask(server, "end", {})
-        thread.join(timeout=10)
+        thread.join(timeout=120)
         assert not thread.is_alive()
     session.close()
     assert status == 200 and ended["lines"][0].startswith("you prefer trial ")
