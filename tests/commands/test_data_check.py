@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from sweeplora.__main__ import main
@@ -61,6 +62,54 @@ def test_every_fault_is_told_and_none_hides_another(folder: Path, capsys: pytest
     assert sum(one["images"] for one in told["buckets"]) == 7
     assert {"width": 256, "height": 192, "images": 2} in told["sizes"]
     assert len(told["refusals"]) == 4 and any("photo.heic" in line for line in told["notices"])
+
+
+def test_a_folder_that_never_repeats_and_a_link_to_nothing_hide_no_other_fault(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "0_later").mkdir()
+    picture(folder / "0_later/dog.png", (64, 64), "dog", seed=8)
+    (folder / "gone.png").symlink_to("/elsewhere/gone.png")
+    told = facts(capsys, str(folder), *CLIP)
+    faults = {one["image"]: one["fault"] for one in told["damaged"]}
+    assert faults["gone.png"] == "is a link to /elsewhere/gone.png, which is not there" and "cut.png" in faults
+    refused = [line for line in told["refusals"] if "0_later" in line]
+    assert refused == ["data.dir=0_later: a sub-folder that repeats its images 0 times; rename it or move it away"]
+    assert told["captions"]["missing"] == ["gone.png", "no_caption.png"]
+
+
+def test_weights_in_captions_are_told_where_they_are_trained_as_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["(red cat:1.3), [sofa], saber (fate)", "red cat, (sofa, lamp:0.8)", "red cat, 10:30, a:b"]
+    for place, text in enumerate(texts):
+        picture(tmp_path / f"{place}.png", (64, 64), text, seed=place)
+    as_text = facts(capsys, str(tmp_path), *CLIP)
+    assert [line for line in as_text["notices"] if "weight" in line] == [
+        "2 captions have a weight such as (red cat:1.3), whose signs are trained as text: 0.png, 1.png; "
+        "data.weighted_captions=true reads them as emphasis"
+    ]
+    assert {"tag": "(red cat:1.3)", "images": 1} in as_text["tags"]
+    emphasis = facts(capsys, str(tmp_path), *CLIP, "data.weighted_captions=true")
+    assert not any("weight" in line for line in emphasis["notices"])
+    assert emphasis["tags"][:2] == [{"tag": "red cat", "images": 3}, {"tag": "sofa", "images": 2}]
+    assert emphasis["tokens"]["longest"] < as_text["tokens"]["longest"]
+
+
+def test_pixels_of_many_sizes_are_read_off_the_drawing_without_powers_of_ten() -> None:
+    from sweeplora.data.survey.drawing import drawing
+
+    sizes = [{"width": width, "height": 64, "images": 1} for width in (1, 60, 600, 3000)]
+    bucket = {"width": 64, "height": 64, "images": 50, "held_out": 0}
+    figure = drawing({"sizes": sizes, "buckets": [bucket]})
+    FigureCanvasAgg(figure).draw()
+    left, right = figure.axes
+    for axis in (left.xaxis, left.yaxis):
+        low, high = axis.get_view_interval()
+        labels = [tick.label1.get_text() for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+        assert len(labels) >= 4 and all(label.isdigit() for label in labels), labels
+    count = next(text for text in right.texts if text.get_text() == "50")
+    assert count.get_window_extent().x1 < right.get_window_extent().x1  # inside of the frame
 
 
 def test_the_table_names_them_all_and_the_exit_code_tells_of_faults(

@@ -112,7 +112,7 @@ BAD = [
     (["runs=/dev/null/runs"], "runs=/dev/null/runs: files cannot be created there"),
     (["ui", "--port", "many"], "--port=many: give a port number"),
     (["ui", "--port=²"], "--port=²: give a port number"),
-    (["ui", "--port"], "ui=: argument --port: expected one argument; see python -m sweeplora ui --help"),
+    (["ui", "--port"], "command line=ui: argument --port: expected one argument; see python -m sweeplora ui --help"),
     (["ui"], "runs=runs: there is no record yet"),
     (["uii"], "command line=uii: neither a verb nor key=value; nearest: ui"),
     (["--verbose"], "command line=--verbose: no such option; see python -m sweeplora run --help"),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,7 @@ def test_repetitions_with_other_seeds_run_and_are_no_trials(alive: Path, capsys:
     with hold(run.lock):
         said = told(capsys)
     assert "trials  1 complete, 1 failed, 1 running of 6" in said
-    assert "best    0.25, trial 0" in said and "\n000.1  2 · 4" in said
+    assert "best    0.25, trial 0" in said and "\n0.1    2 · 4" in said
 
 
 def test_what_has_no_living_driver_does_not_run(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,6 +123,44 @@ def test_watch_ends_when_nothing_runs_any_more(alive: Path, runs: Path) -> None:
     write_study(runs / "ranks", StudyRecord("ranks", "val/loss", NOW - 200, "finished", trials=6))
     last = watching.communicate(timeout=600)[0].splitlines()[-1]
     assert watching.returncode == 0 and json.loads(last)["studies"][0]["state"] == "finished"
+
+
+class ATerminal(StringIO):
+    """Text that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def in_terminal(monkeypatch: pytest.MonkeyPatch, width: int, *words: str) -> str:
+    """What a command prints in a terminal of that many columns."""
+    terminal = ATerminal()
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", terminal)
+        patched.setenv("COLUMNS", str(width))
+        assert main(list(words)) == 0
+    return terminal.getvalue()
+
+
+def test_watch_moves_a_cursor_where_there_is_one_and_keeps_what_was_above(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    said = in_terminal(monkeypatch, 80, "status", "--watch", "ranks")
+    assert "\033[H" in said and "ranks  interrupted\033[K" in said
+    assert "\033[2J" not in said and "\033[3J" not in said  # these take what a person has on the screen, or above it
+    monkeypatch.setenv("TERM", "dumb")
+    assert "\033" not in in_terminal(monkeypatch, 80, "status", "--watch", "ranks")
+
+
+@pytest.mark.parametrize("words", [("status",), ("list", "ranks"), ("show", "ranks"), ("show", "ranks/2")])
+def test_tables_and_drawings_fit_a_narrow_terminal(
+    alive: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    wide, narrow = (in_terminal(monkeypatch, width, *words).splitlines() for width in (200, 40))
+    tables = ("trial ", "rank ", "study ", "single run ", "0  ", "1  ", "2  ", "base ", " ")
+    assert max(len(line) for line in narrow if line.startswith(tables)) <= 40
+    assert max(map(len, wide)) > 40
 
 
 def test_a_named_run_and_an_empty_folder(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,7 +56,7 @@ def everything(folder: Path) -> set[Path]:
         ("data check pics network=lokr", "network=lokr: has no effect"),
         ("data check pics data.dir=other", "data.dir=other: has no effect beside pics"),
         ("data check pics --json --tags 5", "--tags=5: has no effect beside --json"),
-        ("completion bash --words", "completion=: --words is the first word"),
+        ("completion bash --words", "command line=completion: --words is the first word"),
         ("baseline show runs=runs", "runs=runs: has no effect on `baseline show`"),
         ("run --cfg --dry-run", "--dry-run=given: has no effect beside --cfg"),
         ("status seed=1", "no such run"),
@@ -106,3 +106,9 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_done(
     ):
         assert refused(capsys, *words, option, f"{place}.{ending}").startswith(f"{option}=")
     assert everything(runs) == before
+
+
+def test_only_words_that_are_needed_are_said_to_be_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("command line=show: the following arguments are required: RUN; see python -m sweeplora show")

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from sweeplora.report.figures import (
     Mark,
@@ -105,3 +107,27 @@ def test_a_trial_that_went_astray_does_not_explain_everything() -> None:
     marks.append(Mark(8, (1e9,), {"a": 0, "b": 3}))
     assert explained(marks, "b") > 0.99
     assert explained(held_to(marks, 1.0), "b") < 0.5
+
+
+def test_the_names_of_places_overlap_in_no_figure() -> None:
+    words = ("adafactor", "adamw", "lion", "prodigy", "schedulefree_radam")
+    rates = (0.003514, 0.003963, 0.007705, 0.02195, 0.02286)
+    many = [
+        Mark(i, (0.1 + i / 100,), {"optimizer": words[i % 5], "optimizer.lr": rates[i % 5], "ema": 0.99021 + i / 1e5})
+        for i in range(10)
+    ]
+    figures = [
+        slices(many, ["optimizer", "optimizer.lr", "ema"], "val/loss"),
+        heat_map(many, ("optimizer", "optimizer.lr"), "val/loss"),
+        best_of_each(many, "optimizer", {}, "val/loss"),
+    ]
+    for figure in figures:
+        FigureCanvasAgg(figure).draw()
+        for axes in figure.axes:
+            low, high = axes.get_xlim()
+            ticks = [tick for tick in axes.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+            for one, following in pairwise([tick.label1 for tick in ticks if tick.label1.get_text()]):
+                if one.get_rotation() == 0:  # at a slant, letters pass below those of the next
+                    assert one.get_window_extent().x1 < following.get_window_extent().x0
+                else:
+                    assert following.get_window_extent().x1 - one.get_window_extent().x1 > one.get_fontsize()

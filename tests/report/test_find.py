@@ -43,6 +43,8 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         record = TrialRecord("complete", "ranks", number, signature, params={"network.dim": 4 + number}, value=value)
         run = a_run(folder / "ranks" / f"{number:03}-{signature}", record)
         (run.path / "mirror.json").write_text(json.dumps({"run_id": f"{number:032x}"}))
+    again = TrialRecord("complete", "ranks", 1, "eeeeeeeeeeee", value=0.9, replicate=1)
+    a_run(folder / "ranks" / "001.1-eeeeeeeeeeee", again)
     write_study(folder / "ranks", StudyRecord("ranks", "val/loss", 1.0, "finished"))
     a_run(folder / "single" / "cats", TrialRecord("complete", signature="dddddddddddd", value=0.5))
     return folder
@@ -51,6 +53,9 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("word", "folder"),
     [
+        ("ranks/1.1", "ranks/001.1-eeeeeeeeeeee"),
+        ("ranks/001.1", "ranks/001.1-eeeeeeeeeeee"),
+        ("001.1-eeeeeeeeeeee", "ranks/001.1-eeeeeeeeeeee"),
         ("ranks/2", "ranks/002-cccccccccccc"),
         ("ranks/002", "ranks/002-cccccccccccc"),
         ("runs/ranks/2", "ranks/002-cccccccccccc"),
@@ -95,6 +100,7 @@ def test_a_copied_file_is_known_by_its_content_and_a_changed_one_by_its_signatur
     [
         ("rank", "nearest: ranks"),
         ("cat", "nearest: cats"),
+        ("ranks/1.2", "its trials are ranks/0 to ranks/2"),
         ("ranks/7", "its trials are ranks/0 to ranks/2"),
         ("ranks/x", "its trials are ranks/0 to ranks/2"),
         ("", "give a run"),

@@ -126,7 +126,7 @@ def test_many_numbers_share_places_and_absent_ones_have_their_own(tmp_path: Path
     ("rows", "columns", "said"),
     [
         ("network.dmi", None, "--rows=network.dmi: was not searched; nearest: network.dim"),
-        (None, "lrr", "(searched: network.dim, optimizer.lr)"),
+        (None, "lrr", "was not searched; there are: network.dim, optimizer.lr"),
         ("dim", "network.dim", "the rows are dim already"),
     ],
 )

@@ -7,8 +7,15 @@ from rich.console import Console
 
 from sweeplora.report.words import clock, number, params_text
 from sweeplora.rundir.metrics import Point
-from sweeplora.sweep.screen import Display, PlainScreen, Row, drawn, left, visible
+from sweeplora.sweep.screen import Display, LiveScreen, PlainScreen, Row, drawn, left, open_screen, visible
 from sweeplora.sweep.supervise import Progress
+
+
+class ATerminal(StringIO):
+    """Text that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def row(title: str, state: str) -> Row:
@@ -67,3 +74,24 @@ def test_numbers_and_times_are_short() -> None:
     assert [number(value) for value in (0.000123456, 12, None, "lion")] == ["0.0001235", "12", "-", "lion"]
     assert [clock(seconds) for seconds in (None, 5.2, 65, 3725)] == ["-", "0:05", "1:05", "1:02:05"]
     assert params_text({"network.dim": 8, "optimizer": "lion"}) == "dim=8 optimizer=lion"
+
+
+def test_a_narrow_terminal_goes_without_columns_before_it_cuts_one() -> None:
+    rows = [row("4", "running"), row("11.2", "complete")]
+    for one, dim in zip(rows, (8, 16), strict=True):
+        one.swept = {"network.dim": dim, "network.alpha": 4, "optimizer.lr": 0.003963}
+        one.progress.values |= {"loss": 0.123456}
+    lines = shown(rows, 40)
+    assert lines[1].split() == ["trial", "dim", "·", "alpha", "·", "lr", "val/loss"]
+    assert lines[2].split() == ["4", "8", "·", "4", "·", "0.003963", "0.25"]
+    assert lines[3].split()[:2] == ["11.2", "16"] and "…" not in "".join(lines)
+    assert "0:12" in shown(rows, 60)[2] and "0.1235" not in shown(rows, 60)[2]
+    rows[0].swept, rows[1].swept = {"loss": "mse"}, {"loss": "huber"}  # a searched key called like a column
+    assert shown(rows, 80)[2].split()[1:] == ["mse", "running", "4/10", "0.1235", "0.25", "0:12"]
+
+
+def test_a_terminal_without_a_cursor_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", ATerminal())
+    for kind, screen in (("dumb", PlainScreen), ("xterm", LiveScreen)):
+        monkeypatch.setenv("TERM", kind)
+        assert isinstance(open_screen(), screen)

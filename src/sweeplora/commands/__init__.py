@@ -30,6 +30,9 @@ class Parser(ArgumentParser):
 
     def parse(self, words: list[str]) -> Namespace:
         """Parse options and positional words in any order. Raises UserError for an unknown option."""
+        for action in self._actions:
+            if action.nargs == "*":
+                action.required = False  # or argparse says that such words are missing, too
         asked, unknown = self.parse_known_intermixed_args(words)
         if unknown:
             raise UserError("command line", unknown[0], f"no such option; see {self.prog} --help")
@@ -37,7 +40,7 @@ class Parser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise argparse's complaint as a one-line UserError."""
-        raise UserError(self.prog.rpartition(" ")[2], "", f"{message}; see {self.prog} --help")
+        raise UserError("command line", self.prog.rpartition(" ")[2], f"{message}; see {self.prog} --help")
 
 
 def verbs(here: Path) -> dict[str, Path]:

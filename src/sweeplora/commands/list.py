@@ -66,6 +66,7 @@ def _of_everything(
     studies: Sequence[StudySummary], singles: Sequence[RunSummary], as_json: bool, runs: Path | None = None
 ) -> list[str]:
     from sweeplora.report.summaries import columns, shown_size, shown_time
+    from sweeplora.report.terminal_board import narrowed, terminal_width
     from sweeplora.report.words import number
 
     if as_json:
@@ -78,17 +79,18 @@ def _of_everything(
         rows = [["study", "state", "trials", "best", "size", "started"]]
         for study in studies:
             best = study.best
-            shown = "-" if best is None else f"{number(best.values[0])} (trial {best.number})"
+            value = "-" if best is None else f"{number(best.values[0])} (trial {best.number})"
             rows.append(
-                [study.name, study.state, _counts(study), shown, shown_size(study.size), shown_time(study.started)]
+                [study.name, study.state, _counts(study), value, shown_size(study.size), shown_time(study.started)]
             )
-        lines += columns(rows)
+        lines += columns(narrowed(rows, terminal_width(), ("started", "size")))
     if singles:
         rows = [["single run", "state", "value", "size", "started"]]
         for run in singles:
             value = number(run.values[0]) if run.values else "-"
             rows.append([run.folder.name, run.state, value, shown_size(run.size), shown_time(run.started)])
-        lines += ["", *columns(rows)] if lines else columns(rows)
+        shown = columns(narrowed(rows, terminal_width(), ("started", "size")))
+        lines += ["", *shown] if lines else shown
     return lines
 
 
@@ -100,6 +102,7 @@ def _counts(study: StudySummary) -> str:
 
 def _of_study(study: StudySummary, as_json: bool) -> list[str]:
     from sweeplora.report.summaries import columns, display_name, shown_size
+    from sweeplora.report.terminal_board import narrowed, terminal_width
     from sweeplora.report.words import clock, number
 
     if as_json:
@@ -112,7 +115,7 @@ def _of_study(study: StudySummary, as_json: bool) -> list[str]:
         params = [number(run.params[key], "null") if key in run.params else "" for key in keys]
         cells = [display_name(run).rpartition("/")[2], run.state, *map(number, values), *params]
         rows.append([*cells, clock(run.seconds), shown_size(run.size), run.signature or "-"])
-    return columns(rows)
+    return columns(narrowed(rows, terminal_width(), ("signature", "size", "time")))
 
 
 def _is_unique(key: str, keys: Sequence[str]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -15,7 +17,7 @@ from sweeplora.report.plain_json import json_text
 
 _EXAMPLE = "python -m sweeplora status rank_alpha --watch"
 _SECONDS = 2.0
-_CLEAR = "\033[H\033[2J\033[3J"
+_HOME, _END_OF_LINE, _BELOW = "\033[H", "\033[K", "\033[J"
 
 
 def main(words: list[str]) -> int:
@@ -31,14 +33,24 @@ def main(words: list[str]) -> int:
     if len(names) > 1:
         raise UserError("status", names[1], "one study or run at a time")
     folder = find_folder(runs, names[0]) if names else None
+    redrawn = asked.watch and not asked.json and _moves_its_cursor()
+    if redrawn:
+        print("\n" * (shutil.get_terminal_size().lines - 1), end="")  # what was on the screen stays above
     while True:
         facts = _facts(runs, folder)
-        shown = json_text(facts, indent=None if asked.watch else 1) if asked.json else "\n".join(_shown(facts, runs))
-        clear = _CLEAR if asked.watch and not asked.json and sys.stdout.isatty() else ""
-        print(f"{clear}{shown}", flush=True)
+        lines = [json_text(facts, indent=None if asked.watch else 1)] if asked.json else _shown(facts, runs)
+        if redrawn:
+            print(_HOME, *(f"{line}{_END_OF_LINE}\n" for line in lines), _BELOW, sep="", end="", flush=True)
+        else:
+            print("\n".join(lines), flush=True)
         if not asked.watch or not _runs(facts):
             return 0
         time.sleep(_SECONDS)
+
+
+def _moves_its_cursor() -> bool:
+    """Whether standard output is a terminal that follows escape sequences."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 def _facts(runs: Path, folder: Path | None) -> dict[str, Any]:
@@ -82,9 +94,11 @@ def _runs(facts: Mapping[str, Any]) -> bool:
 
 def _shown(facts: Mapping[str, Any], runs: Path) -> list[str]:
     from sweeplora.report.status import shown_run, shown_study
+    from sweeplora.report.terminal_board import terminal_width
 
-    blocks = [shown_study(study, facts["time"]) for study in facts["studies"]]
-    blocks += [shown_run(run, facts["time"]) for run in facts["runs"]]
+    width = terminal_width()
+    blocks = [shown_study(study, facts["time"], width) for study in facts["studies"]]
+    blocks += [shown_run(run, facts["time"], width) for run in facts["runs"]]
     if not blocks:
         return [f"nothing runs, and there are no studies in {runs} yet"]
     lines = [] if _runs(facts) else ["nothing runs", ""]

@@ -56,7 +56,9 @@ def _key(option: str, word: str, keys: Sequence[str]) -> str:
         raise UserError(option, word, f"several searched keys end so: {', '.join(matches)}; give one in full")
     if not keys:
         raise UserError(option, word, "no trial of this study has a searched key yet")
-    raise UserError(option, word, f"was not searched; {nearest(word, keys)} (searched: {', '.join(keys)})")
+    said = nearest(word, keys)
+    searched = "" if all(key in said for key in keys) else f" (searched: {', '.join(keys)})"
+    raise UserError(option, word, f"was not searched; {said}{searched}")
 
 
 def _by_weight(board: Leaderboard) -> list[str]:

@@ -9,29 +9,30 @@ from itertools import pairwise
 Place = Callable[[float, float], tuple[int, int]]
 """(step, value) -> (row, column) in the drawing."""
 
-_WIDTH, _LABEL = 80, 9
+_WIDTH, _LEAST, _HEIGHT, _LABEL = 80, 30, 12, 9
 _MARK, _LINE = "*", "."
 _ABOVE, _NO_NUMBER = "^", "!"
 
 
-def curve(points: Mapping[int, float], title: str, limit: float | None = None, height: int = 12) -> list[str]:
-    """`points` (step -> value) as lines of at most 80 letters: a title, `height` rows and the axis of steps.
+def curve(points: Mapping[int, float], title: str, limit: float | None = None, width: int | None = None) -> list[str]:
+    """`points` (step -> value) as lines: a title, twelve rows and the axis of steps.
 
-    Measured points are `*`, the straight lines between them `.`. Values above `limit` are `^` in the first row, those
-    that are infinite or NaN `!`; a last line says so.
+    Lines have at most 80 letters, and at most `width`, but not less than 30. Measured points are `*`, the straight
+    lines between them `.`. Values above `limit` are `^` in the first row, those that are infinite or NaN `!`; a last
+    line says so.
     """
     known = {step: value for step, value in sorted(points.items()) if math.isfinite(value)}
     if not known:
         return [f"{title}: {'no finite value' if points else 'no value yet'}"]
-    inner = _WIDTH - _LABEL - 2
+    inner = max(_LEAST, min(_WIDTH, width or _WIDTH)) - _LABEL - 2
     low, high = min(known.values()), max(known.values()) if limit is None else limit
     first, last = min(points), max(points)
-    rows = [[" "] * inner for _ in range(height)]
+    rows = [[" "] * inner for _ in range(_HEIGHT)]
 
     def place(step: float, value: float) -> tuple[int, int]:
         across = 0.0 if last == first else (step - first) / (last - first)
         up = 0.5 if high == low else min(1.0, (value - low) / (high - low))
-        return round((1 - up) * (height - 1)), round(across * (inner - 1))
+        return round((1 - up) * (_HEIGHT - 1)), round(across * (inner - 1))
 
     for row, column in _between(known, place):
         rows[row][column] = _LINE
@@ -40,7 +41,9 @@ def curve(points: Mapping[int, float], title: str, limit: float | None = None, h
         rows[row][column] = _ABOVE if value > high else _MARK
     for step in points.keys() - known.keys():
         rows[0][place(step, high)[1]] = _NO_NUMBER
-    labels = {0: f"{high:.4g}", height - 1: f"{low:.4g}"} if high > low else {round(0.5 * (height - 1)): f"{high:.4g}"}
+    labels = (
+        {0: f"{high:.4g}", _HEIGHT - 1: f"{low:.4g}"} if high > low else {round(0.5 * (_HEIGHT - 1)): f"{high:.4g}"}
+    )
     body = [f"{labels.get(row, ''):>{_LABEL}} |{''.join(cells)}".rstrip() for row, cells in enumerate(rows)]
     axis = f"{first}{last:>{max(1, inner - len(str(first)))}}"
     below = [f"{'':>{_LABEL}} +{'-' * inner}", f"{'step':>{_LABEL}}  {axis}".rstrip()]

@@ -16,6 +16,11 @@ from sweeplora.rundir.record import Scalar
 
 _POINT, _BEST, _PRUNED, _BEYOND = "#2a6f97", "#d1495b", "#9a9a9a", "#a33b20"
 
+_PANEL, _CELL = 2.8, 1.1
+"""Inches of a panel of slices, and of a cell of a map."""
+_LETTER = 0.09
+"""Inches of a letter of a tick's label."""
+
 
 class Mark(NamedTuple):
     """One trial: its number, its value per objective, its searched values, and whether it was pruned.
@@ -60,7 +65,7 @@ def history(marks: Sequence[Mark], name: str, limit: float | None = None) -> Fig
 def slices(marks: Sequence[Mark], keys: Sequence[str], name: str, limit: float | None = None) -> Figure:
     """The objective over each searched key, one panel per key; on a log axis if the values span a decade."""
     shown, beyond = _parted(marks, limit)
-    figure = Figure(figsize=(1.0 + 2.8 * len(keys), 3.9 if beyond else 3.6), layout="constrained")
+    figure = Figure(figsize=(1.0 + _PANEL * len(keys), 3.9 if beyond else 3.6), layout="constrained")
     panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
     for axes, key in zip(panels, keys, strict=True):
         known = sorted({mark.params[key] for mark in marks if key in mark.params}, key=order)
@@ -69,9 +74,11 @@ def slices(marks: Sequence[Mark], keys: Sequence[str], name: str, limit: float |
             places = {value: float(value or 0) for value in known}
             if min(places.values()) > 0 and max(places.values()) / min(places.values()) > 10:
                 axes.set_xscale("log")
+            else:
+                axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
         else:
             places = {value: float(place) for place, value in enumerate(known)}
-            axes.set_xticks(list(places.values()), [_short(value) for value in known])
+            _name_places(axes, known, _PANEL)
         points = [(places[mark.params[key]], mark.values[0]) for mark in shown if key in mark.params]
         axes.scatter(*_columns(points), color=_POINT, alpha=0.8)
         _at_the_edge(axes, [places[m.params[key]] for m in beyond if key in m.params], shown, _said_of(beyond, limit))
@@ -101,7 +108,7 @@ def best_of_each(marks: Sequence[Mark], key: str, again: Mapping[int, Sequence[f
         errors.append(stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0)
     label = "best of each, mean and standard error over seeds" if any(errors) else "best of each"
     axes.errorbar(range(len(known)), means, yerr=errors, color=_BEST, marker="o", capsize=4, label=label)
-    axes.set_xticks(range(len(known)), [_short(value) for value in known])
+    _name_places(axes, known, 4.5)
     middle = sorted(mark.values[0] for mark in marks)[len(marks) // 2]
     low, high = min([*means, *(m.values[0] for m in marks)]), max([*means, middle])
     axes.set_ylim(low - 0.1 * (high - low), high + 0.4 * (high - low))  # hopeless trials would flatten the rest
@@ -123,7 +130,7 @@ def heat_map(marks: Sequence[Mark], keys: tuple[str, str], name: str, limit: flo
     finite = {place: [value for value in values if math.isfinite(value)] for place, values in cells.items()}
     means = {place: fmean(values) for place, values in finite.items() if values}
     grid = [[means.get((row, column), math.nan) for column in range(len(columns))] for row in range(len(rows))]
-    figure = Figure(figsize=(2.4 + 1.1 * len(columns), 1.4 + 0.8 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(2.4 + _CELL * len(columns), 1.4 + 0.8 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(grid, cmap="viridis_r", origin="lower", aspect="auto", vmax=limit)
     low, high = image.get_clim()
@@ -133,7 +140,7 @@ def heat_map(marks: Sequence[Mark], keys: tuple[str, str], name: str, limit: flo
         told = "diverged" if mean is None else f"{mean:.4g}" + (f"\n({lost} diverged)" if lost else "")
         ink = "w" if mean is not None and mean >= (low + high) / 2 else "k"
         axes.text(column, row, told, ha="center", va="center", color=ink)
-    axes.set_xticks(range(len(columns)), [_short(value) for value in columns])
+    _name_places(axes, columns, _CELL * len(columns))
     axes.set_yticks(range(len(rows)), [_short(value) for value in rows])
     axes.set(xlabel=keys[0], ylabel=keys[1])
     figure.colorbar(image, ax=axes, label=name, extend="neither" if limit is None else "max")
@@ -237,6 +244,17 @@ def _blank(width: float, height: float) -> tuple[Figure, Axes]:
     axes.grid(alpha=0.3)
     axes.set_axisbelow(True)
     return figure, axes
+
+
+def _name_places(axes: Axes, known: Sequence[Scalar], width: float) -> None:
+    """Name the places 0, 1, 2, … of an axis of `width` inches by values, at a slant where they would overlap."""
+    labels = [_short(value) for value in known]
+    is_crowded = (max(map(len, labels), default=0) + 1) * _LETTER > width / max(1, len(labels))
+    axes.set_xticks(range(len(labels)), labels)
+    if is_crowded:
+        axes.tick_params(axis="x", labelrotation=35)
+        for label in axes.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
 
 
 def _is_continuous(known: Sequence[Scalar]) -> bool:

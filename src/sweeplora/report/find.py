@@ -24,8 +24,9 @@ from sweeplora.rundir.places import (
 )
 from sweeplora.rundir.record import read_study
 
-_NUMBER = re.compile(r"\d{1,6}")
-_FOLDER = re.compile(r"(\d+)-(\w+)")
+_NUMBER = re.compile(r"(\d{1,6})(?:\.(\d{1,6}))?")
+_FOLDER = re.compile(r"\d+(?:\.\d+)?-\w+")
+_IN_STUDY = re.compile(r"(\d+)(?:\.(\d+))?-")
 _SIGNATURE = re.compile(r"[0-9a-f]{6,12}")
 _MLFLOW_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -33,9 +34,10 @@ _MLFLOW_ID = re.compile(r"[0-9a-f]{32}")
 def find_run(runs: Path, name: str) -> RunDir:
     """The run that a word of the command line names, below the folder `runs` or at a path of its own.
 
-    A word is one of: the path of a run folder or of anything in it, `study/number`, `study/folder`, a run folder's
-    name, a single run's name, a study (its best trial), a signature or its beginning, an MLflow run id, a weights file
-    anywhere (found by its content or by the signature in it). Raises UserError with the nearest names otherwise.
+    A word is one of: the path of a run folder or of anything in it, `study/number` (`ranks/4`, and `ranks/4.1` for its
+    first repetition), `study/folder`, a run folder's name, a single run's name, a study (its best trial), a signature
+    or its beginning, an MLflow run id, a weights file anywhere (found by its content or by the signature in it). Raises
+    UserError with the nearest names otherwise.
     """
     folder = find_folder(runs, name)
     return RunDir(folder) if not is_study(folder) else best_run(folder)
@@ -100,9 +102,15 @@ def _named(runs: Path, name: str) -> Path | None:
 def _in_study(study: Path, word: str) -> list[Path]:
     """The trials of a study with this number, or whose folder has this name or begins so."""
     folders = run_folders(study)
-    if _NUMBER.fullmatch(word):
-        return [path for path in folders if (match := _FOLDER.match(path.name)) and int(match[1]) == int(word)]
+    if (asked := _NUMBER.fullmatch(word)) is not None:
+        named = ((path, _IN_STUDY.match(path.name)) for path in folders)
+        return [path for path, match in named if match and _numbers(match) == _numbers(asked)]
     return [path for path in folders if path.name == word] or [path for path in folders if path.name.startswith(word)]
+
+
+def _numbers(match: re.Match[str]) -> tuple[int, int | None]:
+    """The number of a trial and that of its repetition, None for the trial itself."""
+    return int(match[1]), None if match[2] is None else int(match[2])
 
 
 def _only(matches: Sequence[Path], name: str) -> Path | None:

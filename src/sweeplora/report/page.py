@@ -158,7 +158,7 @@ def _drawing(page: Mapping[str, Any]) -> list[str]:
     last = f", last {number(list(points.values())[-1])}" if points else ""
     is_loss = page["metric"].endswith("loss") or page["metric"].startswith("val/")
     limit = limit_of_courses([list(points.items())]) if is_loss else None
-    return curve(points, f"{page['metric']}{last}", limit)
+    return curve(points, f"{page['metric']}{last}", limit, terminal_width())
 
 
 def _table(rows: list[tuple[str, str]]) -> list[str]:

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from sweeplora.report.summaries import RunSummary, StudySummary, columns, display_name, shown_time
+from sweeplora.report.terminal_board import narrowed
 from sweeplora.report.words import bare_values, clock, named_values, near, number
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsTail, Point
@@ -18,6 +19,8 @@ _READ_BYTES = 1 << 20
 """Of the end of metrics.jsonl: several thousand steps, and so the last validation of almost any training."""
 
 _MOST_NAMED = 30
+_FIRST_TO_GO = ("process", "slot", "loss", "of base", "since", "left")
+"""Columns that a narrow terminal goes without, in this order."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +106,8 @@ def run_facts(run: RunSummary) -> dict[str, Any]:
     return {"run": display_name(run), "state": run.state, "message": run.message, **_told(progress_of(run))}
 
 
-def shown_study(facts: Mapping[str, Any], now: float) -> list[str]:
-    """A study's facts as lines for a terminal."""
+def shown_study(facts: Mapping[str, Any], now: float, width: int | None = None) -> list[str]:
+    """A study's facts as lines for a terminal of `width` letters, None for any."""
     counts = ", ".join(f"{count} {state}" for state, count in facts["trials"].items()) or "none yet"
     planned = f" of {facts['planned']}" if facts["planned"] else ""
     since = f" since {shown_time(facts['started'])}" if facts["state"] == "running" else ""
@@ -118,17 +121,17 @@ def shown_study(facts: Mapping[str, Any], now: float) -> list[str]:
         told.append(f"left    about {clock(facts['left'])}")
     told += [f"failed  trial {number_}: {message}" for number_, message in list(facts["failed"].items())[:_MOST_NAMED]]
     told.append(f"folder  {near(Path(facts['folder']))}")
-    return [*told, *_table(facts["running"], now)]
+    return [*told, *_table(facts["running"], now, width)]
 
 
-def shown_run(facts: Mapping[str, Any], now: float) -> list[str]:
-    """A single run's facts as lines for a terminal."""
+def shown_run(facts: Mapping[str, Any], now: float, width: int | None = None) -> list[str]:
+    """A single run's facts as lines for a terminal of `width` letters, None for any."""
     reason = f": {facts['message']}" if facts["message"] else ""
     head = f"{facts['run']}  {facts['state']}{reason}"
-    return [head, f"folder  {near(Path(facts['folder']))}", *_table([facts], now)]
+    return [head, f"folder  {near(Path(facts['folder']))}", *_table([facts], now, width)]
 
 
-def _table(running: Sequence[Mapping[str, Any]], now: float) -> list[str]:
+def _table(running: Sequence[Mapping[str, Any]], now: float, width: int | None) -> list[str]:
     """The running trainings in columns; values are headed by their keys where all have the same."""
     if not running:
         return []
@@ -140,7 +143,7 @@ def _table(running: Sequence[Mapping[str, Any]], now: float) -> list[str]:
     for one, value in zip(running, values, strict=True):
         rows.append([one["name"].rpartition("/")[2], value, *_cells(one, now)])
     kept = [place for place in range(len(rows[0])) if any(row[place] not in ("", "-") for row in rows[1:])]
-    return ["", *columns([[row[place] for place in kept] for row in rows])]
+    return ["", *columns(narrowed([[row[place] for place in kept] for row in rows], width, _FIRST_TO_GO))]
 
 
 def _cells(one: Mapping[str, Any], now: float) -> list[str]:

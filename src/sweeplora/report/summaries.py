@@ -153,10 +153,10 @@ def size_on_disk(folder: Path | str, skipped: frozenset[str] = frozenset()) -> i
 
 
 def display_name(run: RunSummary) -> str:
-    """A run's name as it can be typed: `study/3`, a repetition's `study/003.1`, or a single run's own name."""
+    """A run's name as it can be typed: `study/3`, a repetition's `study/3.1`, or a single run's own name."""
     if run.folder.parent.name == SINGLE or run.number is None:
         return run.folder.name
-    number = run.number if run.replicate is None else run.folder.name.partition("-")[0]
+    number = f"{run.number}" if run.replicate is None else f"{run.number}.{run.replicate}"
     return f"{run.folder.parent.name}/{number}"
 
 

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from sweeplora.report.leaderboard import Leaderboard, table
+from sweeplora.report.summaries import columns
 
-_FIRST_TO_GO = ("at step", "best", "relative", "file", "±", "seeds")
+_FIRST_TO_GO = ("at step", "best", "relative", "file", "±", "seeds", "time", "status", "mean", "rank")
 """Columns that a narrow terminal goes without, in this order: the report and leaderboard.md have them."""
 
 
@@ -21,13 +22,21 @@ def lines(board: Leaderboard, width: int | None = None) -> list[str]:
     header, rows = table(board)
     cells = [row[:-2] for row in (header, *rows)]
     if width is not None and _length(cells) > width:
-        cells[0] = _last_parts(cells[0])
-        for name in _FIRST_TO_GO:
-            if _length(cells) > width and name in cells[0]:
-                place = cells[0].index(name)
-                cells = [row[:place] + row[place + 1 :] for row in cells]
-    widths = _widths(cells)
-    return ["  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in cells]
+        cells = narrowed([_last_parts(cells[0]), *cells[1:]], width, _FIRST_TO_GO)
+    return columns(cells)
+
+
+def narrowed(rows: Sequence[Sequence[str]], width: int | None, first_to_go: Sequence[str]) -> list[list[str]]:
+    """A table whose first row is its header, without as many of the named columns as are too much for `width` letters.
+
+    None is any width.
+    """
+    cells = [list(row) for row in rows]
+    for name in first_to_go:
+        if width is not None and _length(cells) > width and name in cells[0]:
+            place = cells[0].index(name)
+            cells = [row[:place] + row[place + 1 :] for row in cells]
+    return cells
 
 
 def terminal_width() -> int | None:
@@ -42,9 +51,4 @@ def _last_parts(header: Sequence[str]) -> list[str]:
 
 
 def _length(cells: Sequence[Sequence[str]]) -> int:
-    widths = _widths(cells)
-    return sum(widths) + 2 * (len(widths) - 1)
-
-
-def _widths(cells: Sequence[Sequence[str]]) -> list[int]:
-    return [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return max(map(len, columns(cells)))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -21,6 +22,12 @@ _REFRESH_SECONDS = 1.0
 _FIRST_LINE_SECONDS, _LINE_SECONDS = 30.0, 60.0
 _WIDE = 110
 """Columns of a terminal that has room for a bar and for images per second."""
+_FIRST_TO_GO = ("loss", "left", "state", "step")
+"""Columns that a narrow terminal goes without, in this order, before anything is cut."""
+
+_VALUES, _BAR, _BAR_WIDTH = "values", "bar", 12
+_COLUMNS = ("trial", _VALUES, "state", "step", _BAR, "loss", "val/loss", "img/s", "left")
+_NUMBERS = ("step", "loss", "val/loss", "img/s", "left")
 
 _STYLES = {
     "complete": "green",
@@ -143,8 +150,11 @@ class LiveScreen:
 
 
 def open_screen() -> Screen:
-    """The live table if standard output is a terminal, else plain lines."""
-    return LiveScreen(Console()) if sys.stdout.isatty() else PlainScreen()
+    """The live table if standard output is a terminal that can move its cursor, else plain lines."""
+    if not sys.stdout.isatty():
+        return PlainScreen()
+    console = Console()
+    return PlainScreen() if console.is_dumb_terminal else LiveScreen(console)
 
 
 def drawn(display: Display, most: int, width: int) -> Group:
@@ -158,20 +168,30 @@ def drawn(display: Display, most: int, width: int) -> Group:
     rows = visible(display.rows, most)
     keys = {tuple(row.swept) for row in rows}
     shared = keys.pop() if len(keys) == 1 else ()
-    is_wide = width >= _WIDE
-    table = Table(box=None, padding=(0, 1), expand=True)
-    table.add_column("trial", no_wrap=True)
     name = " · ".join(key.rpartition(".")[2] for key in shared) or ("values" if any(row.params for row in rows) else "")
-    table.add_column(name, ratio=3, no_wrap=True, overflow="ellipsis")
-    table.add_column("state", no_wrap=True)
-    table.add_column("step", no_wrap=True, justify="right")
-    if is_wide:
-        table.add_column("", width=12)
-    for name in ("loss", "val/loss", *(["img/s"] if is_wide else []), "left"):
-        table.add_column(name, no_wrap=True, justify="right")
-    for row in rows:
-        table.add_row(*_cells(row, bare_values(row.swept) if shared else row.params, is_wide))
+    cells = [_cells(row, bare_values(row.swept) if shared else row.params) for row in rows]
+    heads = {column: name if column == _VALUES else column for column in _COLUMNS}
+    columns = _that_fit(heads, cells, width)
+    table = Table(box=None, padding=(0, 1), expand=True)
+    for column in columns:
+        if column == _BAR:
+            table.add_column("", width=_BAR_WIDTH)
+        elif column == _VALUES:
+            table.add_column(name, ratio=3, no_wrap=True, overflow="ellipsis")
+        else:
+            table.add_column(column, no_wrap=True, justify="right" if column in _NUMBERS else "left")
+    for row, of_row in zip(rows, cells, strict=True):
+        table.add_row(*(_bar(row) if column == _BAR else of_row[column] for column in columns))
     return Group(heading, table)
+
+
+def _that_fit(heads: Mapping[str, str], cells: Sequence[Mapping[str, Text]], width: int) -> list[str]:
+    """The columns that a terminal of this width has room for, of those with these headings."""
+    kept = [column for column in heads if width >= _WIDE or column not in (_BAR, "img/s")]
+    for column in _FIRST_TO_GO:
+        if sum(2 + max(cell_len(heads[one]), *(row[one].cell_len for row in cells)) for one in kept) > width:
+            kept.remove(column)
+    return kept
 
 
 def progress_line(row: Row) -> str:
@@ -200,17 +220,24 @@ def left(row: Row) -> float | None:
     return max(0, row.steps - row.progress.step) * pace
 
 
-def _cells(row: Row, params: str, is_wide: bool) -> list[Text | ProgressBar | str]:
+def _cells(row: Row, params: str) -> dict[str, Text]:
+    """The cells of a row by column."""
     values, step = row.progress.values, row.progress.step
-    bar: ProgressBar | str = ProgressBar(total=row.steps, completed=step) if row.steps else ""
-    return [
-        row.title,
-        params,
-        Text(f"{row.state} {row.note}".strip(), _STYLES.get(row.state, "")),
-        f"{step}/{row.steps}" if row.steps else str(step),
-        *([bar] if is_wide else []),
-        number(values.get("loss")),
-        number(values.get("val/loss")),
-        *([number(values.get("images_per_second"))] if is_wide else []),
-        clock(left(row)),
-    ]
+    told = {
+        "trial": row.title,
+        _VALUES: params,
+        "state": f"{row.state} {row.note}".strip(),
+        "step": f"{step}/{row.steps}" if row.steps else str(step),
+        _BAR: " " * _BAR_WIDTH,
+        "loss": number(values.get("loss")),
+        "val/loss": number(values.get("val/loss")),
+        "img/s": number(values.get("images_per_second")),
+        "left": clock(left(row)),
+    }
+    return {
+        column: Text(text, _STYLES.get(row.state, "") if column == "state" else "") for column, text in told.items()
+    }
+
+
+def _bar(row: Row) -> ProgressBar | str:
+    return ProgressBar(total=row.steps, completed=row.progress.step) if row.steps else ""

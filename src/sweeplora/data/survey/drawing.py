@@ -7,9 +7,11 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 _IMAGE, _BUCKET = "#2a6f97", "#d1495b"
 _MOST_BARS = 24
+_MARGIN = 1.4
 
 
 def drawing(facts: Mapping[str, Any]) -> Figure:
@@ -37,7 +39,12 @@ def _draw_sizes(axes: Axes, sizes: Sequence[Mapping[str, int]], buckets: Sequenc
     )
     sides = [one[side] for one in (*sizes, *buckets) for side in ("width", "height")]
     if sides and max(sides) > 4 * min(sides):
-        axes.set(xscale="log", yscale="log")
+        limits = (min(sides) / _MARGIN, max(sides) * _MARGIN)
+        axes.set(xscale="log", yscale="log", xlim=limits, ylim=limits)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(base=2, numticks=8))
+            axis.set_major_formatter(FuncFormatter(lambda pixels, _: f"{pixels:g}"))
+            axis.set_minor_locator(NullLocator())
     axes.legend(frameon=False)
 
 
@@ -53,3 +60,5 @@ def _draw_buckets(axes: Axes, buckets: Sequence[Mapping[str, Any]]) -> None:
     axes.bar_label(bars, labels=[str(one["images"]) for one in some], padding=3)
     rest = f", the {_MOST_BARS} fullest of {len(buckets)}" if len(buckets) > _MOST_BARS else ""
     axes.set(title=f"images by bucket{rest}", xlabel="images")
+    axes.margins(x=0.12)  # room for the numbers beside the bars
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median_low
@@ -9,11 +10,14 @@ from typing import Any
 
 from sweeplora.data.captions import plain
 from sweeplora.data.dataset import Picture
+from sweeplora.data.notices import shown, some
 from sweeplora.data.survey.look import METHOD, alike
 from sweeplora.data.survey.survey import Seen, Survey
+from sweeplora.models.text.emphasis import pieces
 from sweeplora.models.text.tokens import TokenizerFiles, over_limit
 
 _LIMITS = (75, 150, 225)
+_WEIGHT = re.compile(r"\([^():\n]{1,40}:\d*\.?\d+\)")
 
 
 def facts_of(survey: Survey, tokenizers: Sequence[TokenizerFiles], max_tokens: int, weighted: bool) -> dict[str, Any]:
@@ -43,9 +47,9 @@ def facts_of(survey: Survey, tokenizers: Sequence[TokenizerFiles], max_tokens: i
         "buckets": _buckets(seen),
         "captions": captions,
         "tokens": _tokens(seen, tokenizers, max_tokens, weighted),
-        "tags": _tags(seen),
+        "tags": _tags(seen, weighted),
         "duplicates": _duplicates(seen),
-        "notices": list(survey.notices),
+        "notices": [*survey.notices, *([] if weighted else _weights_notice(seen))],
         "refusals": [*_refusals(damaged, captions), *survey.refusals],
     }
 
@@ -116,13 +120,28 @@ def _tokens(seen: Sequence[Seen], tokenizers: Sequence[TokenizerFiles], limit: i
     }
 
 
-def _tags(seen: Sequence[Seen]) -> list[dict[str, Any]]:
-    """Every tag with the images that have it, the most frequent first; a tag is what stands between separators."""
+def _weights_notice(seen: Sequence[Seen]) -> list[str]:
+    """A line on captions with numbers that are meant as emphasis and are trained as letters."""
+    found = {one.shown: match[0] for one in seen if one.caption and (match := _WEIGHT.search(one.caption))}
+    if not found:
+        return []
+    have, first = "captions have" if len(found) > 1 else "caption has", shown(next(iter(found.values())))
+    signs = f"a weight such as {first}, whose signs are trained as text"
+    mend = "data.weighted_captions=true reads them as emphasis"
+    return [f"{len(found)} {have} {signs}: {some(list(found))}; {mend}"]
+
+
+def _tags(seen: Sequence[Seen], weighted: bool) -> list[dict[str, Any]]:
+    """Every tag with the images that have it, the most frequent first; a tag is what stands between separators.
+
+    Where brackets are emphasis, tags are counted without them.
+    """
     counts: Counter[str] = Counter()
     for one in seen:
         if one.caption and one.picture is not None:
             separator = one.picture.treatment.rules.separator
-            counts.update({tag.strip() for tag in one.caption.replace("\n", separator).split(separator)} - {""})
+            text = "".join(piece.text for piece in pieces(one.caption)) if weighted else one.caption
+            counts.update({tag.strip() for tag in text.replace("\n", separator).split(separator)} - {""})
     return [
         {"tag": tag, "images": count} for tag, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]

@@ -16,6 +16,7 @@ from sweeplora.data.dataset import Picture, Treatment
 from sweeplora.data.decode import ImageFault, glance
 from sweeplora.data.folder import Folder
 from sweeplora.data.listing import FoundImage, folder_caption, left_out_notices, list_folder, repeats_below
+from sweeplora.data.notices import shown
 from sweeplora.data.reader import captions_of, picture_of, repeats_notice, resolution_notice, size_notices
 from sweeplora.data.source_folder import SourceFolder, refuse_overlaps
 from sweeplora.data.split import refuse_shared, split
@@ -68,6 +69,14 @@ class Survey:
     resolution: Size
 
 
+class _Folder(NamedTuple):
+    """The images of one folder, notices about it, and what a training would refuse of it beside single images."""
+
+    seen: list[Seen]
+    notices: list[str]
+    refusals: list[str]
+
+
 class _File(NamedTuple):
     sha256: str
     size: Size | None
@@ -85,8 +94,8 @@ def survey(folder: Folder, sides: Sides) -> Survey:
     if folder.val_dir is not None:
         sources.append(SourceFolder(VALIDATION, folder.val_dir, "data", folder))
     found = [_of_folder(source, sides, len(sources) > 1) for source in sources]
-    seen = tuple(one for some, _ in found for one in some)
-    refusals = []
+    seen = tuple(one for part in found for one in part.seen)
+    refusals = [line for part in found for line in part.refusals]
     try:
         seen = _split(folder, seen, {source.key for source in sources if source.is_reg})
     except UserError as error:
@@ -95,22 +104,21 @@ def survey(folder: Folder, sides: Sides) -> Survey:
     return Survey(
         folders=tuple(sources),
         seen=seen,
-        notices=tuple(line for _, some in found for line in some),
+        notices=tuple(line for part in found for line in part.notices),
         refusals=tuple(refusals),
         step=grid.step,
         resolution=folder.area(sides.resolution),
     )
 
 
-def _of_folder(source: SourceFolder, sides: Sides, several: bool) -> tuple[list[Seen], list[str]]:
-    """The images of one folder, and notices about it."""
+def _of_folder(source: SourceFolder, sides: Sides, several: bool) -> _Folder:
     options = source.options
     grid = options.grid(*sides, source.owner)
     listing = list_folder(source.key, source.path, options.caption_extension)
     with ThreadPoolExecutor() as threads:
         files = list(threads.map(_see, [source.path / name for name in listing.images]))
     treatment = Treatment(options.rules, options.flip, options.color, options.random_crop, source.is_reg)
-    seen, some_lines = [], []
+    seen, some_lines, refusals = [], [], []
     for name, file in zip(listing.images, files, strict=True):
         caption, fault, no_file, is_long = _caption(listing, source, name)
         some_lines += [stem(name) + options.caption_extension] if is_long else []
@@ -120,12 +128,17 @@ def _of_folder(source: SourceFolder, sides: Sides, several: bool) -> tuple[list[
             if 0 in placed.bucket:
                 wrong = f"is shorter than a step of {grid.step} pixels"
             else:
-                repeats = repeats_below(source.key, name)
+                try:
+                    repeats = repeats_below(source.key, name)
+                except UserError as error:
+                    repeats, refusals = 0, [*refusals, str(error)]
                 path = source.path / name
                 image = FoundImage(path, name, caption or "", file.size, repeats, file.sha256, "", None)
                 picture = picture_of(image, placed, options.repeats, treatment, None)
-        shown = str(Path(source.dir) / name) if several else name
-        seen.append(Seen(shown, source.key, file.size, file.sha256, file.look, wrong, caption, fault, no_file, picture))
+        known_as = str(Path(source.dir) / name) if several else name
+        seen.append(
+            Seen(known_as, source.key, file.size, file.sha256, file.look, wrong, caption, fault, no_file, picture)
+        )
     pictures = [one.picture for one in seen if one.picture is not None]
     several_lines = [] if options.wildcards else list(dict.fromkeys(some_lines))
     notices = [
@@ -135,12 +148,14 @@ def _of_folder(source: SourceFolder, sides: Sides, several: bool) -> tuple[list[
         *resolution_notice(source, grid, sides.resolution),
         *size_notices(pictures),
     ]
-    return seen, [f"{source.key}: {notice}" for notice in notices]
+    return _Folder(seen, [f"{source.key}: {notice}" for notice in notices], list(dict.fromkeys(refusals)))
 
 
 def _see(path: Path) -> _File:
     """One image file: read whole, decoded as small as its format allows."""
     try:
+        if path.is_symlink() and not path.exists():
+            return _File("", None, None, f"is a link to {shown(str(path.readlink()))}, which is not there")
         if not path.is_file():
             return _File("", None, None, "is no regular file")
         data = path.read_bytes()

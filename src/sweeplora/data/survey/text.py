@@ -93,7 +93,7 @@ def _said(fault: str) -> str:
 
 def _tokens(tokens: Mapping[str, Any]) -> Iterator[str]:
     over, limit = tokens["over"], tokens["limit"]
-    yield f"tokens: {tokens['median']} in the middle, {tokens['longest']} the longest, {limit} the limit"
+    yield f"tokens: {tokens['median']} the median, {tokens['longest']} the longest, {limit} the limit"
     if over:
         names = some([f"{one['image']} has {one['tokens']}" for one in over])
         mend = f"; model.max_tokens={tokens['enough']} takes all" if tokens["enough"] else "; 225 is the most"
