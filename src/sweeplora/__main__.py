@@ -52,7 +52,10 @@ def _do(given: list[str]) -> int:
     verb = verb or _WITHOUT_A_VERB
     if verb not in known:
         from sweeplora.config.nearest import nearest
+        from sweeplora.overrides import looks_like_a_key
 
+        if looks_like_a_key(verb):
+            raise UserError("command line", verb, f"neither a verb nor key=value; a key needs a value, {verb}=VALUE")
         raise UserError("command line", verb, f"neither a verb nor key=value; {nearest(verb, list(known))}")
     return load(verb, known[verb])(words)
 

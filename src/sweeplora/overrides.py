@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
@@ -10,6 +12,11 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, Sweep, Trans
 from hydra.errors import HydraException
 
 from sweeplora.errors import UserError
+
+_DOTTED = re.compile(r"[a-z_]+(\.[a-z0-9_]+)+")
+_FILES = frozenset(
+    [".yaml", ".yml", ".json", ".toml", ".sh", ".bat", ".py", ".txt", ".md", ".png", ".html", ".safetensors", ".ckpt"]
+)
 
 
 @functools.lru_cache(maxsize=8192)
@@ -20,13 +27,19 @@ def parse(word: str) -> Override:
     """
     key, joined, value = word.partition("=")
     if not joined and not word.startswith("~"):
-        raise UserError("command line", word, "neither a verb nor key=value; see --help")
+        said = f"a key needs a value, {word}=VALUE" if looks_like_a_key(word) else "see --help"
+        raise UserError("command line", word, f"neither a verb nor key=value; {said}")
     try:
         return _parser().parse_override(word)
     except (HydraException, ValueError) as error:
         raise UserError(key, value, f"not readable ({' '.join(str(error).split())}); {_quoted(key)}") from error
     except RecursionError as error:
         raise UserError(key, value, f"not readable, it is nested too deeply; {_quoted(key)}") from error
+
+
+def looks_like_a_key(word: str) -> bool:
+    """Whether a word without a value may be meant as a key: `optimizer.lr`, not `train.sh`."""
+    return _DOTTED.fullmatch(word) is not None and Path(word).suffix not in _FILES
 
 
 def written_value(override: Override) -> str:

@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 from tools.screenshots import Browser
 
 _SECONDS = 60.0
-_KEYS = {"ArrowLeft": 37, "ArrowRight": 39, "ArrowDown": 40, "Backspace": 8, "Tab": 9, "Enter": 13, " ": 32}
+_KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+_KEYS |= {"Backspace": 8, "Tab": 9, "Enter": 13, "Escape": 27, " ": 32}
+_SHIFT = 8
 
 
 class Watched(Browser):
@@ -76,10 +78,11 @@ class Watched(Browser):
         x, y = json.loads(self.evaluate(f"{middle}({element})"))
         self.click(x, y)
 
-    def key(self, name: str) -> None:
+    def key(self, name: str, shift: bool = False) -> None:
         """Press and release a key."""
         code = _KEYS.get(name, ord(name.upper()[0]))
-        pressed = {"key": name, "windowsVirtualKeyCode": code, "nativeVirtualKeyCode": code}
+        pressed: dict[str, Any] = {"key": name, "windowsVirtualKeyCode": code, "nativeVirtualKeyCode": code}
+        pressed["modifiers"] = _SHIFT if shift else 0
         text = {"Enter": "\r", " ": " "}.get(name, name if len(name) == 1 else "")
         self.call("Input.dispatchKeyEvent", type="keyDown", **pressed, **({"text": text} if text else {}))
         self.call("Input.dispatchKeyEvent", type="keyUp", **pressed)

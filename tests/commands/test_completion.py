@@ -89,6 +89,13 @@ def test_verbs_that_take_a_run_or_a_study_complete_them(capsys: pytest.CaptureFi
     assert completed(capsys, "data", "") == ["check"] and "+sweep=mine" in completed(capsys, "run", "+sweep=m")
 
 
+def test_a_repetition_is_completed_by_the_name_that_finds_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDir.create(here / "runs/ranks/011.1-aaaaaaaaaaaa", "seed: 1\n")
+    write_trial(run, TrialRecord("complete", "ranks", 11, replicate=1))
+    assert completed(capsys, "show", "ranks/1") == ["ranks/11", "ranks/11.1"]
+    assert main(["show", "ranks/11.1"]) == 0 and "ranks/11.1" in capsys.readouterr().out
+
+
 def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", "tcsh"]) == 2
     assert "'bash', 'zsh', 'fish'" in capsys.readouterr().err

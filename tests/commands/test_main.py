@@ -114,6 +114,16 @@ BAD = [
     (["ui", "--port=²"], "--port=²: give a port number"),
     (["ui", "--port"], "command line=ui: argument --port: expected one argument; see python -m sweeplora ui --help"),
     (["ui"], "runs=runs: there is no record yet"),
+    (
+        ["optimizer.lr"],
+        "command line=optimizer.lr: neither a verb nor key=value; a key needs a value, optimizer.lr=VALUE",
+    ),
+    (["train.sh"], "command line=train.sh: neither a verb nor key=value; there are: baseline"),
+    (
+        ["seed=1", "optimizer.lr"],
+        "command line=optimizer.lr: neither a verb nor key=value; a key needs a value, optimizer.lr=VALUE",
+    ),
+    (["init", "one", "two"], "command line=two: a word more than it takes; see python -m sweeplora init --help"),
     (["uii"], "command line=uii: neither a verb nor key=value; nearest: ui"),
     (["--verbose"], "command line=--verbose: no such option; see python -m sweeplora run --help"),
     (["sync", "--runs", "x"], "command line=--runs: no such option; see python -m sweeplora sync --help"),

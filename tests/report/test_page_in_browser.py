@@ -66,7 +66,7 @@ def test_a_person_sorts_marks_and_narrows_down_and_no_request_leaves(browser: Re
 
     browser.evaluate("document.getElementById('parallel').scrollIntoView({block: 'center'})")
     box = "(b => JSON.stringify([b.left + b.width / 2, b.top, b.bottom]))"
-    areas = "document.querySelectorAll('#parallel rect[fill=transparent]')"
+    areas = "document.querySelectorAll('#parallel rect.range')"
     x, top, bottom = json.loads(browser.evaluate(f"{box}([...{areas}].pop().getBoundingClientRect())"))
     for kind, y in (
         ("mousePressed", (top + bottom) / 2 - 12),
@@ -104,6 +104,26 @@ def test_the_leaderboard_is_sorted_and_a_trial_marked_with_the_keyboard_alone(br
     assert browser.evaluate("document.querySelectorAll('#board tr.marked').length") == 1
     assert "trial 5" in browser.evaluate("document.getElementById('reading').textContent")
     assert browser.complaints == [] and browser.elsewhere == []
+
+
+def test_an_axis_keeps_trials_and_a_sheet_grows_with_the_keyboard_alone(browser: Report) -> None:
+    dropped = "JSON.stringify([...document.querySelectorAll('#board tr.dropped')].map(r => r.dataset.trial).sort())"
+    browser.evaluate("[...document.querySelectorAll('#parallel rect.range')].pop().focus()")  # that of val/loss
+    browser.key("ArrowUp")
+    assert json.loads(browser.evaluate(dropped)) == ["0", "2", "3", "4", "5"]  # the lowest value, trial 1, is kept
+    assert browser.evaluate("document.getElementById('reading').textContent") == "val/loss: 0.1"
+    browser.key("ArrowUp")
+    assert json.loads(browser.evaluate(dropped)) == ["0", "1", "2", "3", "5"]
+    browser.key("ArrowUp", shift=True)
+    assert json.loads(browser.evaluate(dropped)) == ["0", "1", "2", "5"]
+    assert browser.evaluate("document.activeElement.getAttribute('aria-valuetext')") == "0.15 to 0.2"
+    browser.key("Escape")
+    assert json.loads(browser.evaluate(dropped)) == []
+    browser.evaluate("document.querySelector('.sheet').focus()")
+    width = browser.evaluate("document.querySelector('.sheet').parentNode.classList.contains('large')")
+    browser.key("Enter")
+    assert not width and browser.evaluate("document.activeElement.parentNode.classList.contains('large')")
+    assert browser.complaints == []
 
 
 @pytest.fixture(scope="module")

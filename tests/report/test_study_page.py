@@ -103,6 +103,15 @@ def test_it_has_verdict_leaderboard_pictures_losses_and_the_command(study: Path)
         assert (study / f"sheets/{name}.png").is_file()
 
 
+def test_what_needs_a_script_or_a_mouse_is_there_without(study: Path) -> None:
+    assert main(["report", "ranks"]) == 0
+    text = (study / "report.html").read_text()
+    unscripted = [part.partition("</noscript>")[0] for part in text.split("<noscript>")[1:]]
+    assert len(unscripted) == 2 and all("which this browser does not run" in part for part in unscripted)
+    sheets = [attributes for tag, attributes in Seen(text).tags if attributes.get("class") == "sheet"]
+    assert sheets and all(one["tabindex"] == "0" and one["role"] == "button" for one in sheets)
+
+
 def test_a_running_study_and_one_without_a_complete_trial_have_a_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,7 +35,8 @@ class Parser(ArgumentParser):
                 action.required = False  # or argparse says that such words are missing, too
         asked, unknown = self.parse_known_intermixed_args(words)
         if unknown:
-            raise UserError("command line", unknown[0], f"no such option; see {self.prog} --help")
+            fault = "no such option" if unknown[0].startswith("-") else "a word more than it takes"
+            raise UserError("command line", unknown[0], f"{fault}; see {self.prog} --help")
         return asked
 
     def error(self, message: str) -> NoReturn:

@@ -104,7 +104,7 @@ def _arguments(tree: ast.Module) -> Iterator[ast.Call]:
 def _runs(current: str, words: Iterable[str]) -> list[str]:
     """Studies and single runs; once a study is named with a slash, its trials."""
     from sweeplora.commands.place import runs_of
-    from sweeplora.rundir.places import run_folders, single_folders, study_folders
+    from sweeplora.rundir.places import numbers_of, run_folders, single_folders, study_folders
 
     try:
         runs, _ = runs_of(list(words))
@@ -113,5 +113,6 @@ def _runs(current: str, words: Iterable[str]) -> list[str]:
     study, slash, _ = current.partition("/")
     if not slash:
         return [folder.name for folder in (*study_folders(runs), *single_folders(runs))]
-    names = (folder.name.partition("-")[0] for folder in run_folders(runs / study))
-    return [f"{study}/{int(name) if name.isdigit() else name}" for name in names]
+    found = [numbers_of(folder.name) for folder in run_folders(runs / study)]
+    numbers = (".".join(str(part) for part in one if part is not None) for one in found if one is not None)
+    return [f"{study}/{number}" for number in numbers]

@@ -22,7 +22,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("source", nargs=REMAINDER, help="a script, a quoted command, or -- and a command's words")
     asked = parser.parse_args(words)
     if not asked.source:
-        raise UserError("convert", "", f"give a script or a command; see {parser.prog} --help")
+        raise UserError("command line", "convert", f"give a script or a command; see {parser.prog} --help")
     return take_over(asked.source, asked.output, asked.command, force=asked.force)
 
 

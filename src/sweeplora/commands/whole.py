@@ -135,13 +135,11 @@ def _only(runs: Path, word: str, found: Sequence[Named]) -> Named:
 
 def _trial(runs: Path, word: str) -> Path | None:
     """The trial that a word names as `STUDY/NUMBER`, or by its folder in that of the study; None for another word."""
-    from sweeplora.rundir.places import is_study, roots_named, run_folders
+    from sweeplora.rundir.places import is_study, numbers_of, roots_named, run_folders
 
     study, _, name = word.rstrip("/").rpartition("/")
     for root in roots_named(runs, study) if study else []:
         for folder in run_folders(runs / root) if is_study(runs / root) else []:
-            number = folder.name.partition("-")[0]
-            same = name.isascii() and name.isdigit() and number.isdigit() and int(number) == int(name)
-            if name in (folder.name, number) or same:
+            if name == folder.name or ("-" not in name and numbers_of(name) == numbers_of(folder.name) is not None):
                 return folder
     return None

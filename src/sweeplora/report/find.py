@@ -16,6 +16,7 @@ from sweeplora.rundir.places import (
     every_run,
     is_run,
     is_study,
+    numbers_of,
     refuse_unreachable,
     run_folders,
     runs_with_signature,
@@ -24,9 +25,8 @@ from sweeplora.rundir.places import (
 )
 from sweeplora.rundir.record import read_study
 
-_NUMBER = re.compile(r"(\d{1,6})(?:\.(\d{1,6}))?")
+_NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _FOLDER = re.compile(r"\d+(?:\.\d+)?-\w+")
-_IN_STUDY = re.compile(r"(\d+)(?:\.(\d+))?-")
 _SIGNATURE = re.compile(r"[0-9a-f]{6,12}")
 _MLFLOW_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -102,15 +102,9 @@ def _named(runs: Path, name: str) -> Path | None:
 def _in_study(study: Path, word: str) -> list[Path]:
     """The trials of a study with this number, or whose folder has this name or begins so."""
     folders = run_folders(study)
-    if (asked := _NUMBER.fullmatch(word)) is not None:
-        named = ((path, _IN_STUDY.match(path.name)) for path in folders)
-        return [path for path, match in named if match and _numbers(match) == _numbers(asked)]
+    if _NUMBER.fullmatch(word):
+        return [path for path in folders if numbers_of(path.name) == numbers_of(word)]
     return [path for path in folders if path.name == word] or [path for path in folders if path.name.startswith(word)]
-
-
-def _numbers(match: re.Match[str]) -> tuple[int, int | None]:
-    """The number of a trial and that of its repetition, None for the trial itself."""
-    return int(match[1]), None if match[2] is None else int(match[2])
 
 
 def _only(matches: Sequence[Path], name: str) -> Path | None:

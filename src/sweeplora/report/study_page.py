@@ -34,6 +34,7 @@ _SLOT = re.compile(r"\{\{(\w+)\}\}")
 _WIDEST = 1300
 """Pixels of a contact sheet in the page; the PNG beside it is larger."""
 
+_UNSCRIPTED = "<noscript><p>This is drawn by the page's script, which this browser does not run.</p></noscript>"
 _LINES = ("val/loss", "loss", "probe/loss")
 _CLOCK = re.compile(r"\d+(:\d\d){1,2}")
 _FIGURES = {
@@ -82,6 +83,7 @@ def page(content: Content) -> str:
         "board": _board(content),
         "figures": _hint(_edge(content.board)) + _figures(content.figures),
         "trials": _sheets(content.trial_sheets, ""),
+        "unscripted": _UNSCRIPTED,
         "next": _next(content.following),
         "command": f"<pre>{escape(content.command)}</pre>" if content.command else "<p>It was not recorded.</p>",
         "foot": f"Written {shown_time(content.written)}, from the run folders alone. This file makes no requests.",
@@ -149,7 +151,8 @@ def _sheets(sheets: Sequence[Sheet], otherwise: str) -> str:
     if not sheets:
         return f"<p>{escape(otherwise)}</p>" if otherwise else ""
     shown = "".join(
-        f'<figure><img class="sheet" loading="lazy" src="{_jpeg(sheet.image)}" alt="{escape(sheet.caption)}">'
+        f'<figure><img class="sheet" loading="lazy" src="{_jpeg(sheet.image)}" alt="{escape(sheet.caption)}" '
+        'tabindex="0" role="button" title="larger, or as before: click or Enter">'
         f"<figcaption>{escape(sheet.caption)}</figcaption></figure>"
         for sheet in sheets
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from sweeplora.rundir.files import read_sealed
 from sweeplora.rundir.folder import SINGLE
 from sweeplora.rundir.record import STUDY
 
+_NUMBERED = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?(?:-.*)?")
 _TRIAL = "trial.json"
 _BEFORE = {"driver.lock", "driver.log"}
 _NOT_STUDIES = {SINGLE, "cache", "artifacts", "workspaces"}
@@ -96,6 +98,15 @@ def _root_at(runs: Path, path: Path) -> str | None:
     if parent == os.path.realpath(runs):
         return name
     return f"{SINGLE}/{name}" if parent == os.path.realpath(runs / SINGLE) else None
+
+
+def numbers_of(name: str) -> tuple[int, int | None] | None:
+    """The number of a trial, and that of its repetition or None: of a folder `004.1-<signature>`, or typed as `4.1`.
+
+    None for a name that begins with no number.
+    """
+    match = _NUMBERED.fullmatch(name)
+    return None if match is None else (int(match[1]), None if match[2] is None else int(match[2]))
 
 
 def _signature(folder: Path) -> str:

@@ -133,8 +133,14 @@
       if (labelled.every(other => Math.abs(other - y) >= 13)) { labelled.push(y); label(y, short(tick)); }
     }
     const box = make("rect", {x: x - 7, width: 14, y: TOP, height: 0, class: "brush"}, svg);
-    const area = make("rect", {x: x - 16, width: 32, y: TOP - 12, height: BOTTOM - TOP + 24, fill: "transparent", style: "cursor: ns-resize"}, svg);
-    let start = null;
+    const area = make("rect", {
+      x: x - 16, width: 32, y: TOP - 12, height: BOTTOM - TOP + 24, class: "range", tabindex: 0, role: "slider", "aria-label": axis.name,
+      "aria-orientation": "vertical", "aria-valuetext": "all", "aria-valuemin": 0, "aria-valuenow": 0,
+    }, svg);
+    const values = [...new Set(data.trials.map(axis.valueOf).filter(value => value !== undefined))]
+      .sort((one, other) => axis.place(other) - axis.place(one));
+    area.setAttribute("aria-valuemax", values.length - 1);
+    let start = null, lowest = null, highest = null; // places among the values, from the lowest on the axis to the highest
     const at = event => {
       const frame = svg.getBoundingClientRect();
       return Math.max(TOP - 10, Math.min(BOTTOM + 10, (event.clientY - frame.top) * HEIGHT / frame.height));
@@ -149,10 +155,35 @@
       }});
       restyle();
     };
+    const lift = () => {
+      brushes.delete(axis.name);
+      box.setAttribute("height", 0);
+      area.setAttribute("aria-valuetext", "all");
+      lowest = highest = null;
+      restyle();
+    };
+    const step = (by, more) => {
+      const last = values.length - 1, within = place => Math.max(0, Math.min(last, place));
+      if (lowest === null) lowest = highest = by > 0 ? 0 : last;
+      else if (more) [lowest, highest] = by > 0 ? [lowest, within(highest + 1)] : [within(lowest - 1), highest];
+      else lowest = highest = within((by > 0 ? highest : lowest) + by);
+      set(axis.place(values[lowest]) + 1, axis.place(values[highest]) - 1);
+      const kept = [...new Set([lowest, highest])].map(place => short(values[place])).join(" to ");
+      area.setAttribute("aria-valuetext", kept);
+      area.setAttribute("aria-valuenow", lowest);
+      read("reading", `${axis.name}: ${kept}`);
+    };
+    area.addEventListener("keydown", event => {
+      if (event.key === "ArrowUp" || event.key === "ArrowDown") step(event.key === "ArrowUp" ? 1 : -1, event.shiftKey);
+      else if (event.key === "Escape") { lift(); read("reading", ""); }
+      else return;
+      event.preventDefault();
+    });
     area.addEventListener("pointerdown", event => { start = at(event); area.setPointerCapture(event.pointerId); });
     area.addEventListener("pointermove", event => { if (start !== null && Math.abs(at(event) - start) > 3) set(start, at(event)); });
     area.addEventListener("pointerup", event => {
-      if (Math.abs(at(event) - start) <= 3) { brushes.delete(axis.name); box.setAttribute("height", 0); restyle(); }
+      if (Math.abs(at(event) - start) <= 3) lift();
+      else lowest = highest = null;
       start = null;
     });
   };
@@ -262,7 +293,13 @@
   };
 
   document.querySelectorAll(".sheet").forEach(image => {
-    image.addEventListener("click", () => image.parentNode.classList.toggle("large"));
+    const toggle = () => image.parentNode.classList.toggle("large");
+    image.addEventListener("click", toggle);
+    image.addEventListener("keydown", event => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      toggle();
+    });
   });
   drawParallel();
   drawChoices();
