@@ -14,9 +14,7 @@ from hydra.errors import HydraException
 from sweeplora.errors import UserError
 
 _DOTTED = re.compile(r"[a-z_]+(\.[a-z0-9_]+)+")
-_FILES = frozenset(
-    [".yaml", ".yml", ".json", ".toml", ".sh", ".bat", ".py", ".txt", ".md", ".png", ".html", ".safetensors", ".ckpt"]
-)
+_FILES = (".yaml", ".yml", ".json", ".toml", ".sh", ".py", ".txt", ".md", ".png", ".html", ".safetensors", ".ckpt")
 
 
 @functools.lru_cache(maxsize=8192)
