@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -72,6 +73,8 @@ def test_equal_ranks_are_named_with_the_smaller_file(study: Study) -> None:
     assert "cannot be told from trial" in found.lines[0] and "over 4 seeds" in found.lines[0]
     assert found.lines[1].startswith("network.dim 4 and 16 are equal within 0.")
     assert found.lines[1].endswith("take 4 (trial 1): a quarter of the largest file")
+    (each,) = [line for line in found.lines if "each at its best trial" in line]
+    assert re.search(r": (4|16) first, then (16|4) \(0\.\d+ % worse\), 2 \(\d\.?\d? % worse\)$", each), each
     assert any("widen optimizer.lr above 0.01" in line for line in found.lines)
 
 

@@ -158,8 +158,8 @@ def _each_value(board: Leaderboard, free: frozenset[str]) -> list[str]:
     for key, values in shown[:_MOST_KEYS]:
         means = {value: fmean(board.measured(entry)) for value, entry in values.items()}
         first, *others = sorted(values, key=lambda value: means[value])
-        behind = [f"{number(one, 'null')} {percent(math.log(means[one] / means[first]))} worse" for one in others]
-        told.append(f"{key}, each at its best trial: {number(first, 'null')} first, {', '.join(behind)}")
+        behind = [f"{number(one, 'null')} ({percent(math.log(means[one] / means[first]))} worse)" for one in others]
+        told.append(f"{key}, each at its best trial: {number(first, 'null')} first, then {', '.join(behind)}")
     return told
 
 
