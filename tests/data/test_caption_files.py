@@ -96,6 +96,9 @@ def test_a_second_kind_of_caption_files_is_said_or_offered(tmp_path: Path) -> No
     (tmp_path / "001.TXT").write_text("other")
     said = "2 caption files are not read: 000.caption, 001.TXT; those that end in .txt are"
     assert _read(tmp_path).notices == (f"data.dir: {said}",)
+    (tmp_path / "001.TXT").unlink()
+    said = "1 caption file is not read: 000.caption; those that end in .txt are"
+    assert _read(tmp_path).notices == (f"data.dir: {said} (data.caption_extension=.caption reads these instead)",)
     (tmp_path / "000.txt").unlink()
     message = r"1 of 2 images without a caption \(first: 000.png\); 000.caption is there: give data.caption_extension="
     with pytest.raises(UserError, match=message):

@@ -194,7 +194,9 @@ def caption_notices(listing: Listing, source: CaptionSource, several: Sequence[s
     unread = [name for name in listing.names if _is_unread(name, source.extension) and stem(name) in images]
     counts = Counter(stem(name) for name in listing.images)
     twins = [name for name in listing.images if counts[stem(name)] > 1]
-    expected = f"; those that end in {source.extension} are"
+    kinds = {os.path.splitext(name)[1] for name in unread}
+    other = f" (data.caption_extension={kinds.pop()} reads these instead)" if len(kinds) == 1 else ""
+    expected = f"; those that end in {source.extension} are{other}"
     first = "; data.wildcards=true takes one of their lines at random"
     return [
         *counted(several, "caption trains its first line alone", "captions train their first lines alone", first),
