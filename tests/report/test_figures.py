@@ -16,6 +16,7 @@ from sweeplora.report.figures import (
     held_to,
     history,
     importances,
+    map_of_best,
     slices,
 )
 
@@ -31,6 +32,17 @@ def test_a_map_holds_each_pairs_mean() -> None:
     assert np.asarray(axes.images[0].get_array()).tolist() == [[3.0, 8.0], [0.5, 2.0]]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "8"]
     assert sorted(text.get_text() for text in axes.texts) == ["0.5", "2", "3", "8"]
+
+
+def test_a_map_of_several_trials_a_cell_holds_the_best_of_each() -> None:
+    cells = {(0, 0): [3.0, 1.0], (0, 1): [2.0], (1, 1): [math.inf], (1, 0): [math.inf, 9.0]}
+    labels, keys = (("2", "8"), ("0.001 to 0.002", "0.003")), ("network.dim", "optimizer.lr")
+    axes = map_of_best(cells, labels, keys, "val/loss", 8.0).axes[0]
+    drawn = np.asarray(axes.images[0].get_array())
+    assert drawn[0].tolist() == [1.0, 2.0] and drawn[1, 0] == 9.0 and np.isnan(drawn[1, 1])
+    assert axes.images[0].get_clim() == (1.0, 8.0)
+    assert sorted(text.get_text() for text in axes.texts) == ["1\nof 2", "2", "9\nof 2", "diverged"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["2", "8"] and axes.get_ylabel() == "network.dim"
 
 
 def test_the_best_of_each_value_is_joined_and_several_seeds_count_as_their_mean() -> None:

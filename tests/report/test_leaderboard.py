@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeplora.record.store.subject import study_subject
+from sweeplora.report.axes import choose_axes
 from sweeplora.report.leaderboard import front, note, read_leaderboard, write_leaderboard
 from sweeplora.report.plots import draw_plots
 from sweeplora.report.terminal_board import lines
@@ -77,6 +78,17 @@ def test_plots_come_from_the_run_folders_alone(tmp_path: Path) -> None:
     drawn = draw_plots(read_leaderboard(tmp_path, "s", ("val/loss",)), tmp_path / "plots")
     assert {path.stem for path in drawn} == {"history", "slices"}
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
+
+
+def test_more_than_two_keys_have_a_map_too_whose_cells_are_those_of_the_contact_sheets(tmp_path: Path) -> None:
+    for number, (dim, kind, rate) in enumerate(((2, "a", 1e-3), (2, "b", 2e-3), (8, "a", 3e-3), (8, "b", 4e-3))):
+        params = {"network.dim": dim, "optimizer": kind, "optimizer.lr": rate}
+        trial(tmp_path, number, "complete", 1.0 / (dim + number), params)
+    board = read_leaderboard(tmp_path, "s", ("val/loss",))
+    assert "map" not in {path.stem for path in draw_plots(board, tmp_path / "plots")}
+    axes = choose_axes(board, "network.dim", "optimizer")
+    drawn = {path.stem: path for path in draw_plots(board, tmp_path / "plots", axes)}
+    assert drawn["map"].read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_damaged_record_is_left_out_and_does_not_end_the_leaderboard(tmp_path: Path) -> None:

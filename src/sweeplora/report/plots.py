@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sweeplora.report import figures
+from sweeplora.report.axes import Axis
 from sweeplora.report.figures import Mark
 from sweeplora.report.leaderboard import Entry, Leaderboard, front
 from sweeplora.report.limits import limits_of_objectives
@@ -25,8 +26,11 @@ _MOST_PANELS = 6
 _DPI = 110
 
 
-def draw_plots(board: Leaderboard, folder: Path) -> list[Path]:
-    """Draw what suits the trials of a leaderboard into `folder`/<name>.png; returns the files."""
+def draw_plots(board: Leaderboard, folder: Path, axes: tuple[Axis, Axis] | None = None) -> list[Path]:
+    """Draw what suits the trials of a leaderboard into `folder`/<name>.png; returns the files.
+
+    `axes`: the rows and the columns of a map where more than two keys were searched, or numbers too many for it.
+    """
     entries = sorted(board.entries, key=lambda entry: entry.number)
     complete = [_mark(entry) for entry in entries if entry.values]
     if len(complete) < 2:
@@ -37,6 +41,8 @@ def draw_plots(board: Leaderboard, folder: Path) -> list[Path]:
         pruned = [mark for entry in entries if (mark := _pruned(entry, board.objectives[0])) is not None]
         diverged = [Mark(e.number, (math.inf,), e.params) for e in entries if e.verdict == "diverged"]
         drawn = _of_one(complete, [*pruned, *diverged], board.objectives[0], limits[0])
+        if axes is not None and "map" not in drawn and all(len(set(axis.places.values())) > 1 for axis in axes):
+            drawn["map"] = _map(axes, [*complete, *diverged], board.objectives[0], limits[0])
         drawn |= _of_each_value(board, complete)
     elif len(board.objectives) == 2:
         best = [_mark(entry) for entry in front(board)]
@@ -73,6 +79,17 @@ def _of_each_value(board: Leaderboard, complete: Sequence[Mark]) -> dict[str, Fi
             having = [mark for mark in complete if key in mark.params]
             drawn[f"best_{key.rpartition('.')[2]}"] = figures.best_of_each(having, key, again, board.objectives[0])
     return drawn
+
+
+def _map(axes: tuple[Axis, Axis], marks: Sequence[Mark], name: str, limit: float | None) -> Figure:
+    """The objective over the axes of the contact sheets."""
+    rows, columns = axes
+    cells: dict[tuple[int, int], list[float]] = {}
+    for mark in marks:
+        if mark.number in rows.places and mark.number in columns.places:
+            cells.setdefault((rows.places[mark.number], columns.places[mark.number]), []).append(mark.values[0])
+    named = [[label.removeprefix(f"{axis.key.rpartition('.')[2]} ") for label in axis.labels] for axis in axes]
+    return figures.map_of_best(cells, (named[0], named[1]), (rows.key, columns.key), name, limit)
 
 
 def _mark(entry: Entry) -> Mark:

@@ -38,7 +38,7 @@ _UNSCRIPTED = "<noscript><p>This is drawn by the page's script, which this brows
 _LINES = ("val/loss", "loss", "probe/loss")
 _CLOCK = re.compile(r"\d+(:\d\d){1,2}")
 _FIGURES = {
-    "map": "The objective over the two searched keys",
+    "map": "The objective over two searched keys",
     "slices": "The objective over each searched key",
     "importances": "How much of the objective's variance each key explains alone",
     "history": "The objective by trial",

@@ -58,7 +58,7 @@ def write_report(folder: Path, study: StudyRecord, state: str, now: float, asked
     best = [entry for entry in board.entries if entry.values][:_BEST_SHOWN]
     with copying(shown_in(board, axes, best), kept_in(folder)):
         found = judge(board, study.space if isinstance(study.space, dict) else {}, study.alpha or ALPHA)
-        figures = draw_plots(board, folder / "plots")
+        figures = draw_plots(board, folder / "plots", axes)
         courses = courses_of(board)
     sheets = study_sheets(board, axes, folder)
     shown = [
