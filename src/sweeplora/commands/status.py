@@ -45,6 +45,8 @@ def main(words: list[str]) -> int:
             print("\n".join(lines), flush=True)
         if not asked.watch or not _runs(facts):
             return 0
+        if not redrawn and not asked.json:
+            print()
         time.sleep(_SECONDS)
 
 

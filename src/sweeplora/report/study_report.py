@@ -87,7 +87,7 @@ def write_report(folder: Path, study: StudyRecord, state: str, now: float, asked
         courses=courses,
         written=now,
         notes=[*_notes(folder, state), *passed_over],
-        axes=_said_of(axes, board, folder.name),
+        axes=_said_of(axes, board, folder.name, bool(asked.rows or asked.columns)),
     )
     files = write_sheets([*sheets, *of_trials], folder / SHEETS)
     write_whole(target, page(content))
@@ -157,12 +157,11 @@ def _notes(folder: Path, state: str) -> list[str]:
     return told
 
 
-def _said_of(axes: tuple[Axis, Axis], board: Leaderboard, name: str) -> str:
-    """How to see other axes, where more than two keys were searched."""
+def _said_of(axes: tuple[Axis, Axis], board: Leaderboard, name: str, is_asked: bool) -> str:
+    """How to see other axes, where more than two keys were searched; `is_asked`: a person chose these."""
     keys = {key for entry in board.entries for key in entry.params}
     if len(keys) < 3:
         return ""
-    return (
-        f"{axes[0].key} against {axes[1].key}, which explain most of the objective; for others of "
-        f"{', '.join(sorted(keys))}: python -m sweeplora report {name} --rows KEY --columns KEY"
-    )
+    why = "were asked for" if is_asked else "explain most of the objective"
+    command = f"python -m sweeplora report {name} --rows KEY --columns KEY"
+    return f"{axes[0].key} against {axes[1].key}, which {why}; for others of {', '.join(sorted(keys))}: {command}"
