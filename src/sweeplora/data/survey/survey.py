@@ -118,7 +118,8 @@ def _of_folder(source: SourceFolder, sides: Sides, several: bool) -> _Folder:
     with ThreadPoolExecutor() as threads:
         files = list(threads.map(_see, [source.path / name for name in listing.images]))
     treatment = Treatment(options.rules, options.flip, options.color, options.random_crop, source.is_reg)
-    seen, some_lines, refusals = [], [], []
+    seen, some_lines = [], []
+    refusals: list[str] = []
     for name, file in zip(listing.images, files, strict=True):
         caption, fault, no_file, is_long = _caption(listing, source, name)
         some_lines += [stem(name) + options.caption_extension] if is_long else []
