@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from sweeplora.content import sha256
 from sweeplora.errors import UserError
 from sweeplora.experiment import Experiment
 from sweeplora.rundir.signature import signed_part
-from sweeplora.rundir.state import About, here
+from sweeplora.rundir.state import About, here, read_about
 from sweeplora.tensors.tree import write_tree
 
 Checked = Callable[..., Experiment]
@@ -114,6 +114,20 @@ def test_outputs_and_the_rate_may_change(checked: Checked) -> None:
     assert checked("train.epochs=9", *words, before=before).steps == 9
     probed = ("train.patience=0", "train.probe_images=2", "train.probe_every_epochs=1")
     assert checked("train.epochs=9", *probed, before=before).steps == 9
+
+
+def test_a_state_has_no_code_of_its_own_run(checked: Checked, tmp_path: Path) -> None:
+    run = checked("train.epochs=9", before=("scheduler=constant",))
+    state = tmp_path / "state.safetensors"
+    about = read_about(state)
+    assert about is not None
+    made = {"_target_": "os.mkdir", "path": str(tmp_path / "made")}
+    for scheduler in (made, {"_target_": "torch.optim.lr_scheduler.ChainedScheduler", "schedulers": [made]}, None):
+        config = {**about.config, "scheduler": scheduler}
+        write_tree(state, {}, asdict(replace(about, config=config)))
+        again = check(compose(list(run.overrides)))
+        assert "scheduler=constant: what the schedule before gave is not computed" in again.notices[-1]
+    assert not (tmp_path / "made").exists()
 
 
 def test_it_is_said_what_becomes_of_the_best_validation_so_far(checked: Checked, tmp_path: Path) -> None:

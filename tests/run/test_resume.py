@@ -25,6 +25,33 @@ def test_killed_several_times_in_the_middle_of_an_epoch_it_ends_in_the_same_byte
     assert said == ["goes on from step 5 of 12", *["goes on from step 7 of 12"] * 3]
 
 
+def test_a_state_that_is_asked_for_during_the_previews_does_not_wait_for_another_step(trainings: Trainings) -> None:
+    run = trainings.folder(
+        "asked", "network.preset=attn-only", "train.validation_images=1", "train.probe_images=0", "sample.steps=1",
+        "train.batch_size=16", "train.accumulation=3", "sample.prompts=[a red shape]",
+        "sample._target_=tests.run.previews.Asked",
+    )  # fmt: skip
+    (run.path / "asked").touch()
+    for _ in range(2):
+        trainings.wait(trainings.start(run), run)
+    assert "goes on from step 1 of 2" in run.log.read_text() and result(run)["status"] == "finished"
+
+
+def test_a_users_parts_that_draw_and_that_remember_go_on_exactly(trainings: Trainings) -> None:
+    words = (
+        "loss._target_=tests.run.losses.Recalling", "optimizer=any", "optimizer._target_=tests.run.losses.Rounding",
+        "optimizer.lr=1e-3", "network.preset=attn-only", "train.epochs=null", "train.steps=4", "sample=none",
+        "train.validation_images=1", "train.probe_images=0", "train.checkpoint_every_steps=2",
+    )  # fmt: skip
+    wanted = trainings.train("draws-left-alone", *words)
+    run = trainings.folder("draws-killed", *words)
+    (run.path / "strikes").write_text("4 SIGKILL\n2 SIGKILL")
+    for _ in range(3):
+        trainings.wait(trainings.start(run), run)
+    assert run.log.read_text().count("goes on from step 2 of 4") == 2
+    assert_same(run, wanted)
+
+
 @pytest.mark.parametrize(
     "length",
     [

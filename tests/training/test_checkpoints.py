@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,11 +19,11 @@ from sweeplora.config.instantiate import build
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsWriter
 from sweeplora.rundir.record import TrialRecord, write_trial
-from sweeplora.rundir.state import About, Origin, read_about, read_origin
+from sweeplora.rundir.state import About, Origin, drop_state, read_about, read_origin
 from sweeplora.tensors.tree import read_tree, write_tree
 from sweeplora.training.checkpoints import Unfit, state_of
 from sweeplora.training.optim.loss_scale import LossScale
-from sweeplora.training.optim.optimizer_state import load_optimizer
+from sweeplora.training.optim.optimizer_state import load_optimizer, optimizer_state
 
 CPU = torch.device("cpu")
 CODE = {"source": "a" * 64, "torch": "2.13.0"}
@@ -77,6 +80,44 @@ def test_a_state_ahead_of_the_metrics_is_passed_over(run: RunDir) -> None:
         state_of(run, CPU)
 
 
+@pytest.mark.parametrize(
+    ("tree", "about"),
+    [
+        ({}, asdict(About(OURS, 3, 8))),
+        ({"outputs": {"written": 3}}, asdict(About(OURS, 3, 8))),
+        ({"outputs": {"written": {}}}, {}),
+        ({"outputs": {"written": {}}}, {"origin": [], "step": 3, "steps": 8, "config": {}}),
+        ({"outputs": {"written": {}}}, asdict(About(OURS, 3, 8)) | {"step": "three"}),
+        ({"outputs": {"written": {}}}, asdict(About(OURS, 9, 8))),
+    ],
+)
+def test_a_whole_file_that_is_no_state_is_passed_over_and_says_so(
+    run: RunDir, tree: dict[str, Any], about: dict[str, Any]
+) -> None:
+    write_tree(run.state, tree, about)
+    with pytest.raises(Unfit, match="it is no state that this version of sweeplora writes"):
+        state_of(run, CPU)
+
+
+@pytest.mark.parametrize(
+    "about", ["[]", "null", "3", '{"origin": 1}', '{"origin": {}, "step": Infinity}', "[" * 3000, '{"step": 1e999}']
+)
+def test_a_header_of_any_other_kind_says_nothing(run: RunDir, about: str) -> None:
+    header = json.dumps({"__metadata__": {"about": about}}).encode()
+    run.state.write_bytes(len(header).to_bytes(8, "little") + header)
+    assert read_about(run.state) is None
+
+
+def test_the_state_goes_where_its_folder_is_a_link_to_another_disk(run: RunDir, tmp_path: Path) -> None:
+    run.checkpoints.rmdir()
+    (tmp_path / "disk").mkdir()
+    run.checkpoints.symlink_to(tmp_path / "disk")
+    write(run, OURS)
+    (run.checkpoints / "best.safetensors").touch()
+    drop_state(run)
+    assert not run.state.exists() and not list((tmp_path / "disk").iterdir())
+
+
 def test_without_an_origin_the_config_itself_is_what_a_state_belongs_to(run: RunDir) -> None:
     run.trial.unlink()
     write(run, read_origin(run))
@@ -94,6 +135,8 @@ def test_without_an_origin_the_config_itself_is_what_a_state_belongs_to(run: Run
         ["optimizer=schedulefree"], ["optimizer=schedulefree_radam"], ["optimizer=adafactor"], ["optimizer=lion"],
         ["optimizer=adafactor_fixed", "optimizer.beta1=0.9"], ["optimizer=sgd"], ["optimizer=any"],
         ["optimizer=any", "optimizer._target_=tests.training.test_checkpoints.Keeper"],
+        ["optimizer=any", "optimizer._target_=tests.training.test_checkpoints.Slow"],
+        ["optimizer=any", "optimizer._target_=tests.training.test_checkpoints.Whitened"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -104,7 +147,7 @@ def test_every_optimizer_goes_on_in_the_same_bits(words: Sequence[str], dtype: t
     whole.steps(0, 6)
     first = Little(make, dtype)
     first.steps(0, 3)
-    write_tree(tmp_path / "o.safetensors", {"optimizer": first.optimizer.state_dict(), "w": first.weights()}, {})
+    write_tree(tmp_path / "o.safetensors", {"optimizer": optimizer_state(first.optimizer), "w": first.weights()}, {})
     second = Little(make, dtype)
     tree, _ = read_tree(tmp_path / "o.safetensors", CPU)
     load_optimizer(second.optimizer, tree["optimizer"])
@@ -140,6 +183,50 @@ class Keeper(torch.optim.SGD):
         super().load_state_dict(state_dict)
 
 
+class Slow(torch.optim.Optimizer):
+    """A user's own around another one, in the manner of Lookahead (Zhang et al. 2019): its state by the parameters."""
+
+    def __init__(self, params: Any, lr: float) -> None:
+        super().__init__(params, {"lr": lr})
+        self.inner = torch.optim.AdamW(self.param_groups, lr=lr)
+        self.slow: dict[Any, Any] = {}
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # it returns no loss
+        self.inner.step()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                mean = self.slow.setdefault(parameter, parameter.detach().float().clone())
+                mean.lerp_(parameter.detach().float(), 0.3)
+                parameter.data.copy_(mean)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"inner": self.inner.state_dict(), "slow": self.slow}
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        self.inner.load_state_dict(state_dict["inner"])
+        self.param_groups = self.inner.param_groups
+        self.slow = state_dict["slow"]
+
+
+class Whitened(torch.optim.Optimizer):
+    """A user's own with eigenvectors, whose columns lie in memory one after the other, and numbers of all kinds."""
+
+    def __init__(self, params: Any, lr: float) -> None:
+        super().__init__(params, {"lr": lr, "dtype": torch.float64})
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # it returns no loss
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                state, gradient = self.state[parameter], parameter.grad.to(group["dtype"])
+                state["shape"], state["best"] = parameter.shape, np.float32(0.1)
+                state.setdefault("axes", torch.linalg.eigh(gradient @ gradient.T)[1].mT.contiguous().mT)
+                one = state.setdefault("by_rate", {0.9: torch.zeros(3, 4)[:, 1:2][:1]})[0.9]
+                one.add_(gradient.sum())
+                group.setdefault("last", deque(maxlen=2)).append(float(one))
+                turned = state["axes"] @ (state["axes"].T @ gradient) * sum(group["last"])
+                parameter.data.sub_(group["lr"] * turned.to(parameter.dtype))
+
+
 class Little:
     """Two parameters, and gradients that are a function of the step."""
 
@@ -169,7 +256,7 @@ def test_an_optimizer_that_loses_its_state_is_found_out() -> None:
     make = lambda groups: Forgetful(groups, lr=0.1, momentum=0.9)  # noqa: E731
     first, second = Little(make, torch.float32), Little(make, torch.float32)
     with pytest.raises(ValueError, match="Forgetful does not take its state back"):
-        load_optimizer(second.optimizer, first.optimizer.state_dict())
+        load_optimizer(second.optimizer, optimizer_state(first.optimizer))
 
 
 def test_the_loss_scale_goes_on_from_its_value_and_its_patience() -> None:

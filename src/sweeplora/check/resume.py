@@ -22,6 +22,12 @@ _FREE_KEYS = (
 )
 _FREE_BEGINNINGS = ("train.save_", "train.validate_every_", "train.probe_")
 _TARGET = "_target_"
+_SCHEDULES = (
+    "sweeplora.training.optim.schedules",
+    "sweeplora.training.optim.torch_schedules",
+    "torch.optim.lr_scheduler",
+)
+"""Modules of the schedules that a state of anybody's may name."""
 
 
 def check_resume(config: Mapping[str, Any], origin: Origin, num_steps: int) -> list[str]:
@@ -87,6 +93,8 @@ def _schedule(about: About, config: Mapping[str, Any], num_steps: int) -> list[s
     """What becomes of the learning rate; raises UserError where only the length makes it jump."""
     name = str(config["scheduler"][_TARGET]).rpartition(".")[2]
     told = [f"goes on from step {about.step}, trained to step {about.steps} before, now to step {num_steps}"]
+    if not _is_known(about.config.get("scheduler"), config):
+        return [*told, f"scheduler={name}: what the schedule before gave is not computed, since it is a user's own"]
     before = Course(build(about.config["scheduler"]), about.steps)
     change = change_at(before, Course(build(config["scheduler"]), num_steps), about.step)
     rates = f"{change.last:.3g} of the full learning rate at the last step, {change.first:.3g} at the next"
@@ -98,6 +106,23 @@ def _schedule(about: About, config: Mapping[str, Any], num_steps: int) -> list[s
     if change.is_none:
         return told
     return [*told, f"scheduler={name} depends on the length: {rates}, {change.as_planned:.3g} as it was planned"]
+
+
+def _is_known(scheduler: Any, config: Mapping[str, Any]) -> bool:
+    """Whether a state's scheduler may be built: no file brings code of its own choice to run."""
+    if not isinstance(scheduler, Mapping):
+        return False
+    others = set(_code_named(scheduler)) - set(_code_named(config["scheduler"]))
+    return all(target.rpartition(".")[0] in _SCHEDULES for target in others)
+
+
+def _code_named(node: Any) -> Iterator[str]:
+    """Every target in a tree."""
+    if isinstance(node, Mapping):
+        yield from (str(value) for key, value in node.items() if key == _TARGET)
+    if isinstance(node, Mapping | list | tuple):
+        for item in node.values() if isinstance(node, Mapping) else node:
+            yield from _code_named(item)
 
 
 def _best(about: About, train: Mapping[str, Any]) -> list[str]:

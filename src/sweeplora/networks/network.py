@@ -191,11 +191,14 @@ class Network:
         }
 
     def load_trained_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Copy in the tensors of `trained_tensors`; raises ValueError if the names are not this network's."""
+        """Copy in the tensors of `trained_tensors`; raises ValueError if they are not this network's."""
         mine = self.trained_tensors()
         if mine.keys() != tensors.keys():
             different = sorted(mine.keys() ^ tensors.keys())
             raise ValueError(f"{len(different)} tensors are not of this network, the first is {different[0]}")
+        for name, value in tensors.items():
+            if mine[name].shape != value.shape:
+                raise ValueError(f"{name} is {list(value.shape)}, and in this network {list(mine[name].shape)}")
         for name, value in tensors.items():
             mine[name].copy_(value)
 

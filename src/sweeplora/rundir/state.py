@@ -76,10 +76,18 @@ def read_about(file: Path) -> About | None:
         return None
 
 
-def about_of(content: Mapping[str, Any]) -> About:
-    """An About from its JSON. Raises KeyError or TypeError if it is none."""
-    best = int(content.get("best_step", 0)), str(content.get("best_sha256", ""))
-    return About(_origin(content["origin"]), int(content["step"]), int(content["steps"]), content["config"], *best)
+def about_of(content: Any) -> About:
+    """An About from its JSON. Raises ValueError if it is none."""
+    try:
+        best = int(content.get("best_step", 0)), str(content.get("best_sha256", ""))
+        about = About(
+            _origin(content["origin"]), int(content["step"]), int(content["steps"]), dict(content["config"]), *best
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ValueError("does not say what experiment it belongs to") from error
+    if not 0 <= about.step <= about.steps:
+        raise ValueError(f"is at step {about.step} of {about.steps}")
+    return about
 
 
 def difference(theirs: Origin, ours: Origin) -> str | None:
@@ -136,11 +144,16 @@ def end_state(run: RunDir, ended: str) -> None:
 
 def drop_state(run: RunDir) -> None:
     """Remove a run's state, so that its next attempt starts at the first step."""
+    if run.checkpoints.is_symlink():  # to a larger disk, say: the place stays, what is in it goes
+        for file in (run.state, *run.checkpoints.glob("best.*")):
+            file.unlink(missing_ok=True)
+        return
     shutil.rmtree(run.checkpoints, ignore_errors=True)
 
 
 def _origin(content: Mapping[str, Any]) -> Origin:
-    return Origin(content["signature"], dict(content["contents"]), dict(content["code"]), content["version"])
+    contents, code = dict(content["contents"]), dict(content["code"])
+    return Origin(str(content["signature"]), contents, code, str(content["version"]))
 
 
 @functools.lru_cache(maxsize=1)

@@ -34,13 +34,16 @@ def state_of(run: RunDir, device: torch.device) -> dict[str, Any]:
     or that is ahead of metrics.jsonl or scores.jsonl.
     """
     try:
-        tree, about = read_tree(run.state, device)
+        tree, content = read_tree(run.state, device)
+        about, written = about_of(content), dict(tree["outputs"]["written"])
     except (UnreadableFile, OSError) as error:
         raise Unfit(str(error)) from error
-    why = difference(about_of(about).origin, read_origin(run))
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unfit(f"it is no state that this version of sweeplora writes: {error}") from error
+    why = difference(about.origin, read_origin(run))
     if why is not None:
         raise Unfit(why)
-    for name, size in tree["outputs"]["written"].items():
+    for name, size in written.items():
         if not (run.path / name).exists() or (run.path / name).stat().st_size < size:
             raise Unfit(f"{name} is shorter than it was then")
     return tree
@@ -91,10 +94,17 @@ class Checkpoints:
         trainer = self._trainer
         if not trainer.processes.is_main:
             return
-        asked = trainer.processes.stop.take_state_request()
-        late = self._seconds > 0 and time.monotonic() >= self._last + self._seconds
-        if asked or late or is_due(trainer.step, trainer.step_settings.train.checkpoint_every_steps):
+        if self._is_wanted() or is_due(trainer.step, trainer.step_settings.train.checkpoint_every_steps):
             self._write()
+
+    def between(self) -> None:
+        """Write the state if it was asked for, or is due by now, during a validation, a saving or a preview."""
+        if self._trainer.processes.is_main and self._trainer.step and self._is_wanted():
+            self._write()
+
+    def _is_wanted(self) -> bool:
+        asked = self._trainer.processes.stop.take_state_request()
+        return asked or (self._seconds > 0 and time.monotonic() >= self._last + self._seconds)
 
     def stopped(self) -> None:
         """Write the state of a training that was asked to stop; every process calls this and waits for it."""
@@ -108,11 +118,11 @@ class Checkpoints:
             self._write()
 
     def _own_state(self) -> Mapping[str, Any] | None:
-        if not self._run.state.exists():
-            return None
         try:
+            if not self._run.state.exists():
+                return None
             return state_of(self._run, self._trainer.processes.device)
-        except Unfit as why:
+        except (Unfit, OSError) as why:
             self._say(f"{self._run.state} is passed over, the training starts anew: {why}")
             return None
 
@@ -127,7 +137,7 @@ class Checkpoints:
     def _load(self, state: Mapping[str, Any], file: Path) -> None:
         try:
             self._trainer.load(state["trainer"])
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise UserError("state", file, f"{error}; without this file the training starts anew") from error
 
     def _write(self) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.optim import Optimizer
@@ -27,7 +29,7 @@ from sweeplora.training.distributed import Processes
 from sweeplora.training.optim.current_rates import LearningRates
 from sweeplora.training.optim.gradients import FlatGradients
 from sweeplora.training.optim.loss_scale import LossScale
-from sweeplora.training.optim.optimizer_state import load_optimizer
+from sweeplora.training.optim.optimizer_state import load_optimizer, optimizer_state
 from sweeplora.training.settings import Train
 from sweeplora.training.stop import Interrupted
 
@@ -36,6 +38,15 @@ Noise = Callable[[Tensor, Sequence[Generator]], Tensor]
 
 Loss = Callable[..., Tensor]
 """(output, target, timesteps, noising) -> losses [B]; with masked data a fifth argument, the mask [B, 1, h, w]."""
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A noise or a loss of a user's own that goes on from what it has seen, such as a running mean."""
+
+    def state_dict(self) -> Mapping[str, Any]: ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], /) -> object: ...
 
 
 class Diverged(Exception):
@@ -141,13 +152,15 @@ class Trainer:
             "largest_gradient": self.largest_gradient,
             "loss_scale": None if self._scale is None else self._scale.state(),
             "network": self.network.trained_tensors(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": optimizer_state(self.optimizer),
+            "parts": {name: dict(part.state_dict()) for name, part in self._remembering().items()},
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned.
 
-        Raises ValueError if it is another network's, or if the optimizer does not take its own state back.
+        Raises ValueError if it is another network's, or if the optimizer does not take its own state back. A noise or a
+        loss that is another class's by now begins anew.
         """
         self.network.load_trained_tensors(state["network"])
         load_optimizer(self.optimizer, state["optimizer"])
@@ -155,6 +168,16 @@ class Trainer:
             self._scale.load(state["loss_scale"])
         self.step, self.num_updates = state["step"], state["num_updates"]
         self.largest_gradient = state["largest_gradient"]
+        for name, part in self._remembering().items():
+            if name in state["parts"]:
+                part.load_state_dict(state["parts"][name])
+
+    def _remembering(self) -> dict[str, Remembers]:
+        """The user's own parts that have a state, by group and class."""
+        parts: dict[str, object] = {"noise": self.step_settings.noise, "loss": self.step_settings.loss}
+        return {
+            f"{group} {type(part).__qualname__}": part for group, part in parts.items() if isinstance(part, Remembers)
+        }
 
     def check_weights(self) -> None:
         """Raise Diverged unless every trained weight is finite."""
@@ -256,7 +279,8 @@ class Trainer:
         """Take the optimizer step, unless half precision overflowed: then only the loss scale changes."""
         self._rates.set(multiplier)
         if finite:
-            self.optimizer.step()
+            with _library_draws(seed_of(self.step_settings.seed, "update", self.step), self.processes.device):
+                self.optimizer.step()  # one that rounds at random draws for it
             self.num_updates += 1
         if self._scale is not None:
             self._scale.update(finite)
@@ -264,7 +288,9 @@ class Trainer:
 
 @contextmanager
 def _library_draws(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the global generators, which libraries use (rank and module dropout), and restore them afterwards."""
+    """Seed the global generators, which libraries and a user's parts use, and restore torch's afterwards."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         # torch.manual_seed also queues a call, with its traceback, for every kind of device that is not in use.
         torch.default_generator.manual_seed(seed)

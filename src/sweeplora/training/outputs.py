@@ -6,7 +6,7 @@ import functools
 import math
 import resource
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -158,8 +158,10 @@ class Outputs:
         step, length = self._trainer.step, self._inputs.length
         return step == length.steps or (self.patience.exhausted and step % length.steps_per_epoch == 0)
 
-    def epoch_done(self, epoch: int, epochs: int) -> None:
+    def epoch_done(self, epoch: int, epochs: int, between: Callable[[], None]) -> None:
         """Validate, save and draw previews if due after `epoch` of `epochs`; 0 is before the first step.
+
+        `between` is called between them, and after the last where the training goes on.
 
         Validation runs first, so that diverged weights are never saved; it is also due where patience has run out since
         the epoch before, and decides whether the training ends. Raises Diverged.
@@ -170,31 +172,40 @@ class Outputs:
             self._validate()
         if last or epoch == 0 or is_due(epoch, settings.probe_every_epochs):
             self._probe()
+        between()
         write = partial(self._write_weights, epoch)
         if last:
             self._saved.last(write if self._weights_step == self._trainer.step else self._copy_best)
         elif epoch > 0 and is_due(epoch, settings.save_every_epochs):
             self._saved.epoch(epoch, write)
+        between()
         if self._evaluator.previews.settings.due(epoch, epochs):
             self._preview()
         if last:
             self._show_weights()
+        else:
+            between()
         if self._main:
             told = {key: self.last[key] for key in ("loss", "val/loss", "probe/loss") if key in self.last}
             numbers = ", ".join(f"{key} {value:.5f}" for key, value in told.items())
             print(f"epoch {epoch}/{epochs}, step {self._trainer.step}: {numbers}", flush=True)
 
-    def step_done(self, epoch: int) -> None:
-        """Validate, save and draw previews if due at the trainer's step, in `epoch`; raises Diverged."""
+    def step_done(self, epoch: int, between: Callable[[], None]) -> None:
+        """Validate, save and draw previews if due at the trainer's step, in `epoch`; `between` is called between them.
+
+        Raises Diverged.
+        """
         step, settings = self._trainer.step, self._trainer.step_settings.train
         if self._system is not None:
             self._system.sample(step)
         if is_due(step, settings.validate_every_steps):
             self._trainer.check_weights()
             self._validate()
+            between()
         if is_due(step, settings.save_every_steps):
             self._trainer.check_weights()
             self._saved.step(step, partial(self._write_weights, epoch))
+            between()
         if is_due(step, self._evaluator.previews.settings.every_steps):
             self._preview()
 

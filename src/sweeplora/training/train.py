@@ -98,17 +98,18 @@ def run_epochs(training: Training) -> Result:
     """
     trainer, outputs, length = training.trainer, training.outputs, training.inputs.length
     epochs, first = length.epochs, math.ceil(trainer.step / length.steps_per_epoch)
+    between = training.checkpoints.between
     try:
         if trainer.step:
-            outputs.step_done(first)
+            outputs.step_done(first, between)
         for epoch in range(first, epochs + 1):
             if epoch:
                 run_epoch(training, epoch)
             if epoch in (1, epochs):
                 trainer.check_learns(is_last=epoch == epochs)
-            outputs.epoch_done(epoch, epochs)
+            outputs.epoch_done(epoch, epochs, between)
             if outputs.is_over and epoch < epochs:
-                outputs.epoch_done(epoch, epoch)  # it is the last one after all
+                outputs.epoch_done(epoch, epoch, between)  # it is the last one after all
                 break
         training.checkpoints.finished()
     except Diverged as fault:
@@ -134,7 +135,7 @@ def run_epoch(training: Training, epoch: int) -> None:
             values = trainer.train_window(window, epoch, stream, schedule(trainer.step, steps))
             memory = peak_memory_mib(trainer.processes.device)
             outputs.log({**values, "memory_mib": memory, "epoch": epoch})
-            outputs.step_done(epoch)
+            outputs.step_done(epoch, checkpoints.between)
             checkpoints.step_done()
 
 

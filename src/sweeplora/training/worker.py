@@ -20,7 +20,7 @@ from sweeplora.rundir.state import end_state
 from sweeplora.rundir.yaml_text import read_yaml
 from sweeplora.training.distributed import Processes
 from sweeplora.training.groups import ConfigGroups, build_groups
-from sweeplora.training.leftovers import State, differences, forget, free_memory, state_of, users_modules
+from sweeplora.training.leftovers import State, differences, forget, free_memory, seed_ambient, state_of, users_modules
 from sweeplora.training.prepare import HeldBase, base_settings, hold
 from sweeplora.training.stop import INTERRUPTED, Interrupted, Stop
 from sweeplora.training.train import train
@@ -91,7 +91,9 @@ class Worker:
         """The run's configuration, built once for the question whether it fits and for its training."""
         text = run.config.read_text()
         if self._config is None or self._config[0] != text:
-            self._config = text, build_groups(read_yaml(text))
+            config = read_yaml(text)
+            seed_ambient(int(config["seed"]), torch.device(_device()))
+            self._config = text, build_groups(config)
         return self._config[1]
 
     def _trained(self, run: RunDir, stop: Stop) -> Result:
