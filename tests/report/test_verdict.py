@@ -13,11 +13,20 @@ import numpy as np
 import pytest
 
 from sweeplora.config.compose import compose
-from sweeplora.report.declared import least_of
+from sweeplora.report.declared import Limits, limits_of
 from sweeplora.report.edges import edges
 from sweeplora.report.leaderboard import read_leaderboard, write_leaderboard
 from sweeplora.report.terminal_board import lines
-from sweeplora.report.verdict import FrontVerdict, StudyVerdict, best_by_value, judge, percent, said, write_verdict
+from sweeplora.report.verdict import (
+    FrontVerdict,
+    NoVerdict,
+    StudyVerdict,
+    best_by_value,
+    judge,
+    percent,
+    said,
+    write_verdict,
+)
 from sweeplora.rundir.files import write_json
 from sweeplora.rundir.record import replicate_folders, trial_folders
 from sweeplora.rundir.scores import ScoresWriter
@@ -130,12 +139,56 @@ def test_each_values_best_trial_is_found(study: Study) -> None:
     assert {value: entry.number for value, entry in values["network.dim"].items()} == {16: 0, 4: 1, 2: 2}
 
 
-@pytest.mark.parametrize("values", [(0.3,), (-0.1, 0.2), ((0.1, 2.0),)])
-def test_a_study_that_cannot_be_compared_has_no_verdict(tmp_path: Path, values: tuple[Any, ...]) -> None:
-    objectives = ("a", "b") if isinstance(values[0], tuple) else ("a",)
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ((0.3,), "trial 0 is compared with nothing: no other point is complete"),
+        (
+            (0.3, 0.3),
+            "all complete trials are of one point, which is compared with nothing: no other point is complete",
+        ),
+        ((0.1, -0.2), "a of trial 1 is -0.2, not above zero: differences are judged as ratios, so nothing is said of "),
+        ((0.0, 0.2), "a of trial 0 is 0, not above zero: "),
+    ],
+)
+def test_a_study_that_cannot_be_compared_says_why(tmp_path: Path, values: tuple[float, ...], told: str) -> None:
     for number, value in enumerate(values):
         complete(tmp_path, number, value)
-    assert judge(read_leaderboard(tmp_path, "s", objectives), {}) is None
+    found = judge(read_leaderboard(tmp_path, "s", ("a",)), {})
+    assert isinstance(found, NoVerdict) and len(found.lines) == 1 and found.lines[0].startswith(told)
+
+
+def test_without_points_to_compare_there_is_no_front(tmp_path: Path) -> None:
+    assert judge(read_leaderboard(tmp_path, "s", ("a",)), {}) is None
+    complete(tmp_path, 0, (0.1, 2.0))
+    assert judge(read_leaderboard(tmp_path, "s", ("a", "b")), {}) is None
+
+
+def test_the_leaderboard_begins_with_the_verdicts_best(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    for number, (lucky, effect) in enumerate(((-0.5, 0.01), (0.0, 0.0), (0.02, 0.3))):
+        study.run(number, lucky, {"network.dim": 4 + number})
+        for replicate in (1, 2, 3) if number < 2 else ():
+            study.run(number, effect, {"network.dim": 4 + number}, replicate)
+    board = read_leaderboard(tmp_path, "s", ("val/loss",))
+    found = judge(board, {})
+    assert isinstance(found, StudyVerdict) and found.best == 1
+    assert [entry.number for entry in board.entries] == [1, 0, 2], "the search's own seed chose trial 0"
+
+
+def test_a_front_over_several_seeds_says_so(tmp_path: Path) -> None:
+    for number, value in enumerate(((0.1, 2.0), (0.2, 1.0))):
+        complete(tmp_path, number, value)
+    found = judge(read_leaderboard(tmp_path, "s", ("a", "b")), {})
+    assert found is not None and found.lines[0].endswith("in all of a, b; one seed each: a step may be luck")
+    for number, value in enumerate(((0.1, 2.0), (0.2, 1.0))):
+        run = tmp_path / f"{number:03}.1-abc"
+        run.mkdir()
+        write_json(run / "trial.json", {"number": number, "verdict": "complete", "value": value, "replicate": 1})
+    found = judge(read_leaderboard(tmp_path, "s", ("a", "b")), {})
+    assert found is not None and found.lines[0].endswith(
+        "; means of up to 2 seeds, without a test: a small step may be luck"
+    )
 
 
 def complete(folder: Path, number: int, value: Any, dim: int = 4, rate: float = 1e-3) -> None:
@@ -178,6 +231,11 @@ def test_a_verdict_is_kept_and_one_that_no_longer_holds_removed(study: Study) ->
         ({"a.b": "choice(1, 2, 4)"}, {"a.b": 1}, ["widen a.b below 1"]),
         ({"a.b": "choice(1, 2, 4)"}, {"a.b": 2}, []),
         ({"a.b": "choice(0.0, 0.1)"}, {"a.b": 0.0}, []),
+        ({"a.b": "interval(-1.0, 1.0)"}, {"a.b": -0.98}, ["widen a.b below -1"]),
+        ({"a.b": "choice(10000, 20000)"}, {"a.b": 20000}, ["widen a.b above 20000"]),
+        ({"a.b": "tag(log, range(1, 17, 1))"}, {"a.b": 16}, ["widen a.b above 16"]),
+        ({"a.b": "choice(4)"}, {"a.b": 4}, []),
+        ({"a.b": "choice([1,2,3],[2,3,4])"}, {"a.b": "[2,3,4]"}, []),
         ({"a.b": "choice(null, 5.0)"}, {"a.b": 5.0}, []),
         ({"a.b": "choice(true, false)"}, {"a.b": True}, []),
         ({"a.b": "range(1, 10, 2)"}, {"a.b": 8}, ["widen a.b above 8"]),
@@ -231,12 +289,17 @@ def test_keys_that_every_trial_has_another_value_of_are_not_compared_by_value(st
     assert [line.partition(",")[0] for line in found.lines if "at its best trial" in line] == ["network.dim"]
 
 
-def test_no_key_is_to_be_widened_below_what_it_takes(tmp_path: Path) -> None:
+def test_no_key_is_to_be_widened_beyond_what_it_takes(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(compose(()).yaml)
-    assert least_of(tmp_path, "train.batch_size") == 1 and least_of(tmp_path, "optimizer.lr") is None
+    assert limits_of(tmp_path, "train.batch_size").least == 1 and limits_of(tmp_path, "optimizer.lr") == Limits()
     space = {"train.batch_size": "choice(1, 2, 4)", "network.alpha": "choice(1, 2, 4)"}
-    lines_ = edges(space, {"train.batch_size": 1, "network.alpha": 1}, partial(least_of, tmp_path))
+    lines_ = edges(space, {"train.batch_size": 1, "network.alpha": 1}, partial(limits_of, tmp_path))
     assert [line.rpartition(": ")[2] for line in lines_] == ["widen network.alpha below 1"]
+    assert limits_of(tmp_path, "data.caption_dropout") == Limits(0, 1)
+    space = {"data.caption_dropout": "interval(0.0, 1.0)", "train.validation_timesteps": "choice(2, 4)"}
+    best = {"data.caption_dropout": 1.0, "train.validation_timesteps": 4}
+    lines_ = edges(space, best, partial(limits_of, tmp_path))
+    assert [line.rpartition(": ")[2] for line in lines_] == ["widen train.validation_timesteps above 4"]
 
 
 @pytest.mark.parametrize(

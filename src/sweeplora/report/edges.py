@@ -7,9 +7,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from sweeplora.report.declared import Limits
 from sweeplora.rundir.record import Scalar
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_LONG = 1e7
 _CLOSE = 0.05
 """Of an interval, the share at each end that counts as its edge."""
 
@@ -24,12 +26,12 @@ class Span(NamedTuple):
 
 
 def edges(
-    space: Mapping[str, Any], best: Mapping[str, Scalar], least: Callable[[str], float | None] = lambda key: None
+    space: Mapping[str, Any], best: Mapping[str, Scalar], limits: Callable[[str], Limits] = lambda key: Limits()
 ) -> list[str]:
     """What to widen, one line for each searched number of the best trial that lies at an edge of its range.
 
-    `space` as study.json describes it, `least`: the least value that a key takes. An edge that cannot be widened
-    is left out: nothing lies below zero, and no batch is smaller than one.
+    `space` as study.json describes it, `limits`: what a key takes. An edge that cannot be widened is left out: no batch
+    is smaller than one image, no share is above one, and where no least value is declared, zero is taken for it.
     """
     found = []
     for key, span in spans(space, best):
@@ -38,11 +40,19 @@ def edges(
             continue
         place = _place(float(value), span)
         margin = 0.0 if span.listed else _CLOSE
-        if place >= 1 - margin:
-            found.append(f"the best {key}, {value:.4g}, is at the upper edge: widen {key} above {span.high:.4g}")
-        elif place <= margin and span.low > max(0.0, least(key) or 0.0):
-            found.append(f"the best {key}, {value:.4g}, is at the lower edge: widen {key} below {span.low:.4g}")
+        least, most = limits(key)
+        if place >= 1 - margin and (most is None or span.high < most):
+            found.append(
+                f"the best {key}, {_shown(value)}, is at the upper edge: widen {key} above {_shown(span.high)}"
+            )
+        elif place <= margin and span.low != (0 if least is None else least):
+            found.append(f"the best {key}, {_shown(value)}, is at the lower edge: widen {key} below {_shown(span.low)}")
     return found
+
+
+def _shown(value: float) -> str:
+    """A whole number with all its digits, another one with four."""
+    return str(int(value)) if value == int(value) and abs(value) < _LONG else f"{value:.4g}"
 
 
 def spans(space: Mapping[str, Any], best: Mapping[str, Scalar]) -> Iterator[tuple[str, Span]]:

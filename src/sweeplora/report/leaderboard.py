@@ -15,6 +15,7 @@ import numpy
 
 from sweeplora.report.objectives import PREFERENCE
 from sweeplora.report.preferences import Preferences, read_preferences
+from sweeplora.report.statistics import Losses, means_over_seeds
 from sweeplora.report.words import clock, number
 from sweeplora.rundir.files import write_whole
 from sweeplora.rundir.folder import RunDir
@@ -148,8 +149,9 @@ def ranked(
 ) -> Leaderboard:
     """The leaderboard of trials whose entries are known.
 
-    Trials that were trained again with other seeds come first, by their mean: one value of a seed is luck. Where the
-    objective is a person's preference, it is that of the comparisons so far, whatever was recorded when a trial ended.
+    Trials that were trained again with other seeds come first, by their mean: one value of a seed is luck. That of the
+    search chose them, and does not count: the first one is the verdict's best. Where the objective is a person's
+    preference, it is that of the comparisons so far, whatever was recorded when a trial ended.
     """
     trials = [entry for entry in entries if entry.replicate is None]
     if objectives == (PREFERENCE,):
@@ -159,15 +161,32 @@ def ranked(
         if entry.replicate is not None:
             repeats[entry.number] = (*repeats.get(entry.number, ()), entry)
     complete = [entry for entry in trials if entry.values]
+    means = _means_again(complete, repeats) if len(objectives) == 1 else {}
     dominated = dict(zip((entry.folder for entry in complete), _dominators(complete), strict=True))
 
     def rank(entry: Entry) -> tuple[bool, float, tuple[float, ...], int]:
         again = [one.own[0] for one in repeats.get(entry.number, ()) if one.values]
         if again and entry.values and len(objectives) == 1:
-            return (False, 0, (fmean([entry.own[0], *again]),), entry.number)
+            mean = means.get(entry.number) if means else fmean([entry.own[0], *again])
+            return (False, 0, (math.inf if mean is None else mean,), entry.number)
         return (True, dominated.get(entry.folder, math.inf), entry.values, entry.number)
 
     return Leaderboard(study, objectives, tuple(sorted(trials, key=rank)), repeats, preferences)
+
+
+def _means_again(complete: Sequence[Entry], repeats: Mapping[int, Sequence[Entry]]) -> Mapping[int, float]:
+    """What the verdict ranks the confirmed trials by: number -> log(objective); empty where there is nothing to rank.
+
+    Every trial's seeds are the same, or the values are means over them, which rank by themselves.
+    """
+    values: dict[int, dict[int, Losses]] = {}
+    for entry in complete:
+        again = {one.replicate or 0: one.own[0] for one in repeats.get(entry.number, ()) if one.values}
+        if again and entry.own == entry.values:
+            values[entry.number] = {seed: numpy.array([value]) for seed, value in again.items()}
+    if any(value[0] <= 0 for seeds in values.values() for value in seeds.values()):
+        return {}
+    return means_over_seeds(values)
 
 
 def _preferred(entry: Entry, preferences: Preferences | None) -> Entry:

@@ -161,6 +161,13 @@ def compare(cells: Cells, search_seed: int | None = None, alpha: float = ALPHA) 
     return Comparisons(best, fit.noise, True, detectable, _in_order(others))
 
 
+def means_over_seeds(cells: Cells, search_seed: int | None = None) -> Mapping[int, float]:
+    """log(loss) of the points with several seeds, by which `compare` finds the best; empty without any two."""
+    again = _trained_again(cells, search_seed)
+    fit = _layout(again) if len(again) > 1 else None
+    return {} if fit is None else fit.mean
+
+
 def _of_one_seed(cells: Cells, alpha: float) -> Comparisons:
     """Points with one seed each, judged by the noise that is known from elsewhere."""
     losses: dict[int, Losses] = {point: np.mean(list(seeds.values()), axis=0) for point, seeds in cells.items()}

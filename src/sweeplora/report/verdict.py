@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sweeplora.report.declared import least_of
+from sweeplora.report.declared import limits_of
 from sweeplora.report.edges import drawn_freely, edges
 from sweeplora.report.leaderboard import Entry, Leaderboard, front
 from sweeplora.report.objectives import FILE_SIZE, PREFERENCE
@@ -39,6 +39,13 @@ class FrontVerdict:
 
 
 @dataclass(frozen=True)
+class NoVerdict:
+    """Why trials that completed are not compared, in sentences."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class StudyVerdict:
     """What a study found. Differences are relative: 0.02 means 2 %.
 
@@ -53,13 +60,16 @@ class StudyVerdict:
     lines: tuple[str, ...]
 
 
-def judge(board: Leaderboard, space: Mapping[str, Any], alpha: float = ALPHA) -> StudyVerdict | FrontVerdict | None:
-    """The verdict of a leaderboard; `space` as study.json has it. None for fewer than two complete trials."""
+Verdict = StudyVerdict | FrontVerdict | NoVerdict
+
+
+def judge(board: Leaderboard, space: Mapping[str, Any], alpha: float = ALPHA) -> Verdict | None:
+    """The verdict of a leaderboard; `space` as study.json has it. None without a complete trial, or by eye."""
     if len(board.objectives) > 1:
         return _judge_front(board, space)
     found = comparisons_of(board, alpha)
     if found is None:
-        return None
+        return _judge_nothing(board)
     by_number = {entry.number: entry for entry in board.entries}
     best = by_number[found.best]
     same = [other for other in found.others if not other.separable and (other.seeds > 1 or not found.measured)]
@@ -69,11 +79,26 @@ def judge(board: Leaderboard, space: Mapping[str, Any], alpha: float = ALPHA) ->
         *_advice([entry for entry in board.entries if entry.number in equal], same, found.measured),
         *_each_value(board, frozenset(drawn_freely(space))),
         *_unsteady(board),
-        *edges(space, best.params, partial(least_of, best.folder)),
+        *edges(space, best.params, partial(limits_of, best.folder)),
     ]
     detectable = found.detectable if found.measured else max(other.least for other in found.others)
     seeds = max(other.seeds for other in found.others) if found.measured else 1
     return StudyVerdict(found.best, found.not_separable, seeds, math.expm1(detectable), tuple(told))
+
+
+def _judge_nothing(board: Leaderboard) -> NoVerdict | None:
+    """Why nothing is compared; None where that needs no word."""
+    complete = [entry for entry in board.entries if entry.values]
+    if not complete or board.objectives == (PREFERENCE,):
+        return None
+    if len(_different(complete)) == 1:
+        trials = (
+            f"trial {complete[0].number} is" if len(complete) == 1 else "all complete trials are of one point, which is"
+        )
+        return NoVerdict((f"{trials} compared with nothing: no other point is complete",))
+    low = min(complete, key=lambda entry: min(board.measured(entry)))
+    told = f"{board.objectives[0]} of trial {low.number} is {number(min(board.measured(low)))}, not above zero"
+    return NoVerdict((f"{told}: differences are judged as ratios, so nothing is said of which are real",))
 
 
 def _judge_front(board: Leaderboard, space: Mapping[str, Any]) -> FrontVerdict | None:
@@ -89,15 +114,19 @@ def _judge_front(board: Leaderboard, space: Mapping[str, Any]) -> FrontVerdict |
     shown = [f"{entry.number} ({', '.join(map(number, entry.values))})" for entry in walked[:_MOST_OF_FRONT]]
     more = f" and {len(walked) - len(shown)} more" if len(walked) > len(shown) else ""
     names, many = ", ".join(board.objectives), "trials" if len(walked) > 1 else "trial"
-    told = [
-        f"no other trial beats {many} {', '.join(shown)}{more} in all of {names}; one seed each: a step may be luck"
-    ]
+    told = [f"no other trial beats {many} {', '.join(shown)}{more} in all of {names}; {_steps_of(board)} may be luck"]
     for place, objective in enumerate(board.objectives):
         if objective != FILE_SIZE:
             least = min(best, key=lambda entry: entry.values[place])
-            found = edges(space, least.params, partial(least_of, least.folder))
+            found = edges(space, least.params, partial(limits_of, least.folder))
             told += [f"for {objective}, {line}" for line in found]
     return FrontVerdict(tuple(entry.number for entry in walked), tuple(told))
+
+
+def _steps_of(board: Leaderboard) -> str:
+    """How much a step along a front is worth: of one training each, or of means."""
+    seeds = max(len(board.measured(entry)) for entry in board.entries if entry.values)
+    return "one seed each: a step" if seeds == 1 else f"means of up to {seeds} seeds, without a test: a small step"
 
 
 def comparisons_of(board: Leaderboard, alpha: float = ALPHA) -> Comparisons | None:
@@ -123,7 +152,7 @@ def _different(entries: Sequence[Entry]) -> list[Entry]:
     return list(points.values())
 
 
-def write_verdict(folder: Path, verdict: StudyVerdict | FrontVerdict | None) -> None:
+def write_verdict(folder: Path, verdict: Verdict | None) -> None:
     """Write `verdict.json` to the study's folder, for the record and the report; remove one that no longer holds."""
     if verdict is None:
         (folder / VERDICT).unlink(missing_ok=True)
