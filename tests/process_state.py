@@ -10,11 +10,8 @@ import sys
 import threading
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGCHLD)
-SET_BY_IMPORTS = (
-    *("DO_NOT_TRACK", "GIT_PYTHON_REFRESH", "LYCORIS_KERNEL_BACKEND", "MLFLOW_DISABLE_TELEMETRY"),
-    *("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"),
-)
-"""Environment variables that importing a part of the package sets: the first test to do so is not at fault."""
+OURS = ("SWEEPLORA", "STANDIN", "PYTHON", "OMP_", "MKL_", "CUDA_", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_")
+"""How the variables begin that a test or a command may add; what importing a library adds stays, once for all."""
 
 
 def process_state() -> dict[str, object]:
@@ -27,7 +24,7 @@ def process_state() -> dict[str, object]:
         "the handlers of logging": [one for one in logging.root.handlers if not _is_of_pytest(one)],
         "sys.excepthook": (sys.excepthook, threading.excepthook),
         **{f"the handler of {number.name}": signal.getsignal(number) for number in SIGNALS},
-        **{name: value for name, value in os.environ.items() if name not in SET_BY_IMPORTS},
+        **os.environ,
     }
     del state["PYTEST_CURRENT_TEST"]
     if (torch := sys.modules.get("torch")) is not None and hasattr(torch, "are_deterministic_algorithms_enabled"):
@@ -41,8 +38,8 @@ def process_state() -> dict[str, object]:
 
 
 def changes(before: dict[str, object], after: dict[str, object]) -> list[str]:
-    """What is another afterwards, a line each; what an import of torch added is none."""
-    names = [name for name in before | after if not (name.endswith("of torch") and name not in before)]
+    """What is another afterwards, a line each."""
+    names = [name for name in before | after if name in before or name.startswith(OURS)]
     return [
         f"{name}: {before.get(name)!r} before, {after.get(name)!r} after"
         for name in names

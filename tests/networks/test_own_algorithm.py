@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-import sweeplora
 from sweeplora.__main__ import main
 from sweeplora.config.catalog import folders, groups
 from sweeplora.config.compose import compose
@@ -21,11 +17,11 @@ from sweeplora.networks.file.kinds import file_kinds, shipped_kinds
 from sweeplora.rundir.files import read_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import read_metrics
+from tests.launchers import name_them
 from tests.run.trainings import train_in_a_fork
 
-COMMON = ("tracking=none", "sample=none", "launcher.threads=1")
+COMMON = ("tracking=none", "sample=none")
 ROOT = Path(__file__).resolve().parents[2]
-SRC = Path(sweeplora.__file__).resolve().parents[1]
 FILES = dict(
     re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", (ROOT / "docs" / "own-networks.md").read_text(), re.DOTALL)
 )
@@ -39,20 +35,6 @@ def folder(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return tmp_path
-
-
-def train(folder: Path, *words: str) -> None:
-    """Run the command in a folder."""
-    done = subprocess.run(
-        [sys.executable, "-m", "sweeplora", *COMMON, *words],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(SRC)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def train_here(folder: Path, *words: str) -> None:
@@ -91,14 +73,16 @@ def test_every_shipped_algorithm_and_kind_of_file_names_classes_that_exist() -> 
 def test_a_users_algorithm_trains_saves_starts_from_its_file_and_is_merged(
     folder: Path, small: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(folder, *small, "network=outer", "network.gain=2.0", "train.steps=4", "runs=first")
+    name_them(folder)
+    monkeypatch.chdir(folder)
+    words = [*COMMON, *small, "network=outer", "network.gain=2.0", "train.steps=4", "runs=first"]
+    assert main([*words, "launcher=forked"]) == 0, capsys.readouterr()
     series, weights = result(folder / "first")
     assert series["val/loss"][4] != series["val/loss"][0]
     assert {name.rpartition(".")[2] for name in load_file(weights)} == {"outer_a", "outer_b"}
     with safe_open(weights, "pt") as file:
         assert '"algo": "outer"' in file.metadata()["ss_network_args"]
     precise = [*small, "train.steps=1", "train.save_precision=fp32"]
-    monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
     train_here(folder, *precise, "network=outer", f"network.weights={weights}", "runs=again")
     started, _ = result(folder / "again")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.sweep.forked_driver import Driver
 
 PATIENCE_SECONDS = 300.0
 """Until a test gives up on what does not come: no measure of speed, on a machine that does much else."""
@@ -25,25 +25,16 @@ def environment(behaviour: dict[str, Any] | None = None) -> dict[str, str]:
     return os.environ | quick
 
 
-def start(
-    folder: Path, *words: str, behaviour: dict[str, Any] | None = None, tracking: str = "none"
-) -> subprocess.Popen[str]:
+def start(folder: Path, *words: str, behaviour: dict[str, Any] | None = None, tracking: str = "none") -> Driver:
     """Start the command in `folder`."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "drive", f"tracking={tracking}", *words],
-        cwd=folder,
-        env=environment(behaviour),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return Driver(folder, (f"tracking={tracking}", *words), environment(behaviour))
 
 
 def command(folder: Path, *words: str, behaviour: dict[str, Any] | None = None) -> tuple[int, str, str]:
     """Run the command to its end: exit code, standard output, standard error."""
     process = start(folder, *words, behaviour=behaviour)
     output, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    return process.returncode, output, errors
+    return process.wait(), output, errors
 
 
 def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:

@@ -42,6 +42,11 @@ def main(argv: Sequence[str]) -> int:
         return 2
 
 
-if __name__ == "__main__":
+def process(argv: Sequence[str]) -> int:
+    """`main` in a process of its own, whose patience with what does not stop may be given too."""
     local._GRACE_SECONDS = json.loads(os.environ.get("STANDIN", "{}")).get("grace", local._GRACE_SECONDS)
-    sys.exit(main(sys.argv[1:]))
+    return main(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(process(sys.argv[1:]))

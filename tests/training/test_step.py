@@ -81,7 +81,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def set_up(model: Path, overrides: Sequence[str]) -> Trainer:
     """A trainer that meets the expected numbers' noise and timesteps."""
     config: dict[str, Any] = compose([f"model.path={model}", *overrides]).config
-    processes = Processes("no", "cpu", Stop(None))
+    stop = Stop(None)
+    stop.close()  # this process's signals are left alone
+    processes = Processes("no", "cpu", stop)
     groups = build_groups(config)
     family = groups.model.load(torch.device("cpu"))
     network = attach(family, groups.algorithm, groups.seed)
