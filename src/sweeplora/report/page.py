@@ -97,7 +97,7 @@ def shown_run(page: Mapping[str, Any]) -> list[str]:
         ("run", page["run"]),
         ("folder", str(near(Path(page["folder"])))),
         ("state", f"{page['state']}{': ' + page['message'] if page['message'] else ''}"),
-        ("started", f"{shown_time(page['started'])}, {clock(page['seconds'])} in {page['attempts']} attempt(s)"),
+        ("started", f"{shown_time(page['started'])}, {clock(page['seconds'])} in {_attempts(page['attempts'])}"),
         ("signature", page["signature"] or "-"),
         ("swept", " ".join(f"{key}={number(value, 'null')}" for key, value in page["swept"].items())),
         ("taken from", page["found"] or ""),
@@ -159,6 +159,10 @@ def _drawing(page: Mapping[str, Any]) -> list[str]:
     is_loss = page["metric"].endswith("loss") or page["metric"].startswith("val/")
     limit = limit_of_courses([list(points.items())]) if is_loss else None
     return curve(points, f"{page['metric']}{last}", limit, terminal_width())
+
+
+def _attempts(count: int) -> str:
+    return f"{count} attempt{'' if count == 1 else 's'}"
 
 
 def _table(rows: list[tuple[str, str]]) -> list[str]:
