@@ -12,13 +12,12 @@ from sweeplora.report.figures import (
     best_of_each,
     explained,
     front,
-    heat_map,
     held_to,
     history,
     importances,
-    map_of_best,
     slices,
 )
+from sweeplora.report.maps import heat_map, map_of_best
 
 MARKS = [
     Mark(dim + alpha, (dim / alpha,), {"network.dim": dim, "network.alpha": alpha, "kind": kind})

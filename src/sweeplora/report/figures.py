@@ -1,4 +1,4 @@
-"""The figures of a study, each drawn from plain numbers: history, slices, heat map, importances, Pareto front."""
+"""The figures of a study, each drawn from plain numbers: history, slices, importances, Pareto front."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sweeplora.rundir.record import Scalar
 
 _POINT, _BEST, _PRUNED, _BEYOND = "#2a6f97", "#d1495b", "#9a9a9a", "#a33b20"
 
-_PANEL, _CELL = 2.8, 1.1
-"""Inches of a panel of slices, and of a cell of a map."""
+_PANEL = 2.8
+"""Inches of a panel of slices."""
 _LETTER = 0.09
 """Inches of a letter of a tick's label."""
 
@@ -78,7 +78,7 @@ def slices(marks: Sequence[Mark], keys: Sequence[str], name: str, limit: float |
                 axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
         else:
             places = {value: float(place) for place, value in enumerate(known)}
-            _name_places(axes, known, _PANEL)
+            name_places(axes, known, _PANEL)
         points = [(places[mark.params[key]], mark.values[0]) for mark in shown if key in mark.params]
         axes.scatter(*_columns(points), color=_POINT, alpha=0.8)
         _at_the_edge(axes, [places[m.params[key]] for m in beyond if key in m.params], shown, _said_of(beyond, limit))
@@ -108,82 +108,12 @@ def best_of_each(marks: Sequence[Mark], key: str, again: Mapping[int, Sequence[f
         errors.append(stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0)
     label = "best of each, mean and standard error over seeds" if any(errors) else "best of each"
     axes.errorbar(range(len(known)), means, yerr=errors, color=_BEST, marker="o", capsize=4, label=label)
-    _name_places(axes, known, 4.5)
+    name_places(axes, known, 4.5)
     middle = sorted(mark.values[0] for mark in marks)[len(marks) // 2]
     low, high = min([*means, *(m.values[0] for m in marks)]), max([*means, middle])
     axes.set_ylim(low - 0.1 * (high - low), high + 0.4 * (high - low))  # hopeless trials would flatten the rest
     axes.set(xlabel=key, ylabel=name)
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    return figure
-
-
-def heat_map(marks: Sequence[Mark], keys: tuple[str, str], name: str, limit: float | None = None) -> Figure:
-    """The objective over two searched keys: one cell per pair of values, annotated with its mean.
-
-    Trials that diverged count in no mean; a cell that holds no other says so. Colours end at `limit`.
-    """
-    columns, rows = (sorted({mark.params[key] for mark in marks}, key=order) for key in keys)
-    cells: dict[tuple[int, int], list[float]] = {}
-    for mark in marks:
-        place = (rows.index(mark.params[keys[1]]), columns.index(mark.params[keys[0]]))
-        cells.setdefault(place, []).append(mark.values[0])
-    finite = {place: [value for value in values if math.isfinite(value)] for place, values in cells.items()}
-    means = {place: fmean(values) for place, values in finite.items() if values}
-    texts = {}
-    for place, values in cells.items():
-        lost = len(values) - len(finite[place])
-        told = f"{means[place]:.4g}" + (f"\n({lost} diverged)" if lost else "") if place in means else "diverged"
-        texts[place] = told
-    return _map(means, texts, (rows, columns), (keys[1], keys[0]), (name, limit))
-
-
-def map_of_best(
-    cells: Mapping[tuple[int, int], Sequence[float]],
-    labels: tuple[Sequence[str], Sequence[str]],
-    keys: tuple[str, str],
-    name: str,
-    limit: float | None = None,
-) -> Figure:
-    """The objective over two keys, of which each cell holds trials that differ in other things: the best of them.
-
-    `cells`: (row, column) -> the values of its trials, infinite for those that diverged; `labels` and `keys` are those
-    of the rows and of the columns.
-    """
-    best = {place: min(values) for place, values in cells.items()}
-    finite = {place: value for place, value in best.items() if math.isfinite(value)}
-    texts = {}
-    for place, values in cells.items():
-        value = f"{finite[place]:.4g}" if place in finite else "diverged"
-        texts[place] = f"{value}\nof {len(values)}" if len(values) > 1 else value
-    figure = _map(finite, texts, labels, keys, (name, limit))
-    figure.suptitle("the best trial of each cell, whatever its other values", fontsize=10)
-    return figure
-
-
-def _map(
-    values: Mapping[tuple[int, int], float],
-    texts: Mapping[tuple[int, int], str],
-    places: tuple[Sequence[Scalar], Sequence[Scalar]],
-    keys: tuple[str, str],
-    objective: tuple[str, float | None],
-) -> Figure:
-    """Coloured cells (row, column) with texts; `places` and `keys` are those of the rows and of the columns.
-
-    `objective`: its name, and where its colours end.
-    """
-    (rows, columns), (name, limit) = places, objective
-    grid = [[values.get((row, column), math.nan) for column in range(len(columns))] for row in range(len(rows))]
-    figure = Figure(figsize=(2.4 + _CELL * len(columns), 1.6 + 0.8 * len(rows)), layout="constrained")
-    axes = figure.add_subplot()
-    image = axes.imshow(grid, cmap="viridis_r", origin="lower", aspect="auto", vmax=limit)
-    low, high = image.get_clim()
-    for (row, column), told in texts.items():
-        ink = "w" if values.get((row, column), -math.inf) >= (low + high) / 2 else "k"
-        axes.text(column, row, told, ha="center", va="center", color=ink)
-    _name_places(axes, columns, _CELL * len(columns))
-    axes.set_yticks(range(len(rows)), [_short(value) for value in rows])
-    axes.set(xlabel=keys[1], ylabel=keys[0])
-    figure.colorbar(image, ax=axes, label=name, extend="neither" if limit is None else "max")
     return figure
 
 
@@ -286,9 +216,9 @@ def _blank(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _name_places(axes: Axes, known: Sequence[Scalar], width: float) -> None:
+def name_places(axes: Axes, known: Sequence[Scalar], width: float) -> None:
     """Name the places 0, 1, 2, … of an axis of `width` inches by values, at a slant where they would overlap."""
-    labels = [_short(value) for value in known]
+    labels = [value_text(value) for value in known]
     is_crowded = (max(map(len, labels), default=0) + 1) * _LETTER > width / max(1, len(labels))
     axes.set_xticks(range(len(labels)), labels)
     if is_crowded:
@@ -301,7 +231,8 @@ def _is_continuous(known: Sequence[Scalar]) -> bool:
     return len(known) > 8 and all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)
 
 
-def _short(value: Scalar) -> str:
+def value_text(value: Scalar) -> str:
+    """A searched value as the name of its place."""
     if value is None:
         return "null"
     return f"{value:.3g}" if isinstance(value, float) else str(value)

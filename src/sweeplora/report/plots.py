@@ -15,6 +15,7 @@ from sweeplora.report.axes import Axis
 from sweeplora.report.figures import Mark
 from sweeplora.report.leaderboard import Entry, Leaderboard, front
 from sweeplora.report.limits import limits_of_objectives
+from sweeplora.report.maps import heat_map, map_of_best
 from sweeplora.report.verdict import best_by_value
 from sweeplora.rundir.files import write_whole
 from sweeplora.rundir.folder import RunDir
@@ -61,7 +62,7 @@ def _of_one(complete: Sequence[Mark], others: Sequence[Mark], name: str, limit: 
     if varying:
         drawn["slices"] = figures.slices(ended, varying[:_MOST_PANELS], name, limit)
     if len(varying) == 2 and varying == shared and all(_fits_a_map(ended, key) for key in varying):
-        drawn["map"] = figures.heat_map(ended, (varying[0], varying[1]), name, limit)
+        drawn["map"] = heat_map(ended, (varying[0], varying[1]), name, limit)
     held = figures.held_to(complete, limit)
     if len(shared) >= 2 and len(held) >= _ENOUGH_FOR_IMPORTANCE and len({m.values for m in held}) > 1:
         drawn["importances"] = figures.importances({key: figures.explained(held, key) for key in shared}, name)
@@ -89,7 +90,7 @@ def _map(axes: tuple[Axis, Axis], marks: Sequence[Mark], name: str, limit: float
         if mark.number in rows.places and mark.number in columns.places:
             cells.setdefault((rows.places[mark.number], columns.places[mark.number]), []).append(mark.values[0])
     named = [[label.removeprefix(f"{axis.key.rpartition('.')[2]} ") for label in axis.labels] for axis in axes]
-    return figures.map_of_best(cells, (named[0], named[1]), (rows.key, columns.key), name, limit)
+    return map_of_best(cells, (named[0], named[1]), (rows.key, columns.key), name, limit)
 
 
 def _mark(entry: Entry) -> Mark:
