@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _EXAMPLE = "python -m sweeplora restore rank_alpha/3 again --look-in /my/pictures tracking.uri=http://host:5000"
 _MISSING = 1
 _SHOWN = 10
+_USUAL = "runs"
 
 
 def main(words: list[str]) -> int:
@@ -172,9 +174,18 @@ def _told(restored: Restored) -> list[str]:
     if len(restored.environment) > _SHOWN:
         lines.append(f"differs here: {len(restored.environment) - _SHOWN} more packages")
     lines.append(f"workspace: {near(restored.workspace)}")
-    run = f"{restored.folder.parent.name}/{restored.folder.name}"
-    lines.append(f"train it again there: cd {near(restored.workspace)} && python -m sweeplora rerun {run}")
+    lines.append(f"train it again there: {_again(restored)}")
     return lines
+
+
+def _again(restored: Restored) -> str:
+    """The command line that trains a restored run again."""
+    from sweeplora.report.words import near
+
+    folder = restored.folder
+    place = str(folder.parent.parent.relative_to(restored.workspace))
+    words = ["rerun", f"{folder.parent.name}/{folder.name}", *([] if place == _USUAL else [f"runs={place}"])]
+    return f"cd {shlex.quote(str(near(restored.workspace)))} && python -m sweeplora {shlex.join(words)}"
 
 
 def _some(names: Sequence[str]) -> str:

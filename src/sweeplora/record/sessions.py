@@ -11,10 +11,10 @@ from typing import Any
 
 from sweeplora.record.provenance.environment import LOCK
 from sweeplora.record.provenance.packed import read_backup
-from sweeplora.record.provenance.session import FACTS, MANIFEST, record_session, session_of
+from sweeplora.record.provenance.session import FACTS, MANIFEST, owner_of, record_session, session_of
 from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
 from sweeplora.rundir.files import read_sealed
-from sweeplora.rundir.folder import SINGLE, RunDir
+from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.plain_record import read_plain_trial
 
 _HARDWARE = ("python", "torch", "system", "processor", "cores", "gpus", "host", "variables")
@@ -37,12 +37,10 @@ class Session:
 
 def session_of_run(run: RunDir) -> Session:
     """The session that a run belongs to; an empty one if none was recorded."""
-    single = run.path.parent.name == SINGLE
-    owner = run.path if single else run.path.parent
     trial = read_plain_trial(run.trial) or {}
     attempts = trial.get("attempts") or []
     began = attempts[0].get("started") if attempts else None
-    folder = session_of(owner, float("inf") if began is None else float(began))
+    folder = session_of(owner_of(run.path), float("inf") if began is None else float(began))
     return Session() if folder is None else _read(folder, run.path.parent.parent / WORKSPACES)
 
 

@@ -78,6 +78,28 @@ def test_a_git_repository_says_itself_what_is_work(desk: Path, tmp_path: Path) -
     assert not kept & {"noise.log", ".env", "notes.md", "lora.safetensors", "pictures/cat.txt"}
 
 
+def test_sources_that_git_ignores_are_work_and_what_else_it_ignores_is_not(desk: Path, tmp_path: Path) -> None:
+    (desk / ".gitignore").write_text("conf/\nlocal_*\nparts/\nscratch/\n*.log\nruns/\n")
+    for name in ("local_noise.py", "parts/losses.py", "scratch/old.py", "conf/notes.log", "local_notes.md"):
+        (desk / name).parent.mkdir(exist_ok=True)
+        (desk / name).write_text("x = 1\n")
+    run(desk, "init", "-q")
+    config = {"noise": {"_target_": "local_noise.Noise"}, "loss": {"_target_": "parts.losses.Loss"}}
+    backup = back_up(desk, rules_of(config, desk / "runs", 8), tmp_path / "kept")
+    kept = names(tmp_path / "kept" / f"{backup.name}.tar.gz")
+    assert {"conf/mine.yaml", "local_noise.py", "parts/losses.py"} <= kept
+    assert not {"scratch/old.py", "conf/notes.log", "local_notes.md"} & kept
+
+
+def test_files_where_a_submodule_is_not_checked_out_are_work(desk: Path, tmp_path: Path) -> None:
+    run(desk, "init", "-q")
+    (desk / "ext/sub").mkdir(parents=True)
+    (desk / "ext/sub/lib.py").write_text("x = 1\n")
+    run(desk, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},ext/sub")
+    backup = backup_of(desk, tmp_path / "kept")
+    assert "ext/sub/lib.py" in names(tmp_path / "kept" / f"{backup.name}.tar.gz")
+
+
 def test_equal_content_is_stored_once_and_other_content_beside_it(desk: Path, tmp_path: Path) -> None:
     into = tmp_path / "kept"
     first = backup_of(desk, into)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
+from sweeplora.__main__ import main
 from sweeplora.commands.recorded_data import compare
 from sweeplora.content import sha256
 from sweeplora.errors import UserError
 from sweeplora.record.mirror import Mirror
+from sweeplora.record.provenance import git
 from sweeplora.record.restore.overlay import overlay
 from sweeplora.record.restore.restore import RESTORED, Helpers, restore
 from sweeplora.record.restore.search import ContentSearch
@@ -22,7 +26,7 @@ from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import Attempt, TrialRecord, write_trial
 from tests.record.provenance.test_git import run
 from tests.record.restore.desk import Desk, bring_back, listing
-from tests.record.study_folder import tracking_of
+from tests.record.study_folder import StudyFolder, tracking_of
 
 
 @pytest.fixture
@@ -120,7 +124,8 @@ def test_no_git_configuration_changes_what_comes_back(
     settings.write_text(
         "[diff]\n external = /bin/true\n noprefix = true\n mnemonicPrefix = true\n renames = copies\n"
         " wsErrorHighlight = all\n submodule = log\n context = 0\n algorithm = patience\n"
-        "[core]\n autocrlf = true\n pager = cat\n quotePath = true\n"
+        f"[core]\n autocrlf = true\n pager = cat\n quotePath = true\n attributesFile = {tmp_path}/attributes\n"
+        '[filter "upper"]\n clean = tr a-z A-Z\n smudge = tr a-z A-Z\n'
         "[color]\n ui = always\n diff = always\n"
         '[diff "upper"]\n textconv = tr a-z A-Z <\n'
         "[apply]\n whitespace = fix\n ignoreWhitespace = change\n"
@@ -129,6 +134,7 @@ def test_no_git_configuration_changes_what_comes_back(
         f"[init]\n templateDir = {_hooks(tmp_path)}\n"
         '[user]\n name = a\n email = a@b\n[protocol "file"]\n allow = always\n'
     )
+    (tmp_path / "attributes").write_text("*.txt text eol=crlf\n*.py filter=upper\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
     (desk.path / ".git/info").mkdir(exist_ok=True)
     (desk.path / ".git/info/attributes").write_text("*.txt diff=upper\n*.py diff=upper\n")
@@ -148,6 +154,75 @@ def _hooks(parent: Path) -> Path:
     hook.write_text("#!/bin/sh\necho spoilt > a.txt\n")
     hook.chmod(0o755)
     return parent / "template"
+
+
+def test_the_list_of_files_says_what_was_removed_where_the_patch_does_not_apply(desk: Desk, tmp_path: Path) -> None:
+    desk.push()
+    desk.soil()
+    before = desk.contents()
+    made = desk.record()
+    patch = next(made.path.glob("provenance/*/workspace.patch"))
+    patch.write_bytes(patch.read_bytes().replace(b"\n-x = 1\n", b"\n-x = 2\n"))
+    restored = bring_back(made, tmp_path / "again")
+    assert "its patch applies in part" in restored.checkouts[0].notes[0]
+    assert desk.contents(tmp_path / "again") == before
+
+
+def test_the_restored_checkout_has_the_recorded_patch_again(desk: Desk, tmp_path: Path) -> None:
+    desk.push()
+    desk.soil()
+    (desk.path / "with space [1].py").write_text("z = 1\n")
+    run(desk.path, "add", "with space [1].py")
+    made = desk.record()
+    recorded = next(made.path.glob("provenance/*/workspace.patch")).read_bytes()
+    bring_back(made, tmp_path / "again")
+    assert b"staged.py" in recorded and b"with space [1].py" in recorded
+    assert git.state(tmp_path / "again")[1] == recorded
+
+
+def test_submodules_whose_names_differ_in_signs_alone_keep_their_own_changes(desk: Desk, tmp_path: Path) -> None:
+    places = ["ext-sub", "ext#sub", f"{'long' * 40}/{'name' * 40}"]
+    for number, place in enumerate(places):
+        words = ("submodule", "--quiet", "add", "--name", f"n{number}", str(desk.sub), place)
+        run(desk.path, "-c", "protocol.file.allow=always", *words)
+    run(desk.path, "commit", "-q", "-m", "more of them")
+    desk.push()
+    for place in ("ext/sub", *places):
+        (desk.path / place / "lib.py").write_text(f"VALUE = {place!r}\n")
+    before = desk.contents()
+    made = desk.carry_off(desk.record(cap_mib=1e-6))  # the patches alone
+    restored = bring_back(made, tmp_path / "again")
+    assert all(one.source for one in restored.checkouts)
+    assert desk.contents(tmp_path / "again") == before
+
+
+def test_a_run_folder_that_was_taken_away_alone_has_its_session(
+    desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk.push()
+    (desk.path / "a.txt").write_bytes(b"changed\n")
+    before = desk.contents()
+    made, other = desk.record(), tmp_path / "on a disk"
+    shutil.copytree(made.path, other / "mine")
+    restored = bring_back(RunDir(other / "mine"), tmp_path / "again")
+    assert restored.folder == tmp_path / "again/runs/single/mine"
+    assert desk.contents(tmp_path / "again") == before
+    assert "is gone; what there is comes from the checkout" in restored.notes[0]
+    assert main(["diff", str(other / "mine"), str(made.path), f"runs={desk.path}/runs"]) == 0
+    capsys.readouterr()
+
+
+def test_the_command_that_trains_again_can_be_typed_as_it_is_printed(
+    desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = desk.record(runs="out put")
+    shutil.move(made.path, made.path.with_name("my run"))
+    assert main(["restore", str(desk.path / "runs/single/my run"), str(tmp_path / "once more")]) == 0
+    line = next(one for one in capsys.readouterr().out.splitlines() if one.startswith("train it again there: "))
+    words = shlex.split(line.removeprefix("train it again there: "))
+    assert words[:2] == ["cd", str(tmp_path / "once more")]
+    assert words[2:] == ["&&", "python", "-m", "sweeplora", "rerun", "single/my run", "runs=out put"]
+    assert (tmp_path / "once more/out put/single/my run/config.yaml").is_file()
 
 
 def test_a_patch_alone_brings_back_what_the_backup_has_no_room_for(
@@ -295,6 +370,20 @@ def test_the_tracking_server_alone_is_enough(
     assert json.loads(again.metrics.read_text())["values"] == {"loss": 1 / 3, "val/loss": 0.1}
     assert again.config.read_text() == config
     assert {path.name for path in (again.path / "provenance").glob("*/*")} >= {"requirements.txt", "workspace.patch"}
+
+
+def test_a_repetition_is_found_in_the_store_by_its_number(runs: Path) -> None:
+    study = StudyFolder(runs, "anna's ranks")
+    study.trial(2, 4).complete(0.3)
+    record = TrialRecord("complete", study.path.name, 2, "b" * 12, value=0.2, replicate=1, attempts=[Attempt(2e9)])
+    write_trial(RunDir.create(study.path / f"002.1-{'b' * 12}", yaml.safe_dump({"seed": 1})), record)
+    Mirror(study.path, study.tracking).turn()
+    store = StoredRecord(study.tracking)
+    for word, number in (("2.1", "002.1"), ("002.1", "002.1"), ("2", "002")):
+        found = store.find(f"anna's ranks/{word}")
+        assert found.data.tags["sweeplora.folder"].startswith(f"anna's ranks/{number}-")
+    with pytest.raises(UserError, match="no such run"):
+        store.find("anna's ranks/2.2")
 
 
 @pytest.mark.parametrize("path", ["../out.txt", "/tmp/out.txt", "sub/../../out.txt"])

@@ -13,9 +13,9 @@ _SECONDS = 60
 _SENTENCE_LENGTH = 500
 
 # What a hook or an alias sets for its own command, and what would have git call programs of the user's.
-_NOT_OURS = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"}
-_NOT_OURS |= {"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS"}
-_NOT_OURS |= {"GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS"}
+NOT_OURS = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"}
+NOT_OURS |= {"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS"}
+NOT_OURS |= {"GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS"}
 # Do not refresh the index, since its owner may be committing, and fetch nothing.
 _OURS = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
 _SETTINGS = ["core.quotePath=false", "core.fsmonitor=false", "diff.suppressBlankEmpty=false"]
@@ -34,7 +34,7 @@ def ask(folder: Path, *arguments: str) -> bytes:
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
     command = ["git", "-C", str(folder), "--no-pager", *settings, *arguments]
     try:
-        with _without(_NOT_OURS):
+        with _without(NOT_OURS):
             code, output, errors = Git().execute(
                 command,
                 env=_OURS,

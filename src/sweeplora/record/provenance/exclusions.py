@@ -23,6 +23,8 @@ _PICTURES |= {".tiff", ".jxl", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".psd", "
 _PICTURES |= {".jp2", ".apng", ".dds", ".mp4", ".webm", ".mov", ".mkv", ".avi", ".wav", ".mp3", ".flac"}
 _CAPTIONS = frozenset({".txt", ".caption", ".captions", ".cap", ".tags", ".tag", ".prompt", ".json"})
 
+_SOURCES = ("conf", "sweeps", "commands")
+
 _MAGIC: tuple[bytes, ...] = (
     b"\x89PNG",
     b"\xff\xd8\xff",
@@ -54,6 +56,8 @@ class Rules:
     cap_bytes: int
     captions: frozenset[str] = _CAPTIONS
     """Suffixes that a caption beside its image may have."""
+    sources: tuple[str, ...] = _SOURCES
+    """Folders of the workspace whose sources a run is made of: they are work although git may ignore them."""
 
 
 class Exclusions:
@@ -135,7 +139,9 @@ def rules_of(config: Mapping[str, Any], runs: Path, cap_mib: float) -> Rules:
     linked = {target for place in named for target in _linked(place)}
     captions = {str(value).lower() for key, value in _leaves(config.get("data") or {}) if key == "caption_extension"}
     outputs = tuple(Path(os.path.realpath(path)) for path in _outputs(config.get("tracking") or {}, runs))
-    return Rules(outputs, tuple(sorted(named | linked)), int(cap_mib * (1 << 20)), _CAPTIONS | captions)
+    packages = {text.partition(".")[0] for key, text in _leaves(config) if key == "_target_"} - {""}
+    sources = (*_SOURCES, *sorted(packages))
+    return Rules(outputs, tuple(sorted(named | linked)), int(cap_mib * (1 << 20)), _CAPTIONS | captions, sources)
 
 
 def _outputs(tracking: Mapping[str, Any], runs: Path) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +20,7 @@ from sweeplora.record.provenance.secret import holds_secret, is_secret_name, wit
 
 _DIFF_CAP = 2 << 20
 _UNTRACKED_CAP = 10_000
+_SOURCES = (".py", ".yaml")
 
 # A patch that `git apply` takes, whatever the user's configuration says of diffs. Submodules have their own patches.
 _DIFF = ["--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-relative", "--binary", "--full-index"]
@@ -92,6 +93,18 @@ def listed(folder: Path) -> list[str]:
     """
     output = ask(folder, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
     return sorted({os.fsdecode(name).rstrip("/") for name in output.split(b"\0") if name})
+
+
+def ignored_sources(folder: Path, places: Iterable[str]) -> list[str]:
+    """Python and YAML files that git ignores, directly in `folder` and below the `places` in it, relative to it.
+
+    Raises GitError if git refuses.
+    """
+    below = [f":(literal){place}/" for place in places]
+    patterns = [f":(glob)*{suffix}" for suffix in _SOURCES]
+    output = ask(folder, "ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--", *patterns, *below)
+    names = {os.fsdecode(name) for name in output.split(b"\0") if name}
+    return sorted(name for name in names if name.endswith(_SOURCES))
 
 
 def state(root: Path, why_out: Callable[[Path], str | None] = lambda _: None) -> tuple[Repository, bytes]:
@@ -177,7 +190,7 @@ def _remotes(root: Path) -> dict[str, str]:
 
 def _kept(patch: bytes, root: Path, why_out: Callable[[Path], str | None]) -> tuple[bytes, list[str]]:
     kept, left_out, size = [], [], 0
-    for name, part in _parts(patch):
+    for name, part in parts(patch):
         why = why_out(root / name)
         if why is None and (is_secret_name(name) or holds_secret(part, name)):
             why = "looks secret"
@@ -191,7 +204,7 @@ def _kept(patch: bytes, root: Path, why_out: Callable[[Path], str | None]) -> tu
     return b"".join(kept), list(dict.fromkeys(left_out))
 
 
-def _parts(patch: bytes) -> Iterator[tuple[str, bytes]]:
+def parts(patch: bytes) -> Iterator[tuple[str, bytes]]:
     """(file name, its part) for every file in a patch made without renames."""
     marker = b"diff --git "
     starts = [0] if patch.startswith(marker) else []

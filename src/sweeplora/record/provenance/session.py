@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import itertools
 import json
-import os
+import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from sweeplora.record.provenance.secret import holds_secret, without_credentials
 from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
 from sweeplora.record.provenance.workspace import Backup, back_up
 from sweeplora.rundir.files import read_sealed, sealed, write_json, write_whole
+from sweeplora.rundir.folder import SINGLE
 
 FOLDER = "provenance"
 FACTS = "session.json"
@@ -32,6 +34,8 @@ PROMPTS = "prompts"
 """The stem of the copy of the previews' prompts."""
 
 _SEARCHED = "cache/searched.json"
+_NO_LETTERS = re.compile(r"[^A-Za-z0-9_.-]")
+_LONGEST_LABEL = 100
 _MOST_PROMPTS = 1 << 20
 _NO_RULES = Rules(outputs=(), inputs=(), cap_bytes=0)
 _SLACK_SECONDS = 5.0
@@ -132,6 +136,11 @@ def write_session(
     return folder
 
 
+def owner_of(run: Path) -> Path:
+    """The folder that holds the sessions of a run: its own, wherever it is now, or its study's."""
+    return run if run.parent.name == SINGLE or (run / FOLDER).is_dir() else run.parent
+
+
 def session_of(beside: Path, started: float) -> Path | None:
     """The last session that began before `started` (seconds since the epoch), else the first."""
     found = [(facts, folder) for folder, facts in _sessions(beside) if isinstance(facts.get("time"), int | float)]
@@ -203,9 +212,15 @@ def _repositories(workspace: Path) -> dict[str, Path]:
             continue
         found[label] = root
         for inside in git.nested(root) if module is None else []:
-            name = os.fsencode(inside.relative_to(root)).decode(errors="replace").replace("/", "-")
-            found.setdefault(f"{label}-{name}", inside)
+            found[_label(inside.relative_to(root), found)] = inside
     return found
+
+
+def _label(below: Path, taken: Container[str]) -> str:
+    """The label of a checkout inside the workspace's: no other has it, any file system and server takes it."""
+    plain = f"workspace-{_NO_LETTERS.sub('-', below.as_posix())}"[:_LONGEST_LABEL]
+    numbered = (f"{plain}-{number}" for number in itertools.count(2))
+    return next(label for label in itertools.chain([plain], numbered) if label not in taken)
 
 
 def _folder_of(module: str) -> Path | None:

@@ -1,9 +1,9 @@
 """A backup of the user's own files in the working directory, stored once per content.
 
-It contains the files that git tracks or would track, including nested checkouts; without git, or if git refuses, all
-files except hidden folders, environments and caches. Outputs, data, models and anything that looks secret stay out.
-Above the cap the largest files are left out first: a backup never stops a sweep. The manifest names every file left
-out, and why.
+It contains the files that git tracks or would track, including nested checkouts, and the sources that a run may be made
+of although git ignores them; without git, or if git refuses, all files except hidden folders, environments and caches.
+Outputs, data, models and anything that looks secret stay out. Above the cap the largest files are left out first: a
+backup never stops a sweep. The manifest names every file left out, and why.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from sweeplora.content import read_memo, sha256, write_memo
 from sweeplora.record.provenance.ask_git import GitError
 from sweeplora.record.provenance.exclusions import DATA, SECRET, Exclusions, Rules, is_data
-from sweeplora.record.provenance.git import is_checkout, listed, repository_of
+from sweeplora.record.provenance.git import ignored_sources, is_checkout, listed, repository_of
 from sweeplora.record.provenance.secret import holds_secret, search_version
 from sweeplora.rundir.files import write_whole
 
@@ -102,7 +102,7 @@ def _candidates(root: Path, rules: Rules, left_out: dict[str, str]) -> Iterator[
         left_out["."] = "a home folder is no workspace: run the command in a folder of its own"
         return
     exclusions = Exclusions(rules, root)
-    for path in _paths(root, left_out):
+    for path in dict.fromkeys([*_paths(root, left_out), *_ignored(root, rules)]):
         whole = root / path
         placed = exclusions.place(whole)
         if placed is not None:
@@ -145,12 +145,24 @@ def _paths(root: Path, left_out: dict[str, str]) -> Iterator[str]:
         return
     for name in names:
         inside = root / name
-        if inside.is_symlink() or not is_checkout(inside):
+        if inside.is_symlink() or not inside.is_dir():
             yield name
             continue
         out: dict[str, str] = {}
-        yield from (f"{name}/{path}" for path in _paths(inside, out))
+        # Git looks into no submodule that is not checked out.
+        below = _paths(inside, out) if is_checkout(inside) else _walk(inside, out)
+        yield from (f"{name}/{path}" for path in below)
         left_out.update({name if path == "." else f"{name}/{path}": why for path, why in out.items()})
+
+
+def _ignored(root: Path, rules: Rules) -> list[str]:
+    """The user's own sources that git ignores and a run may be made of; none without git, where every file is work."""
+    if repository_of(root) is None:
+        return []
+    try:
+        return ignored_sources(root, [place for place in rules.sources if (root / place).is_dir()])
+    except GitError:  # told already
+        return []
 
 
 def _walk(root: Path, left_out: dict[str, str]) -> Iterator[str]:

@@ -9,16 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeplora.record.provenance.ask_git import NOT_OURS, GitError, ask
+from sweeplora.record.provenance.git import parts
 from sweeplora.record.provenance.secret import without_credentials
 from sweeplora.record.restore.target import empty
 
 _SECONDS = 900
-_ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes", "LC_ALL": "C"}
-_NOT_OURS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
+_MOST_NAMES = 200
+"""File names in one command."""
 
-# Whatever the user's configuration says: no conversion of line ends, no hooks, and a patch exactly as written.
+_ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes", "LC_ALL": "C"}
+
+# Whatever the user's configuration says: no conversion of line ends, no hooks, and a patch exactly as written. What
+# Git LFS has no more is a pointer, not a checkout that fails.
 _SETTINGS = (
     *("core.autocrlf=false", "core.safecrlf=false", "core.hooksPath=/dev/null", "core.fsmonitor=false"),
+    *("core.attributesFile=/dev/null", "filter.lfs.required=false", "core.quotePath=false"),
     *("apply.whitespace=nowarn", "apply.ignoreWhitespace=no", "advice.detachedHead=false", "core.symlinks=true"),
     *("core.fileMode=true", "checkout.guess=false", "submodule.recurse=false"),
 )
@@ -129,6 +135,7 @@ def _patched(recorded: Recorded, into: Path) -> list[str]:
     patch = str(recorded.patch.resolve())
     wrong = _git(into, "apply", "--binary", "--whitespace=nowarn", patch)
     if wrong is None:
+        _note_new_files(recorded.patch, into)
         return []
     partly = _git(into, "apply", "--binary", "--whitespace=nowarn", "--reject", patch)
     for reject in into.rglob("*.rej"):
@@ -136,11 +143,28 @@ def _patched(recorded: Recorded, into: Path) -> list[str]:
     return [f"{recorded.label}: its patch applies in part ({partly or wrong})"]
 
 
+def tracked(checkout: Path) -> list[str]:
+    """The files that git tracks in a checkout, relative to it."""
+    try:
+        output = ask(checkout, "ls-files", "--cached", "-z")
+    except GitError:
+        return []
+    return sorted({os.fsdecode(name) for name in output.split(b"\0") if name})
+
+
+def _note_new_files(patch: Path, into: Path) -> None:
+    """Have git know of the files that a patch creates, as it did: they are in the next patch of this checkout too."""
+    created = [name for name, part in parts(patch.read_bytes()) if b"\nnew file mode 1" in part.partition(b"\n@@")[0]]
+    names = [name for name in created if (into / name).is_symlink() or (into / name).is_file()]
+    for at in range(0, len(names), _MOST_NAMES):
+        _git(into, "--literal-pathspecs", "add", "--intent-to-add", "--force", "--", *names[at : at + _MOST_NAMES])
+
+
 def _git(folder: Path | None, *arguments: str) -> str | None:
     """Run git; returns its message if it fails."""
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
     place = [] if folder is None else ["-C", str(folder)]
-    environment = {name: value for name, value in os.environ.items() if name not in _NOT_OURS} | _ENVIRONMENT
+    environment = {name: value for name, value in os.environ.items() if name not in NOT_OURS} | _ENVIRONMENT
     try:
         done = subprocess.run(
             ["git", *place, *settings, *arguments],

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from sweeplora.record.provenance.packed import read_backup
 from sweeplora.record.provenance.workspace import GONE
+from sweeplora.record.restore.checkout import Recorded, tracked
 from sweeplora.record.restore.search import ContentSearch, holds, put
 
 
@@ -50,6 +51,25 @@ def overlay(manifest: Mapping[str, Any], archive: Path | None, workspace: Path, 
         if not _came_back(file, target, search):
             missing.append(file)
     return Overlaid(tuple(written), tuple(missing), trouble)
+
+
+def take_away(manifest: Mapping[str, Any], checkout: Recorded, place: Path) -> list[Path]:
+    """Remove the files that git tracks in a restored checkout and that the recorded workspace did not have.
+
+    They are at the commit, and nothing but a patch that does not apply says that they were removed. Returns them.
+    """
+    root, out = manifest.get("root"), {str(one["path"]) for one in manifest.get("left_out", [])}
+    if root is None or "." in out:  # not every file was looked at
+        return []
+    known, found = {str(one["path"]) for one in manifest.get("files", [])} | out, []
+    for name in tracked(place):
+        below = Path(os.path.relpath(os.path.join(checkout.root, name), root))
+        path = place / name
+        is_file = path.is_symlink() or path.is_file()
+        if is_file and stays_inside(str(below)) and known.isdisjoint(map(str, (below, *below.parents))):
+            path.unlink()
+            found.append(path)
+    return found
 
 
 def stays_inside(path: str) -> bool:

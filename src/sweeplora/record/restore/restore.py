@@ -13,14 +13,14 @@ import yaml
 
 from sweeplora.errors import UserError
 from sweeplora.record.provenance.environment import LOCK, installed, lock
-from sweeplora.record.provenance.session import FACTS, MANIFEST, PROMPTS, session_of
+from sweeplora.record.provenance.session import FACTS, MANIFEST, PROMPTS, owner_of, session_of
 from sweeplora.record.provenance.session import FOLDER as SESSIONS
 from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
 from sweeplora.record.provenance.workspace import GONE
 from sweeplora.record.restore.checkout import CheckedOut, check_out, recorded_checkouts
 from sweeplora.record.restore.data import Compare, restore_data
 from sweeplora.record.restore.inputs import ModelDigest, restore_models, restore_prompts
-from sweeplora.record.restore.overlay import overlay
+from sweeplora.record.restore.overlay import overlay, take_away
 from sweeplora.record.restore.places import Places
 from sweeplora.record.restore.search import ContentSearch
 from sweeplora.record.restore.target import expect_empty, made
@@ -88,7 +88,7 @@ class _Record:
 
 
 def _record(source: RunDir, config: Mapping[str, Any]) -> _Record:
-    owner = _owner(source.path)
+    owner = owner_of(source.path)
     trial = read_sealed(source.trial) or {}
     session = session_of(owner, _began(trial))
     facts = (read_sealed(session / FACTS) if session is not None else None) or {}
@@ -107,6 +107,8 @@ def _restored(record: _Record, into: Path, look_in: Sequence[Path], helpers: Hel
     manifest = _manifest(session)
     is_kept = record.archive is not None and record.archive.is_file()
     overlaid = overlay(manifest, record.archive if is_kept else None, workspace, search)
+    cloned = [one.recorded for one in came_back if one.source is not None]
+    gone = [path for one in cloned for path in take_away(manifest, one, into / one.place)]
     folder = _copy_record(record, workspace / _runs_place(record.config, facts), overlaid.trouble is None)
     places = Places(Path(facts.get("folder") or workspace), workspace, helpers.assets, search)
     places.missing += overlaid.missing
@@ -116,7 +118,7 @@ def _restored(record: _Record, into: Path, look_in: Sequence[Path], helpers: Hel
         )
     places.notes += [] if overlaid.trouble is None else [f"{overlaid.trouble}; the rest comes from the checkout"]
     _restore_inputs(record, places, helpers)
-    settled = places.settled | _compared(manifest, workspace)
+    settled = places.settled | _compared(manifest, workspace) | set(gone)
     places.notes += [line for one in came_back for line in _unrecorded(one, into, settled)]
     write_json(folder / RESTORED, {"paths": places.paths, "missing": places.missing, "from": str(facts.get("folder"))})
     return Restored(
@@ -141,7 +143,7 @@ def _restore_inputs(record: _Record, places: Places, helpers: Helpers) -> None:
 
 def _lock(folder: Path, session: Path | None) -> Path | None:
     """The lock of the run's own session, in its restored record."""
-    found = None if session is None else _owner(folder) / SESSIONS / session.name / LOCK
+    found = None if session is None else owner_of(folder) / SESSIONS / session.name / LOCK
     return found if found is not None and found.is_file() else None
 
 
@@ -241,12 +243,8 @@ def _copy_record(record: _Record, runs: Path, with_backup: bool) -> Path:
             if (owner / name).is_file():
                 shutil.copyfile(owner / name, folder.parent / name)
     if (owner / SESSIONS).is_dir():
-        shutil.copytree(owner / SESSIONS, _owner(folder) / SESSIONS, dirs_exist_ok=True)
+        shutil.copytree(owner / SESSIONS, owner_of(folder) / SESSIONS, dirs_exist_ok=True)
     if with_backup and record.archive is not None and record.archive.is_file():
         (runs / WORKSPACES).mkdir(exist_ok=True)
         shutil.copyfile(record.archive, runs / WORKSPACES / record.archive.name)
     return folder
-
-
-def _owner(folder: Path) -> Path:
-    return folder if folder.parent.name == SINGLE else folder.parent

@@ -23,6 +23,7 @@ from sweeplora.record.restore.overlay import stays_inside
 from sweeplora.record.store.client import ROOT, TROUBLE
 from sweeplora.record.store.subject import one_line
 from sweeplora.record.tracking import Tracking
+from sweeplora.report.find import trial_number
 from sweeplora.rundir.databases import sqlite_path, store_uri
 from sweeplora.rundir.files import sealed, write_json
 from sweeplora.rundir.folder import SINGLE, RunDir
@@ -31,7 +32,7 @@ from sweeplora.rundir.metrics import MetricsWriter, Point
 _FILES = ("config.yaml", "trial.json", "result.json", "dataset.json", "naming.json", "scores.jsonl", "log.txt")
 _STUDY_FILES = ("study.json", "config.yaml")
 _ID = re.compile(r"[0-9a-f]{32}")
-_NUMBER = re.compile(r"(\d+)-")
+_TRIALS = {"trial", "replicate"}
 _PAGE = 1000
 
 
@@ -158,7 +159,7 @@ class StoredRecord:
     def _below(self, root: str) -> list[Run]:
         if root == SINGLE:
             return self._search("tags.`sweeplora.kind` = 'run'")
-        return [run for run in self._tagged(ROOT, root) if run.data.tags.get("sweeplora.kind") == "trial"]
+        return [run for run in self._tagged(ROOT, root) if run.data.tags.get("sweeplora.kind") in _TRIALS]
 
     def _first(self, found: Sequence[Run], name: str) -> Run:
         if not found:
@@ -168,8 +169,8 @@ class StoredRecord:
         return found[0]
 
     def _tagged(self, tag: str, value: str) -> list[Run]:
-        quoted = value.replace("'", "")
-        return self._search(f"tags.`{tag}` = '{quoted}'")
+        mark = '"' if "'" in value else "'"
+        return self._search(f"tags.`{tag}` = {mark}{value.replace(mark, '')}{mark}")
 
     def _search(self, wanted: str) -> list[Run]:
         return list(self._pages(wanted))
@@ -191,9 +192,9 @@ def owner_folder(folder: Path) -> Path:
 
 def _is_called(run: Run, word: str) -> bool:
     folder = run.data.tags.get("sweeplora.folder", "").rpartition("/")[2]
-    number = _NUMBER.match(folder)
-    if word.isdigit() and number is not None:
-        return int(number[1]) == int(word)
+    asked = trial_number(word)
+    if asked is not None:
+        return trial_number(folder.partition("-")[0]) == asked
     return folder == word or (len(word) > 3 and folder.startswith(word))
 
 
