@@ -15,7 +15,7 @@ from sweeplora.__main__ import main
 from sweeplora.report.curve import curve
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import MetricsWriter
-from sweeplora.rundir.record import Attempt, StudyRecord, TrialRecord, write_study
+from sweeplora.rundir.record import Attempt, StudyRecord, TrialRecord, write_study, write_trial
 from tests.report.test_find import SIGNATURES, a_run, weights
 
 
@@ -180,6 +180,60 @@ def test_which_knows_a_file_that_the_run_deleted_by_its_signature(
     assert (told["found_by"], told["trial"]) == ("signature", 1)
 
 
+def test_a_run_that_is_given_by_a_path_needs_no_folder_of_runs(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = f"001-{SIGNATURES[1]}"
+    study = Path(shutil.copytree(runs / "ranks", tmp_path / "on a disk/ranks"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert f"folder      {study / trial}" in _said(capsys, "show", str(study / trial))
+    assert len(_said(capsys, "list", str(study)).splitlines()) == 4
+    told = json.loads(_said(capsys, "which", str(study / trial / "weights/toy-000001.safetensors"), "--json"))[0]
+    assert (told["found_by"], told["run"], told["trial"]) == ("content", str(study / trial), 1)
+    assert main(["show", str(study), "runs=nowhere"]) == 2
+    assert "nowhere: there is no such folder" in capsys.readouterr().err
+
+
+def test_which_finds_the_run_of_a_preview_by_its_content(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, signature in enumerate(SIGNATURES):
+        picture = runs / f"ranks/{number:03}-{signature}/samples/00000010_01.png"
+        picture.parent.mkdir()
+        picture.write_bytes(b"\x89PNG\r\n\x1a\n" + signature.encode())
+    copied = Path(shutil.copy(picture, tmp_path / "nice one"))
+    told = json.loads(_said(capsys, "which", str(copied), "--json"))[0]
+    assert (told["found_by"], told["trial"], told["step"]) == ("content", 2, "10")
+    assert told["val/loss"] == pytest.approx(0.3) and told["same_as"].endswith("samples/00000010_01.png")
+    copied.write_bytes(copied.read_bytes()[:-1] + b"!")
+    assert "no folder here knows it" in _said(capsys, "which", str(copied), code=1)
+
+
+def test_a_repetition_is_called_one_and_has_no_rank_among_the_trials(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = TrialRecord("complete", "ranks", 1, "eeeeeeeeeeee", params={"network.dim": 8}, value=0.1, replicate=2)
+    again = a_run(runs / "ranks/001.2-eeeeeeeeeeee", record)
+    told = json.loads(_said(capsys, "which", str(again.weights / "toy.safetensors"), "--json"))[0]
+    assert (told["name"], told["trial"], told["repetition"]) == ("ranks/1.2", 1, 2)
+    assert "rank" not in told
+    assert "run         ranks/1.2" in _said(capsys, "show", "ranks/1.2").splitlines()
+    assert [line.split()[0] for line in _said(capsys, "list", "ranks").splitlines()[1:]] == ["0", "1", "1.2", "2"]
+
+
+def test_of_several_objectives_only_what_is_better_in_all_comes_before(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_study(runs / "ranks", StudyRecord("ranks", ["val/loss", "weights/bytes"], 1.0, "finished", trials=3))
+    for number, values in enumerate(([0.3, 1.0], [0.1, 3.0], [0.35, 2.0])):
+        run = RunDir(runs / f"ranks/{number:03}-{SIGNATURES[number]}")
+        record = TrialRecord("complete", "ranks", number, SIGNATURES[number], params={"a": number}, value=values)
+        write_trial(run, record)
+    ranks = [json.loads(_said(capsys, "show", f"ranks/{number}", "--json"))["rank"] for number in range(3)]
+    assert ranks == [[1, 3], [1, 3], [2, 3]]
+
+
 def test_which_tells_what_a_file_of_sd_scripts_says(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -208,6 +262,38 @@ def test_which_tells_what_a_file_of_sd_scripts_says(
         "base model  sdxl.safetensors (hash 31e35c80fc48…)",
     ):
         assert line in said
+
+
+def test_which_tells_what_a_configuration_of_data_sets_leaves_in_a_file_of_sd_scripts(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = [{"resolution": [512, 768], "batch_size_per_device": 2}, {"resolution": [1024, 1024]}]
+    sets[1]["batch_size_per_device"] = 2
+    file = weights(
+        tmp_path / "kohya.safetensors",
+        b"other",
+        ss_network_module="networks.lora",
+        ss_datasets=json.dumps(sets),
+        ss_tag_frequency='{"3_cat": {" sks cat": 12, "sitting": 3}, "4_dog": {"sitting": 2}}',
+        ss_training_started_at="1700000000.25",
+    )
+    told = json.loads(_said(capsys, "which", str(file), "--json", code=1))[0]
+    assert (told["resolution"], told["batch_size"]) == ("(512, 768), (1024, 1024)", "2")
+    assert told["tags"] == "sks cat (12), sitting (5)"
+    assert re.fullmatch(r"2023-11-1\d \d\d:\d\d", told["started"])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "null", "[1]", "{", '{"a": 1}', '[{"resolution": 1}]', '{"a": {"b": "c"}}', "inf"]
+)
+def test_values_of_another_shape_are_left_out(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    keys = ("ss_datasets", "ss_tag_frequency", "ss_dataset_dirs", "ss_training_started_at", "ss_steps", "ss_epoch")
+    file = weights(tmp_path / "odd.safetensors", b"other", **dict.fromkeys(keys, text), ss_seed="7")
+    told = json.loads(_said(capsys, "which", str(file), "--json", code=1))[0]
+    assert told["seed"] == "7" and not {"tags", "data", "batch_size"} & set(told)
+    assert "seed" in _said(capsys, "which", str(file), code=1)
 
 
 def test_which_answers_for_files_without_metadata_and_refuses_missing_ones(

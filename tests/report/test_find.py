@@ -80,6 +80,16 @@ def test_a_run_has_many_names(runs: Path, word: str, folder: str) -> None:
     assert find_run(runs, word).path == runs / folder
 
 
+@pytest.mark.parametrize("word", ["ranks/2.1", "ranks/002.1", "002.1-eeeeeeeeeeee", "eeeeeeeeeeee"])
+def test_a_repetition_is_found_by_its_number_and_is_not_its_trial(runs: Path, word: str) -> None:
+    record = TrialRecord("complete", "ranks", 2, "eeeeeeeeeeee", value=0.1, replicate=1)
+    again = a_run(runs / "ranks/002.1-eeeeeeeeeeee", record)
+    assert find_run(runs, word).path == again.path
+    assert find_run(runs, "ranks/2").path == runs / "ranks/002-cccccccccccc"
+    with pytest.raises(UserError, match="no such run"):
+        find_run(runs, "ranks/2.2")
+
+
 def test_a_study_is_found_as_itself_where_a_folder_is_asked_for(runs: Path) -> None:
     assert find_folder(runs, "ranks") == find_folder(runs, "runs/ranks") == runs / "ranks"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeplora.commands import Parser
-from sweeplora.commands.place import split_runs
+from sweeplora.commands.place import runs_if_given
 from sweeplora.report.plain_json import json_text
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="as JSON, each value as [first, second]")
     parser.add_argument("words", nargs="+", metavar="RUN", help="one or two runs, trials or files; runs=FOLDER")
     asked = parser.parse(words)
-    runs, names = split_runs(asked.words)
+    runs, names = runs_if_given(asked.words)
     if not 0 < len(names) < 3:
         parser.error("give one or two runs")
     first = side_of(runs, names[0])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeplora.commands import Parser
-from sweeplora.commands.place import split_runs
+from sweeplora.commands.place import runs_if_given, split_runs
 from sweeplora.errors import UserError
 from sweeplora.report.plain_json import json_text
 
@@ -35,7 +35,7 @@ def _list(words: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="as JSON, sizes in bytes and times in seconds")
     parser.add_argument("words", nargs="*", metavar="WORD", help="a study, to list its trials; runs=FOLDER")
     asked = parser.parse(words)
-    runs, names = split_runs(asked.words)
+    runs, names = runs_if_given(asked.words)
     if len(names) > 1:
         raise UserError("list", names[1], "one study at a time")
     if names:
@@ -48,6 +48,7 @@ def _list(words: list[str]) -> int:
         else:
             _print(_of_everything([], [run_summary(folder)], asked.json), [folder])
         return 0
+    split_runs(asked.words)
     studies = [study_summary(folder) for folder in study_folders(runs)]
     _print(_of_everything(studies, [run_summary(folder) for folder in single_folders(runs)], asked.json, runs))
     return 0

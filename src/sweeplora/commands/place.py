@@ -27,7 +27,7 @@ def parse_one(parser: Parser, words: list[str]) -> tuple[Namespace, One]:
     from sweeplora.report.find import find_folder
 
     asked = parser.parse(words)
-    runs, names = split_runs([asked.name, *asked.words])
+    runs, names = runs_if_given([asked.name, *asked.words])
     if len(names) != 1:
         parser.error("give one study or run")
     return asked, One(names[0], find_folder(runs, names[0]))
@@ -42,6 +42,12 @@ def split_runs(words: Sequence[str]) -> tuple[Path, list[str]]:
     if not runs.is_dir():
         raise UserError("runs", runs, "there is no such folder; give runs=FOLDER")
     return runs, others
+
+
+def runs_if_given(words: Sequence[str]) -> tuple[Path, list[str]]:
+    """As `split_runs`, where words may name runs by paths of their own: only a folder that is given must be there."""
+    runs, others = runs_of(words)
+    return split_runs(words) if len(others) < len(words) else (runs, others)
 
 
 def runs_of(words: Sequence[str]) -> tuple[Path, list[str]]:

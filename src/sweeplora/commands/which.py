@@ -1,4 +1,4 @@
-"""Say which run made a weights file, also a renamed or copied one; works on sd-scripts' files too."""
+"""Say which run made a weights file or drew a preview, also a renamed or copied one; reads sd-scripts' files too."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main(words: list[str]) -> int:
 
     parser = Parser("which", __doc__ or "", _EXAMPLE)
     parser.add_argument("--json", action="store_true", help="as JSON: one object for each file")
-    parser.add_argument("words", nargs="+", metavar="FILE", help="weights files; runs=FOLDER")
+    parser.add_argument("words", nargs="+", metavar="FILE", help="weights files or previews; runs=FOLDER")
     asked = parser.parse(words)
     runs, files = runs_of(asked.words)
     if not files:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import yaml
 
 from sweeplora.report.origin import Origin
 from sweeplora.report.progress import progress_of
+from sweeplora.report.said_data import said_batch_size, said_folders, said_resolution, said_start, said_tags
 from sweeplora.report.siblings import differences, rank_of, shown_differences
 from sweeplora.report.summaries import display_name, run_summary, shown_size, study_summary
 from sweeplora.report.words import near, number
@@ -83,7 +83,7 @@ def _run_facts(origin: Origin) -> dict[str, Any]:
         told["same_as"] = str(near(origin.twin))
     study = study_summary(folder.parent) if is_study(folder.parent) else None
     if study is not None:
-        told |= {"study": study.name, "trial": run.number, "swept": dict(run.params)}
+        told |= {"study": study.name, "trial": run.number, "repetition": run.replicate, "swept": dict(run.params)}
     told["signature"] = run.signature or origin.signature
     told |= progress_of(origin)
     if study is not None:
@@ -137,11 +137,12 @@ def _metadata_facts(said: Mapping[str, str]) -> dict[str, Any]:
         "scheduler": said.get("ss_lr_scheduler"),
         "seed": said.get("ss_seed"),
         "images": said.get("ss_num_train_images"),
-        "data": _folders(said.get("ss_dataset_dirs")),
-        "resolution": said.get("ss_resolution") or said.get("modelspec.resolution"),
-        "batch_size": said.get("ss_total_batch_size") or said.get("ss_batch_size_per_device"),
+        "data": said_folders(said),
+        "tags": said_tags(said),
+        "resolution": said_resolution(said),
+        "batch_size": said_batch_size(said),
         "base_model": f"{name} (hash {digest[:_DIGITS]}…)" if name and digest else name,
-        "started": said.get("ss_training_started_at"),
+        "started": said_start(said),
         "comment": said.get("ss_training_comment"),
     }
 
@@ -156,12 +157,3 @@ def _network(said: Mapping[str, str]) -> str | None:
 def _present(said: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
     found = {shown: said.get(f"ss_{key}") for key, shown in names.items()}
     return {key: value for key, value in found.items() if value not in (None, "", "None")}
-
-
-def _folders(text: str | None) -> list[str]:
-    """`folder (image count x repeats)` for each of sd-scripts' data folders."""
-    try:
-        folders = json.loads(text or "{}")
-        return [f"{name} ({one['img_count']} images x {one['n_repeats']})" for name, one in folders.items()]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return []

@@ -1,4 +1,4 @@
-"""Where a weights file comes from: its run by its content, by the signature in it, or what its metadata says alone."""
+"""Where a weights file or a preview comes from: its run, by content or the signature in it, or what it says alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal
 from sweeplora.content import sha256
 from sweeplora.errors import UserError
 from sweeplora.rundir.folder import RunDir
-from sweeplora.rundir.places import every_run, runs_with_signature
+from sweeplora.rundir.places import every_run, is_run, runs_with_signature
 from sweeplora.tensors.cut_short import cut_short
 from sweeplora.tensors.safetensors_header import hash_of_tensors, read_metadata, said_hash
 from sweeplora.tensors.stored import UnreadableFile
@@ -20,6 +20,7 @@ Clue = Literal["content", "tensors", "signature", "metadata", "nothing"]
 
 SIGNATURE = "sweeplora.signature"
 _CHUNK = 1 << 20
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -55,19 +56,26 @@ def origin_of(file: Path, runs: Path) -> Origin:
     digest, size = sha256(file), file.stat().st_size
     signature = metadata.get(SIGNATURE)
     signed = runs_with_signature(runs, signature) if signature else []
-    holding = _holding(signed, file, digest) or _holding(list(every_run(runs)), file, digest)
+    everywhere = [*every_run(runs), *_around(file, runs)]
+    holding = _holding(signed, file, digest) or _holding(everywhere, file, digest)
     damage = cut_short(file)
     if holding:
         return replace(_origin(file, digest, metadata, "content", holding), damage=damage)
     if start and damage is None:
         tensors, said = hash_of_tensors(file, start), said_hash(metadata)
-        equal = [(path, twin) for path, twin in _candidates(every_run(runs)) if _tensors_of(twin) == tensors]
+        equal = [(path, twin) for path, twin in _candidates(everywhere) if _tensors_of(twin) == tensors]
         if equal:
             return _origin(file, digest, metadata, "tensors", equal)
         if SIGNATURE in metadata and said is not None and said != tensors:
             damage = "is not as it was written: its tensors do not have the hash that its metadata says"
     clue: Clue = "signature" if signed else "metadata" if metadata else "nothing"
     return Origin(file, digest, size, metadata, clue, tuple(signed), None, metadata, damage)
+
+
+def _around(file: Path, runs: Path) -> list[Path]:
+    """The run folder that a file lies in, where that is not below `runs`."""
+    folder = Path(os.path.realpath(file)).parent.parent
+    return [folder] if is_run(folder) and not folder.is_relative_to(os.path.realpath(runs)) else []
 
 
 def _origin(
@@ -92,18 +100,20 @@ def _metadata(file: Path) -> tuple[dict[str, str], int]:
 
 def _holding(places: Sequence[Path], file: Path, digest: str) -> list[tuple[Path, Path | None]]:
     """The folders that hold these bytes, or whose training recorded their hash, each with its file."""
-    size, found = file.stat().st_size, list[tuple[Path, Path | None]]()
+    size, drawn, found = file.stat().st_size, _is_picture(file), list[tuple[Path, Path | None]]()
     for place in places:
-        twin = next((one for one in _weights(place, size) if _equal(one, file)), None)
+        run = RunDir(place)
+        folders = [run.weights, run.samples] if drawn else [run.weights]
+        twin = next((one for folder in folders for one in _files(folder, size) if _equal(one, file)), None)
         if twin is not None or _recorded(place, digest):
             found.append((place, twin))
     return found
 
 
-def _weights(folder: Path, size: int | None = None) -> Iterator[Path]:
-    """The weights files of a run, of one size (bytes) where it is given."""
+def _files(folder: Path, size: int | None = None) -> Iterator[Path]:
+    """The files in a folder of a run, of one size (bytes) where it is given."""
     try:
-        entries = list(os.scandir(RunDir(folder).weights))
+        entries = list(os.scandir(folder))
     except OSError:
         return
     for entry in entries:
@@ -111,9 +121,15 @@ def _weights(folder: Path, size: int | None = None) -> Iterator[Path]:
             yield Path(entry.path)
 
 
-def _candidates(folders: Iterator[Path]) -> Iterator[tuple[Path, Path]]:
+def _is_picture(file: Path) -> bool:
+    """Whether a file is a picture as previews are, whatever it is called."""
+    with file.open("rb") as stream:
+        return stream.read(len(_PNG)) == _PNG
+
+
+def _candidates(folders: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
     for folder in folders:
-        for file in _weights(folder):
+        for file in _files(RunDir(folder).weights):
             if file.suffix == ".safetensors":
                 yield folder, file
 

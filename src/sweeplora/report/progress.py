@@ -26,9 +26,17 @@ def progress_of(origin: Origin) -> dict[str, Any]:
     left out: a file that is known by its signature alone may be of any step.
     """
     series = read_metrics(RunDir(origin.folders[0]).metrics)
-    told = _as_said(origin.told) or _as_named(origin, series)
+    told = _as_drawn(origin) or _as_said(origin.told) or _as_named(origin, series)
     step = told.pop("at", None)
     return told if step is None else {**told, **_value(series.get("val/loss", {}), step)}
+
+
+def _as_drawn(origin: Origin) -> dict[str, Any]:
+    """Progress of a preview, by its name in the run's folder; nothing for weights."""
+    if origin.twin is None or origin.twin.parent != RunDir(origin.folders[0]).samples:
+        return {}
+    step = origin.twin.name.partition("_")[0]
+    return {"step": str(int(step)), "at": int(step)} if step.isascii() and step.isdigit() else {}
 
 
 def _as_said(metadata: Mapping[str, str]) -> dict[str, Any]:

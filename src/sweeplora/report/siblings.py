@@ -36,11 +36,20 @@ def differences(study: StudySummary, run: RunSummary) -> list[Difference]:
 
 
 def rank_of(study: StudySummary, run: RunSummary) -> tuple[int, int] | None:
-    """A trial's place by its values, and out of how many complete ones; None if it has no value."""
+    """A trial's place by its values, and out of how many complete ones; None if it has no value or repeats a trial.
+
+    With several objectives its place is behind those that are better in one and worse in none.
+    """
     complete = [one for one in study.trials if one.state == "complete" and one.values]
-    if not run.values or run.state != "complete":
+    if run.replicate is not None or not run.values or run.state != "complete":
         return None
-    return 1 + sum(one.values < run.values for one in complete), len(complete)
+    return 1 + sum(_is_better(one.values, run.values) for one in complete), len(complete)
+
+
+def _is_better(one: Sequence[float], other: Sequence[float]) -> bool:
+    return (
+        len(one) == len(other) and tuple(one) != tuple(other) and all(a <= b for a, b in zip(one, other, strict=True))
+    )
 
 
 def shown_differences(found: Sequence[Difference]) -> list[str]:

@@ -23,11 +23,11 @@ from sweeplora.record.restore.overlay import stays_inside
 from sweeplora.record.store.client import ROOT, TROUBLE
 from sweeplora.record.store.subject import one_line
 from sweeplora.record.tracking import Tracking
-from sweeplora.report.find import trial_number
 from sweeplora.rundir.databases import sqlite_path, store_uri
 from sweeplora.rundir.files import sealed, write_json
 from sweeplora.rundir.folder import SINGLE, RunDir
 from sweeplora.rundir.metrics import MetricsWriter, Point
+from sweeplora.rundir.places import numbers_of
 
 _FILES = ("config.yaml", "trial.json", "result.json", "dataset.json", "naming.json", "scores.jsonl", "log.txt")
 _STUDY_FILES = ("study.json", "config.yaml")
@@ -192,9 +192,8 @@ def owner_folder(folder: Path) -> Path:
 
 def _is_called(run: Run, word: str) -> bool:
     folder = run.data.tags.get("sweeplora.folder", "").rpartition("/")[2]
-    asked = trial_number(word)
-    if asked is not None:
-        return trial_number(folder.partition("-")[0]) == asked
+    if numbers_of(word) is not None and "-" not in word:
+        return numbers_of(folder) == numbers_of(word)
     return folder == word or (len(word) > 3 and folder.startswith(word))
 
 
