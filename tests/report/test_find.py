@@ -80,10 +80,10 @@ def test_a_run_has_many_names(runs: Path, word: str, folder: str) -> None:
     assert find_run(runs, word).path == runs / folder
 
 
-@pytest.mark.parametrize("word", ["ranks/2.1", "ranks/002.1", "002.1-eeeeeeeeeeee", "eeeeeeeeeeee"])
+@pytest.mark.parametrize("word", ["ranks/2.1", "ranks/002.1", "002.1-ffffffffffff", "ffffffffffff"])
 def test_a_repetition_is_found_by_its_number_and_is_not_its_trial(runs: Path, word: str) -> None:
-    record = TrialRecord("complete", "ranks", 2, "eeeeeeeeeeee", value=0.1, replicate=1)
-    again = a_run(runs / "ranks/002.1-eeeeeeeeeeee", record)
+    record = TrialRecord("complete", "ranks", 2, "ffffffffffff", value=0.1, replicate=1)
+    again = a_run(runs / "ranks/002.1-ffffffffffff", record)
     assert find_run(runs, word).path == again.path
     assert find_run(runs, "ranks/2").path == runs / "ranks/002-cccccccccccc"
     with pytest.raises(UserError, match="no such run"):

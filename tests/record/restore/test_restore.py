@@ -21,7 +21,7 @@ from sweeplora.record.restore.overlay import overlay
 from sweeplora.record.restore.restore import RESTORED, Helpers, restore
 from sweeplora.record.restore.search import ContentSearch
 from sweeplora.record.restore.stored import StoredRecord
-from sweeplora.rundir.files import read_json
+from sweeplora.rundir.files import read_json, read_sealed, sealed, write_json
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import Attempt, TrialRecord, write_trial
 from tests.record.provenance.test_git import run
@@ -212,6 +212,18 @@ def test_a_run_folder_that_was_taken_away_alone_has_its_session(
     capsys.readouterr()
 
 
+def test_the_code_that_trained_is_named_where_another_is_here(desk: Desk, tmp_path: Path) -> None:
+    made = desk.record()
+    assert bring_back(made, tmp_path / "at once").environment == ()
+    facts = next(made.path.glob("provenance/*/session.json"))
+    content = read_sealed(facts) or {}
+    others = [one for one in content["repositories"] if one["label"] != "sweeplora"]
+    write_json(facts, sealed({**content, "repositories": [*others, {"label": "sweeplora", "commit": "1" * 40}]}))
+    facts.with_name("sweeplora.patch").write_bytes(b"diff --git a/x b/x\n")
+    (line,) = bring_back(made, tmp_path / "later").environment
+    assert line.startswith("sweeplora's code: the run had commit 111111111111 with uncommitted changes, sweeplora.p")
+
+
 def test_the_command_that_trains_again_can_be_typed_as_it_is_printed(
     desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -373,17 +385,17 @@ def test_the_tracking_server_alone_is_enough(
 
 
 def test_a_repetition_is_found_in_the_store_by_its_number(runs: Path) -> None:
-    study = StudyFolder(runs, "anna's ranks")
+    study = StudyFolder(runs, "ranks")
     study.trial(2, 4).complete(0.3)
     record = TrialRecord("complete", study.path.name, 2, "b" * 12, value=0.2, replicate=1, attempts=[Attempt(2e9)])
     write_trial(RunDir.create(study.path / f"002.1-{'b' * 12}", yaml.safe_dump({"seed": 1})), record)
     Mirror(study.path, study.tracking).turn()
     store = StoredRecord(study.tracking)
     for word, number in (("2.1", "002.1"), ("002.1", "002.1"), ("2", "002")):
-        found = store.find(f"anna's ranks/{word}")
-        assert found.data.tags["sweeplora.folder"].startswith(f"anna's ranks/{number}-")
+        found = store.find(f"ranks/{word}")
+        assert found.data.tags["sweeplora.folder"].startswith(f"ranks/{number}-")
     with pytest.raises(UserError, match="no such run"):
-        store.find("anna's ranks/2.2")
+        store.find("ranks/2.2")
 
 
 @pytest.mark.parametrize("path", ["../out.txt", "/tmp/out.txt", "sub/../../out.txt"])

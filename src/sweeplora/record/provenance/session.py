@@ -34,6 +34,7 @@ PROMPTS = "prompts"
 """The stem of the copy of the previews' prompts."""
 
 _SEARCHED = "cache/searched.json"
+_PACKAGES = ("sweeplora", "lycoris")
 _NO_LETTERS = re.compile(r"[^A-Za-z0-9_.-]")
 _LONGEST_LABEL = 100
 _MOST_PROMPTS = 1 << 20
@@ -136,6 +137,33 @@ def write_session(
     return folder
 
 
+def package_differences(session: Path) -> list[str]:
+    """How the checkouts of this package and of LyCORIS that a session had are otherwise here, one line each."""
+    recorded = {str(one.get("label")): one for one in (read_sealed(session / FACTS) or {}).get("repositories") or []}
+    lines = []
+    for module in _PACKAGES:
+        if module not in recorded:
+            continue
+        patch = session / f"{module}.patch"
+        then = (recorded[module].get("commit"), patch.read_bytes() if patch.is_file() else b"")
+        folder = _folder_of(module)
+        root = None if folder is None else git.repository_of(folder)
+        if root is None:
+            here = "it is no checkout"
+        else:
+            repository, changes = git.state(root, Exclusions(_NO_RULES, root).why_out)
+            if (repository.commit, changes) == then:
+                continue
+            here = _at_commit(repository.commit, changes, "uncommitted changes")
+        changed = f"uncommitted changes, {patch.name} beside the lock"
+        lines.append(f"{module}'s code: the run had {_at_commit(*then, changed)}; here {here}")
+    return lines
+
+
+def _at_commit(commit: str | None, patch: bytes, changes: str) -> str:
+    return f"commit {str(commit)[:12]}{f' with {changes}' if patch else ''}"
+
+
 def owner_of(run: Path) -> Path:
     """The folder that holds the sessions of a run: its own, wherever it is now, or its study's."""
     return run if run.parent.name == SINGLE or (run / FOLDER).is_dir() else run.parent
@@ -204,7 +232,7 @@ def _digest(facts: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
 def _repositories(workspace: Path) -> dict[str, Path]:
     """Relevant checkouts by label, each once: the workspace's with nested ones, this package's, LyCORIS'."""
     found: dict[str, Path] = {}
-    for label, module in (("workspace", None), ("sweeplora", "sweeplora"), ("lycoris", "lycoris")):
+    for label, module in (("workspace", None), *((name, name) for name in _PACKAGES)):
         folder = workspace if module is None else _folder_of(module)
         root = git.repository_of(folder) if folder is not None else None
         is_environment = root is not None and folder is not None and "site-packages" in folder.parts

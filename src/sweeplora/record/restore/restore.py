@@ -13,7 +13,7 @@ import yaml
 
 from sweeplora.errors import UserError
 from sweeplora.record.provenance.environment import LOCK, installed, lock
-from sweeplora.record.provenance.session import FACTS, MANIFEST, PROMPTS, owner_of, session_of
+from sweeplora.record.provenance.session import FACTS, MANIFEST, PROMPTS, owner_of, package_differences, session_of
 from sweeplora.record.provenance.session import FOLDER as SESSIONS
 from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
 from sweeplora.record.provenance.workspace import GONE
@@ -127,7 +127,7 @@ def _restored(record: _Record, into: Path, look_in: Sequence[Path], helpers: Hel
         checkouts=tuple(came_back),
         written=overlaid.written,
         missing=tuple(places.missing),
-        environment=tuple(environment_differences(None if session is None else session / LOCK)),
+        environment=_environment(session),
         lock=_lock(folder, session),
         notes=tuple(places.notes),
     )
@@ -162,6 +162,13 @@ def _unrecorded(checkout: CheckedOut, into: Path, settled: Container[Path]) -> I
         path = into / checkout.recorded.place / name
         if path not in settled:
             yield f"{path}: was changed or removed and not committed, which is not recorded ({why}); as at the commit"
+
+
+def _environment(session: Path | None) -> tuple[str, ...]:
+    """What of a session's packages is otherwise here; the code that trains comes first."""
+    if session is None:
+        return tuple(environment_differences(None))
+    return (*package_differences(session), *environment_differences(session / LOCK))
 
 
 def environment_differences(recorded: Path | None) -> list[str]:
