@@ -27,7 +27,7 @@ def asked(*words: str) -> Question:
 def test_a_sweep_file_and_the_command_line_make_one_question() -> None:
     question = asked("+sweep=rank_alpha", "network.alpha=2", "optimizer.lr=2e-3", "network.dim=choice(4,32)")
     assert question.space.described() == {"network.dim": "choice(4, 32)"}
-    assert (question.name, question.trials, question.objectives) == ("rank_alpha", 20, ("val/loss",))
+    assert (question.name, question.trials, question.objectives) == ("rank_alpha", 24, ("val/loss",))
     assert question.replication.by == "network.dim"
 
 

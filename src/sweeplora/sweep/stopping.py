@@ -56,10 +56,10 @@ def _check_rungs(pruner: Mapping[str, Any], objective: str, experiments: Sequenc
         first, last = rungs.step(one.steps), _last_measured(objective, one)
         if last < first:
             told = f"no validation between step {first} and the last, {one.steps}"
-            mend = f"give train.validate_every_steps={first}"
+            mend = f"give train.validate_every_steps={first}, or pruner=none"
             if not objective.startswith("val/"):
                 told = f"no {objective} between step {first} and the last, {one.steps}"
-                mend = f"give {_more_often(objective)}, or sweep.objective=val/loss"
+                mend = f"give {_more_often(objective)}, sweep.objective=val/loss, or pruner=none"
             raise UserError("pruner", "rungs", f"{told}; {mend}")
 
 
