@@ -5,9 +5,10 @@
 Equal settings: three points whose trainings are drawn from the real ones near the best, each shifted to the same mean,
 so that all that is left is what seeds do. A real difference: the same, with two of the points made worse. Both also as
 `sweep.confirm` sees them, which looks after every round from the second on. Rungs: studies of 24 random settings at one
-seed, which `pruner=rungs` stops at a quarter. Prints one JSON object; `wide` and `long` are the tables of
-tools/replicate_table.py, and only `wide` is scored at a quarter. `long_steady`: the settings of `long` at whose rates
-trainings are stable.
+seed, which `pruner=rungs` stops at a quarter; `by_rank`: the same studies where the best of every rank is to be
+confirmed, so that rungs keep it as well (`with`), and where it is not (`without`). Prints one JSON object; `wide` and
+`long` are the tables of tools/replicate_table.py, and only `wide` is scored at a quarter. `long_steady`: the settings of
+`long` at whose rates trainings are stable.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +30,8 @@ POINTS, SEEDS, TRIALS = 3, 5, 24
 DIFFERENCES = (0.01, 0.02, 0.03, 0.05, 0.08)
 MORE_SEEDS = (3, 5, 7, 10)
 LONGEST_STEADY_STEP = 0.01
+
+ToldApart = Callable[[int, int], bool]
 
 
 def main() -> None:
@@ -126,33 +130,80 @@ def study(table: Table, random: np.random.Generator, difference: float, seeds: i
     return cells
 
 
-def rungs(table: Table, random: np.random.Generator, replays: int) -> dict[str, float]:
+def rungs(table: Table, random: np.random.Generator, replays: int) -> dict[str, Any]:
     """How often rungs keep the best trial or one not separable from it, and the share of the steps they spend."""
     rule = Rungs(at=0.25, keep=0.25, alpha=0.05)
     told_apart = functools.cache(functools.partial(_told_apart, table))
-    first = table.steps.index(table.steps[-1] // 4)
-    kept = equal_kept = 0
-    spent = []
-    for _ in range(replays):
-        seed = int(random.integers(table.losses.shape[1]))
-        drawn = random.choice(len(table.losses), TRIALS, replace=False)
-        chosen = [int(one) for one in drawn if np.isfinite(table.losses[one, seed]).all()]
-        reached = [
-            Reached(n, float(x.mean()), {f"t{i}": float(loss) for i, loss in enumerate(x)})
-            for n in chosen
-            for x in [table.losses[n, seed, first]]
-        ]
-        going = rule.going_on(reached)
-        truth = {n: float(table.values[n].mean()) for n in chosen}
-        best = min(truth, key=lambda n: truth[n])
-        kept += best in going
-        equal_kept += best in going or not all(told_apart(best, n) for n in going)
-        spent.append((len(chosen) * 0.25 + len(going) * 0.75) / len(chosen))
+    ranks = dict(enumerate(table.settings[:, table.columns.index("rank")].tolist()))
+    studies = [_at_their_rung(table, random) for _ in range(replays)]
+    going = [rule.going_on(reached) for reached in studies]
+    going_by_rank = [rule.going_on(reached, ranks, len(set(ranks.values()))) for reached in studies]
+    best = [_best(table, [one.number for one in reached]) for reached in studies]
+    equal = [_has_equal(b, kept, told_apart) for b, kept in zip(best, going, strict=True)]
     return {
-        "rungs_keep_the_best": round(kept / replays, 4),
-        "rungs_keep_the_best_or_an_equal": round(equal_kept / replays, 4),
-        "rungs_share_of_steps": round(float(np.mean(spent)), 4),
+        "rungs_keep_the_best": round(float(np.mean([b in kept for b, kept in zip(best, going, strict=True)])), 4),
+        "rungs_keep_the_best_or_an_equal": round(float(np.mean(equal)), 4),
+        "rungs_share_of_steps": _share_of_steps(studies, going),
+        "by_rank": {
+            "without": _of_every_rank(table, studies, going, ranks, told_apart),
+            "with": _of_every_rank(table, studies, going_by_rank, ranks, told_apart),
+        },
     }
+
+
+def _at_their_rung(table: Table, random: np.random.Generator) -> list[Reached]:
+    """A study: settings at one seed, those that did not diverge, at a quarter of their steps."""
+    first = table.steps.index(table.steps[-1] // 4)
+    seed = int(random.integers(table.losses.shape[1]))
+    drawn = random.choice(len(table.losses), TRIALS, replace=False)
+    chosen = [int(one) for one in drawn if np.isfinite(table.losses[one, seed]).all()]
+    return [
+        Reached(n, float(x.mean()), {f"t{i}": float(loss) for i, loss in enumerate(x)})
+        for n in chosen
+        for x in [table.losses[n, seed, first]]
+    ]
+
+
+def _of_every_rank(
+    table: Table,
+    studies: Sequence[Sequence[Reached]],
+    going: Sequence[Sequence[int]],
+    ranks: Mapping[int, float],
+    told_apart: ToldApart,
+) -> dict[str, float]:
+    """How often every rank has a trial that comes to its end, its best, or one that cannot be told from its best."""
+    any_, best_, equal_ = [], [], []
+    for reached, kept in zip(studies, going, strict=True):
+        of_rank: dict[float, list[int]] = {}
+        for one in reached:
+            of_rank.setdefault(ranks[one.number], []).append(one.number)
+        ended = {rank: [n for n in kept if ranks[n] == rank] for rank in of_rank}
+        best = {rank: _best(table, numbers) for rank, numbers in of_rank.items()}
+        any_.append(all(ended.values()))
+        best_.append([best[rank] in ended[rank] for rank in of_rank])
+        equal_.append([_has_equal(best[rank], ended[rank], told_apart) for rank in of_rank])
+    return {
+        "every_rank_comes_to_its_end": round(float(np.mean(any_)), 4),
+        "best_of_a_rank": round(float(np.mean(np.concatenate(best_))), 4),
+        "best_of_a_rank_or_an_equal": round(float(np.mean(np.concatenate(equal_))), 4),
+        "best_of_every_rank_or_an_equal": round(float(np.mean([all(one) for one in equal_])), 4),
+        "share_of_steps": _share_of_steps(studies, going),
+    }
+
+
+def _best(table: Table, numbers: Sequence[int]) -> int:
+    """The setting that is best over all seeds of the table."""
+    means = table.values.mean(1)
+    return min(numbers, key=lambda n: float(means[n]))
+
+
+def _has_equal(best: int, kept: Sequence[int], told_apart: ToldApart) -> bool:
+    return best in kept or not all(told_apart(best, n) for n in kept)
+
+
+def _share_of_steps(studies: Sequence[Sequence[Reached]], going: Sequence[Sequence[int]]) -> float:
+    spent = [0.25 + 0.75 * len(kept) / len(reached) for reached, kept in zip(studies, going, strict=True)]
+    return round(float(np.mean(spent)), 4)
 
 
 def _told_apart(table: Table, one: int, other: int) -> bool:
