@@ -7,8 +7,8 @@ so that all that is left is what seeds do. A real difference: the same, with two
 `sweep.confirm` sees them, which looks after every round from the second on. Rungs: studies of 24 random settings at one
 seed, which `pruner=rungs` stops at a quarter; `by_rank`: the same studies where the best of every rank is to be
 confirmed, so that rungs keep it as well (`with`), and where it is not (`without`). Prints one JSON object; `wide` and
-`long` are the tables of tools/replicate_table.py, and only `wide` is scored at a quarter. `long_steady`: the settings of
-`long` at whose rates trainings are stable.
+`long` are the tables of tools/replicate_table.py, and only `wide` is scored at a quarter. `long_steady`: the settings
+of `long` at whose rates trainings are stable.
 """
 
 from __future__ import annotations

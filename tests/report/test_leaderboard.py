@@ -91,6 +91,16 @@ def test_more_than_two_keys_have_a_map_too_whose_cells_are_those_of_the_contact_
     assert drawn["map"].read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_best_of_each_value_is_drawn_where_most_trials_stopped_early(tmp_path: Path) -> None:
+    for number in range(12):
+        params = {"network.dim": 2 << number % 4, "optimizer.lr": 0.001 + number / 1000}
+        verdict = "complete" if number < 6 else "pruned"
+        trial(tmp_path, number, verdict, 1.0 + number if number < 6 else None, params)
+    drawn = draw_plots(read_leaderboard(tmp_path, "s", ("val/loss",)), tmp_path / "plots")
+    names = {path.stem for path in drawn}
+    assert "best_dim" in names and "best_lr" not in names, "every trial has a rate of its own"
+
+
 def test_a_damaged_record_is_left_out_and_does_not_end_the_leaderboard(tmp_path: Path) -> None:
     trial(tmp_path, 0, "complete", 0.5, {})
     for number, content in enumerate(

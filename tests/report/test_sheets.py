@@ -16,6 +16,7 @@ from sweeplora.report.axes import choose_axes
 from sweeplora.report.leaderboard import Leaderboard, read_leaderboard
 from sweeplora.report.samples import copying, kept_picture
 from sweeplora.report.sheets import study_sheets
+from sweeplora.rundir.folder import RunDir
 from tests.report.studies import BASE, Colour, a_preview, a_study, a_trial
 
 COLOURS: tuple[Colour, ...] = ((200, 0, 0), (0, 160, 0), (0, 0, 200), (160, 0, 160), (0, 160, 160))
@@ -91,6 +92,19 @@ def test_trials_that_were_pruned_are_faded_and_those_without_pictures_are_said(t
     pruned = tuple(round(0.55 * part + 0.45 * 255) for part in COLOURS[1])
     assert center(sheet, COLOURS[0]) is not None and center(sheet, COLOURS[1]) is None
     assert center(sheet, (pruned[0], pruned[1], pruned[2])) is not None
+
+
+def test_the_base_models_picture_is_no_trials(tmp_path: Path) -> None:
+    folder = a_study(tmp_path / "runs")
+    for number, verdict in enumerate(("complete", "pruned")):
+        run = a_trial(folder, number, {"network.dim": 2**number}, 0.2 if number == 0 else None, verdict)
+        a_preview(run, 0, BASE)
+    a_preview(RunDir(folder / f"000-{0:012x}"), 20, COLOURS[0])
+    board = board_of(folder)
+    sheet = study_sheets(board, choose_axes(board, None, None), folder)[0].image
+    faded = tuple(round(0.55 * part + 0.45 * 255) for part in BASE)
+    assert center(sheet, BASE) is not None and center(sheet, COLOURS[0]) is not None
+    assert center(sheet, (faded[0], faded[1], faded[2])) is None, "a trial that stopped early drew none of its own"
 
 
 def test_a_study_without_previews_has_no_sheet(tmp_path: Path) -> None:

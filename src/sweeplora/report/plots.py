@@ -76,7 +76,8 @@ def _of_each_value(board: Leaderboard, complete: Sequence[Mark]) -> dict[str, Fi
     again = {entry.number: board.measured(entry) for entry in board.entries if entry.values}
     drawn = {}
     for key in list(best_by_value(board))[:_MOST_PANELS]:
-        if len({mark.params[key] for mark in complete if key in mark.params}) < len(complete) / 2:
+        tried = [entry.params[key] for entry in board.entries if key in entry.params]  # those that stopped early too
+        if len(set(tried)) < len(tried) / 2:
             having = [mark for mark in complete if key in mark.params]
             drawn[f"best_{key.rpartition('.')[2]}"] = figures.best_of_each(having, key, again, board.objectives[0])
     return drawn

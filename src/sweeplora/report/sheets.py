@@ -128,7 +128,9 @@ def _study_sheet(
     prompt, drawn = previews
     rows, columns = axes
     side = side_of(len(columns.labels) + 1)
-    last = {n: max((s for s in samples if s.prompt == prompt), default=None) for n, samples in drawn.items()}
+    of_prompt = {n: [sample for sample in samples if sample.prompt == prompt] for n, samples in drawn.items()}
+    # Before its first step a trial draws what the base model does, which stands beside them all.
+    last = {n: max((one for one in samples if one.step > 0), default=None) for n, samples in of_prompt.items()}
     together: dict[tuple[int, int], list[Entry]] = {}
     for entry in board.entries:
         if entry.number in rows.places and entry.number in columns.places:
@@ -143,7 +145,7 @@ def _study_sheet(
         rest = {key: value for key, value in entry.params.items() if key not in (rows.key, columns.key)}
         lines = (*lines, named_values(rest)) if rest else lines
         cells[place] = Cell(picture, lines, entry.number == best, entry.verdict != "complete")
-    text = next((prompt_of(sample.file) for sample in last.values() if sample is not None), "")
+    text = next((prompt_of(sample.file) for samples in of_prompt.values() for sample in samples), "")
     grid = Grid(
         title=text or f"prompt {prompt + 1}",
         subtitle=f"{board.study}: {_named(rows)} down, {_named(columns)} across; one prompt and one seed, "
@@ -152,7 +154,7 @@ def _study_sheet(
         columns=columns.labels,
         cells=cells,
         beside=_base(board, drawn, prompt, (side, folder)),
-        notes=_notes(board, axes, together),
+        notes=_notes(board, axes, together, list(cells.values())),
     )
     return Sheet(f"prompt-{prompt:02d}", grid.title, draw_sheet(grid, side))
 
@@ -195,19 +197,15 @@ def _named(axis: Axis) -> str:
 
 
 def _notes(
-    board: Leaderboard, axes: tuple[Axis, Axis], together: dict[tuple[int, int], list[Entry]]
+    board: Leaderboard, axes: tuple[Axis, Axis], together: dict[tuple[int, int], list[Entry]], cells: Sequence[Cell]
 ) -> tuple[str, ...]:
     told = ["Framed: the best trial of the study."] if board.best is not None else []
     if any(len(entries) > 1 for entries in together.values()):
         told.append("Several trials share a cell: the best one of them is shown.")
-    if any(not entry.values for entries in together.values() for entry in entries[:1]):
+    cut_short = [cell for cell in cells if cell.faded]
+    if any(cell.picture is not None for cell in cut_short):
         told.append("Faded: trials that did not come to their end.")
+    if any(cell.picture is None for cell in cut_short):
+        told.append("Empty: trials that stopped before they drew one.")
     told += [f"{axis.left_out} values of {axis.key} have no place here." for axis in axes if axis.left_out]
     return (" ".join(told),) if told else ()
-
-
-def _spread(steps: Sequence[int]) -> list[int]:
-    """At most _MOST_STEPS of the steps, evenly spread, the first and the last among them."""
-    if len(steps) <= _MOST_STEPS:
-        return list(steps)
-    return [steps[round(place * (len(steps) - 1) / (_MOST_STEPS - 1))] for place in range(_MOST_STEPS)]
