@@ -209,3 +209,10 @@ def _notes(
         told.append("Empty: trials that stopped before they drew one.")
     told += [f"{axis.left_out} values of {axis.key} have no place here." for axis in axes if axis.left_out]
     return (" ".join(told),) if told else ()
+
+
+def _spread(steps: Sequence[int]) -> list[int]:
+    """At most _MOST_STEPS of the steps, evenly spread, the first and the last among them."""
+    if len(steps) <= _MOST_STEPS:
+        return list(steps)
+    return [steps[round(place * (len(steps) - 1) / (_MOST_STEPS - 1))] for place in range(_MOST_STEPS)]
