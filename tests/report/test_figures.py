@@ -53,6 +53,13 @@ def test_the_best_of_each_value_is_joined_and_several_seeds_count_as_their_mean(
     )
 
 
+def test_the_bars_of_the_best_are_drawn_to_their_ends() -> None:
+    axes = best_of_each(MARKS, "network.dim", {3: [2.0, 4.0], 9: [0.0, 30.0]}, "val/loss").axes[0]
+    low, high = axes.get_ylim()
+    ends = np.concatenate([segment[:, 1] for segment in axes.collections[-1].get_segments()])
+    assert low < ends.min() < ends.max() < high
+
+
 def test_history_falls_with_the_best_and_shows_pruned_trials_apart() -> None:
     axes = history([*MARKS, Mark(50, (9.0,), {}, pruned=True)], "val/loss").axes[0]
     assert np.asarray(axes.lines[0].get_ydata()).tolist() == [2.0, 0.5, 0.5, 0.5]

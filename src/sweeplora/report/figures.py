@@ -110,7 +110,9 @@ def best_of_each(marks: Sequence[Mark], key: str, again: Mapping[int, Sequence[f
     axes.errorbar(range(len(known)), means, yerr=errors, color=_BEST, marker="o", capsize=4, label=label)
     name_places(axes, known, 4.5)
     middle = sorted(mark.values[0] for mark in marks)[len(marks) // 2]
-    low, high = min([*means, *(m.values[0] for m in marks)]), max([*means, middle])
+    bars = [mean + error for mean, error in zip(means, errors, strict=True)]
+    bars += [mean - error for mean, error in zip(means, errors, strict=True)]
+    low, high = min([*bars, *(m.values[0] for m in marks)]), max([*bars, middle])
     axes.set_ylim(low - 0.1 * (high - low), high + 0.4 * (high - low))  # hopeless trials would flatten the rest
     axes.set(xlabel=key, ylabel=name)
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
