@@ -58,6 +58,8 @@ def test_numbers_a_contact_sheet_and_the_best_file_are_at_most_three_clicks_away
     browser.until("[...document.images].some(i => i.src.includes('get-artifact') && i.naturalWidth > 300)")
     sheets = "[...document.images].filter(i => i.src.includes('sheets%2Fprompt-')).length"
     assert browser.evaluate(sheets) == 2
+    widest = "[...document.images].filter(i => i.src.includes('get-artifact')).map(i => getComputedStyle(i).maxWidth)"
+    assert set(json.loads(browser.evaluate(f"JSON.stringify({widest})"))) == {"100%"}, "none pushes others out of sight"
     assert not any(word in browser.evaluate("document.body.innerText") for word in ("Evaluation runs", "AI Gateway"))
 
     browser.go("about:blank", "document.readyState === 'complete'")
