@@ -3,8 +3,8 @@ pictures of a description no wider than their place.
 
 `mlflow server --app-name sweeplora` finds `app` by the entry point in pyproject.toml. On a first visit MLflow's page
 opens that panel over a third of the window, and a click on a run leaves Model-training mode, which only the list's
-address asks for. A browser remembers both; so the page begins by remembering them, unless a person chose otherwise. A contact
-sheet at its full width would push what stands beside the description out of the window.
+address asks for. A browser remembers both; so the page begins by remembering them, unless a person chose otherwise. A
+contact sheet at its full width would push what stands beside the description out of the window.
 """
 
 from __future__ import annotations
