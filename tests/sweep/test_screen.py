@@ -95,3 +95,10 @@ def test_a_terminal_without_a_cursor_gets_lines(monkeypatch: pytest.MonkeyPatch)
     for kind, screen in (("dumb", PlainScreen), ("xterm", LiveScreen)):
         monkeypatch.setenv("TERM", kind)
         assert isinstance(open_screen(), screen)
+
+
+def test_a_single_run_is_counted_as_no_trial() -> None:
+    console = Console(file=StringIO(), width=80)
+    console.print(drawn(Display("cats", 1, rows=[Row("", "", "running", 10)], is_single=True), 20, 80))
+    assert isinstance(console.file, StringIO)
+    assert "cats" in console.file.getvalue() and "trial" not in console.file.getvalue()

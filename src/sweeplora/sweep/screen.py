@@ -55,13 +55,17 @@ class Row:
 
 @dataclass
 class Display:
-    """Everything to show: a heading, how many trials of the total ended, the best so far, the rows."""
+    """Everything to show: a heading, how many trials of the total ended, the best so far, the rows.
+
+    `is_single`: it is one run, which is no trial.
+    """
 
     heading: str
     total: int
     ended: int = 0
     best: str = ""
     rows: list[Row] = field(default_factory=list)
+    is_single: bool = False
 
 
 class Screen(Protocol):
@@ -162,7 +166,8 @@ def drawn(display: Display, most: int, width: int) -> Group:
 
     Where all of them have values of the same keys, the heading names the keys and the rows have the bare values.
     """
-    heading = Text.assemble((display.heading, "bold"), f"  {display.ended}/{display.total} trials")
+    counted = "" if display.is_single else f"  {display.ended}/{display.total} trials"
+    heading = Text.assemble((display.heading, "bold"), counted)
     if display.best:
         heading.append(f"  best {display.best}", "green")
     rows = visible(display.rows, most)
@@ -171,6 +176,8 @@ def drawn(display: Display, most: int, width: int) -> Group:
     name = " · ".join(key.rpartition(".")[2] for key in shared) or ("values" if any(row.params for row in rows) else "")
     cells = [_cells(row, bare_values(row.swept) if shared else row.params) for row in rows]
     heads = {column: name if column == _VALUES else column for column in _COLUMNS}
+    if display.is_single:
+        heads["trial"] = ""
     columns = _that_fit(heads, cells, width)
     table = Table(box=None, padding=(0, 1), expand=True)
     for column in columns:
@@ -179,7 +186,7 @@ def drawn(display: Display, most: int, width: int) -> Group:
         elif column == _VALUES:
             table.add_column(name, ratio=3, no_wrap=True, overflow="ellipsis")
         else:
-            table.add_column(column, no_wrap=True, justify="right" if column in _NUMBERS else "left")
+            table.add_column(heads[column], no_wrap=True, justify="right" if column in _NUMBERS else "left")
     for row, of_row in zip(rows, cells, strict=True):
         table.add_row(*(_bar(row) if column == _BAR else of_row[column] for column in columns))
     return Group(heading, table)

@@ -171,7 +171,7 @@ def _new_record(experiment: Experiment, shape: Shape | None) -> TrialRecord:
 
 def _drive(supervision: Supervision, experiment: Experiment, screen: Screen, watch: Watch) -> TrialOutcome:
     row = Row("", "", "running", experiment.steps, supervision.progress)
-    display = Display(supervision.run.path.name, 1, rows=[row])
+    display = Display(supervision.run.path.name, 1, rows=[row], is_single=True)
     for notice in experiment.notices:
         screen.event(notice)
     screen.event(experiment.arithmetic)
