@@ -118,3 +118,6 @@ def test_a_sweeps_note_shows_the_verdict_first_and_the_best_of_many_trials() -> 
     shown = with_pictures(subject, "r", ["plots/map.png", "sheets/prompt-00.png"]).tags["mlflow.note.content"]
     assert shown.startswith("- trial 0 is the best\n\n![plots/map.png]")
     assert shown.index("sheets/prompt-00.png") < shown.index("| rank") < shown.index("20 more are")
+    keys = ["plots/map.png", *(f"sheets/prompt-{number:02}.png" for number in range(9))]
+    note = with_pictures(subject, "r", keys).tags["mlflow.note.content"]
+    assert note.count("![sheets/prompt-") == 4  # a map takes none of the sheets' places

@@ -36,7 +36,7 @@ STATE = "state"
 """The tag of a run with how it ended, as a column of MLflow's list shows it."""
 
 _MOST_SWEPT = 24
-_MOST_SHOWN = 4
+_MOST_SHOWN = 5
 _NOTE = "mlflow.note.content"
 
 _STATUS = {
