@@ -4,7 +4,7 @@ pictures of a description no wider than their place.
 `mlflow server --app-name sweeplora` finds `app` by the entry point in pyproject.toml. On a first visit MLflow's page
 opens that panel over a third of the window, and a click on a run leaves Model-training mode, which only the list's
 address asks for. A browser remembers both; so the page begins by remembering them, unless a person chose otherwise. A
-contact sheet at its full width would push what stands beside the description out of the window.
+contact sheet or a table at its full width would push what stands beside the description out of the window.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ _REMEMBERED = """<script>
   for (const [key, value] of Object.entries(first))
     try { localStorage.getItem(key) ?? localStorage.setItem(key, JSON.stringify(value)) } catch {} }
 </script>"""
-_NARROWED = "<style>.note-editor-preview-content img { max-width: 100%; height: auto }</style>"
+_NARROWED = """<style>
+.note-editor-preview-content img { max-width: 100%; height: auto }
+.note-editor-preview-content table { display: block; overflow-x: auto; width: 0; min-width: 100% }
+</style>"""
 
 
 def app() -> FastAPI:
