@@ -2,9 +2,10 @@
 
     PYTHONPATH=src python benchmarks/driver.py [--trials 2000] [--beside 5000] [--search random] [--slots 4]
 
-The trainings end as soon as they are started, and what they write is not counted. Before it: Optuna's bare ask, suggest
-and tell with the same sampler on a database of the same kind, plus composing the proposal, `bare`; and plus checking it
-too, `checked`, which everyone who proposes a configuration has to do before a GPU does it.
+The trainings end as soon as they are started, and what they write is not counted. Between each two of the study's
+trials another process does one without a driver: Optuna's bare ask, suggest and tell with the same sampler on a
+database of the same kind, plus composing the proposal, `bare`; and plus checking it too, `checked`, which everyone who
+proposes a configuration has to do before a GPU does it. So a busy machine disturbs both alike.
 
 2026-11-26, a core kept free, search=random, before headers of unchanged weights files were remembered: 61, 60, 63, 73
 and 56 ms at trials 20, 100, 400, 1,000 and 2,000 of a study with 5,000 folders beside it; `checked` 79, 49, 55, 54 and
@@ -24,6 +25,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,25 +41,59 @@ from sweeplora.rundir.folder import RunDir  # noqa: E402
 from sweeplora.rundir.record import TrialRecord, write_trial  # noqa: E402
 
 SPACE = ("network.dim=choice(2,4,8,16)", "optimizer.lr=tag(log,interval(1e-5,1e-2))")
-_AROUND = 20
+_AROUND = 50
+"""Averaged over so many trials before and after: a collection of garbage or a table that is written falls into some."""
+
+
+class Costs(NamedTuple):
+    """CPU seconds of a trial: of Optuna on SQLite plus composing; and plus checking."""
+
+    bare: float
+    checked: float
+
+
+class Alone:
+    """Trials without a driver, in a process of their own that does one whenever it is asked."""
+
+    def __init__(self, search: str) -> None:
+        words = [sys.executable, __file__, "--alone", "--search", search]
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.trial()
+
+    def trial(self) -> Costs:
+        """Have one trial done; returns when it is."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print("next", file=self._process.stdin, flush=True)
+        return Costs(*map(float, self._process.stdout.readline().split()))
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
 
 
 @dataclass
 class Clock:
-    """CPU seconds of this process at the start of each trial, without what the trainings themselves took."""
+    """CPU seconds of this process from the start of each trial to that of the next, and of as many without a driver."""
 
-    apart: float = 0.0
-    starts: list[float] = field(default_factory=list)
+    alone: Alone | None = None
+    own: list[float] = field(default_factory=list)
+    others: list[Costs] = field(default_factory=list)
+    _since: float | None = None
 
-    def tick(self) -> None:
-        """A trial starts."""
-        self.starts.append(time.process_time() - self.apart)
+    def tick(self, run: RunDir) -> None:
+        """A trial starts; what its training writes is not counted."""
+        if self._since is not None:
+            self.own.append(time.process_time() - self._since)
+        write_training(run)
+        if self.alone is not None:
+            self.others.append(self.alone.trial())
+        self._since = time.process_time()
 
-    def around(self, number: int) -> float:
-        """Seconds a trial, averaged over the trials around that number."""
-        low = max(0, min(number, len(self.starts) - 1) - _AROUND)
-        high = min(len(self.starts) - 1, low + 2 * _AROUND)
-        return (self.starts[high] - self.starts[low]) / max(1, high - low)
+    def around(self, number: int) -> tuple[float, Costs]:
+        """The driver's and the others' averages over the trials around that number."""
+        near = slice(max(0, number - _AROUND), number + _AROUND)
+        bare, checked = zip(*self.others[near], strict=True)
+        return fmean(self.own[near]), Costs(fmean(bare), fmean(checked))
 
 
 CLOCK = Clock()
@@ -82,10 +118,7 @@ class Instant(WithoutTrainings):
 
     def start(self, run: RunDir, slot: Slot, module: str) -> Ended:
         """Write what a training writes."""
-        CLOCK.tick()
-        before = time.process_time()
-        write_training(run)
-        CLOCK.apart += time.process_time() - before
+        CLOCK.tick(run)
         return Ended()
 
 
@@ -97,15 +130,8 @@ def crowd(runs: Path, count: int) -> None:
         write_trial(run, TrialRecord("complete", "earlier", index, f"{index:012x}", value=1.0))
 
 
-class Alone(NamedTuple):
-    """CPU seconds a trial of Optuna on SQLite plus composing; and plus checking."""
-
-    bare: float
-    checked: float
-
-
-def alone(arguments: argparse.Namespace, numbers: list[int]) -> dict[int, Alone]:
-    """What a trial costs without a driver."""
+def trials_alone(search: str) -> None:
+    """Ask, compose, check and tell once for every line of standard input; prints the Costs."""
     import optuna
 
     from sweeplora.sweep.search.searchers import build_search
@@ -113,14 +139,11 @@ def alone(arguments: argparse.Namespace, numbers: list[int]) -> dict[int, Alone]
     from sweeplora.sweep.storage import open_storage
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    words = ("model.path=model", "tracking=none", f"search={arguments.search}")
-    config = compose(words).config["search"]
-    sampler = build_search(config, Space(), 0).sampler
+    words = ("model.path=model", "tracking=none", f"search={search}")
+    sampler = build_search(compose(words).config["search"], Space(), 0).sampler
     study = optuna.create_study(storage=open_storage(Path("bare.db")), study_name="bare", sampler=sampler)
-    bare, checked = Clock(), Clock()
-    for number in range(max(numbers) + 2):
-        bare.tick()
-        checked.tick()
+    for _ in sys.stdin:
+        started = time.process_time()
         trial = study.ask()
         dim = trial.suggest_categorical("network.dim", [2, 4, 8, 16])
         lr = trial.suggest_float("optimizer.lr", 1e-5, 1e-2, log=True)
@@ -128,21 +151,21 @@ def alone(arguments: argparse.Namespace, numbers: list[int]) -> dict[int, Alone]
         assert composed.yaml, "composing ends with the text of the trial's config.yaml"
         before = time.process_time()
         check(composed)
-        bare.apart += time.process_time() - before
-        study.tell(trial, number % 97 / 97)
-    return {number: Alone(bare.around(number), checked.around(number)) for number in numbers}
+        checking = time.process_time() - before
+        study.tell(trial, trial.number % 97 / 97)
+        spent = time.process_time() - started
+        print(spent - checking, spent, flush=True)
 
 
-def driven(arguments: argparse.Namespace, numbers: list[int]) -> dict[int, float]:
-    """CPU seconds a trial of a study."""
+def driven(arguments: argparse.Namespace, numbers: list[int]) -> None:
+    """Run a study; every trial of it is followed by one without a driver."""
     from sweeplora.sweep.study import run
 
     words = ["model.path=model", "tracking=none", f"search={arguments.search}", "sweep.name=many", *SPACE]
-    words += [f"sweep.trials={max(numbers) + 2}"]
+    words += [f"sweep.trials={max(numbers) + _AROUND + 1}"]
     with contextlib.redirect_stdout(io.StringIO()):
         launcher = {"_target_": "driver.Instant", "slots": arguments.slots}
         run(words, composing_with(launcher), check, "none")
-    return {number: CLOCK.around(number) for number in numbers}
 
 
 def main() -> int:
@@ -152,24 +175,29 @@ def main() -> int:
     parser.add_argument("--beside", type=int, default=5000, help="run folders of earlier studies")
     parser.add_argument("--search", default="random")
     parser.add_argument("--slots", type=int, default=4)
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    numbers = [n for n in (20, 100, 400, 1000, 2000) if n <= arguments.trials]
+    if arguments.alone:
+        trials_alone(arguments.search)
+        return 0
+    numbers = [n for n in (50, 100, 400, 1000, 2000) if n <= arguments.trials]
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         subprocess.run([sys.executable, "-m", "sweeplora.models.tiny", "model"], check=True, capture_output=True)
         crowd(Path("runs"), arguments.beside)
-        without = alone(arguments, numbers)
+        CLOCK.alone = Alone(arguments.search)
         try:
-            ours = driven(arguments, numbers)
+            driven(arguments, numbers)
         except UserError as error:
             print(error)
             return 2
         finally:
+            CLOCK.alone.close()
             os.chdir(ROOT)
     for number in numbers:
-        own, others = ours[number], without[number]
+        own, others = CLOCK.around(number)
         told = [f"{name} {1000 * of:.0f} ms, ratio {own / of:.2f}" for name, of in others._asdict().items()]
-        print(f"trial {number}: {1000 * own:.0f} ms; {'; '.join(told)}")
+        print(f"trial {number}: {1000 * own:.0f} ms; {'; '.join(told)}", flush=True)
     return 0
 
 

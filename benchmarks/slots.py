@@ -5,7 +5,8 @@
 The trainings are simulated: they write a value, and end so many seconds later, up to a fifth sooner or later. In every
 slot, `busy` is the time of its trainings over that and the gaps between them, in which the driver sees the end, tells
 Optuna, asks, composes, checks, makes the folder and starts. The wait for the first trial and the last trials' end are
-no gaps. `first_trial`: seconds from the start of a command to the start of a training, for spaces of so many choices.
+no gaps. `first_trial`: seconds from the start of a command to the start of a training, for spaces of so many choices,
+a grid of ninety times as many points of which a constraint keeps half, and search=gp.
 Prints one JSON object.
 """
 
@@ -15,6 +16,7 @@ import argparse
 import contextlib
 import io
 import json
+import math
 import os
 import random
 import signal
@@ -38,7 +40,7 @@ from sweeplora.launch.slot import Slot  # noqa: E402
 from sweeplora.rundir.folder import RunDir  # noqa: E402
 from sweeplora.sweep.question import Compose  # noqa: E402
 
-COMMON = ("model.path=model", "tracking=none", "search=tpe", "pruner=none", "sweep.confirm.top=0")
+COMMON = ("model.path=model", "tracking=none", "pruner=none", "sweep.confirm.top=0")
 SPACE = ("network.dim=choice(2,4,8,16)", "optimizer.lr=tag(log,interval(1e-5,1e-2))")
 _SPREAD = 0.2
 
@@ -116,26 +118,34 @@ def first_trial(choices: int) -> dict[str, float]:
     """Seconds to the first training of spaces with very many choices, each in a process of its own."""
     numbers = ",".join(str(n) for n in range(1, choices + 1))
     names = ",".join(f"word{n}" for n in range(choices))
+    side = f"range(1,{math.isqrt(90 * choices) + 1})"
     spaces = {
-        "range": f"network.alpha=range(1,{choices + 1})",
-        "choice of numbers": f"network.dim=choice({numbers})",
-        "choice of texts": f"data.caption_prefix=choice({names})",
+        "range": [f"network.alpha=range(1,{choices + 1})"],
+        "choice of numbers": [f"network.dim=choice({numbers})"],
+        "choice of texts": [f"data.caption_prefix=choice({names})"],
+        "grid within a constraint": [
+            "search=grid",
+            f"network.alpha={side}",
+            f"network.dim={side}",
+            "sweep.constraints=['network.alpha<=network.dim']",
+        ],
+        "gp": ["search=gp", *SPACE],
     }
     return {name: _first(space) for name, space in spaces.items()}
 
 
-def _first(space: str) -> float:
-    words = [sys.executable, __file__, "--only-first", space]
+def _first(space: list[str]) -> float:
+    words = [sys.executable, __file__, "--only-first", *space]
     started = time.time()
     done = subprocess.run(words, check=True, capture_output=True, text=True)
     return round(float(done.stdout.split()[-1]) - started, 2)
 
 
-def only_first(space: str) -> None:
+def only_first(space: list[str]) -> None:
     """Print when the first training of a study would start."""
     from sweeplora.sweep.study import run
 
-    words = [*COMMON, f"sweep.name=first_{os.getpid()}", "sweep.trials=2", space]
+    words = [*COMMON, f"sweep.name=first_{os.getpid()}", "sweep.trials=2", *space]
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             run(words, _simulating(1, 0.0), check, "none")
@@ -153,7 +163,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="of a trial")
     parser.add_argument("--rounds", type=int, default=3, help="trials a slot")
     parser.add_argument("--choices", type=int, default=1000)
-    parser.add_argument("--only-first", help=argparse.SUPPRESS)
+    parser.add_argument("--only-first", nargs="+", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.only_first is not None:
         only_first(chosen.only_first)

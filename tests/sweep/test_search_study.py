@@ -52,6 +52,18 @@ def test_known_points_come_first_and_only_once_whatever_happens_to_the_driver(tm
     assert params(tmp_path, "g") == [(5, 7)]
 
 
+def test_a_slow_search_that_fails_is_told_while_the_first_trials_run_and_they_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_its_package(*_: object) -> None:
+        raise ImportError("No module named 'torch'")
+
+    monkeypatch.setattr(optuna.samplers.GPSampler, "_sample_relative_impl", without_its_package)
+    code, said = study(tmp_path, "sweep.name=s", "search=gp", "sweep.trials=20", *RANGES)
+    assert code == 2 and "GPSampler: cannot drive this study: No module named 'torch'" in said
+    assert [record["verdict"] for record in records(tmp_path)] == ["complete"]
+
+
 def test_more_points_than_trials_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     words = ("sweep.name=s", "sweep.trials=1", *RANGES, "sweep.enqueue=[{network.dim:8},{network.dim:2}]")
     code, said = study(tmp_path, *words)

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from sweeplora.sweep.startup import without_collections
+from sweeplora.sweep.startup import what_is_there_kept, without_collections
 
 
 def test_garbage_is_collected_again_after_the_start_whatever_happens_in_it() -> None:
@@ -21,3 +21,17 @@ def test_garbage_is_collected_again_after_the_start_whatever_happens_in_it() -> 
         assert not gc.isenabled(), "who had it off keeps it off"
     finally:
         gc.enable()
+
+
+def test_what_was_there_is_looked_at_again_only_afterwards() -> None:
+    assert gc.get_freeze_count() == 0
+    there: list[object] = []
+    with pytest.raises(KeyError), what_is_there_kept():
+        made: list[object] = []
+        tracked = {id(one) for one in gc.get_objects()}
+        assert id(there) not in tracked and id(made) in tracked
+        with what_is_there_kept():
+            pass
+        assert gc.get_freeze_count() > 0, "the inner one leaves what the outer keeps"
+        raise KeyError
+    assert gc.get_freeze_count() == 0 and id(there) in {id(one) for one in gc.get_objects()}

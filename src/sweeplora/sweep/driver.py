@@ -33,9 +33,9 @@ class Driver:
         self._running = Running(context, slots, screen)
         self._conclusions = Conclusions(context, screen, interrupt, self._going_on)
         self._filling = Filling(context, screen, self._running, self._conclusions, self._going_on)
-        self._unchecked = list(context.question.unchecked)
+        self._late_checks = list(context.late_checks)
         self.refused: UserError | None = None
-        """What a late check of the space's choices refused; nothing more is asked then."""
+        """What a late check refused; nothing more is asked then."""
         self.display = self._conclusions.display
 
     def run(self, watch: Callable[[], None] = lambda: None) -> None:
@@ -93,11 +93,11 @@ class Driver:
             self._running.interrupt(self._interrupt.now)
 
     def _check_one(self) -> None:
-        """Compose and check one of the choices that were too many to check before the first trial."""
-        if not self._unchecked or not self._asking:
+        """Make one of the checks that were too many, or took too long, to make before the first trial."""
+        if not self._late_checks or not self._asking:
             return
         try:
-            self._context.composer.experiment(self._unchecked.pop(0))
+            self._late_checks.pop(0)()
         except UserError as error:
             self.refused = error
 

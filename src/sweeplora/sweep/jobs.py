@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +35,8 @@ class StudyContext:
     runs: Path
     waits: Callable[[], bool] = lambda: False
     """Whether nothing more is asked for before a person has compared trials, so that the driver may end."""
+    late_checks: Sequence[Callable[[], object]] = ()
+    """What would keep the first trial waiting and is checked while trials run; each raises UserError."""
 
     @property
     def folder(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,6 @@ class Ledger:
         self._grid = grid
         self._lost: dict[int, FrozenTrial] = {}
         trials = study.get_trials(deepcopy=False)
-        self._places = {json.dumps(point, sort_keys=True): place for place, point in enumerate(grid or ())}
         own = [trial for trial in trials if _GIVEN not in trial.user_attrs]
         self._begun = sum(trial.state != TrialState.WAITING for trial in own)
         self._points = question.points if grid is None else grid
@@ -45,6 +45,11 @@ class Ledger:
         taken = {trial.user_attrs.get(_KNOWN) if grid is None else self._place(trial) for trial in trials}
         self._open_points = deque(index for index in order if index not in taken)
         self._points_wait = any(trial.state == TrialState.WAITING for trial in trials)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """The grid's points in JSON and their places; made where there are trials: it takes a while."""
+        return {json.dumps(point, sort_keys=True): place for place, point in enumerate(self._grid or ())}
 
     def _place(self, trial: FrozenTrial) -> int | None:
         """A trial's place in the grid."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
@@ -46,11 +47,11 @@ from sweeplora.sweep.recorder import Recorder, finish_recorder, revive_recorder,
 from sweeplora.sweep.reuse import has_damaged_weights, weights_fault
 from sweeplora.sweep.screen import Screen, open_screen
 from sweeplora.sweep.search.grammar import answers, split_command_line
-from sweeplora.sweep.search.rehearsal import rehearse
+from sweeplora.sweep.search.rehearsal import learns_late, rehearse
 from sweeplora.sweep.search.rungs import rungs_of
 from sweeplora.sweep.search.space import Space
 from sweeplora.sweep.single import INTERRUPTED, REFUSED, SOME_FAILED, WELL, run_single
-from sweeplora.sweep.startup import without_collections
+from sweeplora.sweep.startup import what_is_there_kept, without_collections
 from sweeplora.sweep.supervise import now, shape_of
 
 DATABASE = "optuna.db"
@@ -100,7 +101,7 @@ def run_study(configuration: Configuration, composer: Composer, swept: Space, tr
     """Begin a study, or continue it where an earlier driver stopped."""
     with without_collections():
         question = read_question(configuration, composer, swept)
-        rehearse(question.config, question.space, len(question.objectives), question.constraints)
+        _rehearse(question, own_proposals=not learns_late(question.config["search"]))
     launcher = trains.launcher or launcher_of(configuration.config)
     runs = Path(configuration.config["runs"]).absolute()
     folder = runs / question.name
@@ -110,6 +111,10 @@ def run_study(configuration: Configuration, composer: Composer, swept: Space, tr
         with without_collections():
             study = _Study(question, composer, launcher, runs)
         return study.run(trains.module, interrupt)
+
+
+def _rehearse(question: Question, own_proposals: bool = True) -> None:
+    rehearse(question.config, question.space, len(question.objectives), question.constraints, own_proposals)
 
 
 class _Study:
@@ -155,7 +160,10 @@ class _Study:
             batches = Batches(self._ledger, self._question, self._board)
         waits = batches.waits if batches is not None else lambda: False
         trials = batches or self._ledger
-        context = StudyContext(self._question, self._composer, trials, self._launcher, training, self._runs, waits)
+        context = StudyContext(
+            *(self._question, self._composer, trials, self._launcher, training, self._runs, waits),
+            late_checks=self._late_checks(open_trials),
+        )
         for notice in (*self._question.notices, *plan.notices):
             screen.event(notice)
         for number_, reason in sorted(self._lost.items()):
@@ -163,7 +171,7 @@ class _Study:
         driver = Driver(context, plan.slots, screen, interrupt)
         state: State = "interrupted"
         try:
-            with storage_faults(self._runs / DATABASE):
+            with storage_faults(self._runs / DATABASE), what_is_there_kept():
                 driver.run(lambda: revive_recorder(recorder))
             state = "finished" if driver.is_over else "interrupted"
         finally:
@@ -182,6 +190,14 @@ class _Study:
         recorded = finish_recorder(recorder, screen, interrupt).kept
         code = self._tell(board, screen, driver.refused, waits())
         return code if recorded or code != WELL else SOME_FAILED
+
+    def _late_checks(self, open_trials: int) -> list[Callable[[], object]]:
+        """What is checked while the first trials run: a slow search's own proposals, then the rest of wide choices."""
+        question = self._question
+        checks: list[Callable[[], object]] = []
+        if open_trials > 0 and learns_late(question.config["search"]):
+            checks.append(functools.partial(_rehearse, question))
+        return checks + [functools.partial(self._composer.experiment, words) for words in question.unchecked]
 
     def _recorder(self) -> Recorder | None:
         write_whole(self._folder / "config.yaml", self._question.configuration.yaml)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +13,9 @@ import pytest
 from sweeplora.config.compose import compose
 from sweeplora.errors import UserError
 from sweeplora.sweep.search.grammar import parse_space
-from sweeplora.sweep.search.rehearsal import rehearse
+from sweeplora.sweep.search.rehearsal import learns_late, rehearse
 
+ROOT = Path(__file__).resolve().parents[3]
 SPACE = parse_space({"network.dim": "choice(4, 8)", "optimizer.lr": "tag(log, interval(1e-5, 1e-3))"})
 
 
@@ -45,3 +50,42 @@ def test_a_sampler_without_its_package_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(CmaEsSampler, "sample_relative", without_its_package)
     with pytest.raises(UserError, match="CmaEsSampler: cannot drive this study: Tried to import 'cmaes'"):
         rehearse(_sampler("CmaEsSampler"), SPACE, 1)
+
+
+def test_a_slow_search_is_rehearsed_with_what_it_draws_at_random_and_later_with_its_own_proposals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from optuna.samplers import GPSampler
+
+    def without_its_package(*_: object) -> None:
+        raise ImportError("No module named 'torch'")
+
+    monkeypatch.setattr(GPSampler, "_sample_relative_impl", without_its_package)
+    config = _config("search=gp")
+    assert learns_late(config["search"])
+    rehearse(config, SPACE, 1, own_proposals=False)
+    with pytest.raises(UserError, match="GPSampler: cannot drive this study: No module named 'torch'"):
+        rehearse(config, SPACE, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "late"), [(("search=tpe",), False), (("search=gp", "search.n_startup_trials=0"), False)]
+)
+def test_a_search_whose_first_trial_is_its_own_proposal_is_rehearsed_before_it(
+    words: Sequence[str], late: bool
+) -> None:
+    assert learns_late(_config(*words)["search"]) == late
+
+
+def test_a_study_by_gaussian_processes_begins_without_torch(tmp_path: Path) -> None:
+    words = ["search=gp", "sweep.name=s", "sweep.trials=2", "network.dim=range(1,9)"]
+    code = (
+        "import sys; from tests.sweep import standin; from tests.sweep.inline import study\n"
+        "from pathlib import Path; began = []\n"
+        "def train(argv): began.append('torch' in sys.modules); return trained(argv)\n"
+        "trained, standin.main = standin.main, train\n"
+        f"code, said = study(Path({str(tmp_path)!r}), *{words!r}); assert code == 0, said\n"
+        "print(began, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.split("\n")[-2] == "[False, True] True", done.stdout

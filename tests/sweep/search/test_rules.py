@@ -10,8 +10,10 @@ import pytest
 
 from sweeplora.config.compose import compose
 from sweeplora.errors import UserError
+from sweeplora.sweep.search.constraints import Constraint
 from sweeplora.sweep.search.grammar import parse_space
-from sweeplora.sweep.search.proposals import Proposal, propose
+from sweeplora.sweep.search.known_points import proposal_of
+from sweeplora.sweep.search.proposals import Proposal, points, propose
 from sweeplora.sweep.search.rules import Rules, read_constraints
 from sweeplora.sweep.search.searchers import build_search, grid_points
 from sweeplora.sweep.search.space import Space
@@ -83,8 +85,41 @@ def test_a_constraint_may_decide_between_the_choices_of_a_group() -> None:
 
 def test_a_grid_has_the_allowed_points_only() -> None:
     space = parse_space({"network.dim": "choice(2, 8)", "network.alpha": "choice(1, 4)"})
-    points = grid_points(space, 0, rules(space, "network.alpha <= network.dim"))
-    assert sorted((p["network.dim"], p["network.alpha"]) for p in points) == [(2, 1), (8, 1), (8, 4)]
+    found = grid_points(space, 0, rules(space, "network.alpha <= network.dim"))
+    assert sorted((p["network.dim"], p["network.alpha"]) for p in found) == [(2, 1), (8, 1), (8, 4)]
+
+
+@pytest.mark.parametrize(
+    "constraints",
+    [
+        ("network.alpha <= network.dim", "network.factor < 4"),  # keys of a branch, and those that a choice sets itself
+        ("optimizer.lr * network.alpha < 0.1",),  # a key that is not searched
+        ("network == 'lokr' or network.alpha < 16",),
+    ],
+)
+def test_a_grid_has_just_the_points_that_are_allowed_one_by_one(constraints: tuple[str, ...]) -> None:
+    within = rules(BRANCHED, *constraints)
+    proposals = {str(point): proposal_of(BRANCHED, point) for point in points(BRANCHED)}
+    allowed = [name for name, proposal in proposals.items() if proposal is not None and within.allowed(proposal)]
+    assert sorted(map(str, grid_points(BRANCHED, 0, within))) == sorted(allowed)
+    assert 0 < len(allowed) < len(proposals)
+    whole = [point for point in grid_points(BRANCHED, 0) if str(point) in allowed]
+    assert grid_points(BRANCHED, 0, within) == whole, "the order is the whole grid's"
+
+
+def test_a_constraint_is_computed_once_for_values_of_its_own_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = parse_space({"network.dim": "range(1, 9)", "network.alpha": "range(1, 5)", "optimizer.lr": "range(1, 101)"})
+    within = rules(space, "network.alpha <= network.dim")
+    computed: list[float] = []
+    excess = Constraint.excess
+
+    def counted(one: Constraint, value_of: Any) -> float:
+        computed.append(excess(one, value_of))
+        return computed[-1]
+
+    monkeypatch.setattr(Constraint, "excess", counted)
+    assert len(grid_points(space, 0, within)) == 26 * 100
+    assert len(computed) == 8 * 4
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ class Facts:
     """Whether a continued study needs another seed, so that proposals do not repeat."""
     widens: bool = True
     """Whether a range may grow while it searches (`sweep.extend`)."""
+    slow: bool = False
+    """Whether its first proposal of its own takes seconds (imports, a fit): then that is rehearsed while trials run."""
     package: str | None = None
     """What it imports beyond Optuna."""
 

@@ -49,12 +49,42 @@ def propose(space: Space, asker: Asker) -> Proposal:
     return Proposal(tuple(overrides), params)
 
 
+class Part(NamedTuple):
+    """What one dimension gives to a point: a value, and a point of the branch that it opens.
+
+    `point`: values by parameter name; `proposal`: the same as overrides, and by key.
+    """
+
+    point: dict[str, Scalar]
+    proposal: Proposal
+
+
+def columns(space: Space) -> list[list[Part]]:
+    """The parts of every dimension of a space of choices and ranges; its points are the combinations.
+
+    Raises UserError for an interval, which has infinitely many values.
+    """
+    return _columns(space, "")
+
+
+def joined(parts: Sequence[Part]) -> Part:
+    """Parts as one."""
+    return Part(
+        {name: value for part in parts for name, value in part.point.items()},
+        Proposal(
+            tuple(word for part in parts for word in part.proposal.overrides),
+            {key: value for part in parts for key, value in part.proposal.params.items()},
+        ),
+    )
+
+
 def points(space: Space) -> list[dict[str, Scalar]]:
     """Every combination of a space of choices and ranges, as values by parameter name.
 
     Raises UserError for an interval, which has infinitely many values.
     """
-    return _points(space, "")
+    pointed = ([part.point for part in column] for column in columns(space))
+    return [{name: value for point in parts for name, value in point.items()} for parts in product(*pointed)]
 
 
 def every_choice(space: Space) -> list[tuple[str, ...]]:
@@ -133,19 +163,24 @@ def ask_value(dimension: Dimension, asker: Asker, name: str) -> tuple[str, Scala
     return text_of(value), value
 
 
-def _points(space: Space, where: str) -> list[dict[str, Scalar]]:
-    columns: list[list[dict[str, Scalar]]] = []
+def _columns(space: Space, where: str) -> list[list[Part]]:
+    columns: list[list[Part]] = []
     for key, dimension in space.dimensions.items():
         _refuse_interval(key, dimension)
         assert not isinstance(dimension, Interval)
         values = (None,) if isinstance(dimension, Fixed) else dimension.values
-        column: list[dict[str, Scalar]] = []
+        column: list[Part] = []
         for text, value in zip(texts_of(dimension), values, strict=True):
+            is_searched = not isinstance(dimension, Fixed)
+            own = Part(
+                {parameter(key, where): value} if is_searched else {},
+                Proposal((space.word(key, text),), {key: value} if is_searched else {}),
+            )
             branch = space.branches.get((key, text), Space())
-            own = {} if isinstance(dimension, Fixed) else {parameter(key, where): value}
-            column += [own | inner for inner in _points(branch, inside(where, key, text))]
+            inner = product(*_columns(branch, inside(where, key, text)))
+            column += [joined((own, *parts)) for parts in inner]
         columns.append(column)
-    return [{name: value for part in parts for name, value in part.items()} for parts in product(*columns)]
+    return columns
 
 
 def _refuse_interval(key: str, dimension: Dimension) -> None:

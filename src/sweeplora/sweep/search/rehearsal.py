@@ -8,18 +8,31 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from sweeplora.errors import UserError
+from sweeplora.sweep.search.facts import facts_of
 from sweeplora.sweep.search.proposals import propose
 from sweeplora.sweep.search.rules import Rules
 from sweeplora.sweep.search.searchers import build_pruner, build_search, is_grid
 from sweeplora.sweep.search.space import Space
 
-_MOST_TRIALS = 16
+_MOST_DRAWN = 16
+_OWN_PROPOSALS = 2
 
 
-def rehearse(config: Mapping[str, Any], space: Space, num_objectives: int, rules: Rules | None = None) -> None:
+def learns_late(search: Mapping[str, Any]) -> bool:
+    """Whether a search is slow to propose by itself, and draws its first trials at random, which need not wait."""
+    return facts_of(search).slow and _drawn_at_random(search) > 0
+
+
+def rehearse(
+    config: Mapping[str, Any],
+    space: Space,
+    num_objectives: int,
+    rules: Rules | None = None,
+    own_proposals: bool = True,
+) -> None:
     """Ask, report and tell in memory until the sampler proposes by itself; raises UserError if that fails.
 
-    `config`: with its groups `search` and `pruner`.
+    `config`: with its groups `search` and `pruner`. Without `own_proposals` it ends with what is drawn at random.
     """
     import optuna
 
@@ -36,7 +49,7 @@ def rehearse(config: Mapping[str, Any], space: Space, num_objectives: int, rules
             _refuse_one_that_stops(target, type(sampler))
             directions: list[Literal["minimize"]] = ["minimize"] * num_objectives
             study = optuna.create_study(directions=directions, sampler=sampler, pruner=build_pruner(config["pruner"]))
-            for number in range(_trials(config["search"])):
+            for number in range(_drawn_at_random(config["search"]) + (_OWN_PROPOSALS if own_proposals else 0)):
                 _play(study, space, number, num_objectives)
     except UserError:
         raise
@@ -56,10 +69,10 @@ def _play(study: Any, space: Space, number: int, num_objectives: int) -> None:
     study.tell(trial, [1.0 / (1 + number)] * num_objectives)
 
 
-def _trials(search: Mapping[str, Any]) -> int:
-    """The trials that a sampler draws at random before it starts, plus two."""
+def _drawn_at_random(search: Mapping[str, Any]) -> int:
+    """The trials that a sampler draws at random before it proposes by itself, those that are rehearsed."""
     startup = search.get("n_startup_trials")
-    return min(startup if isinstance(startup, int) else 10, _MOST_TRIALS) + 2
+    return min(startup if isinstance(startup, int) else 10, _MOST_DRAWN)
 
 
 def _refuse_one_that_stops(target: str, sampler: type) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import difflib
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import chain, product
 from typing import Any
+
+import numpy
+from numpy.typing import NDArray
 
 from sweeplora.errors import UserError
 from sweeplora.overrides import parse
 from sweeplora.rundir.record import Scalar
 from sweeplora.sweep.search.constraints import Constraint, NotSet, parse_constraint
-from sweeplora.sweep.search.proposals import Proposal, every_choice, is_number, propose
+from sweeplora.sweep.search.proposals import Part, Proposal, every_choice, is_number, propose
 from sweeplora.sweep.search.space import Space, all_keys
 
 MOST_DRAWS = 10_000
@@ -51,6 +55,39 @@ class Rules:
         """Whether a proposal keeps all constraints."""
         return not self._constraints or max(self.excesses(proposal).values()) <= 0
 
+    def kept(self, columns: Sequence[Sequence[Part]]) -> NDArray[numpy.bool_]:
+        """Which points of a space keep all constraints, one axis a dimension.
+
+        A constraint is computed once for every combination of the dimensions that it depends on.
+        """
+        found = numpy.ones([len(column) for column in columns], dtype=bool)
+        for one in self._constraints:
+            deciding = [any(_decides(one, part) for part in column) for column in columns]
+            chosen = [column for column, decides in zip(columns, deciding, strict=True) if decides]
+            holds = self._holds(one, chosen)
+            shape = [len(column) if decides else 1 for column, decides in zip(columns, deciding, strict=True)]
+            found &= numpy.array(holds, dtype=bool).reshape(shape)
+        return found
+
+    def _holds(self, one: Constraint, columns: Sequence[Sequence[Part]]) -> list[bool]:
+        """Whether a constraint holds, for every combination of these columns."""
+        words = [[part.proposal.overrides for part in column] for column in columns]
+        values = [
+            [dict(_value(word, part.proposal.params) for word in part.proposal.overrides) for part in column]
+            for column in columns
+        ]
+        found = []
+        for known, chosen in zip(product(*values), product(*words), strict=True):
+
+            def value_of(key: str, known: Any = known, chosen: Any = chosen) -> Any:
+                for part in reversed(known):
+                    if key in part:
+                        return part[key]
+                return self._configured_value(key, tuple(chain.from_iterable(chosen)))
+
+            found.append(one.excess(value_of) <= 0)
+        return found
+
     def broken(self, proposal: Proposal) -> str | None:
         """The first constraint that a proposal breaks."""
         return next((text for text, excess in self.excesses(proposal).items() if excess > 0), None)
@@ -83,6 +120,12 @@ class Rules:
     def _has(self, key: str, words: Sequence[str]) -> bool:
         found, value = lookup(self._configuration(words), key)
         return found and not isinstance(value, Mapping)
+
+
+def _decides(one: Constraint, part: Part) -> bool:
+    """Whether a constraint may depend on a part: it sets one of its keys, or chooses a group that may set one."""
+    keys = [word.partition("=")[0].lstrip("+") for word in part.proposal.overrides]
+    return any(key in one.keys or "." not in key for key in keys)
 
 
 def _value(word: str, params: Mapping[str, Scalar]) -> tuple[str, Any]:

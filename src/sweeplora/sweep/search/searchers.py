@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy
 from hydra.utils import get_object
+from numpy.typing import NDArray
 
 from sweeplora.errors import UserError
 from sweeplora.randomness import seed_of
 from sweeplora.rundir.record import Scalar
 from sweeplora.sweep.search.facts import facts_of
-from sweeplora.sweep.search.known_points import proposal_of
-from sweeplora.sweep.search.proposals import points, size
+from sweeplora.sweep.search.proposals import columns, points, size
 from sweeplora.sweep.search.rules import Rules
 from sweeplora.sweep.search.rungs import rungs_of
 from sweeplora.sweep.search.space import Space
@@ -63,22 +64,22 @@ def brute(seed: int) -> Any:
 
 def grid_points(space: Space, seed: int, rules: Rules | None = None) -> list[dict[str, Scalar]]:
     """Every allowed combination of choices, in an order shuffled by `seed`. Raises UserError for intervals."""
+    _refuse_too_large(space)
+    listed, kept = points(space), _kept(rules).ravel() if rules else None
+    order = list(range(len(listed)))
+    random.Random(seed_of(seed, "grid")).shuffle(order)
+    return [listed[place] for place in order if kept is None or kept[place]]
+
+
+def _refuse_too_large(space: Space) -> None:
     if size(space) > _LARGEST_GRID:
         raise UserError("search", "grid", f"the grid has {size(space)} points; use search=tpe, or fewer values")
-    return _allowed_points(rules, seed) if rules else _shuffled_points(space, seed)
-
-
-def _shuffled_points(space: Space, seed: int) -> list[dict[str, Scalar]]:
-    shuffled = points(space)
-    random.Random(seed_of(seed, "grid")).shuffle(shuffled)
-    return shuffled
 
 
 @functools.lru_cache(maxsize=1)
-def _allowed_points(rules: Rules, seed: int) -> list[dict[str, Scalar]]:
-    """Kept, since a study first counts them; a large grid takes seconds."""
-    proposals = ((point, proposal_of(rules.space, point)) for point in _shuffled_points(rules.space, seed))
-    return [point for point, proposal in proposals if proposal is not None and rules.allowed(proposal)]
+def _kept(rules: Rules) -> NDArray[numpy.bool_]:
+    """Which points of a space are allowed; kept, since a study first counts them."""
+    return rules.kept(columns(rules.space))
 
 
 def build_search(config: Mapping[str, Any], space: Space, existing: int, rules: Rules | None = None) -> Search:
@@ -113,7 +114,8 @@ def is_grid(config: Mapping[str, Any]) -> bool:
 def num_points(config: Mapping[str, Any], space: Space, rules: Rules) -> int | None:
     """How many points a search has to visit; None for one that could go on for ever."""
     if is_grid(config):
-        return len(grid_points(space, config["seed"], rules))
+        _refuse_too_large(space)
+        return int(_kept(rules).sum()) if rules else size(space)
     return size(space) if facts_of(config).values == "finite" else None
 
 
