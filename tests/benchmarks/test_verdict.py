@@ -31,3 +31,7 @@ def test_replays_of_real_trainings_keep_the_error_rates() -> None:
     assert long["difference_found"]["5%"] >= 0.9
     assert wide["rungs_keep_the_best_or_an_equal"] >= 0.95
     assert wide["rungs_share_of_steps"] <= 0.45
+    alone, by_rank = wide["by_rank"]["without"], wide["by_rank"]["with"]
+    assert alone["every_rank_comes_to_its_end"] < by_rank["every_rank_comes_to_its_end"] == 1
+    assert by_rank["best_of_a_rank_or_an_equal"] >= 0.95
+    assert by_rank["share_of_steps"] <= 0.47
