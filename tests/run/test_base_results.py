@@ -16,7 +16,10 @@ from sweeplora.rundir.metrics import read_metrics
 from sweeplora.rundir.scores import read_scores
 from tests.run.trainings import Trainings
 
-SHORT = ("train.epochs=null", "train.steps=1", "sample.at_first=true", "sample.at_last=false")
+SHORT = (
+    *("train.epochs=null", "train.steps=1", "sample.at_first=true", "sample.at_last=false"),
+    "network.preset=attn-only",
+)
 
 
 @pytest.fixture(scope="module")

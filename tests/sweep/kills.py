@@ -215,7 +215,7 @@ def recorded(folder: Path, study: str) -> dict[str, Any]:
 
 
 def _is_about_place(key: str) -> bool:
-    return key in ("runs", "reuse") or key.startswith(("sweep.", "tracking."))
+    return key in ("runs", "reuse") or key.startswith(("sweep.", "tracking.", "launcher."))
 
 
 def _optuna(runs: Path, study: str) -> list[Any]:
