@@ -126,6 +126,12 @@ def test_an_axis_keeps_trials_and_a_sheet_grows_with_the_keyboard_alone(browser:
     assert browser.complaints == []
 
 
+def test_on_paper_the_leaderboard_is_not_cut_and_what_a_pointer_needs_is_left_out(browser: Report) -> None:
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    assert browser.evaluate("document.getElementById('board').scrollWidth <= innerWidth")
+    assert browser.evaluate("[...document.querySelectorAll('.hint, .choices')].every(e => e.offsetHeight === 0)")
+
+
 @pytest.fixture(scope="module")
 def astray(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of two good trials, one that ended at a million, and one that diverged at step 2."""
