@@ -36,6 +36,12 @@ def test_several_objectives_are_told_together() -> None:
     rehearse(_config("search=tpe"), SPACE, 2)
 
 
+def test_what_a_pruner_cannot_decide_with_is_said_of_the_pruner() -> None:
+    with pytest.raises(UserError, match=r"HyperbandPruner: cannot decide with these values") as refused:
+        rehearse(_config("search=random", "pruner=hyperband", "pruner.reduction_factor=1"), SPACE, 1)
+    assert refused.value.key == "pruner"
+
+
 def test_a_sampler_that_ends_a_study_itself_is_refused() -> None:
     with pytest.raises(UserError, match=r"BruteForceSampler: ends a study by itself.*use search=brute"):
         rehearse(_sampler("BruteForceSampler"), SPACE, 1)

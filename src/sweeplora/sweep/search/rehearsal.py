@@ -50,23 +50,30 @@ def rehearse(
             directions: list[Literal["minimize"]] = ["minimize"] * num_objectives
             study = optuna.create_study(directions=directions, sampler=sampler, pruner=build_pruner(config["pruner"]))
             for number in range(_drawn_at_random(config["search"]) + (_OWN_PROPOSALS if own_proposals else 0)):
-                _play(study, space, number, num_objectives)
+                _play(study, space, number, num_objectives, config["pruner"]["_target_"])
     except UserError:
         raise
     except Exception as error:  # a third-party sampler may raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError("search", target, f"cannot drive this study: {reason}") from error
+        raise UserError("search", target, f"cannot drive this study: {_reason(error)}") from error
     finally:
         optuna.logging.set_verbosity(before)
 
 
-def _play(study: Any, space: Space, number: int, num_objectives: int) -> None:
+def _play(study: Any, space: Space, number: int, num_objectives: int, pruner: str) -> None:
     trial = study.ask()
     propose(space, trial)
     if num_objectives == 1:
         trial.report(1.0 / (1 + number), 1)
-        trial.should_prune()
+        try:
+            trial.should_prune()
+        except Exception as error:  # Optuna's check some of their arguments only when they first decide
+            raise UserError("pruner", pruner, f"cannot decide with these values: {_reason(error)}") from error
     study.tell(trial, [1.0 / (1 + number)] * num_objectives)
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _drawn_at_random(search: Mapping[str, Any]) -> int:
