@@ -7,10 +7,12 @@ import logging
 import os
 import signal
 import sys
-import threading
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGCHLD)
-OURS = ("SWEEPLORA", "STANDIN", "PYTHON", "OMP_", "MKL_", "CUDA_", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_")
+OURS = (
+    *("SWEEPLORA", "STANDIN", "PYTHON", "OMP_", "MKL_", "CUDA_VISIBLE_DEVICES"),
+    *("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_"),
+)
 """How the variables begin that a test or a command may add; what importing a library adds stays, once for all."""
 
 
@@ -20,14 +22,12 @@ def process_state() -> dict[str, object]:
         "the collection of garbage": gc.isenabled(),
         "the working directory": os.getcwd(),
         "blocked signals": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
-        "the level of logging": (logging.root.level, logging.root.manager.disable),
-        "the handlers of logging": [one for one in logging.root.handlers if not _is_of_pytest(one)],
-        "sys.excepthook": (sys.excepthook, threading.excepthook),
+        "log files": [one for one in logging.root.handlers if type(one) is logging.FileHandler],
         **{f"the handler of {number.name}": signal.getsignal(number) for number in SIGNALS},
         **os.environ,
     }
     del state["PYTEST_CURRENT_TEST"]
-    if (torch := sys.modules.get("torch")) is not None and hasattr(torch, "are_deterministic_algorithms_enabled"):
+    if (torch := sys.modules.get("torch")) is not None:
         state |= {
             "the threads of torch": torch.get_num_threads(),
             "the default dtype of torch": torch.get_default_dtype(),
@@ -45,7 +45,3 @@ def changes(before: dict[str, object], after: dict[str, object]) -> list[str]:
         for name in names
         if before.get(name) != after.get(name)
     ]
-
-
-def _is_of_pytest(handler: logging.Handler) -> bool:
-    return type(handler).__module__.startswith("_pytest.")
