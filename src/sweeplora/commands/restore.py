@@ -125,8 +125,13 @@ def _model_digest(folder: Path) -> ModelDigest:
     from sweeplora.check.parts import built
     from sweeplora.content import ContentHashes
     from sweeplora.experiment import Group
+    from sweeplora.rundir.resolved import is_resolved
 
-    model = yaml.safe_load((folder / "config.yaml").read_text()).get("model") or {}
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+    except (OSError, ValueError, yaml.YAMLError):  # the restoring says so
+        config = None
+    model = (config.get("model") or {}) if is_resolved(config) else {}
     hashes = ContentHashes(Path(tempfile.gettempdir(), "sweeplora-no-memo"))
 
     def digest_of(placed: Mapping[str, Any], path: Path, vae: Path | None) -> str | None:

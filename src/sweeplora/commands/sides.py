@@ -46,12 +46,13 @@ def run_side(run: RunDir) -> Side:
     from sweeplora.rundir.files import read_json
     from sweeplora.rundir.metrics import read_metrics
     from sweeplora.rundir.plain_record import read_plain_trial
+    from sweeplora.rundir.resolved import is_resolved
 
     try:
         config = yaml.safe_load(run.config.read_text())
     except (OSError, ValueError, yaml.YAMLError):
         config = None
-    if not isinstance(config, dict):
+    if not is_resolved(config):
         raise UserError("RUN", run.path, "its config.yaml is missing or damaged")
     series = read_metrics(run.metrics)
     return Side(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 
 from sweeplora.record.provenance.environment import LOCK
 from sweeplora.record.provenance.packed import read_backup
-from sweeplora.record.provenance.session import FACTS, MANIFEST, owner_of, record_session, session_of
+from sweeplora.record.provenance.session import owner_of, record_session, session_of
+from sweeplora.record.provenance.session_files import read_facts, read_manifest
 from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
-from sweeplora.rundir.files import read_sealed
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.plain_record import read_plain_trial
 
@@ -79,11 +78,7 @@ def environment_diff(then: Session, now: Session) -> dict[str, list[Any]]:
 
 
 def _read(folder: Path, workspaces: Path) -> Session:
-    facts = read_sealed(folder / FACTS) or {}
-    try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        manifest = {}
+    facts, manifest = read_facts(folder) or {}, read_manifest(folder)
     archive = workspaces / f"{facts.get('workspace')}.tar.gz"
     return Session(
         facts=facts,

@@ -137,7 +137,8 @@ def _images(config: Mapping[str, Any], listing: Mapping[str, Any]) -> dict[str, 
     roots = [str(data[key]) for key in _DATA_KEYS if data.get(key)]
     roots += [str(subset["dir"]) for subset in data.get("subsets") or [] if subset.get("dir")]
     found = {}
-    for entry in listing.get("files") or []:
+    entries = listing.get("files")
+    for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, Mapping) and "path" in entry:
             found[_name(str(entry["path"]), roots)] = entry
     return found

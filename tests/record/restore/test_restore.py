@@ -212,16 +212,22 @@ def test_a_run_folder_that_was_taken_away_alone_has_its_session(
     capsys.readouterr()
 
 
-def test_the_code_that_trained_is_named_where_another_is_here(desk: Desk, tmp_path: Path) -> None:
+def test_the_code_that_trained_is_named_where_another_is_here(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = desk.record()
     assert bring_back(made, tmp_path / "at once").environment == ()
     facts = next(made.path.glob("provenance/*/session.json"))
     content = read_sealed(facts) or {}
     others = [one for one in content["repositories"] if one["label"] != "sweeplora"]
-    write_json(facts, sealed({**content, "repositories": [*others, {"label": "sweeplora", "commit": "1" * 40}]}))
+    other = {"label": "sweeplora", "root": "/elsewhere", "commit": "1" * 40}
+    write_json(facts, sealed({**content, "repositories": [*others, other]}))
     facts.with_name("sweeplora.patch").write_bytes(b"diff --git a/x b/x\n")
     (line,) = bring_back(made, tmp_path / "later").environment
     assert line.startswith("sweeplora's code: the run had commit 111111111111 with uncommitted changes, sweeplora.p")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (line,) = bring_back(made, tmp_path / "without git").environment
+    assert line.endswith("; here git does not say") or line.endswith("; here it is no checkout")
 
 
 def test_the_command_that_trains_again_can_be_typed_as_it_is_printed(

@@ -22,14 +22,13 @@ from sweeplora.record.provenance import git
 from sweeplora.record.provenance.environment import LOCK, installed, lock, machine, packages
 from sweeplora.record.provenance.exclusions import Exclusions, Rules, rules_of
 from sweeplora.record.provenance.secret import holds_secret, without_credentials
+from sweeplora.record.provenance.session_files import FACTS, MANIFEST, read_facts
 from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
 from sweeplora.record.provenance.workspace import Backup, back_up
-from sweeplora.rundir.files import read_sealed, sealed, write_json, write_whole
+from sweeplora.rundir.files import sealed, write_json, write_whole
 from sweeplora.rundir.folder import SINGLE
 
 FOLDER = "provenance"
-FACTS = "session.json"
-MANIFEST = "workspace.json"
 PROMPTS = "prompts"
 """The stem of the copy of the previews' prompts."""
 
@@ -139,7 +138,7 @@ def write_session(
 
 def package_differences(session: Path) -> list[str]:
     """How the checkouts of this package and of LyCORIS that a session had are otherwise here, one line each."""
-    recorded = {str(one.get("label")): one for one in (read_sealed(session / FACTS) or {}).get("repositories") or []}
+    recorded = {str(one.get("label")): one for one in (read_facts(session) or {}).get("repositories") or []}
     lines = []
     for module in _PACKAGES:
         if module not in recorded:
@@ -154,7 +153,8 @@ def package_differences(session: Path) -> list[str]:
             repository, changes = git.state(root, Exclusions(_NO_RULES, root).why_out)
             if (repository.commit, changes) == then:
                 continue
-            here = _at_commit(repository.commit, changes, "uncommitted changes")
+            known = repository.commit is not None and not repository.trouble
+            here = _at_commit(repository.commit, changes, "uncommitted changes") if known else "git does not say"
         changed = f"uncommitted changes, {patch.name} beside the lock"
         lines.append(f"{module}'s code: the run had {_at_commit(*then, changed)}; here {here}")
     return lines
@@ -184,14 +184,14 @@ def backups_of(beside: Path) -> list[str]:
 
 def _sessions(beside: Path) -> list[tuple[Path, dict[str, Any]]]:
     """The sessions, oldest first, each folder with its facts; one whose facts are damaged is passed over."""
-    found = [(path.parent, read_sealed(path)) for path in sorted((beside / FOLDER).glob(f"*/{FACTS}"))]
+    found = [(path.parent, read_facts(path.parent)) for path in sorted((beside / FOLDER).glob(f"*/{FACTS}"))]
     read = [(folder, facts) for folder, facts in found if facts]
     return sorted(read, key=lambda one: float(one[1].get("time") or 0.0))  # a name has whole seconds
 
 
 def tags_of(folder: Path) -> dict[str, str]:
     """A session as MLflow's tags and ours; its first repository is the most important one."""
-    facts = read_sealed(folder / FACTS) or {}
+    facts = read_facts(folder) or {}
     if not {"user", "host", "workspace", "repositories"} <= set(facts):
         return {"sweeplora.session": folder.name}
     tags = {

@@ -57,12 +57,15 @@ Compare = Callable[[Path, DataFolder], Differences]
 
 def restore_data(config: Mapping[str, Any], listing: Mapping[str, Any], places: Places, compare: Compare) -> None:
     """Bring back every folder of images that the configuration names; `listing` is the run's `dataset.json`."""
-    entries = [entry for entry in listing.get("files", []) if isinstance(entry, Mapping)]
+    listed = listing.get("files")
+    entries = [entry for entry in listed if _is_entry(entry)] if isinstance(listed, list) else []
     readings: dict[Path, list[DataFolder]] = defaultdict(list)
     for folder in _with_members(list(_data_folders(config.get("data") or {})), entries, places):
         readings[places.recorded(folder.text)].append(folder)
     if readings and not entries:
         places.notes.append("dataset.json is missing or damaged: images and captions are not compared with the record")
+    elif readings and isinstance(listed, list) and len(entries) < len(listed):
+        places.notes.append(f"dataset.json is damaged: {len(listed) - len(entries)} of its entries are passed over")
     for root, folders in readings.items():
         if any(folder.members for folder in folders):
             place = _restored(root, folders, places, compare)
@@ -70,6 +73,18 @@ def restore_data(config: Mapping[str, Any], listing: Mapping[str, Any], places: 
             place = _as_it_is(root, folders[0].text, places)
         for folder in folders:
             places.use(folder.text, place)
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether an entry of `dataset.json`, and the mask in it, says what it is needed for."""
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("caption", ""), str):
+        return False
+    files = [entry, *([] if entry.get("mask") is None else [entry["mask"]])]
+    return all(
+        isinstance(one, Mapping) and isinstance(one.get(key), kind)
+        for one in files
+        for key, kind in (("path", str), ("sha256", str), ("bytes", int))
+    )
 
 
 def _data_folders(data: Mapping[str, Any]) -> Iterator[DataFolder]:

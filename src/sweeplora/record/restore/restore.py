@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ import yaml
 
 from sweeplora.errors import UserError
 from sweeplora.record.provenance.environment import LOCK, installed, lock
-from sweeplora.record.provenance.session import FACTS, MANIFEST, PROMPTS, owner_of, package_differences, session_of
 from sweeplora.record.provenance.session import FOLDER as SESSIONS
+from sweeplora.record.provenance.session import PROMPTS, owner_of, package_differences, session_of
+from sweeplora.record.provenance.session_files import read_facts, read_manifest
 from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
 from sweeplora.record.provenance.workspace import GONE
 from sweeplora.record.restore.checkout import CheckedOut, check_out, recorded_checkouts
@@ -24,8 +24,10 @@ from sweeplora.record.restore.overlay import overlay, take_away
 from sweeplora.record.restore.places import Places
 from sweeplora.record.restore.search import ContentSearch
 from sweeplora.record.restore.target import expect_empty, made
-from sweeplora.rundir.files import read_json, read_sealed, write_json
+from sweeplora.rundir.files import read_json, write_json
 from sweeplora.rundir.folder import SINGLE, RunDir
+from sweeplora.rundir.plain_record import read_plain_trial
+from sweeplora.rundir.resolved import is_resolved
 
 RESTORED = "restored.json"
 """In a restored run's folder: where its inputs are now, and what is missing."""
@@ -89,9 +91,9 @@ class _Record:
 
 def _record(source: RunDir, config: Mapping[str, Any]) -> _Record:
     owner = owner_of(source.path)
-    trial = read_sealed(source.trial) or {}
+    trial = read_plain_trial(source.trial) or {}
     session = session_of(owner, _began(trial))
-    facts = (read_sealed(session / FACTS) if session is not None else None) or {}
+    facts = (read_facts(session) if session is not None else None) or {}
     name = facts.get("workspace")
     archive = source.path.parent.parent / WORKSPACES / f"{name}.tar.gz" if name else None
     return _Record(source, owner, config, trial, session, facts, archive)
@@ -104,7 +106,7 @@ def _restored(record: _Record, into: Path, look_in: Sequence[Path], helpers: Hel
     workspace = into / _place_in(facts, checkouts)
     workspace.mkdir(parents=True, exist_ok=True)
     search = ContentSearch(look_in)
-    manifest = _manifest(session)
+    manifest = {} if session is None else read_manifest(session)
     is_kept = record.archive is not None and record.archive.is_file()
     overlaid = overlay(manifest, record.archive if is_kept else None, workspace, search)
     cloned = [one.recorded for one in came_back if one.source is not None]
@@ -200,14 +202,15 @@ def _config(source: RunDir) -> dict[str, Any]:
         config = yaml.safe_load(source.config.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError("RUN", source.path, f"its config.yaml cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(config, dict):
+    if not is_resolved(config):
         raise UserError("RUN", source.path, "its config.yaml is not a resolved configuration")
     return config
 
 
 def _began(trial: Mapping[str, Any]) -> float:
     attempts = trial.get("attempts") or []
-    return float(attempts[0]["started"]) if attempts else float("inf")
+    began = attempts[0].get("started") if attempts else None
+    return float("inf") if began is None else float(began)
 
 
 def _place_in(facts: Mapping[str, Any], checkouts: Sequence[Any]) -> Path:
@@ -216,15 +219,6 @@ def _place_in(facts: Mapping[str, Any], checkouts: Sequence[Any]) -> Path:
     outer = next((Path(one.root) for one in checkouts if one.place == "."), None)
     inside = outer is not None and folder.is_relative_to(outer)
     return folder.relative_to(outer) if inside and outer is not None else Path()
-
-
-def _manifest(session: Path | None) -> dict[str, Any]:
-    """The list of the workspace's files."""
-    try:
-        content = json.loads((session / MANIFEST).read_bytes()) if session is not None else {}
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _runs_place(config: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
