@@ -100,9 +100,12 @@ def ignored_sources(folder: Path, places: Iterable[str]) -> list[str]:
 
     Raises GitError if git refuses.
     """
-    below = [f":(literal){place}/" for place in places]
-    patterns = [f":(glob)*{suffix}" for suffix in _SOURCES]
-    output = ask(folder, "ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--", *patterns, *below)
+    # No pattern: to match one, git would look into every ignored folder, as environments and data are.
+    here = [entry.name for entry in os.scandir(folder) if entry.name.endswith(_SOURCES) and entry.is_file()]
+    named = [f":(literal){name}" for name in [*here, *(f"{place}/" for place in places)]]
+    if not named:
+        return []
+    output = ask(folder, "ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--", *named)
     names = {os.fsdecode(name) for name in output.split(b"\0") if name}
     return sorted(name for name in names if name.endswith(_SOURCES))
 
