@@ -267,8 +267,7 @@ def test_which_tells_what_a_file_of_sd_scripts_says(
 def test_which_tells_what_a_configuration_of_data_sets_leaves_in_a_file_of_sd_scripts(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sets = [{"resolution": [512, 768], "batch_size_per_device": 2}, {"resolution": [1024, 1024]}]
-    sets[1]["batch_size_per_device"] = 2
+    sets = [{"resolution": size, "batch_size_per_device": 2} for size in ([512, 768], [1024, 1024])]
     file = weights(
         tmp_path / "kohya.safetensors",
         b"other",

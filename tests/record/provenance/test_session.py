@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeplora.record.provenance import session
+from sweeplora.record.provenance import session, session_files
 from sweeplora.rundir.files import read_json, write_json
 from tests.record.provenance.test_git import run
 
@@ -29,7 +29,7 @@ def desk(tmp_path: Path) -> Path:
 def test_a_session_tells_commit_changes_packages_and_machine(desk: Path, tmp_path: Path) -> None:
     (desk / "a.txt").write_text("two\n")
     folder = session.write_session(tmp_path / "study", desk, None)
-    facts = read_json(folder / session.FACTS) or {}
+    facts = read_json(folder / session_files.FACTS) or {}
     assert facts["cores"] >= 1
     assert facts["memory_mib"] > 100
     assert "+two" in (folder / "workspace.patch").read_text()
@@ -68,7 +68,7 @@ def test_a_trial_belongs_to_the_last_session_before_it(tmp_path: Path) -> None:
     for name, when in (("a", now - 1000), ("b", now)):
         folder = tmp_path / session.FOLDER / name
         folder.mkdir(parents=True)
-        write_json(folder / session.FACTS, {"time": when, "workspace": name})
+        write_json(folder / session_files.FACTS, {"time": when, "workspace": name})
     found = [session.session_of(tmp_path, when) for when in (now - 5000, now - 500, now - 1, now + 10)]
     assert [folder.name for folder in found if folder] == ["a", "a", "b", "b"]
     assert session.backups_of(tmp_path) == ["a", "b"]
@@ -150,7 +150,7 @@ def test_a_run_from_a_folder_below_the_checkouts_root_has_its_state(
     folder = session.session_of(tmp_path / "study", time.time())
     assert folder is not None
     assert "+two" in (folder / "workspace.patch").read_text()
-    files = (read_json(folder / session.MANIFEST) or {})["files"]
+    files = (read_json(folder / session_files.MANIFEST) or {})["files"]
     assert [file["path"] for file in files] == ["work.py"]
 
 
@@ -165,7 +165,7 @@ def test_what_a_run_makes_in_the_checkout_is_no_change_of_it(
     folder = session.session_of(tmp_path / "study", time.time())
     assert folder is not None
     assert session.tags_of(folder)["mlflow.source.git.dirty"] == "false"
-    assert [entry["path"] for entry in (read_json(folder / session.MANIFEST) or {})["left_out"]] == ["runs"]
+    assert [entry["path"] for entry in (read_json(folder / session_files.MANIFEST) or {})["left_out"]] == ["runs"]
     assert len(list((tmp_path / "study" / session.FOLDER).iterdir())) == 1
 
 
@@ -174,7 +174,7 @@ def test_a_damaged_session_is_passed_over_and_described_anew(
     desk: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     folder = session.write_session(tmp_path, desk, None)
-    facts = folder / session.FACTS
+    facts = folder / session_files.FACTS
     facts.write_bytes(damage(facts.read_bytes()))
     assert session.session_of(tmp_path, 0.0) is None and session.backups_of(tmp_path) == []
     assert session.tags_of(folder) == {"sweeplora.session": folder.name}

@@ -11,7 +11,8 @@ import pytest
 from sweeplora.__main__ import main
 from sweeplora.errors import UserError
 from sweeplora.record.provenance.environment import LOCK
-from sweeplora.record.provenance.session import FACTS, FOLDER
+from sweeplora.record.provenance.session import FOLDER
+from sweeplora.record.provenance.session_files import FACTS
 from sweeplora.record.provenance.workspace import FOLDER as WORKSPACES
 from sweeplora.rundir.files import read_json, sealed, write_json
 from sweeplora.rundir.folder import RunDir

@@ -202,7 +202,7 @@ def _config(source: RunDir) -> dict[str, Any]:
         config = yaml.safe_load(source.config.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError("RUN", source.path, f"its config.yaml cannot be read: {' '.join(str(error).split())}") from None
-    if not is_resolved(config):
+    if not isinstance(config, dict) or not is_resolved(config):
         raise UserError("RUN", source.path, "its config.yaml is not a resolved configuration")
     return config
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sweeplora.record.provenance.secret import without_credentials
-from sweeplora.record.provenance.session import FOLDER, MANIFEST
+from sweeplora.record.provenance.session import FOLDER
+from sweeplora.record.provenance.session_files import MANIFEST
 from sweeplora.record.store.grid_images import grid_names, thumbnail
 from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.record import read_trial
