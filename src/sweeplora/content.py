@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -74,12 +74,16 @@ def read_memo(memo: Path, version: int) -> dict[str, Any]:
 
 
 def write_memo(memo: Path, version: int, entries: Mapping[str, Any]) -> None:
-    """Write a memo file atomically, with a checksum over its version and entries; not within `keeping_no_memos`."""
+    """Write a memo file atomically, with a checksum over its version and entries; not within `keeping_no_memos`.
+
+    Where this user may not write, such as in a cache of somebody else's, what was hashed is forgotten again too.
+    """
     if not _KEEPS_MEMOS.get():
         return
-    memo.parent.mkdir(parents=True, exist_ok=True)
     content = {"checksum": _checksum(version, entries), "entries": entries}
-    write_whole(memo, json.dumps(content, indent=0))
+    with suppress(PermissionError):
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(memo, json.dumps(content, indent=0))
 
 
 @contextmanager

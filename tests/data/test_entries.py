@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
+from sweeplora.content import ContentHashes
 from sweeplora.data.entries import EntryStore, Make, Tensors
 from sweeplora.errors import UserError
 from tests.forked import in_a_process
 from tests.sweep.commands import until
 
+NOBODY = 65534
 KEYS = [f"{number:02}-key" for number in range(12)]
 
 
@@ -173,3 +177,32 @@ def test_an_entry_that_goes_while_it_is_in_use_is_one_line(tmp_path: Path) -> No
         store.read(KEYS[0])
     with pytest.raises(KeyError):
         store.read("never filled")
+
+
+@pytest.fixture
+def of_another() -> Iterator[Path]:
+    """A folder that this user may read and not write, made by somebody else."""
+    if os.geteuid() != 0:
+        pytest.skip("only root makes a file of another user's")
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    os.seteuid(0)
+    shutil.rmtree(folder)
+
+
+def test_a_cache_of_another_user_is_read_and_what_it_lacks_is_refused_in_one_line(of_another: Path) -> None:
+    made: list[str] = []
+    EntryStore(of_another / "latents").fill(KEYS[:3], _making(made), _silent)
+    (of_another / "hashes.json").write_text("{}")
+    (of_another / "picture").write_text("a picture")
+    os.seteuid(NOBODY)
+    store = EntryStore(of_another / "latents")
+    store.fill(KEYS[:3], _making(made), _silent)
+    assert made == KEYS[:3] and torch.equal(store.read(KEYS[0])["mean"], _value(KEYS[0])["mean"])
+    with pytest.raises(UserError, match=r"^runs=.*/latents/lock: this user may not write there .*runs=FOLDER"):
+        store.fill(KEYS[:4], _making(made), _silent)
+    hashes = ContentHashes(of_another / "hashes.json")
+    assert hashes.file(of_another / "picture")
+    hashes.save()  # nothing is written, and nothing is raised
+    assert (of_another / "hashes.json").read_text() == "{}"

@@ -76,6 +76,27 @@ def test_a_users_changed_module_is_read_anew_by_the_same_worker(
     assert runs[0][1] == runs[1][1]
 
 
+def test_what_a_users_module_puts_in_place_of_a_librarys_function_reaches_no_other_training(
+    trainings: Trainings,
+) -> None:
+    file = ROOT / "attention_that_a_test_patches.py"
+    slot, common = WARM + 7, ("network.preset=attn-only", *SHORT)
+    try:
+        file.write_text(
+            "import torch.nn.functional as f\nfrom sweeplora.diffusion.losses import Loss\n\n"
+            "exact = f.scaled_dot_product_attention\n"
+            "f.scaled_dot_product_attention = lambda *given, **more: exact(*given, **more) * 1.5\n"
+        )
+        own = ("loss._target_=attention_that_a_test_patches.Loss", *common)
+        patched, first = trained(trainings, slot, "p-patched", *own)
+    finally:
+        file.unlink()
+    after, second = trained(trainings, slot, "p-after", *common)
+    again, third = trained(trainings, slot, "p-again", *common)
+    assert content(patched)["status"] == "finished" and content(patched) != content(after) == content(again)
+    assert first != second == third
+
+
 def processor_ticks(pid: int) -> list[str]:
     """User and system time of a process so far."""
     return Path(f"/proc/{pid}/stat").read_text().split()[13:15]

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import builtins
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,9 +17,10 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from sweeplora.config.compose import compose
 from sweeplora.config.instantiate import build
 from sweeplora.models.family import Family
+from sweeplora.networks.adapters.products import LoHaAdapter
 from sweeplora.networks.network import attach
-from sweeplora.training.leftovers import differences, forget, state_of, users_modules
-from sweeplora.training.torch_state import torch_state
+from sweeplora.training.leftovers import differences, forget, process_wide, state_of, users_modules
+from sweeplora.training.library_state import LibraryState
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 ALGORITHMS = sorted(path.stem for path in (CONF / "network").glob("*.yaml"))
@@ -111,20 +115,44 @@ PROCESS_WIDE: dict[str, Callable[[], Callable[[], object]]] = {
     "matmul_precision": lambda: set_by(torch.set_float32_matmul_precision, "high", "highest"),
     "default_dtype": lambda: set_by(torch.set_default_dtype, torch.float64, torch.float32),
     "autocast on cpu": lambda: set_by(lambda on: torch.set_autocast_enabled("cpu", on), True, False),
+    "numpy.geterr": lambda: set_by(lambda kind: np.seterr(all=kind), "ignore", "warn"),
+    "sys.getrecursionlimit": lambda: set_by(sys.setrecursionlimit, 5000, sys.getrecursionlimit()),
+    "umask": lambda: set_by(os.umask, 0o77, os.umask(0o22)),
     "nn.Module.__call__": lambda: set_switch(nn.Module, "__call__", nothing),
 }
 
 
 @pytest.mark.parametrize("name", PROCESS_WIDE)
 def test_each_switch_and_hook_of_the_process_that_stays_is_named(name: str) -> None:
-    before = torch_state()
-    assert differences(before, torch_state()) == []
+    before = process_wide()
+    assert differences(before, process_wide()) == []
     undo = PROCESS_WIDE[name]()
     try:
-        after = torch_state()
+        after = process_wide()
     finally:
         undo()
     assert any(name in one for one in differences(before, after))
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "told"),
+    [
+        (torch.nn.functional, "scaled_dot_product_attention", "torch.nn.functional.scaled_dot_product_attention"),
+        (torch.optim.AdamW, "step", "torch.optim.adam.Adam.step"),
+        (builtins, "open", "builtins.open"),
+        (LoHaAdapter, "state", "adapters.products.LoHaAdapter"),
+    ],
+)
+def test_a_function_or_method_of_a_library_that_another_stands_for_is_named(
+    place: Any, name: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = LibraryState()
+    owner = next(one for one in [place, *getattr(place, "__mro__", ())] if name in vars(one))
+    monkeypatch.setattr(owner, name, nothing)
+    found = before.replaced()
+    monkeypatch.undo()
+    assert found and all(told in one or name in one for one in found)
+    assert before.replaced() == []
 
 
 def test_another_hook_in_the_place_of_one_is_found(family: Family) -> None:

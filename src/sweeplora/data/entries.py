@@ -58,8 +58,9 @@ class EntryStore:
             missing = self._missing(missing)
             for done, (key, tensors) in enumerate(make(missing), start=1):
                 path = self._path(key)
-                path.parent.mkdir(exist_ok=True)
-                write_whole(path, _pack(tensors))
+                with _refusing_foreign_places():
+                    path.parent.mkdir(exist_ok=True)
+                    write_whole(path, _pack(tensors))
                 self._keep(key, tensors)
                 tick(done, len(missing))
 
@@ -104,10 +105,11 @@ class EntryStore:
 
     @contextmanager
     def _alone(self, tick: Callable[[int, int], None], missing: int) -> Iterator[None]:
-        self._folder.mkdir(parents=True, exist_ok=True)
         while True:
             try:
-                lock = hold(self._folder / "lock")
+                with _refusing_foreign_places():
+                    self._folder.mkdir(parents=True, exist_ok=True)
+                    lock = hold(self._folder / "lock")
                 break
             except BlockingIOError:
                 tick(0, missing)
@@ -117,6 +119,18 @@ class EntryStore:
             for leftover in self._folder.glob("*/.*.tmp"):
                 leftover.unlink()
             yield
+
+
+@contextmanager
+def _refusing_foreign_places() -> Iterator[None]:
+    """Turn a missing permission into a line that says what to do; users who share a cache may read each other's."""
+    try:
+        yield
+    except PermissionError as error:
+        mend = (
+            f"this user may not write there ({error.strerror}); let its group write (chmod -R g+w, umask 002), or give"
+        )
+        raise UserError("runs", error.filename, f"{mend} runs=FOLDER of your own") from error
 
 
 def _pack(tensors: Tensors) -> bytes:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
+import logging
 import os
 import signal
 import socket
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sweeplora.launch.child import ignore_state_requests, redirect
 from sweeplora.rundir.folder import RunDir
@@ -84,13 +86,20 @@ def handle_no_signal() -> None:
 
 @contextmanager
 def _surroundings(run: RunDir, environment: Mapping[str, str]) -> Iterator[None]:
-    """A training's own log, environment and working directory; the process's own are back afterwards."""
+    """A training's own log, environment and working directory; the process's own are back afterwards.
+
+    So are its warnings' filters, its logging and where it looks for modules.
+    """
     before, here, home = dict(os.environ), os.getcwd(), os.dup(2)
+    paths, logs = [*sys.path], _RootLogger.now()
     os.environ.update(environment)
     redirect(run.log)
     try:
-        yield
+        with warnings.catch_warnings():
+            yield
     finally:
+        sys.path[:] = paths
+        logs.put_back()
         sys.stdout.flush()
         sys.stderr.flush()
         ctypes.CDLL(None).fflush(None)  # what libraries printed belongs to this log too
@@ -100,6 +109,25 @@ def _surroundings(run: RunDir, environment: Mapping[str, str]) -> Iterator[None]
         os.environ.clear()
         os.environ.update(before)
         os.chdir(here)
+
+
+class _RootLogger(NamedTuple):
+    """How a process logs what no logger of a library's own takes."""
+
+    level: int
+    handlers: tuple[logging.Handler, ...]
+    filters: tuple[Any, ...]
+    disabled: int
+
+    @classmethod
+    def now(cls) -> _RootLogger:
+        root = logging.root
+        return cls(root.level, tuple(root.handlers), tuple(root.filters), root.manager.disable)
+
+    def put_back(self) -> None:
+        logging.root.setLevel(self.level)
+        logging.root.handlers[:], logging.root.filters[:] = self.handlers, self.filters
+        logging.disable(self.disabled)
 
 
 class Memory:

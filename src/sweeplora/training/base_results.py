@@ -17,6 +17,7 @@ from sweeplora.data.buckets import Size
 from sweeplora.data.dataset import Dataset, keeps_text
 from sweeplora.data.entries import EntryStore, Tensors
 from sweeplora.diffusion.targets import Noising
+from sweeplora.errors import UserError
 from sweeplora.models.family import Family
 from sweeplora.training.distributed import Processes
 from sweeplora.training.evaluate import Score, TripleSet
@@ -85,7 +86,10 @@ class BaseResults:
         return files
 
     def _keep(self, key: str, tensors: Tensors) -> None:
-        self._store.fill([key], lambda _: [(key, tensors)], lambda *_: None)
+        try:
+            self._store.fill([key], lambda _: [(key, tensors)], lambda *_: None)
+        except (UserError, OSError) as error:  # a cache of somebody else's, a full disk: the next run makes it again
+            print(f"the base model's results are not kept: {error}", flush=True)
 
 
 def base_identity(groups: ConfigGroups, family: Family, dataset: Dataset, processes: Processes) -> str:

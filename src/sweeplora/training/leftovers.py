@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sweeplora.config.imports import is_users
 from sweeplora.models.family import Family
 from sweeplora.randomness import seed_of
+from sweeplora.training.process_state import process_state
 from sweeplora.training.torch_state import foreign, torch_state
 
 State = dict[str, Any]
@@ -30,13 +31,16 @@ libraries keep notes there."""
 
 
 def state_of(family: Family) -> State:
-    """All that a training could change in the base in memory and in torch: name -> something to compare.
+    """All that a training could change in the base in memory: name -> something to compare.
 
     Every tensor counts with the sum of its bits, which takes as long as reading it once.
     """
-    return torch_state() | {
-        f"{part}.{name}": found for part, model in family.held().items() for name, found in _parts_of(model)
-    }
+    return {f"{part}.{name}": found for part, model in family.held().items() for name, found in _parts_of(model)}
+
+
+def process_wide() -> State:
+    """What holds for all that the process computes: torch's switches and hooks, NumPy's and Python's settings."""
+    return torch_state() | process_state()
 
 
 def differences(before: State, after: State) -> list[str]:

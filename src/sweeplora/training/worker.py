@@ -20,12 +20,29 @@ from sweeplora.rundir.state import end_state
 from sweeplora.rundir.yaml_text import read_yaml
 from sweeplora.training.distributed import Processes
 from sweeplora.training.groups import ConfigGroups, build_groups
-from sweeplora.training.leftovers import State, differences, forget, free_memory, seed_ambient, state_of, users_modules
+from sweeplora.training.leftovers import (
+    State,
+    differences,
+    forget,
+    free_memory,
+    process_wide,
+    seed_ambient,
+    state_of,
+    users_modules,
+)
+from sweeplora.training.library_state import LibraryState
 from sweeplora.training.prepare import HeldBase, base_settings, hold
 from sweeplora.training.stop import INTERRUPTED, Interrupted, Stop
 from sweeplora.training.train import train
 
 EXIT_CODES: dict[Status, int] = {"finished": 0, "failed": 1, "refused": 2, "diverged": 3, "interrupted": INTERRUPTED}
+
+
+class _Surroundings(NamedTuple):
+    """The process before any part of a user's ran in it."""
+
+    settings: State
+    libraries: LibraryState
 
 
 class _Held(NamedTuple):
@@ -51,6 +68,7 @@ class Worker:
         self._once = once
         self._modules = set(sys.modules)
         self._held: _Held | None = None
+        self._before: _Surroundings | None = None
         self._last_failed = False
         self._config: tuple[str, ConfigGroups] | None = None
 
@@ -78,11 +96,15 @@ class Worker:
         return code
 
     def is_sound(self) -> bool:
-        """Whether a base is held, and is as before the last training, which did not fail."""
-        held = self._held
-        if held is None or held.state is None or self._last_failed:
+        """Whether a base is held and all is as before: the base, the process, the libraries; no training failed."""
+        held, before = self._held, self._before
+        if held is None or held.state is None or before is None or self._last_failed:
             return False
-        different = differences(held.state, state_of(held.base.family))
+        different = [
+            *differences(held.state, state_of(held.base.family)),
+            *differences(before.settings, process_wide()),
+            *before.libraries.replaced(),
+        ]
         if different:
             print(f"this worker ends, since a training left {different[:5]} changed", file=sys.stderr, flush=True)
         return not different
@@ -97,9 +119,12 @@ class Worker:
         return self._config[1]
 
     def _trained(self, run: RunDir, stop: Stop) -> Result:
-        groups, self._config = self._read(run), None
-        processes = Processes(groups.train.mixed_precision, _device(), stop)
+        precision = read_yaml(run.config.read_text())["train"]["mixed_precision"]
+        processes = Processes(precision, _device(), stop)
         _use_given_threads()
+        if self._before is None and not self._once:
+            self._before = _Surroundings(process_wide(), LibraryState())
+        groups, self._config = self._read(run), None
         if self._held is None:
             self._held = self._hold(groups, processes)
         else:
