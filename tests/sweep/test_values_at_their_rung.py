@@ -213,7 +213,7 @@ def ends_as_it_should(folder: Path, output: str) -> None:
     repeated = sorted((by_number[r["number"]]["network.alpha"], r["replicate"]) for r in again)
     assert repeated == [(1, 1), (1, 2), (300, 1), (300, 2)]
     assert {by_number[r["number"]]["network.dim"] for r in again} <= {4, 16}, "either is next to rank 8"
-    assert "verdict: network.alpha, each at its best trial: 1 first, 300 " in output
+    assert "verdict: network.alpha, each at its best trial: 1 first, then 300 (" in output
     assert "running" not in {record["verdict"] for record in records(folder)}
     assert not list((folder / "runs/s").glob("*/checkpoints"))
     assert json.loads((folder / "runs/s/study.json").read_text())["state"] == "finished"
