@@ -31,7 +31,7 @@ def runs(tmp_path: Path) -> Path:
         (["ranks", "--port", "x"], "--port=x: give a port number"),
         (["ranks/0"], "STUDY=ranks/0: that is one run, and there is nothing to compare it with; name a study"),
         (["rank"], "RUN=rank: no such run"),
-        ([], "prefer=: give one study or run"),
+        ([], "command line=prefer: give one study or run"),
         (["ranks", "--ports", "3"], "no such option"),
     ],
 )

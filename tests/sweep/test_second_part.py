@@ -18,7 +18,7 @@ from tests.sweep.inline import study
 DIMS = (1, 2, 4, 8, 16, 32, 64, 128)
 WORDS = ("sweep.name=s", "search=grid", "pruner=rungs", "launcher.slots=2")
 SPACE = f"network.dim=choice({','.join(map(str, DIMS))})"
-SLOWLY: dict[str, Any] = {"steps": 20, "seconds": 0.03, "state": True}
+SLOWLY: dict[str, Any] = {"steps": 20, "seconds": 0.12, "state": True}
 
 
 def steps_of(folder: Path, record: dict[str, Any]) -> list[int]:

@@ -200,7 +200,7 @@ def test_a_value_whose_best_lost_its_state_is_compared_by_one_that_has_its_own(t
 SPACE = ("network.dim=choice(4,8,16,32)", "network.alpha=choice(1,300)")
 WORDS = ("sweep.name=s", "search=grid", "pruner=rungs", "launcher.slots=2", *SPACE)
 CONFIRMED = "sweep.confirm={top: 2, seeds: 2, by: network.alpha}"
-BEHAVIOUR: dict[str, Any] = {"steps": STEPS, "seconds": 0.05, "state": True, "diverge_later": [8]}
+BEHAVIOUR: dict[str, Any] = {"steps": STEPS, "seconds": 0.3, "state": True, "diverge_later": [8]}
 
 
 def ends_as_it_should(folder: Path, output: str) -> None:
