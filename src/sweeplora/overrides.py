@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
-from hydra.core.override_parser.types import ChoiceSweep, Override, Sweep, Transformer
+from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString, Sweep, Transformer
 from hydra.errors import HydraException
 
 from sweeplora.errors import UserError
@@ -47,6 +47,8 @@ def written_value(override: Override) -> str:
 
 def text_of(value: object) -> str:
     """A value as the right-hand side of an override: 0.001 -> `0.001`, None -> `null`."""
+    if isinstance(value, str) and ("'" in value or '"' in value):  # Hydra's own text leaves quotes as they are
+        return str(QuotedString(value, Quote.single).with_quotes())
     return str(Transformer.str(value))  # type: ignore[arg-type]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sweeplora.errors import UserError
+from sweeplora.overrides import parse, text_of
 from sweeplora.sweep.search.grammar import on_command_line, parse_space, split_command_line
 from sweeplora.sweep.search.proposals import every_choice, propose, size
 from sweeplora.sweep.search.searchers import grid_points
@@ -198,3 +199,8 @@ def test_the_nearest_of_a_range_is_the_one_at_the_least_distance(text: str) -> N
     for tenth in range(-100, 600, 3):
         number = tenth / 10 + 0.013
         assert abs(steps.nearest(number) - number) == min(abs(value - number) for value in steps.values)
+
+
+@pytest.mark.parametrize("text", ["it's", 'say "hi"', 'a\'s, "b"', "x=1", "a, b", "back\\'s", "end\\"])
+def test_a_text_is_written_as_it_is_read(text: str) -> None:
+    assert parse(f"key={text_of(text)}").value() == text
