@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from sweeplora.rundir.folder import RunDir
 from sweeplora.rundir.metrics import read_metrics
+from sweeplora.rundir.record import read_trial, write_trial
+from sweeplora.sweep.reuse import is_finished
 from tests.record.mlflow_store import Contents
 from tests.sweep.commands import PATIENCE_SECONDS, command, living_in, start, until
 from tests.sweep.inline import study
@@ -108,3 +111,24 @@ def test_an_interrupted_run_goes_on_in_its_folder(tmp_path: Path) -> None:
     assert living_in(tmp_path) == []
     assert study(tmp_path, "name=one")[0] == 0
     assert folders(tmp_path) == ["one"]
+
+
+def test_a_training_that_ended_while_its_command_was_dead_is_not_trained_again(tmp_path: Path) -> None:
+    study(tmp_path, "name=one")
+    folder = tmp_path / "runs/single/one"
+    log, weights = (folder / "log.txt").read_bytes(), folder / "weights/standin.safetensors"
+    written = weights.stat().st_mtime_ns
+    run = RunDir(folder)
+    record = read_trial(run)
+    assert record is not None
+    record.verdict, record.value = "running", None  # as a command that is killed before it sees the end leaves it
+    record.attempts[0].verdict, record.attempts[0].ended = "running", None
+    write_trial(run, record)
+    code, said = study(tmp_path, "name=one")
+    assert code == 0 and "weights: runs/single/one/weights/standin.safetensors" in said
+    assert (folder / "log.txt").read_bytes() == log and weights.stat().st_mtime_ns == written
+    assert is_finished(run)
+    write_trial(run, record)
+    weights.write_bytes(b"damaged since")
+    assert study(tmp_path, "name=one")[0] == 0
+    assert weights.read_bytes() != b"damaged since"

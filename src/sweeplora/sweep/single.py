@@ -107,10 +107,12 @@ def _train(experiment: Experiment, run: RunDir, record: TrialRecord, trains: Tra
         arguments = ["--runs", str(runs), "--single", run.path.name, "--config", str(run.config)]
         recorder = start_recorder(config, arguments, run.path / "mirror.log")
         try:
-            supervision = Supervision(run, record, Place(launcher, plan.slots[0], trains.module))
-            for notice in plan.notices:
-                screen.event(notice)
-            outcome = _drive(supervision, experiment, screen, Watch(interrupt, recorder))
+            outcome = _ended_unseen(run, record)
+            if outcome is None:
+                supervision = Supervision(run, record, Place(launcher, plan.slots[0], trains.module))
+                for notice in plan.notices:
+                    screen.event(notice)
+                outcome = _drive(supervision, experiment, screen, Watch(interrupt, recorder))
         finally:
             launcher.close(kill=interrupt.now)
             (run.path / RESERVE).unlink(missing_ok=True)
@@ -121,6 +123,15 @@ def _train(experiment: Experiment, run: RunDir, record: TrialRecord, trains: Tra
             _remove(run, config, screen)
         code = _tell(run, record, screen, objective_names(config["sweep"]["objective"]))
         return code if recorded.kept or code != WELL else SOME_FAILED
+
+
+def _ended_unseen(run: RunDir, record: TrialRecord) -> TrialOutcome | None:
+    """How a training ended whose command was killed before it saw that; None if it did not end, or is spoilt since."""
+    result = result_of(run)
+    is_open = record.verdict in ("running", "interrupted")
+    if not is_open or result is None or result.status != "finished" or reuse.fault(run) is not None:
+        return None
+    return TrialOutcome("complete", result.message)
 
 
 def _folder(parent: Path, name: str, signature: str) -> RunDir:
