@@ -16,6 +16,7 @@ from sweeplora.report.axes import choose_axes
 from sweeplora.report.leaderboard import Leaderboard, read_leaderboard
 from sweeplora.report.samples import copying, kept_picture
 from sweeplora.report.sheets import study_sheets
+from sweeplora.report.value_sheets import value_sheets
 from sweeplora.rundir.folder import RunDir
 from tests.report.studies import BASE, Colour, a_preview, a_study, a_trial
 
@@ -198,3 +199,35 @@ def test_large_previews_are_read_once_and_again_when_they_change(tmp_path: Path)
     (tmp_path / "kept" / f"{files[0].parent.parent.name}-{files[0].stem}.webp").write_bytes(b"torn")
     torn = kept_picture(files[0], 96, tmp_path / "kept")
     assert torn is not None and np.asarray(torn).mean(axis=(0, 1)).argmax() == 0
+
+
+def test_the_best_trial_of_each_value_stands_beside_the_base_one_row_a_prompt(tmp_path: Path) -> None:
+    folder = a_study(tmp_path / "runs")
+    for number, (dim, rate, value) in enumerate([(8, 1e-4, 0.2), (8, 1e-3, 0.1), (2, 2e-4, 0.3), (2, 1e-3, None)]):
+        run = a_trial(
+            folder, number, {"network.dim": dim, "optimizer.lr": rate}, value, "complete" if value else "pruned"
+        )
+        a_preview(run, 0, BASE)
+        a_preview(run, 20, COLOURS[number])
+        if number != 3:
+            a_preview(run, 20, COLOURS[4] if number == 1 else (90, 90, 90), prompt=1, text="a green pear")
+    a_trial(folder, 4, {"network.dim": 4, "optimizer.lr": 3e-3}, 0.5)  # without pictures: it has no column
+    for number in (5, 6):
+        a_trial(folder, number, {"network.dim": 2, "optimizer.lr": 1e-3}, None, "pruned")
+    board = board_of(folder)
+    (sheet,) = value_sheets(board, folder)  # of the rates, too many differ
+    base, two, eight = (center(sheet.image, colour) for colour in (BASE, COLOURS[2], COLOURS[1]))
+    assert base is not None and two is not None and eight is not None
+    assert base[0] < two[0] < eight[0] and base[1] == pytest.approx(two[1], abs=3) == pytest.approx(eight[1], abs=3)
+    pear = center(sheet.image, COLOURS[4])
+    assert pear is not None and pear[0] == pytest.approx(eight[0], abs=3) and pear[1] > eight[1] + 50
+    assert center(sheet.image, COLOURS[0]) is None and center(sheet.image, COLOURS[3]) is None
+    assert (sheet.name, sheet.caption) == ("best-dim", "the best trial of each network.dim")
+
+
+def test_where_one_key_varies_the_best_of_each_value_has_no_sheet_of_its_own(tmp_path: Path) -> None:
+    folder = a_study(tmp_path / "runs")
+    for number, dim in enumerate((2, 2, 2, 8, 8)):
+        run = a_trial(folder, number, {"network.dim": dim, "network.alpha": 4}, 0.2 + number / 10)
+        a_preview(run, 20, COLOURS[number])
+    assert value_sheets(board_of(folder), folder) == []

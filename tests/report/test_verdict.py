@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from sweeplora.config.compose import compose
@@ -35,6 +36,7 @@ from sweeplora.sweep.search.space import Choice
 
 SPACE = {"network.dim": "choice(2, 4, 16)", "optimizer.lr": "tag(log, interval(0.0001, 0.01))"}
 BASE = np.geomspace(0.05, 0.6, 12)
+FloatArray = npt.NDArray[np.float64]
 
 
 class Study:
@@ -44,7 +46,9 @@ class Study:
         self.folder = folder
         self.random = np.random.default_rng(0)
 
-    def run(self, number: int, effect: float, params: dict[str, Any], replicate: int | None = None) -> None:
+    def run(
+        self, number: int, effect: float | FloatArray, params: dict[str, Any], replicate: int | None = None
+    ) -> None:
         """A finished training whose triples are worse than the base's half by `effect`, with a seed's noise."""
         name = f"{number:03}" if replicate is None else f"{number:03}.{replicate}"
         run = self.folder / f"{name}-abc{number}"
@@ -85,6 +89,19 @@ def test_equal_ranks_are_named_with_the_smaller_file(study: Study) -> None:
     (each,) = [line for line in found.lines if "each at its best trial" in line]
     assert re.search(r": (4|16) first, then (16|4) \(0\.\d+ % worse\), 2 \(\d\.?\d? % worse\)$", each), each
     assert any("widen optimizer.lr above 0.01" in line for line in found.lines)
+
+
+def test_what_is_further_off_than_would_be_found_is_not_called_equal(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    one_image = np.where(np.arange(len(BASE)) == len(BASE) - 1, 0.3, 0.0)  # no test over the triples finds this
+    effects: list[tuple[float | FloatArray, int]] = [(0.0, 16), (0.0002, 4), (one_image, 2)]
+    for number, (effect, dim) in enumerate(effects):
+        for replicate in (None, 1, 2, 3, 4):
+            study.run(number, effect, {"network.dim": dim}, replicate)
+    found = judge(read_leaderboard(tmp_path, "s", ("val/loss",)), {})
+    assert isinstance(found, StudyVerdict) and found.not_separable == (1, 2)
+    assert found.lines[1].startswith("network.dim 4 and 16 are equal within 0.") and "take 4" in found.lines[1]
+    assert re.fullmatch(r"only more seeds can tell whether trial 2 \(\d.+ % worse so far\) is as good", found.lines[2])
 
 
 def test_repetitions_are_no_trials_and_their_mean_ranks(study: Study) -> None:

@@ -29,7 +29,7 @@ SHEETS = "sheets"
 """The folder of a study's contact sheets."""
 
 _KEPT = ".pictures"
-_MOST_PROMPTS = 6
+MOST_PROMPTS = 6
 _MOST_STEPS = 8
 
 
@@ -47,7 +47,7 @@ def study_sheets(board: Leaderboard, axes: tuple[Axis, Axis], folder: Path) -> l
     `folder`: the study's. Where several trials share a cell the best one is shown, and the cell says so.
     """
     drawn = {entry.number: samples_of(entry.folder) for entry in board.entries}
-    prompts = sorted({sample.prompt for samples in drawn.values() for sample in samples})[:_MOST_PROMPTS]
+    prompts = sorted({sample.prompt for samples in drawn.values() for sample in samples})[:MOST_PROMPTS]
     return [_study_sheet(board, axes, (prompt, drawn), folder) for prompt in prompts]
 
 
@@ -63,7 +63,7 @@ def shown_in(board: Leaderboard, axes: tuple[Axis, Axis], best: Sequence[Entry])
         samples = samples_of(entry.folder)
         steps = _spread(sorted({sample.step for sample in samples}))
         found += [sample for sample in samples if sample.step in steps]
-    return [sample.file for sample in found if sample.prompt < _MOST_PROMPTS]
+    return [sample.file for sample in found if sample.prompt < MOST_PROMPTS]
 
 
 def trial_sheet(run: Path, name: str, title: str, kept: Path | None) -> Sheet | None:
@@ -72,7 +72,7 @@ def trial_sheet(run: Path, name: str, title: str, kept: Path | None) -> Sheet | 
     if not samples:
         return None
     steps = _spread(sorted({sample.step for sample in samples}))
-    prompts = sorted({sample.prompt for sample in samples})[:_MOST_PROMPTS]
+    prompts = sorted({sample.prompt for sample in samples})[:MOST_PROMPTS]
     side = side_of(len(steps))
     losses = read_metrics(RunDir(run).metrics).get("val/loss", {})
     known = {step: losses[step] for step in steps if step in losses}
@@ -153,7 +153,7 @@ def _study_sheet(
         rows=rows.labels,
         columns=columns.labels,
         cells=cells,
-        beside=_base(board, drawn, prompt, (side, folder)),
+        beside=base_cell(board, drawn, prompt, (side, folder)),
         notes=_notes(board, axes, together, list(cells.values())),
     )
     return Sheet(f"prompt-{prompt:02d}", grid.title, draw_sheet(grid, side))
@@ -166,18 +166,26 @@ def _best_shown(entries: Sequence[Entry], last: dict[int, Sample | None]) -> Ent
 
 def _lines(board: Leaderboard, entry: Entry, in_cell: int, sample: Sample | None, is_empty: bool) -> tuple[str, ...]:
     several = f", best of {in_cell}" if in_cell > 1 else ""
-    if entry.values:
-        names = [name.rpartition("/")[2] if len(board.objectives) > 1 else name for name in board.objectives]
-        told = " ".join(f"{name} {number(value)}" for name, value in zip(names, entry.values, strict=True))
-    else:
-        told = entry.verdict
     # The picture of a trial that was cut short may be older than its end.
     at = f" at step {sample.step}" if sample is not None and not entry.values else ""
-    return (told, f"trial {entry.number}{at}{several}{', no picture' if is_empty else ''}")
+    return (told_of(board, entry), f"trial {entry.number}{at}{several}{', no picture' if is_empty else ''}")
 
 
-def _base(board: Leaderboard, drawn: dict[int, list[Sample]], prompt: int, drawing: tuple[int, Path]) -> Cell | None:
-    """The picture before the first step: the base model's, which all trials share."""
+def told_of(board: Leaderboard, entry: Entry) -> str:
+    """What a trial reached, or how it ended without a value."""
+    if not entry.values:
+        return entry.verdict
+    names = [name.rpartition("/")[2] if len(board.objectives) > 1 else name for name in board.objectives]
+    return " ".join(f"{name} {number(value)}" for name, value in zip(names, entry.values, strict=True))
+
+
+def base_cell(
+    board: Leaderboard, drawn: Mapping[int, list[Sample]], prompt: int, drawing: tuple[int, Path]
+) -> Cell | None:
+    """The picture before the first step: the base model's, which all trials share.
+
+    `drawn`: the previews of each trial; `drawing`: the side in pixels, and the study's folder.
+    """
     side, folder = drawing
     for entry in board.entries:
         first = next((s for s in drawn[entry.number] if s.step == 0 and s.prompt == prompt), None)

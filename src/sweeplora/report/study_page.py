@@ -58,6 +58,7 @@ class Content:
     following: Sequence[tuple[str, str]] = ()
     """What to do next: a sentence, and the command or path for it (or none)."""
     command: str = ""
+    value_sheets: Sequence[Sheet] = ()
     sheets: Sequence[Sheet] = ()
     trial_sheets: Sequence[Sheet] = ()
     figures: Sequence[Path] = ()
@@ -79,7 +80,9 @@ def page(content: Content) -> str:
         "head": _head(content),
         "verdict": _verdict(content),
         "eyes": preference_section(content.board),
-        "sheets": _hint(content.axes) + _sheets(content.sheets, "There are no previews to show (sample=none)."),
+        "sheets": _sheets(content.value_sheets, "")
+        + _hint(content.axes)
+        + _sheets(content.sheets, "There are no previews to show (sample=none)."),
         "board": _board(content),
         "figures": _hint(_edge(content.board)) + _figures(content.figures),
         "trials": _sheets(content.trial_sheets, ""),

@@ -17,6 +17,7 @@ from sweeplora.report.sheets import SHEETS, kept_in, shown_in, study_sheets, tri
 from sweeplora.report.statistics import ALPHA
 from sweeplora.report.study_page import Content, courses_of, page
 from sweeplora.report.unread import unread
+from sweeplora.report.value_sheets import value_sheets
 from sweeplora.report.verdict import judge
 from sweeplora.report.words import named_values, near
 from sweeplora.rundir.files import write_whole
@@ -60,7 +61,7 @@ def write_report(folder: Path, study: StudyRecord, state: str, now: float, asked
         found = judge(board, study.space if isinstance(study.space, dict) else {}, study.alpha or ALPHA)
         figures = draw_plots(board, folder / "plots", axes)
         courses = courses_of(board)
-    sheets = study_sheets(board, axes, folder)
+    of_values, sheets = value_sheets(board, folder), study_sheets(board, axes, folder)
     shown = [
         trial_sheet(
             entry.folder,
@@ -81,6 +82,7 @@ def write_report(folder: Path, study: StudyRecord, state: str, now: float, asked
         verdict=(*(found.lines if found is not None else ()), *preference_lines(board)[:1]),
         following=following(folder, study, state, board),
         command=command_of(study),
+        value_sheets=of_values,
         sheets=sheets,
         trial_sheets=of_trials,
         figures=figures,
@@ -89,7 +91,7 @@ def write_report(folder: Path, study: StudyRecord, state: str, now: float, asked
         notes=[*_notes(folder, state), *passed_over],
         axes=_said_of(axes, board, folder.name, bool(asked.rows or asked.columns)),
     )
-    files = write_sheets([*sheets, *of_trials], folder / SHEETS)
+    files = write_sheets([*of_values, *sheets, *of_trials], folder / SHEETS)
     write_whole(target, page(content))
     return Written(target, tuple(files), passed_over)
 

@@ -73,10 +73,12 @@ def judge(board: Leaderboard, space: Mapping[str, Any], alpha: float = ALPHA) ->
     by_number = {entry.number: entry for entry in board.entries}
     best = by_number[found.best]
     same = [other for other in found.others if not other.separable and (other.seeds > 1 or not found.measured)]
-    equal = {found.best, *(other.point for other in same)}
+    close = [other for other in same if not found.measured or other.difference <= found.detectable]
+    equal = {found.best, *(other.point for other in close)}
     told = [
         _headline(found),
-        *_advice([entry for entry in board.entries if entry.number in equal], same, found.measured),
+        *_advice([entry for entry in board.entries if entry.number in equal], close, found.measured),
+        *_undecided([other for other in same if other not in close]),
         *_each_value(board, frozenset(drawn_freely(space))),
         *_unsteady(board),
         *edges(space, best.params, partial(limits_of, best.folder)),
@@ -271,6 +273,15 @@ def _advice(same: Sequence[Entry], compared: Sequence[Comparison], measured: boo
     named = _listed([number(value, "null") for value in values])
     chosen = number(smallest.params[key], "null")
     return [f"{key} {named} {are}; take {chosen} (trial {smallest.number}): {share} of the largest file"]
+
+
+def _undecided(others: Sequence[Comparison]) -> list[str]:
+    """Those that could not be told apart although they lie further off than what is nearly always found."""
+    if not others:
+        return []
+    named = _listed([f"{other.point} ({percent(other.difference)} worse so far)" for other in others])
+    trials, are = ("trials", "are") if len(others) > 1 else ("trial", "is")
+    return [f"only more seeds can tell whether {trials} {named} {are} as good"]
 
 
 def _deciding_key(same: Sequence[Entry]) -> str | None:
