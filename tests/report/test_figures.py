@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 
 from sweeplora.report.figures import (
     Mark,
@@ -56,7 +57,9 @@ def test_the_best_of_each_value_is_joined_and_several_seeds_count_as_their_mean(
 def test_the_bars_of_the_best_are_drawn_to_their_ends() -> None:
     axes = best_of_each(MARKS, "network.dim", {3: [2.0, 4.0], 9: [0.0, 30.0]}, "val/loss").axes[0]
     low, high = axes.get_ylim()
-    ends = np.concatenate([segment[:, 1] for segment in axes.collections[-1].get_segments()])
+    bars = axes.collections[-1]
+    assert isinstance(bars, LineCollection)
+    ends = np.concatenate([np.asarray(segment)[:, 1] for segment in bars.get_segments()])
     assert low < ends.min() < ends.max() < high
 
 

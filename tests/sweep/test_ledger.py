@@ -38,7 +38,7 @@ def question(
     space: Mapping[str, Any], trials: int, search: dict[str, Any] = TPE, pruner: dict[str, Any] = NONE
 ) -> Question:
     read = parse_space(space)
-    identity = {"space": read.described(), "objective": ["val/loss"], "search": dict(search)}
+    identity: dict[str, Any] = {"space": read.described(), "objective": ["val/loss"], "search": dict(search)}
     identity |= {
         "signature": "abc",
         "config": {"seed": 0},
