@@ -8,6 +8,9 @@ Optuna, asks, composes, checks, makes the folder and starts. The wait for the fi
 no gaps. `first_trial`: seconds from the start of a command to the start of a training, for spaces of so many choices,
 a grid of ninety times as many points of which a constraint keeps half, and search=gp.
 Prints one JSON object.
+
+2026-11-26, two free cores, 64 slots, trials of 30 s, 3 rounds: busy 99.5 %, 87 ms of the driver a trial; first trial
+after 2.1, 1.7 and 2.0 s (1,000 choices: a range, numbers, texts), 1.9 s (constrained grid) and 1.6 s (gp).
 """
 
 from __future__ import annotations

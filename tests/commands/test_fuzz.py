@@ -108,7 +108,7 @@ def _all_answered(seed: int, count: int, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_command_lines_of_all_kinds_are_answered(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _all_answered(1, 60, capsys)
+    _all_answered(1, 30, capsys)
 
 
 @pytest.mark.slow

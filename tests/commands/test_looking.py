@@ -415,9 +415,11 @@ def test_a_name_that_no_file_can_have_is_one_line(
     "content",
     [
         '{"verdict": "complete", "attempts": [3], "params": [1], "value": "x"}',
-        '{"verdict": "complete", "attempts": {"a": 1}, "value": [[]], "params": {"x": []}}',
         '{"state": [], "objective": [3], "trials": "x", "number": "y", "verdict": {}}',
-        '{"attempts": [{"started": "a", "ended": []}]}',
+        pytest.param(
+            '{"verdict": "complete", "attempts": {"a": 1}, "value": [[]], "params": {"x": []}}', marks=pytest.mark.slow
+        ),
+        pytest.param('{"attempts": [{"started": "a", "ended": []}]}', marks=pytest.mark.slow),
     ],
 )
 def test_a_record_of_another_shape_is_damaged_and_no_traceback(

@@ -38,7 +38,7 @@ WORDS = ("tracking=none", "launcher=inline", "search=random", "optimizer.lr=tag(
 FIRST, SECOND = "sweep.name=s", "sweep.name=again"
 TWO = ("diff", "s/0", "s/1")
 KEPT = ("study", "number", "signature", "overrides", "params", "steps", "processes", "threads")
-FEW, MANY, DATABASES = 10, 700, 300
+FEW, MANY, DATABASES = 5, 700, 300
 
 PLACES = (
     *("s/000-*/trial.json", "s/001-*/result.json", "s/001-*/trial.json", "s/000-*/result.json"),

@@ -55,14 +55,15 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
 
 
 @pytest.mark.parametrize("name", ["trial.json", "dataset.json", "config.yaml", "session.json", "workspace.json"])
+@pytest.mark.parametrize("share", [3, pytest.param(1, marks=pytest.mark.slow)], ids="one in {}".format)
 def test_whatever_a_record_holds_restore_and_diff_say_it_in_lines(
-    made: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+    made: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, share: int
 ) -> None:
     file = next(made.path.rglob(name))
     read, write = (yaml.safe_load, yaml.safe_dump) if name.endswith("yaml") else (json.loads, json.dumps)
     whole = read(file.read_text())
     whole.pop("digest", None)
-    changed = [_with(whole, place, value) for place in _places(whole) for value in ODD]
+    changed = [_with(whole, place, value) for place in _places(whole) for value in ODD][::share]
     for number, content in enumerate([*ODD, *changed]):
         file.write_text(write(content))
         assert main(["restore", str(made.path), str(tmp_path / f"again-{number}")]) in (0, 1, 2)
